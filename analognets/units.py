@@ -1,0 +1,46 @@
+"""Durations as text with a unit ("25s", "1h", "1d", "30d", "1y") or plain seconds."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from analognets.errors import InvalidArgumentError
+
+__all__ = ["DRIFT_TIMES", "format_duration", "parse_duration"]
+
+SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "y": 31_536_000.0}
+DRIFT_TIMES = ("25s", "1h", "1d", "30d", "1y")
+"""The five times at which the field reports accuracy under drift."""
+
+_PATTERN = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([a-z]*)\s*")
+
+
+def parse_duration(value: str | float) -> float:
+    """Return a duration in seconds: "25s" -> 25.0, "1d" -> 86400.0, 3600 -> 3600.0 (1 y = 365 d).
+
+    Raises:
+        InvalidArgumentError: the text has no known unit, or the duration is negative or not finite.
+    """
+    seconds: float | None = None
+    if isinstance(value, str):
+        match = _PATTERN.fullmatch(value)
+        if match and (match[2] or "s") in SECONDS:
+            seconds = float(match[1]) * SECONDS[match[2] or "s"]
+    elif not isinstance(value, bool):
+        seconds = float(value)
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        raise InvalidArgumentError(
+            f"A duration must be seconds >= 0 or a number with a unit out of {', '.join(SECONDS)}, such as '25s', '1h' or "
+            f"'30d'. Received: {value!r}."
+        )
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return the shortest exact text: 86400.0 -> "1d", 25.0 -> "25s", 5400.0 -> "1.5h"."""
+    for unit in ("y", "d", "h", "min", "s"):
+        amount = seconds / SECONDS[unit]
+        if amount >= 1 and math.isclose(amount * 4, round(amount * 4)):
+            return f"{amount:g}{unit}"
+    return f"{seconds:g}s"
