@@ -1,0 +1,54 @@
+"""Digital-to-analog and analog-to-digital converters of a crossbar tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from analognets.errors import check_integer
+
+__all__ = ["MAX_BITS", "MIN_BITS", "check_bits", "convert", "levels"]
+
+MIN_BITS, MAX_BITS = 2, 16
+
+
+def check_bits(owner: str, name: str, bits: int | None) -> int | None:
+    """Return `bits` if it is None (an ideal converter) or a whole number from 2 to 16.
+
+    Raises:
+        InvalidArgumentError: it is neither.
+    """
+    return None if bits is None else check_integer(owner, name, bits, MIN_BITS, MAX_BITS)
+
+
+def levels(bits: int) -> int:
+    """Return how many values a symmetric converter has: 2^b - 1 (255 at 8 bit, zero included)."""
+    return 2**bits - 1
+
+
+def convert(inputs: Any, value_range: Any, bits: int | None, *, axis: int | None = None) -> Any:
+    """Convert with a symmetric uniform converter, the same rule for DAC and ADC.
+
+    q(x; b, r) = r/n * round(clip(x, -r, r) * n/r),  n = 2^(b-1) - 1
+
+    The gradient to x is 1 inside of the range and 0 outside; the gradient to r is the sum of sign(x) over the
+    saturated values (straight-through estimator of the PACT family).
+
+    Args:
+        inputs: tensor of any shape.
+        value_range: r > 0 in the unit of the inputs; a scalar, or a vector along `axis`.
+        bits: b from 2 to 16; None is an ideal converter that neither rounds nor saturates.
+        axis: the axis of a vector-valued range.
+
+    Source: AnalogNets (arXiv 2111.06503) from memory; the symmetric grid is the one of aihwkit's and Buechel's code.
+    """
+    if bits is None:
+        return inputs
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    value_range = ops.convert_to_tensor(value_range, dtype="float32")
+    outputs = keras.quantizers.fake_quant_with_min_max_vars(
+        ops.cast(inputs, "float32"), -value_range, value_range, num_bits=bits, narrow_range=True, axis=axis
+    )
+    return ops.cast(outputs, dtype)
