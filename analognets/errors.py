@@ -6,7 +6,10 @@ so `except ValueError` keeps working.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import math
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,7 +46,8 @@ class UnknownNameError(AnalogNetsError, ValueError):
         known = sorted(known)
         close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         guess = f" Did you mean '{close[0]}'?" if close else ""
-        super().__init__(f"Unknown {kind}.{guess} Known: {', '.join(known)}. Received: {name!r}.{' ' + hint if hint else ''}")
+        hint = f" {hint}" if hint else ""
+        super().__init__(f"Unknown {kind}.{guess} Known: {', '.join(known)}. Received: {name!r}.{hint}")
 
 
 class ConversionError(AnalogNetsError, TypeError):
@@ -82,22 +86,33 @@ class MissingExtraError(AnalogNetsError, ImportError):
 
 
 def check_number(
-    owner: str, name: str, value: Any, low: float = float("-inf"), high: float = float("inf"), *, unit: str = ""
+    owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, unit: str = ""
 ) -> float:
     """Return `value` as a float if low <= value <= high; bounds are inclusive.
 
     Raises:
         InvalidArgumentError: `value` is not a real number, is not finite or lies outside the bounds.
     """
-    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-    if number is None and getattr(value, "ndim", None) == 0:
-        number = float(value)
-    if number is None or not (low <= number <= high) or number in (float("inf"), float("-inf")):
+    number = math.nan
+    if isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0:
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            number = math.nan if _is_bool(value) else float(value)
+    if not (math.isfinite(number) and low <= number <= high):
         unit = f" {unit}" if unit else ""
         raise InvalidArgumentError(
-            f"`{name}` of {owner} must be a number from {low:g} to {high:g}{unit}. Received: {name}={value!r}."
+            f"`{name}` of {owner} must be a {_bounds(low, high)}{unit}. Received: {name}={value!r}."
         )
-    return float(number)
+    return number
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
+
+
+def _bounds(low: float, high: float) -> str:
+    if math.isinf(high):
+        return "finite number" if math.isinf(low) else f"number of at least {low:g}"
+    return f"number of at most {high:g}" if math.isinf(low) else f"number from {low:g} to {high:g}"
 
 
 def check_integer(owner: str, name: str, value: Any, low: int, high: int) -> int:
@@ -106,12 +121,15 @@ def check_integer(owner: str, name: str, value: Any, low: int, high: int) -> int
     Raises:
         InvalidArgumentError: `value` is not a whole number or lies outside the bounds.
     """
-    whole = not isinstance(value, bool) and hasattr(value, "__index__")
-    if not whole or not low <= int(value) <= high:
+    whole: int | None = None
+    if not _is_bool(value):
+        with contextlib.suppress(TypeError):
+            whole = operator.index(value)
+    if whole is None or not low <= whole <= high:
         raise InvalidArgumentError(
             f"`{name}` of {owner} must be a whole number from {low} to {high}. Received: {name}={value!r}."
         )
-    return int(value)
+    return whole
 
 
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 
@@ -28,19 +29,24 @@ def parse_duration(value: str | float) -> float:
         if match and (match[2] or "s") in SECONDS:
             seconds = float(match[1]) * SECONDS[match[2] or "s"]
     elif not isinstance(value, bool):
-        seconds = float(value)
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            seconds = float(value)
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         raise InvalidArgumentError(
-            f"A duration must be seconds >= 0 or a number with a unit out of {', '.join(SECONDS)}, such as '25s', '1h' or "
-            f"'30d'. Received: {value!r}."
+            f"A duration must be seconds >= 0 or a number with a unit out of {', '.join(SECONDS)}, "
+            f"such as '25s', '1h' or '30d'. Received: {value!r}."
         )
     return seconds
 
 
 def format_duration(seconds: float) -> str:
-    """Return the shortest exact text: 86400.0 -> "1d", 25.0 -> "25s", 5400.0 -> "1.5h"."""
-    for unit in ("y", "d", "h", "min", "s"):
-        amount = seconds / SECONDS[unit]
-        if amount >= 1 and math.isclose(amount * 4, round(amount * 4)):
-            return f"{amount:g}{unit}"
-    return f"{seconds:g}s"
+    """Return the shortest text that `parse_duration` reads back exactly: 86400.0 -> "1d", 5400.0 -> "1.5h"."""
+    for unit in ("y", "d", "h", "min"):
+        amount = round(seconds / SECONDS[unit] * 4) / 4
+        if amount >= 1 and amount * SECONDS[unit] == seconds:
+            return f"{_plain(amount)}{unit}"
+    return f"{_plain(float(seconds))}s"
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)

@@ -1,0 +1,183 @@
+"""What the commands print: results on stdout; progress, notes and errors on stderr.
+
+On a terminal there are colours and moving bars; anywhere else the same facts come as plain lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from analognets.errors import AnalogNetsError
+
+__all__ = ["Reporter", "Task", "print_error", "print_interrupted", "quiet_imports", "set_resume_hint"]
+
+_out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+_err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+_resume: list[str] = []
+
+
+def print_error(message: str, hints: Iterable[str] = ()) -> None:
+    """Print one red line, then a line a hint, on stderr."""
+    _err.print(f"Error: {message}", style="bold red")
+    for hint in hints:
+        _err.print(f"Hint: {hint}", style="dim")
+
+
+def set_resume_hint(command: str | None) -> None:
+    """Say which command goes on with this work if Ctrl-C stops it now; None when nothing is left to resume."""
+    _resume[:] = [command] if command else []
+
+
+def print_interrupted() -> None:
+    """Print what Ctrl-C leaves behind."""
+    _err.print(f"Interrupted. Resume with: {_resume[0]}" if _resume else "Interrupted.", style="yellow")
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Hold back what native libraries write to stderr while they are imported; show it if the import fails.
+
+    TensorFlow reports missing GPU drivers before its log level applies, so only the file descriptor can hold it back.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        original = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+
+
+class Task:
+    """A piece of work with a known number of steps, shown as a bar or as plain lines (see `Reporter.progress`)."""
+
+    def __init__(self, description: str, total: int, *, quiet: bool, every: float) -> None:
+        self.description = description
+        self.total = max(int(total), 1)
+        self.done = 0
+        self._quiet = quiet
+        self._every = every
+        self._started = self._printed = time.monotonic()
+        self._bar: Any = None
+
+    def advance(self, steps: int = 1, text: str = "") -> None:
+        """Report `steps` more steps as done; `text` is shown behind the bar, such as "loss 0.41"."""
+        self.update(self.done + steps, text)
+
+    def update(self, done: int, text: str = "") -> None:
+        """Report that `done` steps in all are done."""
+        self.done = done
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, text=text)
+            return
+        now = time.monotonic()
+        if done >= self.total or now - self._printed >= self._every:
+            self._printed = now
+            share = 100 * done // self.total
+            _err.print(
+                f"{self.description}: {done}/{self.total} ({share} %), {now - self._started:.0f} s  {text}".rstrip()
+            )
+
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[Task]:
+        if self._quiet or not _err.is_terminal:
+            yield self
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
+        columns += [TimeElapsedColumn(), Remaining(), TextColumn("{task.fields[text]}", markup=False)]
+        with Progress(*columns, console=Console(stderr=True)) as self._bar:
+            self._bar.add_task(self.description, total=self.total, text="")
+            yield self
+        self._bar = None
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """How one command talks: `json` keeps stdout for one JSON document, `quiet` drops all but results and errors."""
+
+    json: bool = False
+    quiet: bool = False
+
+    def note(self, text: str, *, style: str | None = None) -> None:
+        """Print a line that is no result (what happens, where files go) on stderr."""
+        if not self.quiet:
+            _err.print(text, style=style)
+
+    def warn(self, text: str) -> None:
+        """Print a line that the user should read, even with --quiet."""
+        _err.print(f"Warning: {text}", style="yellow")
+
+    def say(self, text: str, *, style: str | None = None) -> None:
+        """Print a line of the result on stdout; nothing with --json."""
+        if not self.json:
+            _out.print(text, style=style)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+        """Print a table on stdout; nothing with --json. Columns that hold numbers only are aligned to the right."""
+        if self.json:
+            return
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        rows = [tuple(row) for row in rows]
+        table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for index, column in enumerate(columns):
+            numeric = all(isinstance(row[index], (int, float)) for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in row))
+        # Off a terminal rich would assume 80 columns and fold cells.
+        Console(highlight=False, markup=False, emoji=False, width=None if _out.is_terminal else 1000).print(table)
+
+    def result(self, payload: Any) -> None:
+        """Print `payload` as JSON on stdout with --json; nothing otherwise.
+
+        Raises:
+            AnalogNetsError: the payload holds NaN or infinity, which JSON has no word for.
+        """
+        if not self.json:
+            return
+        try:
+            text = json.dumps(payload, indent=2, allow_nan=False)
+        except ValueError as error:
+            raise AnalogNetsError(f"The result can't be written as JSON: {error}.") from error
+        sys.stdout.write(text + "\n")
+
+    def progress(self, description: str, total: int, *, every: float = 10.0) -> contextlib.AbstractContextManager[Task]:
+        """Show work of `total` steps: a moving bar on a terminal, elsewhere a line at most every `every` seconds."""
+        return Task(description, total, quiet=self.quiet, every=every)._shown()
+
+    @contextlib.contextmanager
+    def status(self, text: str) -> Iterator[None]:
+        """Show that work of unknown length goes on: a spinner on a terminal, one line elsewhere."""
+        if self.quiet:
+            yield
+        elif _err.is_terminal:
+            with _err.status(text):
+                yield
+        else:
+            _err.print(text)
+            yield

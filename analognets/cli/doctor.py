@@ -1,0 +1,203 @@
+"""`analognets doctor`: what is installed, what works, and what to do about what does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analognets._version import __version__
+from analognets.cli._console import Reporter, quiet_imports
+
+__all__ = ["doctor"]
+
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "scipy",
+    "librosa",
+    "soundfile",
+    "pandas",
+    "pydantic",
+    "safetensors",
+    "typer",
+)
+EXTRAS = {
+    "speech": "espeakng-loader",
+    "tfmot": "tensorflow-model-optimization",
+    "litert": "ai-edge-litert",
+    "ray": "ray",
+}
+PYTHONS = ((3, 11), (3, 13))
+SPACE_NEEDED = 3e9
+"""Bytes: the archives of Speech Commands, and their clips beside them."""
+
+
+def doctor(
+    quick: Annotated[bool, typer.Option("--quick", help="Do not import TensorFlow: faster, but finds less.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
+) -> None:
+    """Check this installation: versions, backend, cache folders, speech synthesis, data.
+
+    Exit code 1 if something is found that will keep other commands from working.
+    """
+    reporter = Reporter(json=as_json)
+    problems: list[str] = []
+    findings: dict[str, Any] = {
+        "analognets": __version__,
+        "python": _python(problems),
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "packages": _packages(problems),
+        "extras": {extra: _version(package) for extra, package in EXTRAS.items()},
+        "backend": _backend(reporter, problems, quick=quick),
+        "cache": _cache(problems),
+        "speech_synthesis": _speech(),
+        "data": _data(problems),
+        "problems": problems,
+    }
+    reporter.result(findings)
+    _show(reporter, findings)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _python(problems: list[str]) -> str:
+    low, high = PYTHONS
+    if not low <= sys.version_info[:2] <= high:
+        problems.append(
+            f"Python {platform.python_version()} is not supported: TensorFlow 2.21 has wheels for 3.{low[1]} to "
+            f"3.{high[1]}. Make a virtual environment with one of those."
+        )
+    return platform.python_version()
+
+
+def _packages(problems: list[str]) -> dict[str, str | None]:
+    versions = {package: _version(package) for package in PACKAGES}
+    missing = [package for package, version in versions.items() if version is None]
+    if missing:
+        problems.append(f"Not installed: {', '.join(missing)}. Run: pip install analognets")
+    if versions["tensorflow"] and _version("tensorflow-cpu"):
+        problems.append(
+            "Both tensorflow and tensorflow-cpu are installed and overwrite each other's files. "
+            "Run: pip uninstall tensorflow tensorflow-cpu, then pip install analognets"
+        )
+    return versions
+
+
+def _backend(reporter: Reporter, problems: list[str], *, quick: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": os.environ.get("KERAS_BACKEND"), "devices": None, "import_seconds": None}
+    if quick:
+        return found
+    started = time.perf_counter()
+    try:
+        with reporter.status("Importing Keras and its backend ..."), quiet_imports():
+            import keras
+
+            found["name"] = keras.backend.backend()
+            if found["name"] == "tensorflow":
+                import tensorflow
+
+                found["devices"] = [
+                    device.name.removeprefix("/physical_") for device in tensorflow.config.list_physical_devices()
+                ]
+    except Exception as error:  # whatever a broken installation raises is the finding
+        problems.append(
+            f"Keras can't be imported ({type(error).__name__}: {error}). Reinstall with: pip install analognets"
+        )
+        return found
+    found["import_seconds"] = round(time.perf_counter() - started, 1)
+    if found["name"] != "tensorflow":
+        problems.append(
+            f"The Keras backend is '{found['name']}'; training and deployment need 'tensorflow'. "
+            "Set KERAS_BACKEND=tensorflow, or correct ~/.keras/keras.json."
+        )
+    return found
+
+
+def _cache(problems: list[str]) -> dict[str, Any]:
+    import pooch
+
+    path = Path(os.environ.get("ANALOGNETS_CACHE") or pooch.os_cache("analognets")).expanduser()
+    standing = next(folder for folder in (path, *path.parents) if folder.exists())
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else 0
+    free = shutil.disk_usage(standing).free
+    if not standing.is_dir() or not os.access(standing, os.W_OK):
+        problems.append(f"The cache folder '{path}' can't be written. Set ANALOGNETS_CACHE to a folder of your own.")
+    elif free + size < SPACE_NEEDED:
+        problems.append(
+            f"Only {_bytes(free)} are free for the cache folder '{path}'; the data sets need {_bytes(SPACE_NEEDED)}. "
+            "Set ANALOGNETS_CACHE to a folder on a larger disk."
+        )
+    return {"path": str(path), "exists": path.is_dir(), "bytes": size, "free_bytes": free}
+
+
+def _speech() -> dict[str, Any]:
+    if importlib.util.find_spec("espeakng_loader") is None:
+        return {"available": False, "detail": "Install it with: pip install 'analognets[speech]'"}
+    import espeakng_loader
+
+    library = Path(espeakng_loader.get_library_path())
+    if not library.is_file():
+        return {
+            "available": False,
+            "detail": f"espeakng-loader is installed, but has no library for this system: {library}",
+        }
+    return {"available": True, "detail": f"espeakng-loader {_version('espeakng-loader')}"}
+
+
+def _data(problems: list[str]) -> dict[str, Any]:
+    named = os.environ.get("ANALOGNETS_DATA")
+    if not named:
+        return {"path": None, "speech_commands": False}
+    path = Path(named).expanduser()
+    if not path.is_dir():
+        problems.append(f"ANALOGNETS_DATA names '{named}', which is no folder. Correct it or unset it.")
+    places = (path, path / "speech_commands")
+    return {"path": str(path), "speech_commands": any((place / "speech_commands_v0.02").is_dir() for place in places)}
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _show(reporter: Reporter, found: dict[str, Any]) -> None:
+    backend, cache, speech, data = found["backend"], found["cache"], found["speech_synthesis"], found["data"]
+    devices = f" on {', '.join(backend['devices'])}" if backend["devices"] else ""
+    seconds = f", imported in {backend['import_seconds']} s" if backend["import_seconds"] else ""
+    extras = [f"{extra} {'yes' if version else 'no'}" for extra, version in found["extras"].items()]
+    rows = [
+        ("analognets", found["analognets"]),
+        ("python", f"{found['python']} ({found['platform']})"),
+        *((package, version or "not installed") for package, version in found["packages"].items()),
+        ("extras", ", ".join(extras)),
+        ("backend", f"{backend['name'] or 'not checked (--quick)'}{devices}{seconds}"),
+        ("cache", f"{cache['path']} ({_bytes(cache['bytes'])} used, {_bytes(cache['free_bytes'])} free)"),
+        ("synthetic speech", "available" if speech["available"] else speech["detail"]),
+        (
+            "data",
+            f"{data['path']} (Speech Commands: {'yes' if data['speech_commands'] else 'no'})"
+            if data["path"]
+            else "ANALOGNETS_DATA is not set; commands take --data DIR, or download",
+        ),
+    ]
+    reporter.table(("what", "found"), rows)
+    for problem in found["problems"]:
+        reporter.say(f"Problem: {problem}", style="red")
+    if not found["problems"]:
+        reporter.say("No problems found.", style="green")
