@@ -1,0 +1,22 @@
+"""Keras layers whose product runs on a simulated crossbar."""
+
+from analognets.layers.adc_gain import ADCGain
+from analognets.layers.base import AnalogLayer
+from analognets.layers.calibration import analog_layers, calibrate, freeze_weight_range, refresh_compiled
+from analognets.layers.constraints import WeightClip
+from analognets.layers.convolution import AnalogConv1D, AnalogConv2D, AnalogDepthwiseConv2D
+from analognets.layers.dense import AnalogDense
+
+__all__ = [
+    "ADCGain",
+    "AnalogConv1D",
+    "AnalogConv2D",
+    "AnalogDense",
+    "AnalogDepthwiseConv2D",
+    "AnalogLayer",
+    "WeightClip",
+    "analog_layers",
+    "calibrate",
+    "freeze_weight_range",
+    "refresh_compiled",
+]

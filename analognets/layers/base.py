@@ -1,0 +1,210 @@
+"""What every analog layer has: converters, weight clipping, training noise and the product on the crossbar."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from analognets import crossbar as crossbars
+from analognets.crossbar import Tiling, convert
+from analognets.errors import ConversionError, check_number
+from analognets.layers.adc_gain import ADCGain, PositiveRange
+
+__all__ = ["AnalogLayer"]
+
+
+class AnalogLayer:
+    """Mixin that turns a Keras layer with one kernel into its analog version.
+
+    y = bias + sum over row blocks of ADC( F( DAC(x), W ) )
+
+    with DAC range r_DAC (`input_range`), ADC range S * r_DAC * W_max and, in training, F the product with
+    W + N(0, (eta * W_max)^2) drawn anew each batch. With ideal converters and no noise the layer equals its Keras
+    layer. Converters are bypassed until `analognets.layers.calibrate` has set their ranges.
+
+    Args:
+        crossbar: an `analognets.crossbar.Crossbar`, the name of a preset or a config.
+        weight_noise: eta >= 0, standard deviation of the training noise as a share of W_max.
+        adc_gain: the `ADCGain` to share with other layers; None makes one of its own.
+        calibrated: whether the converter ranges have been set.
+        seed: seed of the training noise.
+
+    Source: AnalogNets (arXiv 2111.06503), from memory; Joshi et al., Nat. Commun. 11:2473 (2020) for the noise.
+    """
+
+    kernel_constraint_name = "kernel_constraint"
+
+    def __init__(
+        self,
+        *args: Any,
+        crossbar: Any = "aon_cim_8bit",
+        weight_noise: float = 0.0,
+        adc_gain: ADCGain | None = None,
+        calibrated: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.crossbar = crossbars.get(crossbar)
+        self.weight_noise = check_number(type(self).__name__, "weight_noise", weight_noise, 0.0, 10.0)
+        self.adc_gain = ADCGain(name="adc_gain") if adc_gain is None else adc_gain
+        self.calibrated = bool(calibrated)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self._observer = None
+        self._programmed = None
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.built = False
+        self.tiling = Tiling(self.crossbar_shape(), self.crossbar.rows, self.crossbar.cols)
+        settings = {"shape": (), "dtype": "float32", "autocast": False}
+        one = keras.initializers.Constant(1.0)
+        self.input_range = self.add_weight(name="input_range", initializer=one, constraint=PositiveRange(), **settings)
+        self.w_max = self.add_weight(name="w_max", initializer="zeros", trainable=False, **settings)
+        self.noise_scale = self.add_weight(name="noise_scale", initializer=one, trainable=False, **settings)
+        self.kernel_variable.constraint = FrozenRange(self.w_max, self.kernel_variable.constraint)
+        self.built = True
+
+    @property
+    def kernel_variable(self) -> keras.Variable:
+        """The trainable kernel."""
+        return self._kernel
+
+    def crossbar_shape(self) -> tuple[int, ...]:
+        """Shape (..., inputs, outputs) of the kernel as it lies on the crossbar."""
+        return tuple(self.kernel_variable.shape)
+
+    def crossbar_kernel(self) -> Any:
+        """The float32 kernel as it lies on the crossbar, with `crossbar_shape()`."""
+        return ops.convert_to_tensor(self.kernel_variable.value, "float32")
+
+    def weight_range(self) -> Any:
+        """W_max: frozen by `freeze_weight_range`, else the largest |weight| now."""
+        largest = ops.max(ops.abs(ops.stop_gradient(self.kernel_variable.value)))
+        frozen = ops.convert_to_tensor(self.w_max, "float32")
+        return ops.where(frozen > 0, frozen, ops.maximum(ops.cast(largest, "float32"), PositiveRange.smallest))
+
+    def adc_range(self) -> Any:
+        """r_ADC = S * r_DAC * W_max, in the unit of the layer's output."""
+        return self.adc_gain.gain * self.input_range * self.weight_range()
+
+    def effective_kernel(self, training: bool | None) -> Any:
+        """The kernel the product sees: plus N(0, (eta * W_max)^2) in training."""
+        kernel = ops.convert_to_tensor(self.kernel_variable, dtype=self.compute_dtype)
+        if not training or self.weight_noise == 0:
+            return kernel
+        deviation = self.weight_noise * self.noise_scale * self.weight_range()
+        noise = keras.random.normal(kernel.shape, dtype="float32", seed=self.seed_generator)
+        return kernel + ops.cast(noise * deviation, kernel.dtype)
+
+    def product(self, inputs: Any, kernel: Any) -> Any:
+        """The plain product (matrix product or convolution) of inputs and kernel."""
+        raise ConversionError(f"{type(self).__name__} must define its product. Received a layer without one.")
+
+    def programmed_product(self, inputs: Any, kernel: Any) -> Any:
+        """The plain product with a kernel of `crossbar_shape()`."""
+        return self.product(inputs, kernel)
+
+    @property
+    def channel_axis(self) -> int:
+        """Axis of the channels in inputs and outputs."""
+        return 1 if getattr(self, "data_format", "channels_last") == "channels_first" else -1
+
+    @property
+    def splits_rows(self) -> bool:
+        """Whether training sees several row blocks."""
+        return self.tiling.shape[0] > 1
+
+    def tiled_product(self, inputs: Any, kernel: Any, adc_ranges: list[Any] | None, product: Any) -> Any:
+        """Sum the ADC results of the row blocks; `adc_ranges` has a scalar or a column vector for each, or is None."""
+        total = None
+        for i, (first, last) in enumerate(self.tiling.row_blocks):
+            part = ops.take(inputs, range(first, last), axis=self.channel_axis) if self.splits_rows else inputs
+            outputs = product(part, kernel[..., first:last, :])
+            if adc_ranges is not None:
+                axis = None if len(ops.shape(adc_ranges[i])) == 0 else self.channel_axis
+                outputs = convert(outputs, adc_ranges[i], self.crossbar.adc_bits, axis=axis)
+            total = outputs if total is None else total + outputs
+        return total
+
+    def analog_product(self, inputs: Any, training: bool | None) -> Any:
+        """DAC, product on the tiles, ADC: the layer without bias and activation."""
+        if self._observer is not None:
+            return self._observer(self, inputs)
+        if self.calibrated:
+            inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
+        if self._programmed is not None:
+            kernel, adc_ranges = self._programmed
+            return self.tiled_product(inputs, kernel, adc_ranges, self.programmed_product)
+        kernel = self.effective_kernel(training)
+        if not self.calibrated:
+            return self.product(inputs, kernel)
+        if not self.splits_rows:
+            return convert(self.product(inputs, kernel), self.adc_range(), self.crossbar.adc_bits)
+        return self.tiled_product(inputs, kernel, [self.adc_range()] * len(self.tiling.row_blocks), self.product)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        outputs = self.analog_product(inputs, training)
+        if self.use_bias:
+            shape = [1] * len(outputs.shape)
+            shape[self.channel_axis] = -1
+            outputs = outputs + ops.reshape(ops.cast(self.bias, outputs.dtype), shape)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    @contextlib.contextmanager
+    def programmed(self, kernel: Any, adc_ranges: list[Any] | None) -> Iterator[None]:
+        """While active, the layer computes with the weights read from a chip, of `crossbar_shape()`."""
+        self._programmed = (kernel, adc_ranges)
+        try:
+            yield
+        finally:
+            self._programmed = None
+
+    def save_own_variables(self, store: Any) -> None:
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        keras.layers.Layer.load_own_variables(self, store)
+
+    def _serialized_gain(self) -> dict[str, Any]:
+        # Keras marks a shared object only in copies of its config that nested models throw away, so we mark it here.
+        config = keras.saving.serialize_keras_object(self.adc_gain)
+        return {**config, "shared_object_id": id(self.adc_gain)}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration as plain data; a shared ADC gain is saved as one object."""
+        return {
+            **super().get_config(),
+            "crossbar": keras.saving.serialize_keras_object(self.crossbar),
+            "weight_noise": self.weight_noise,
+            "adc_gain": self._serialized_gain(),
+            "calibrated": self.calibrated,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> AnalogLayer:
+        """Build the layer from `get_config`'s data."""
+        config = dict(config)
+        for name in ("crossbar", "adc_gain"):
+            if isinstance(config.get(name), dict):
+                config[name] = keras.saving.deserialize_keras_object(config[name])
+        return super().from_config(config)  # type: ignore[misc]
+
+
+class FrozenRange:
+    """Constraint of an analog kernel: inside of +-W_max once W_max is frozen, after any constraint of the user."""
+
+    def __init__(self, w_max: keras.Variable, inner: Any) -> None:
+        self.w_max = w_max
+        self.inner = inner
+
+    def __call__(self, w: Any) -> Any:
+        w = w if self.inner is None else self.inner(w)
+        limit = ops.cast(self.w_max, w.dtype)
+        return ops.where(limit > 0, ops.clip(w, -limit, limit), w)

@@ -1,0 +1,146 @@
+"""Convolutions on a crossbar: rows are kernel positions times input channels, columns are filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from analognets.layers.base import AnalogLayer
+
+__all__ = ["AnalogConv1D", "AnalogConv2D", "AnalogDepthwiseConv2D"]
+
+
+def unrolled(kernel: Any, groups: int) -> Any:
+    """Write a grouped kernel (..., inputs / groups, filters) as the dense block (..., inputs, filters).
+
+    Cells outside of the groups are zero: they lie on the crossbar all the same, and have noise there.
+    """
+    inputs, filters = kernel.shape[-2], kernel.shape[-1]
+    group_of_filter = ops.arange(filters) // (filters // groups)
+    mask = ops.cast(ops.expand_dims(ops.arange(groups), 1) == ops.expand_dims(group_of_filter, 0), kernel.dtype)
+    blocks = ops.expand_dims(kernel, -3) * ops.reshape(mask, (groups, 1, filters))
+    return ops.reshape(blocks, (*kernel.shape[:-2], groups * inputs, filters))
+
+
+class AnalogConvolution(AnalogLayer):
+    """What the analog convolutions share; grouped ones are unrolled into a dense block when programmed."""
+
+    def convolve(self, inputs: Any, kernel: Any) -> Any:
+        return ops.conv(
+            inputs,
+            kernel,
+            strides=list(self.strides),
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+    def product(self, inputs: Any, kernel: Any) -> Any:
+        return self.convolve(inputs, kernel)
+
+    def programmed_product(self, inputs: Any, kernel: Any) -> Any:
+        return self.convolve(inputs, kernel)
+
+    @property
+    def splits_rows(self) -> bool:
+        """Whether training sees several row blocks: a column of a grouped kernel lies in one of them."""
+        return self.tiling.shape[0] > 1 and (self.groups == 1 or self._programmed is not None)
+
+    def crossbar_shape(self) -> tuple[int, ...]:
+        *positions, inputs, filters = self.kernel_variable.shape
+        return (*positions, inputs * self.groups, filters)
+
+    def crossbar_kernel(self) -> Any:
+        kernel = super().crossbar_kernel()
+        return kernel if self.groups == 1 else unrolled(kernel, self.groups)
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class AnalogConv2D(AnalogConvolution, keras.layers.Conv2D):
+    """2-D convolution computed on crossbar tiles: y = activation(bias + ADC(DAC(x) * W)).
+
+    Takes every argument of `keras.layers.Conv2D` and those of `analognets.layers.base.AnalogLayer`. Input
+    (batch, height, width, channels), output (batch, height', width', filters). The kernel occupies
+    height x width x channels rows and `filters` columns; more than a tile's rows are cut by input channels and summed
+    digitally. Grouped kernels are programmed as a dense block whose other cells are zero.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+        ConversionError: one input channel alone needs more rows than a tile has.
+
+    Source: AnalogNets (arXiv 2111.06503).
+    """
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class AnalogConv1D(AnalogConvolution, keras.layers.Conv1D):
+    """1-D convolution computed on crossbar tiles; see `AnalogConv2D`.
+
+    Takes every argument of `keras.layers.Conv1D` (causal padding included) and those of
+    `analognets.layers.base.AnalogLayer`. Input (batch, steps, channels), output (batch, steps', filters).
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+
+    Source: AnalogNets (arXiv 2111.06503).
+    """
+
+    def convolve(self, inputs: Any, kernel: Any) -> Any:
+        padding = self.padding
+        if padding == "causal":
+            inputs = ops.pad(inputs, self._compute_causal_padding())
+            padding = "valid"
+        return ops.conv(
+            inputs,
+            kernel,
+            strides=list(self.strides),
+            padding=padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class AnalogDepthwiseConv2D(AnalogConvolution, keras.layers.DepthwiseConv2D):
+    """Depthwise 2-D convolution computed on crossbar tiles; its low utilisation is why AnalogNets avoid it.
+
+    Takes every argument of `keras.layers.DepthwiseConv2D` and those of `analognets.layers.base.AnalogLayer`. Programmed
+    as a dense block of height x width x channels rows and channels x multiplier columns, of which one cell in
+    `channels` holds a weight; the zero cells carry programming and read noise like any other.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+
+    Source: AnalogNets (arXiv 2111.06503), the argument against depthwise layers.
+    """
+
+    @property
+    def kernel_variable(self) -> keras.Variable:
+        """The trainable kernel (height, width, channels, multiplier)."""
+        return self.kernel
+
+    @property
+    def groups(self) -> int:
+        """One group a channel."""
+        return int(self.kernel.shape[-2])
+
+    def product(self, inputs: Any, kernel: Any) -> Any:
+        return ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+    def crossbar_shape(self) -> tuple[int, ...]:
+        *positions, channels, multiplier = self.kernel.shape
+        return (*positions, channels, channels * multiplier)
+
+    def crossbar_kernel(self) -> Any:
+        kernel = ops.convert_to_tensor(self.kernel.value, "float32")
+        *positions, channels, multiplier = kernel.shape
+        return unrolled(ops.reshape(kernel, (*positions, 1, channels * multiplier)), channels)
