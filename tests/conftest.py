@@ -1,0 +1,98 @@
+"""Fixtures for all tests: fixed seeds, and real data where it is at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEECH_FOLDERS = ("speech_commands_v0.02", "speech_commands_test_set_v0.02")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("ANALOGNETS_NETWORK") != "1":
+        skip = pytest.mark.skip(reason="needs the internet; set ANALOGNETS_NETWORK=1 to run it")
+        for item in items:
+            if "network" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> None:
+    """Start every test from the same seed; Keras is seeded only where the test module has imported it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Return the folder of real data sets."""
+    named = os.environ.get("ANALOGNETS_DATA")
+    root = Path(named).expanduser() if named else ROOT.parent / "shared" / "data"
+    if not root.is_dir():
+        pytest.skip(f"needs real data: set ANALOGNETS_DATA to its folder (looked at {root})")
+    return root
+
+
+@pytest.fixture(scope="session")
+def speech_commands_dir(data_root: Path) -> Path:
+    """Return a folder that holds Speech Commands as .wav in the layout of the official archives."""
+    for folder in (data_root / "speech_commands", data_root):
+        if (folder / SPEECH_FOLDERS[0]).is_dir():
+            return _as_wav(folder)
+    pytest.skip(f"needs Speech Commands: {data_root} holds no {SPEECH_FOLDERS[0]}")
+
+
+def _as_wav(source: Path) -> Path:
+    """Return `source`, or, if its clips are .flac, a folder with the same clips as .wav that later runs find again."""
+    clips = [clip for name in SPEECH_FOLDERS for clip in sorted((source / name).rglob("*.flac"))]
+    if not clips:
+        return source
+    listing = "\n".join(f"{clip.relative_to(source)} {clip.stat().st_size}" for clip in clips)
+    key = hashlib.sha256(f"{source}\n{listing}".encode()).hexdigest()[:16]
+    target = Path(tempfile.gettempdir()) / f"analognets-test-data-{os.getuid()}" / key
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=target.parent))
+        try:
+            _convert(source, clips, part)
+            part.rename(target)  # at once, so that a run cut short leaves nothing that looks whole
+        except OSError:
+            shutil.rmtree(part, ignore_errors=True)
+            if not target.is_dir():  # unless another run was quicker
+                raise
+    return target
+
+
+def _convert(source: Path, clips: list[Path], target: Path) -> None:
+    import soundfile
+
+    for name in SPEECH_FOLDERS:
+        for path in sorted((source / name).rglob("*")):
+            place = target / path.relative_to(source)
+            if path.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+            elif path.suffix != ".flac":
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, place)
+
+    def to_wav(clip: Path) -> None:
+        samples, rate = soundfile.read(clip, dtype="int16")
+        soundfile.write(target / clip.relative_to(source).with_suffix(".wav"), samples, rate, subtype="PCM_16")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(to_wav, clips))
