@@ -83,9 +83,9 @@ class LazyGroup(TyperGroup):
             # Exits and usage errors carry their own exit code; a reader that closed the pipe is no error of ours.
             if hasattr(error, "exit_code") or isinstance(error, (typer.Abort, BrokenPipeError)):
                 raise
-            self.fail(error)
+            self._fail(error)
 
-    def fail(self, error: Exception) -> NoReturn:
+    def _fail(self, error: Exception) -> NoReturn:
         if self.debug:
             traceback.print_exception(error, file=sys.stderr)
         elif isinstance(error, AnalogNetsError):
