@@ -1,0 +1,79 @@
+"""The physics of one memory cell: conductances in uS in, conductances out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from analognets.devices.base import Device, State, derive_seed
+from analognets.devices.drift_compensation import GlobalDriftCompensation
+from analognets.devices.ideal import IdealDevice
+from analognets.devices.pcm import PCM
+from analognets.devices.pcm_14nm import PCM14nm
+from analognets.errors import InvalidArgumentError, UnknownNameError
+
+__all__ = [
+    "PCM",
+    "Device",
+    "GlobalDriftCompensation",
+    "IdealDevice",
+    "PCM14nm",
+    "State",
+    "derive_seed",
+    "deserialize",
+    "get",
+    "list_devices",
+    "serialize",
+]
+
+_DEVICES: dict[str, type[Device]] = {"ideal": IdealDevice, "pcm": PCM, "pcm_14nm": PCM14nm}
+
+
+def list_devices() -> list[str]:
+    """Return the names that `get` knows."""
+    return sorted(_DEVICES)
+
+
+def get(identifier: Any) -> Device:
+    """Return a device from a name, a config or a device.
+
+    Args:
+        identifier: "pcm", "pcm_14nm" or "ideal" for the default settings; what `serialize` returned; or a `Device`,
+            which is returned as it is.
+
+    Raises:
+        UnknownNameError: no device has that name.
+        InvalidArgumentError: the identifier is none of these.
+    """
+    if isinstance(identifier, Device):
+        return identifier
+    if isinstance(identifier, str):
+        if identifier not in _DEVICES:
+            raise UnknownNameError("device", identifier, _DEVICES)
+        return _DEVICES[identifier]()
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    raise InvalidArgumentError(
+        f"A device must be a Device object, one of the names {', '.join(list_devices())}, or a serialized device. "
+        f"Received: {identifier!r}."
+    )
+
+
+def serialize(device: Device) -> dict[str, Any]:
+    """Return a device as plain data that JSON and YAML can hold."""
+    return keras.saving.serialize_keras_object(device)
+
+
+def deserialize(config: dict[str, Any]) -> Device:
+    """Return the device that `serialize` turned into plain data.
+
+    Raises:
+        InvalidArgumentError: the data is not that of a device.
+    """
+    device = keras.saving.deserialize_keras_object(config) if "class_name" in config else None
+    if not isinstance(device, Device):
+        raise InvalidArgumentError(
+            f"The data is not a serialized device. Received: {config!r}. Make it with analognets.devices.serialize."
+        )
+    return device
