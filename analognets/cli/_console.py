@@ -106,9 +106,14 @@ class Task:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import TimeRemainingColumn as Remaining
 
-        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
+        columns = [
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+        ]
         columns += [TimeElapsedColumn(), Remaining(), TextColumn("{task.fields[text]}", markup=False)]
-        with Progress(*columns, console=Console(stderr=True)) as self._bar:
+        with Progress(*columns, console=_err) as self._bar:
             self._bar.add_task(self.description, total=self.total, text="")
             yield self
         self._bar = None
