@@ -1,0 +1,128 @@
+"""Chips on disk: a folder with one safetensors file a chip and an index; written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from analognets.deploy.programming import ProgrammedLayer
+from analognets.errors import ChipFileError
+from analognets.layers import analog_layers
+
+if TYPE_CHECKING:
+    from analognets.deploy.chips import Chip, Chips
+
+__all__ = ["load_chips", "model_fingerprint", "save_chips"]
+
+FORMAT = 1
+INDEX = "chips.json"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_fingerprint(model: keras.Model) -> str:
+    """Return the sha256 of names, shapes and values of the kernels that get programmed."""
+    digest = hashlib.sha256()
+    for layer in analog_layers(model):
+        kernel = keras.ops.convert_to_numpy(layer.kernel_variable.value).astype(np.float32)
+        digest.update(f"{layer.name}{kernel.shape}".encode())
+        digest.update(kernel.tobytes())
+    return digest.hexdigest()
+
+
+def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
+    """Write the chips; see `Chips.save`."""
+    target = Path(folder)
+    if target.exists() and not overwrite:
+        raise ChipFileError(f"Chips are not written over existing data. Received: '{target}'. Say overwrite=True to.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        entries = []
+        for chip in chips:
+            name = f"chip_{chip.number:04d}.safetensors"
+            save_file(_arrays(chip), draft / name)
+            entries.append({"file": name, "number": chip.number, "seed": chip.seed, "sha256": _sha256(draft / name)})
+        index = {
+            "format": FORMAT,
+            "seed": chips.seed,
+            "model": chips.model.name,
+            "fingerprint": model_fingerprint(chips.model),
+            "layers": [layer.name for layer in chips.layers],
+            "crossbar": keras.saving.serialize_keras_object(chips.layers[0].crossbar),
+            "chips": entries,
+        }
+        (draft / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _arrays(chip: Chip) -> dict[str, np.ndarray]:
+    arrays = {}
+    for index, layer in enumerate(chip.layers):
+        for name, value in layer.state.items():
+            arrays[f"{index}/state/{name}"] = np.ascontiguousarray(value)
+        arrays[f"{index}/reference"] = np.ascontiguousarray(layer.reference)
+        arrays[f"{index}/weight_max"] = np.asarray([layer.weight_max], np.float64)
+    return arrays
+
+
+def load_chips(folder: Any, model: keras.Model) -> tuple[list[Chip], int]:
+    """Read the chips of a folder; see `Chips.load`."""
+    source = Path(folder)
+    try:
+        index = json.loads((source / INDEX).read_text("utf-8"))
+        known = index["format"] == FORMAT
+    except FileNotFoundError:
+        raise ChipFileError(f"'{source}' holds no chips: '{INDEX}' is missing. Save chips there with Chips.save.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ChipFileError(f"'{source / INDEX}' is not a chip index: it was cut short or changed. ({error})") from None
+    if not known:
+        raise ChipFileError(f"'{source}' has chip format {index['format']}, this version reads {FORMAT}.")
+    if index["fingerprint"] != model_fingerprint(model):
+        raise ChipFileError(
+            f"The chips in '{source}' were programmed from other weights than those of model '{model.name}'. Load the "
+            "model they belong to, or programme this one."
+        )
+    return [_load_chip(source, entry, len(index["layers"])) for entry in index["chips"]], int(index["seed"])
+
+
+def _load_chip(source: Path, entry: dict[str, Any], layers: int) -> Chip:
+    from analognets.deploy.chips import Chip
+
+    path = source / Path(entry["file"]).name
+    if not path.is_file():
+        raise ChipFileError(f"Chip {entry['number']} is missing: '{path}' does not exist. Programme the chips again.")
+    if _sha256(path) != entry["sha256"]:
+        raise ChipFileError(
+            f"'{path}' is not the file that was written: it was cut short or changed (sha256 differs). "
+            "Programme the chips again."
+        )
+    try:
+        arrays = load_file(path)
+        programmed = [_layer(arrays, index) for index in range(layers)]
+    except (SafetensorError, KeyError) as error:
+        raise ChipFileError(f"'{path}' can't be read as a chip. ({error})") from None
+    return Chip(int(entry["number"]), int(entry["seed"]), programmed)
+
+
+def _layer(arrays: dict[str, np.ndarray], index: int) -> ProgrammedLayer:
+    prefix = f"{index}/state/"
+    state = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    return ProgrammedLayer(state, float(arrays[f"{index}/weight_max"][0]), arrays[f"{index}/reference"])

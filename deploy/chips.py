@@ -1,0 +1,240 @@
+"""Simulated chips: programmed conductances as stored data, evaluated over drift time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from analognets.deploy.batch_norm import restored_statistics
+from analognets.deploy.programming import ProgrammedLayer, ReadLayer, program_layer, read_layer, stream
+from analognets.deploy.runtime import Runner
+from analognets.errors import InvalidArgumentError, NotCalibratedError, check_choice, check_integer
+from analognets.layers import AnalogLayer, analog_layers
+from analognets.units import DRIFT_TIMES, format_duration, parse_duration
+
+__all__ = ["Chip", "Chips", "accuracy", "program", "summarize"]
+
+
+@dataclasses.dataclass
+class Chip:
+    """One simulated chip: the programmed devices of every analog layer.
+
+    Args:
+        number: index of the chip among its siblings.
+        seed: what its devices were drawn from; kept for the record, reading uses the stored state.
+        layers: one `ProgrammedLayer` for each analog layer, in order.
+    """
+
+    number: int
+    seed: int
+    layers: list[ProgrammedLayer]
+
+    def read(self, layers: Sequence[AnalogLayer], time: str | float) -> list[ReadLayer]:
+        """Read the weights of all layers at a time; the same time gives the same read noise, in any order."""
+        seconds = parse_duration(time)
+        return [
+            read_layer(layer, programmed, seconds, stream(self.seed, index))
+            for index, (layer, programmed) in enumerate(zip(layers, self.layers, strict=True))
+        ]
+
+
+def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Return the share of samples whose largest output (or output > 0.5, if there is one) is the label."""
+    if outputs.shape[-1] == 1:
+        return float(np.mean((outputs[:, 0] > 0.5) == labels.reshape(-1).astype(bool)))
+    if labels.ndim == outputs.ndim:
+        labels = labels.argmax(-1)
+    return float(np.mean(outputs.argmax(-1) == labels))
+
+
+def as_arrays(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return (inputs, labels) as arrays from a pair or from a dataset of batches."""
+    if isinstance(data, tuple) and len(data) == 2 and hasattr(data[0], "shape"):
+        inputs, labels = np.asarray(data[0]), np.asarray(data[1])
+    else:
+        pairs = [(np.asarray(x), np.asarray(y)) for x, y in data]
+        if not pairs:
+            raise InvalidArgumentError("Evaluation data must hold at least one batch of (inputs, labels). Received: none.")
+        inputs, labels = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    if len(inputs) != len(labels) or len(inputs) == 0:
+        raise InvalidArgumentError(
+            "Evaluation data needs as many labels as inputs, at least one. "
+            f"Received: {len(inputs)} inputs, {len(labels)} labels."
+        )
+    return inputs, labels
+
+
+class Chips:
+    """Some chips programmed from one model; made by `program` or `Chips.load`.
+
+    Args:
+        model: the calibrated analog model: its digital part (batch-norm, biases, converter ranges) serves all chips.
+        chips: the programmed chips.
+        seed: the seed they were programmed from.
+    """
+
+    def __init__(self, model: keras.Model, chips: Sequence[Chip], seed: int) -> None:
+        self.model = model
+        self.layers = analog_layers(model)
+        self.chips = list(chips)
+        self.seed = seed
+        self._runners: dict[tuple[str, str, int], Runner] = {}
+
+    def __len__(self) -> int:
+        return len(self.chips)
+
+    def __iter__(self) -> Iterator[Chip]:
+        return iter(self.chips)
+
+    def runner(self, *, mode: str = "auto", precision: str = "float32", batch_size: int = 256) -> Runner:
+        """Return the compiled function that runs these chips; it is made once for each setting."""
+        key = (mode, precision, batch_size)
+        if key not in self._runners:
+            self._runners[key] = Runner(self.model, mode=mode, precision=precision, batch_size=batch_size)
+        return self._runners[key]
+
+    def predict(
+        self, inputs: Any, *, chip: int = 0, at: str | float = "25s", drift_compensation: bool = True, **settings: Any
+    ) -> np.ndarray:
+        """Return the outputs of one chip at one time.
+
+        Args:
+            inputs: array of samples.
+            chip: which one, from 0.
+            at: time of the read, such as "1d", or seconds.
+            drift_compensation: scale the outputs of each tile back to its level after programming.
+            **settings: of `Runner`: mode, precision, batch_size.
+
+        Raises:
+            InvalidArgumentError: there is no such chip.
+        """
+        check_integer("predict", "chip", chip, 0, len(self) - 1)
+        runner = self.runner(**settings)
+        runner.load(self.chips[chip].read(self.layers, at), drift_compensation=drift_compensation)
+        return runner.predict(np.asarray(inputs))
+
+    def evaluate(
+        self,
+        data: Any,
+        *,
+        at: Sequence[str | float] = DRIFT_TIMES,
+        drift_compensation: bool | str = True,
+        batch_norm_calibration: Any = None,
+        metric: Callable[[np.ndarray, np.ndarray], float] = accuracy,
+        progress: Callable[[int, int], None] | None = None,
+        **settings: Any,
+    ) -> pd.DataFrame:
+        """Measure every chip at every time.
+
+        Args:
+            data: (inputs, labels) arrays, or a dataset of such batches.
+            at: times since programming: text with a unit, or seconds.
+            drift_compensation: True, False, or "both".
+            batch_norm_calibration: inputs (no labels) on which the batch-norm statistics are estimated anew for each
+                chip and time (AdaBS, Joshi et al. 2020); None leaves them as trained.
+            metric: function of (labels, outputs) that returns a number.
+            progress: called with (done, total) after each reading.
+            **settings: of `Runner`: mode, precision, batch_size.
+
+        Returns:
+            A table with one row a chip, time and mode: chip, seed, at, seconds, drift_compensation, accuracy.
+        """
+        check_choice("evaluate", "drift_compensation", drift_compensation, (True, False, "both"))
+        modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
+        inputs, labels = as_arrays(data)
+        times = [parse_duration(time) for time in at]
+        runner = self.runner(**settings)
+        rows, total = [], len(self.chips) * len(times)
+        for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
+            reads = chip.read(self.layers, seconds)
+            for mode in modes:
+                with restored_statistics(self.model, self.layers, reads, mode, batch_norm_calibration):
+                    runner.load(reads, drift_compensation=mode)
+                    value = metric(labels, runner.predict(inputs))
+                rows.append((chip.number, chip.seed, format_duration(seconds), seconds, mode, value))
+            if progress is not None:
+                progress(number + 1, total)
+        return pd.DataFrame(rows, columns=["chip", "seed", "at", "seconds", "drift_compensation", "accuracy"])
+
+    def save(self, folder: Any, *, overwrite: bool = False) -> None:
+        """Store the chips as open files (one safetensors a chip and a JSON index), complete or not at all.
+
+        Raises:
+            ChipFileError: the folder exists already and `overwrite` is False.
+        """
+        from analognets.deploy.chip_files import save_chips
+
+        save_chips(self, folder, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, folder: Any, model: keras.Model) -> Chips:
+        """Read stored chips back for the model they were programmed from.
+
+        Raises:
+            ChipFileError: a file is missing, cut short or changed, or the chips belong to another model.
+        """
+        from analognets.deploy.chip_files import load_chips
+
+        chips, seed = load_chips(folder, model)
+        return cls(model, chips, seed)
+
+
+def program(
+    model: keras.Model,
+    chips: int = 25,
+    seed: int = 0,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Chips:
+    """Programme a model into simulated chips; chip k of a seed is the same however many are made.
+
+    Args:
+        model: a model with calibrated analog layers.
+        chips: how many, at least 1.
+        seed: >= 0; one seed and number give one chip, bit for bit.
+        progress: called with (done, total) after each chip.
+
+    Raises:
+        ConversionError: the model has no analog layer.
+        NotCalibratedError: converter ranges have not been set.
+        InvalidArgumentError: a number is out of range.
+
+    Source: AnalogNets (arXiv 2111.06503); the device model is the hardware's.
+    """
+    count = check_integer("program", "chips", chips, 1, 1_000_000)
+    check_integer("program", "seed", seed, 0, 2**31 - 1)
+    layers = analog_layers(model)
+    for layer in layers:
+        if not layer.calibrated:
+            raise NotCalibratedError(
+                f"Layer '{layer.name}' of model '{model.name}' has no converter ranges yet. Call "
+                "analognets.layers.calibrate(model, data) first."
+            )
+    made = []
+    for number in range(count):
+        chip_seed = stream(seed, number)
+        programmed = [program_layer(layer, stream(chip_seed, index)) for index, layer in enumerate(layers)]
+        made.append(Chip(number, chip_seed, programmed))
+        if progress is not None:
+            progress(number + 1, count)
+    return Chips(model, made, seed)
+
+
+def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.DataFrame:
+    """Return mean, standard deviation and number of chips for each time, and the loss against the float model.
+
+    Args:
+        table: what `Chips.evaluate` returned.
+        float_accuracy: accuracy of the float model, 0 to 1; adds the column `loss` in points of percent.
+    """
+    groups = table.groupby(["drift_compensation", "seconds", "at"], sort=True)["accuracy"]
+    summary = groups.agg(mean="mean", std="std", chips="count").reset_index()
+    summary = summary.sort_values(["drift_compensation", "seconds"], ascending=[False, True], ignore_index=True)
+    if float_accuracy is not None:
+        summary["loss"] = 100 * (float_accuracy - summary["mean"])
+    return summary

@@ -1,0 +1,113 @@
+"""Running a model with the weights read from a chip: one compiled function, weights exchanged between calls."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from analognets.deploy.fused import fused_twin
+from analognets.deploy.programming import ReadLayer
+from analognets.errors import InvalidArgumentError, check_choice
+from analognets.layers import AnalogLayer, analog_layers
+
+__all__ = ["Runner", "compensated"]
+
+
+def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the kernel and the ADC ranges of the row blocks with the digital drift compensation folded in.
+
+    alpha * ADC(y; r) = ADC(alpha * y; alpha * r), so the scale of a tile goes into its weights and its ADC range.
+    """
+    blocks = len(layer.tiling.row_blocks)
+    adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
+    if not drift_compensation:
+        return read.kernel, [np.float32(adc_range)] * blocks
+    kernel = read.kernel * layer.tiling.expand(read.scale)
+    if read.scale.shape[1] == 1:
+        return kernel, [np.float32(adc_range * read.scale[i, 0]) for i in range(blocks)]
+    columns = layer.tiling.expand(read.scale)[[first for first, _ in layer.tiling.row_blocks]]
+    return kernel, list((adc_range * columns).astype(np.float32))
+
+
+class Runner:
+    """Computes a model's outputs with programmed weights, without retracing from chip to chip.
+
+    Args:
+        model: a model with calibrated analog layers.
+        mode: "auto", "fused" (ADC, batch-norm, ReLU and the next DAC as one pass; functional models) or "plain" (the
+            layers as they are; any model).
+        precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
+            bfloat16 arithmetic; about one ADC step of difference; fused mode only).
+        batch_size: largest number of samples a call; batches are made equal, the last one is padded.
+
+    Raises:
+        InvalidArgumentError: the model can't be run fused but `mode` asks for it.
+    """
+
+    def __init__(
+        self, model: keras.Model, *, mode: str = "auto", precision: str = "float32", batch_size: int = 256
+    ) -> None:
+        check_choice("Runner", "mode", mode, ("auto", "fused", "plain"))
+        check_choice("Runner", "precision", precision, ("float32", "bfloat16"))
+        self.model = model
+        self.layers = analog_layers(model)
+        self.batch_size = batch_size
+        self.twin = None if mode == "plain" else fused_twin(model, precision)
+        if self.twin is None and (mode == "fused" or precision != "float32"):
+            raise InvalidArgumentError(
+                "Fused evaluation needs a functional or Sequential model with finite converters in float32 policy. "
+                f"Received: model '{model.name}', mode={mode!r}, precision={precision!r}. Use mode='plain'."
+            )
+        self._weights: list[Any] = []
+        self._function = tf.function(self._run, reduce_retracing=True, autograph=False)
+
+    def _run(self, inputs: Any, weights: list[Any]) -> Any:
+        if self.twin is not None:
+            return self.twin.model(inputs, training=False)
+        with contextlib.ExitStack() as stack:
+            for layer, (kernel, ranges) in zip(self.layers, weights, strict=True):
+                stack.enter_context(layer.programmed(kernel, ranges))
+            return self.model(inputs, training=False)
+
+    @property
+    def mode(self) -> str:
+        """The way the model is run: "fused" or "plain"."""
+        return "plain" if self.twin is None else "fused"
+
+    def load(self, reads: Sequence[ReadLayer], *, drift_compensation: bool = True) -> None:
+        """Take the weights of one chip at one time, and the model's present batch-norm statistics."""
+        weights = [
+            compensated(layer, read, drift_compensation) for layer, read in zip(self.layers, reads, strict=True)
+        ]
+        if self.twin is not None:
+            self.twin.load(weights)
+            return
+        self._weights = [
+            (tf.constant(kernel, tf.float32), [tf.constant(r, tf.float32) for r in ranges])
+            for kernel, ranges in weights
+        ]
+
+    def predict(self, inputs: Any) -> np.ndarray:
+        """Return the model's outputs for an array of inputs."""
+        return np.concatenate(list(self.batches(inputs)))
+
+    def batches(self, inputs: Any) -> Iterator[np.ndarray]:
+        """Yield the outputs batch by batch; every call has the same shape."""
+        size = -(-len(inputs) // -(-len(inputs) // self.batch_size))
+        for first in range(0, len(inputs), size):
+            piece = inputs[first : first + size]
+            missing = size - len(piece)
+            if missing:
+                piece = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)])
+            outputs = self._function(tf.convert_to_tensor(piece), self._weights)
+            yield outputs.numpy()[: size - missing]
+
+    @property
+    def traces(self) -> int:
+        """How often the function has been traced."""
+        return int(self._function.experimental_get_tracing_count())
