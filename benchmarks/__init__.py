@@ -1,0 +1,1 @@
+"""Speed measured as ratios to plain Keras within one run: python -m benchmarks.hwa_step."""

@@ -1,0 +1,109 @@
+"""One chip at one time against one plain Keras `predict` over the same data; programming and reading included.
+
+python -m benchmarks.drift_evaluation [--samples 1000] [--batch 250] [--rounds 7] [--memory]
+
+--memory also evaluates 1 and 25 chips in processes of their own and compares their peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from analognets.conversion import to_analog
+from analognets.deploy.chips import Chips, program
+from analognets.layers import calibrate, freeze_weight_range
+from analognets.units import DRIFT_TIMES
+from analognets.zoo.kws import analognet_kws
+from benchmarks._measure import interleave, ratios, report, untuned
+
+
+def models(samples: int) -> tuple[keras.Model, keras.Model, np.ndarray]:
+    keras.utils.set_random_seed(0)
+    inputs = np.random.default_rng(0).normal(size=(samples, 49, 10, 1)).astype("float32")
+    plain = analognet_kws()
+    plain(inputs[:100], training=True)
+    analog = to_analog(plain, "aon_cim_8bit")
+    freeze_weight_range(analog)
+    calibrate(analog, inputs)
+    return plain, analog, inputs
+
+
+def chip_evaluation(analog: keras.Model, inputs: np.ndarray, batch: int, **settings: str) -> Callable[[], None]:
+    """Return a call that programmes one chip and evaluates it at five times."""
+    labels = np.zeros(len(inputs), int)
+    chips = program(analog, chips=1)
+    runner = chips.runner(batch_size=batch, **settings)
+
+    def call() -> None:
+        fresh = program(analog, chips=1, seed=1)
+        chips.chips = fresh.chips
+        chips.evaluate((inputs, labels), at=DRIFT_TIMES, batch_size=batch, **settings)
+        if runner.traces != 1:
+            raise SystemExit(f"retraced: {runner.traces} traces")
+
+    return call
+
+
+def peak_memory(chips: int, samples: int) -> float:
+    """Return the peak memory in MB of a process that evaluates so many chips."""
+    command = [sys.executable, "-m", "benchmarks.drift_evaluation", "--child", str(chips), "--samples", str(samples)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def child(chips: int, samples: int) -> None:
+    _, analog, inputs = models(samples)
+    made: Chips = program(analog, chips=chips)
+    made.evaluate((inputs, np.zeros(len(inputs), int)), at=DRIFT_TIMES[:2])
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--child", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(options.child, options.samples)
+        return
+    plain, analog, inputs = models(options.samples)
+    dataset = untuned(tf.data.Dataset.from_tensor_slices(inputs).batch(options.batch))
+    times = interleave(
+        {
+            "plain_keras_5_predicts": lambda: [plain.predict(dataset, verbose=0) for _ in DRIFT_TIMES],
+            "chip_5_times": chip_evaluation(analog, inputs, options.batch),
+            "chip_5_times_unfused": chip_evaluation(analog, inputs, options.batch, mode="plain"),
+            "chip_5_times_bfloat16": chip_evaluation(analog, inputs, options.batch, precision="bfloat16"),
+        },
+        options.rounds,
+    )
+    table = ratios(times, "plain_keras_5_predicts")
+    result = {
+        "benchmark": "drift_evaluation",
+        "network": "analognet_kws",
+        "samples": options.samples,
+        "batch": options.batch,
+        "rounds": options.rounds,
+        "ratio": table["chip_5_times"]["wall_ratio"],
+        "ratio_cpu": table["chip_5_times"]["cpu_ratio"],
+        "ratio_bfloat16": table["chip_5_times_bfloat16"]["wall_ratio"],
+        "variants": table,
+    }
+    if options.memory:
+        one, many = peak_memory(1, options.samples), peak_memory(25, options.samples)
+        result["peak_memory_mb"] = {"1_chip": one, "25_chips": many, "ratio": many / one}
+    report(result)
+
+
+if __name__ == "__main__":
+    main()
