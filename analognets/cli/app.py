@@ -64,7 +64,7 @@ class LazyGroup(TyperGroup):
             self.add_command(load_command(args[0]), args[0])
         return super().resolve_command(ctx, args)
 
-    def main(self, args: Sequence[str] | None = None, **settings: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:
         arguments = list(sys.argv[1:] if args is None else args)
         end = arguments.index("--") if "--" in arguments else len(arguments)
         self.debug = "--debug" in arguments[:end]
@@ -72,7 +72,7 @@ class LazyGroup(TyperGroup):
         _console.set_resume_hint(None)
         # A newcomer's terminal is for our lines, not for TensorFlow's search for a GPU driver.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        return super().main(arguments, **settings)
+        return super().main(arguments, *rest, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         try:
