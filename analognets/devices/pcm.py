@@ -134,7 +134,8 @@ class PCM(Device):
         values, allowed = getattr(self, name), range(1, 21) if length is None else (length,)
         if isinstance(values, str) or not isinstance(values, Sequence) or len(values) not in allowed:
             raise InvalidArgumentError(
-                f"`{name}` of {type(self).__name__} must hold {length or '1 to 20'} numbers. Received: {name}={values!r}."
+                f"`{name}` of {type(self).__name__} must hold {length or '1 to 20'} numbers. "
+                f"Received: {name}={values!r}."
             )
         return tuple(check_number(type(self).__name__, name, value, -1e6, 1e6) for value in values)
 
