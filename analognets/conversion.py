@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -93,10 +95,13 @@ class _Rebuild:
         self.replace = replace
         self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self.done: dict[int, keras.layers.Layer] = {}
+        self.inside: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
-    def layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+    def layer(self, layer: Any) -> Any:
         if id(layer) in self.done:
             return self.done[id(layer)]
+        if not isinstance(layer, keras.layers.Layer):
+            return type(layer).from_config(layer.get_config())  # an operation such as the + of two tensors
         new = self.replace(layer)
         if new is None:
             new = self.copy(layer)
@@ -120,20 +125,40 @@ class _Rebuild:
 
     def swap_attributes(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
         """Replace the layers held in a rebuilt block's attributes, lists and dicts, before it is built."""
-        inner = {name: value for name, value in vars(new).items() if not name.startswith("_")}
-        for name, value in inner.items():
-            original = getattr(old, name, None)
-            if isinstance(value, keras.layers.Layer) and isinstance(original, keras.layers.Layer):
-                setattr(new, name, self.layer(original))
-            elif isinstance(value, (list, tuple)) and any(isinstance(item, keras.layers.Layer) for item in value):
-                items = [self.layer(o) if isinstance(o, keras.layers.Layer) else o for o in original]
-                setattr(new, name, type(items)(items))
-            elif isinstance(value, dict) and any(isinstance(item, keras.layers.Layer) for item in value.values()):
-                setattr(
-                    new,
-                    name,
-                    {k: self.layer(o) if isinstance(o, keras.layers.Layer) else o for k, o in original.items()},
-                )
+        for name, value in list(vars(new).items()):
+            if name in internal_names() or not any(isinstance(item, keras.layers.Layer) for item in held(value)):
+                continue
+            for item in held(value):
+                new._tracker.untrack(item)
+            setattr(new, name, self.replaced(getattr(old, name)))
+
+    def replaced(self, value: Any) -> Any:
+        """Return the replacement of a layer, or a list, tuple or dict with its layers replaced."""
+        if isinstance(value, keras.layers.Layer):
+            return self.layer(value)
+        if isinstance(value, dict):
+            return {key: self.replaced(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            items = [self.replaced(item) for item in value]
+            return tuple(items) if isinstance(value, tuple) else items
+        return value
+
+    def pair_inside(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+        """Pair the layers that a block has made for itself while it was built."""
+        known = {id(layer) for layer in self.done.values()}
+        rest = [layer for layer in old._layers if id(layer) not in self.done]
+        fresh = [layer for layer in new._layers if id(layer) not in known]
+        if [type(layer) for layer in rest] != [type(layer) for layer in fresh]:
+            raise ConversionError(
+                f"The inner layers of '{old.name}' ({type(old).__name__}) can't be matched with those of its copy. Hold "
+                f"them in attributes, lists or dicts. Received: {len(rest)} and {len(fresh)} layers."
+            )
+        for before, after in zip(rest, fresh, strict=True):
+            self.done[id(before)] = after
+            self.pairs.append((before, after))
+            if before.variables:
+                self.inside.append((before, old))
+            self.pair_inside(before, after)
 
     def model(self, model: keras.Model) -> keras.Model:
         if not model.built:
@@ -141,14 +166,46 @@ class _Rebuild:
                 f"Model '{model.name}' is not built yet, so its weights have no shape. Call it once on data, or give it "
                 "an Input."
             )
-        if is_cloneable(model):
-            new = keras.models.clone_model(model, clone_function=self.layer, recursive=True)
-        else:
-            new = self.copy(model)
-            new.build_from_config(model.get_build_config() or {})
+        with not_compiled(model):
+            if is_cloneable(model):
+                new = keras.models.clone_model(model, clone_function=self.layer, recursive=True)
+            else:
+                new = self.layer(model)
+                new.build_from_config(model.get_build_config() or {})
+        for old, fresh in list(self.pairs):
+            if type(old) is type(fresh) and not isinstance(old, AnalogLayer):
+                self.pair_inside(old, fresh)
         for old, fresh in self.pairs:
             copy_weights(old, fresh)
         return new
+
+
+@functools.cache
+def internal_names() -> frozenset[str]:
+    """Names of the private attributes in which Keras itself keeps layers."""
+    return frozenset(name for name in vars(keras.Model()) if name.startswith("_"))
+
+
+def held(value: Any) -> list[Any]:
+    """Return what a list, tuple or dict holds, nested ones included, or the value itself."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [inner for item in value for inner in held(item)]
+    return [value]
+
+
+@contextlib.contextmanager
+def not_compiled(model: keras.Model) -> Iterator[None]:
+    """While active, the model and those inside it pass as not compiled, so that Keras doesn't compile their copies."""
+    compiled = [layer for layer in model._flatten_layers() if getattr(layer, "compiled", False)]
+    for layer in compiled:
+        layer.compiled = False
+    try:
+        yield
+    finally:
+        for layer in compiled:
+            layer.compiled = True
 
 
 def is_cloneable(model: keras.Model) -> bool:
@@ -172,9 +229,24 @@ def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
         new.adc_gain.gain.assign(old.adc_gain.gain)
 
 
-def reason_left(layer: keras.layers.Layer, exempt: frozenset[str], hardware: crossbars.Crossbar) -> str | None:
+def layers_named(model: keras.Model, names: Iterable[str]) -> set[int]:
+    """Return the ids of the layers of these names and of all layers inside them.
+
+    Raises:
+        UnknownNameError: the model has no layer of that name.
+    """
+    wanted = [names] if isinstance(names, str) else list(names)
+    layers = model._flatten_layers(include_self=False)
+    known = {layer.name for layer in layers}
+    for name in wanted:
+        if name not in known:
+            raise UnknownNameError("layer to exempt", name, known)
+    return {id(inner) for layer in layers if layer.name in wanted for inner in layer._flatten_layers()}
+
+
+def reason_left(layer: keras.layers.Layer, exempt: set[int], hardware: crossbars.Crossbar) -> str | None:
     """Return why a layer with weights stays digital, or None if it can be converted."""
-    if layer.name in exempt:
+    if id(layer) in exempt:
         return "exempt by request"
     for kind, why in DIGITAL_BY_DESIGN.items():
         if isinstance(layer, kind):
@@ -208,7 +280,7 @@ def to_analog(
     hardware: Any = "aon_cim_8bit",
     *,
     weight_noise: float = 0.0,
-    exempt: Iterable[str] = (),
+    exempt: str | Iterable[str] = (),
 ) -> keras.Model:
     """Return an analog copy of any Keras model: products on crossbars, all the rest stays digital Keras.
 
@@ -221,7 +293,7 @@ def to_analog(
         model: a built Keras model.
         hardware: a `Crossbar`, the name of a preset, or a config.
         weight_noise: eta >= 0, the training noise as a share of W_max.
-        exempt: names of layers to leave digital.
+        exempt: names of layers, blocks or nested models to leave digital.
 
     Returns:
         The analog model, not compiled, with the attribute `conversion_report`.
@@ -231,17 +303,14 @@ def to_analog(
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
     """
     hardware = crossbars.get(hardware)
-    exempt = frozenset(exempt)
-    names = {layer.name for layer in model._flatten_layers()}
-    for name in exempt - names:
-        raise UnknownNameError("layer to exempt", name, names)
+    left = layers_named(model, exempt)
     shared = ADCGain(name="adc_gain")
     records: dict[int, LayerConversion] = {}
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer | None:
         if not layer._trainable_variables and not layer._non_trainable_variables:
             return None
-        why = reason_left(layer, exempt, hardware)
+        why = reason_left(layer, left, hardware)
         kind, count = type(layer).__name__, layer.count_params()
         if why is not None:
             records[id(layer)] = LayerConversion(layer.name, kind, False, why, count)
@@ -259,7 +328,11 @@ def to_analog(
             {**config, "crossbar": hardware, "weight_noise": weight_noise, "adc_gain": gain}
         )
 
-    analog = _Rebuild(replace).model(model)
+    rebuild = _Rebuild(replace)
+    analog = rebuild.model(model)
+    for layer, owner in rebuild.inside:
+        why = f"made by '{owner.name}' ({type(owner).__name__}) itself"
+        records[id(layer)] = LayerConversion(layer.name, type(layer).__name__, False, why, layer.count_params())
     report = ConversionReport(tuple(records.values()), hardware.name)
     if not report.converted:
         kinds = Counter(record.kind for record in report.left)
