@@ -1,0 +1,50 @@
+"""Two-stage hardware-aware training: recipes, run folders that survive a kill, callbacks.
+
+`Recipe`, `load_recipe` and `Run` load without Keras; the rest brings it in on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from analognets.training.recipe import Recipe, load_recipe
+from analognets.training.run import Run
+
+if TYPE_CHECKING:
+    from analognets.training.callbacks import EpochSeeds, NoiseRamp, WeightRangeRefresh
+    from analognets.training.progress import Progress, TrainingData
+    from analognets.training.stages import TrainingResult, train
+
+__all__ = [
+    "EpochSeeds",
+    "NoiseRamp",
+    "Progress",
+    "Recipe",
+    "Run",
+    "TrainingData",
+    "TrainingResult",
+    "WeightRangeRefresh",
+    "load_recipe",
+    "train",
+]
+
+_LAZY = {
+    "EpochSeeds": "callbacks",
+    "NoiseRamp": "callbacks",
+    "WeightRangeRefresh": "callbacks",
+    "Progress": "progress",
+    "TrainingData": "progress",
+    "TrainingResult": "stages",
+    "train": "stages",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"analognets.training.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'analognets.training' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,140 @@
+"""Keras callbacks of hardware-aware training, and what makes an epoch repeatable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from analognets.errors import InvalidArgumentError, check_integer, check_number
+from analognets.layers import analog_layers, freeze_weight_range
+
+__all__ = ["BatchProgress", "EpochSeeds", "NoiseRamp", "WeightRangeRefresh", "epoch_seed", "reseed"]
+
+
+class NoiseRamp(keras.callbacks.Callback):
+    """Let the weight noise of all analog layers grow in equal steps, one an epoch.
+
+    scale(epoch) = (epoch + 1 - start_epoch) / (end_epoch - start_epoch), clipped to 0 ... 1
+
+    So there is no noise before `start_epoch`, and full noise in epoch `end_epoch - 1` and after. Epochs count from 0.
+    The scale depends on the epoch alone; it multiplies the layers' eta.
+
+    Args:
+        start_epoch: first epoch with noise, at least 0.
+        end_epoch: end of the ramp, at least `start_epoch`; equal to it is a jump to full noise.
+
+    Raises:
+        InvalidArgumentError: an epoch is negative, or the end comes before the start.
+        ConversionError: in `fit`, if the model has no analog layer.
+
+    Example:
+        >>> analog.fit(data, epochs=20, callbacks=[NoiseRamp(0, 10)])
+    """
+
+    def __init__(self, start_epoch: int = 0, end_epoch: int = 0) -> None:
+        super().__init__()
+        self.start_epoch = check_integer("NoiseRamp", "start_epoch", start_epoch, 0, 1 << 30)
+        self.end_epoch = check_integer("NoiseRamp", "end_epoch", end_epoch, 0, 1 << 30)
+        if self.end_epoch < self.start_epoch:
+            raise InvalidArgumentError(
+                "`end_epoch` of NoiseRamp must not come before its start_epoch. "
+                f"Received: start_epoch={start_epoch}, end_epoch={end_epoch}."
+            )
+
+    def scale(self, epoch: int) -> float:
+        """Return the factor of the noise in an epoch, 0 to 1."""
+        length = self.end_epoch - self.start_epoch
+        if length == 0:
+            return float(epoch >= self.start_epoch)
+        return min(max((epoch + 1 - self.start_epoch) / length, 0.0), 1.0)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        for layer in analog_layers(self.model):
+            layer.noise_scale.assign(self.scale(epoch))
+
+
+class WeightRangeRefresh(keras.callbacks.Callback):
+    """Set W_max of all analog layers anew at the start of each epoch, until it is frozen.
+
+    W_max = sigma * std(W); kernels are clipped to it from then on. For models that are trained as analog models from
+    the start; the two-stage training clips in stage 1 and freezes W_max at its end.
+
+    Args:
+        sigma: in standard deviations of the kernel, > 0; None is the largest weight.
+        until_epoch: first epoch that leaves W_max as it is; None refreshes to the end.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+        ConversionError: in `fit`, if the model has no analog layer.
+
+    Source: AnalogNets (arXiv 2111.06503), from memory.
+    """
+
+    def __init__(self, sigma: float | None = 2.0, *, until_epoch: int | None = None) -> None:
+        super().__init__()
+        self.sigma = None if sigma is None else check_number("WeightRangeRefresh", "sigma", sigma, 1e-3, 1e3)
+        if until_epoch is not None:
+            check_integer("WeightRangeRefresh", "until_epoch", until_epoch, 0, 1 << 30)
+        self.until_epoch = until_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.until_epoch is None or epoch < self.until_epoch:
+            freeze_weight_range(self.model, sigma=self.sigma)
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Start every epoch's noise and dropout from a seed of its own, so that training can be resumed bit for bit.
+
+    Args:
+        seed: of the run, at least 0.
+        stream: tells trainings with the same seed apart.
+    """
+
+    def __init__(self, seed: int, *, stream: str = "fit") -> None:
+        super().__init__()
+        self.seed = check_integer("EpochSeeds", "seed", seed, 0, (1 << 31) - 1)
+        self.stream = stream
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        reseed(self.model, epoch_seed(self.seed, self.stream, epoch))
+
+
+class BatchProgress(keras.callbacks.Callback):
+    """Call a function after every batch with the number of batches done in this epoch.
+
+    Args:
+        report: takes the number of batches.
+    """
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        super().__init__()
+        self.report = report
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.report(batch + 1)
+
+
+def epoch_seed(seed: int, stream: str, epoch: int) -> int:
+    """Return a number from 0 to 2^31 - 1 that depends on the run's seed, the name of the stream and the epoch."""
+    words = [seed, epoch, *stream.encode()]
+    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
+
+
+def reseed(model: keras.Model, seed: int) -> None:
+    """Set every random generator of a model, those in nested layers included, to a state that `seed` decides.
+
+    Each `keras.random.SeedGenerator` that a layer holds as an attribute gets a state of its own. Python's, NumPy's and
+    TensorFlow's global seeds are set too; randomness a layer draws from anything else is not reached.
+
+    Args:
+        model: a built model.
+        seed: 0 to 2^31 - 1.
+    """
+    keras.utils.set_random_seed(seed)
+    states = [v for v in model.variables if v.name == "seed_generator_state"]
+    for index, state in enumerate(states):
+        word = np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1
+        state.assign(np.array([word, 0]))

@@ -1,0 +1,365 @@
+"""Recipes: everything that decides what a training run does, as frozen data that is checked before anything starts."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field, JsonValue
+
+from analognets.errors import RecipeError
+from analognets.training.dialect import parse_yaml, write_yaml
+from analognets.training.recipe_errors import explain
+from analognets.units import DRIFT_TIMES, parse_duration
+
+__all__ = [
+    "Calibration",
+    "Evaluation",
+    "FloatStage",
+    "FrontEnd",
+    "Hardware",
+    "HardwareAware",
+    "Named",
+    "Recipe",
+    "Section",
+    "Stage",
+    "load_recipe",
+]
+
+Count = Annotated[int, Field(ge=0, le=100_000)]
+Positive = Annotated[int, Field(ge=1, le=100_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Sigma = Annotated[float, Field(ge=0.1, le=100)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Bits = Annotated[
+    Annotated[int, Field(ge=2, le=16)] | Literal["ideal"] | None,
+    Field(description="a whole number of bits from 2 to 16, 'ideal', or null for the preset's own"),
+]
+Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option names to values")]
+
+
+class Section(pydantic.BaseModel):
+    """Base of all parts of a recipe: frozen, strict about types, and without unknown keys."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class Named(Section):
+    """Something that a registry knows by name; plain text is short for the name alone.
+
+    Args:
+        name: of the model or data set.
+        options: keyword arguments for it.
+    """
+
+    name: Annotated[str, Field(min_length=1, description="a name")]
+    options: Options = {}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class FrontEnd(Section):
+    """The feature extraction before the network.
+
+    Args:
+        preset: name of the front end's preset; plain text for the whole section means this.
+        options: keyword arguments that change the preset.
+    """
+
+    preset: Annotated[str, Field(min_length=1, description="the name of a preset")] = "arm_40ms"
+    options: Options = {}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"preset": value} if isinstance(value, str) else value
+
+
+class Hardware(Section):
+    """The analog chip: a preset and what is changed in it; null keeps the preset's own value.
+
+    Args:
+        preset: name of the hardware preset; plain text for the whole section means this.
+        rows: word lines of a tile.
+        cols: bit lines of a tile.
+        dac_bits: DAC resolution, 2 to 16 bits, or "ideal".
+        adc_bits: ADC resolution, 2 to 16 bits, or "ideal".
+        adc_gain: "shared", one S for the chip, or "per_layer".
+        device: name or config of the memory cell.
+    """
+
+    preset: Annotated[str, Field(min_length=1, description="the name of a hardware preset")] = "aon_cim_8bit"
+    rows: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    cols: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    dac_bits: Bits = None
+    adc_bits: Bits = None
+    adc_gain: Literal["shared", "per_layer"] | None = None
+    device: Annotated[
+        str | dict[str, JsonValue] | None, Field(description="the name or config of a device, or null")
+    ] = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"preset": value} if isinstance(value, str) else value
+
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""
+        given = {key: value for key, value in self.model_dump().items() if key != "preset" and value is not None}
+        return {key: None if value == "ideal" else value for key, value in given.items()}
+
+
+class Stage(Section):
+    """What both stages of a training have.
+
+    Args:
+        epochs: passes over the training data; 0 leaves the stage's training out.
+        optimizer: "adam", "adamw" or "sgd" (Nesterov momentum 0.9).
+        learning_rate: its highest value, above 0.
+        schedule: "cosine" falls to `final_learning_rate_share` of it, "constant" stays.
+        warmup_epochs: over these it grows linearly from 0; at most all epochs.
+        final_learning_rate_share: 0 to 1, for "cosine".
+        weight_decay: decoupled decay a step and unit of learning rate, on kernels only; 0 is none.
+        clip_norm: largest global norm of the gradient, or null.
+        label_smoothing: 0 to 1.
+        select: "last" keeps the last epoch, "best" the one with the best validation accuracy.
+    """
+
+    epochs: Count = 30
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0, le=100_000)] = 1.0
+    final_learning_rate_share: Share = 0.01
+    weight_decay: Share = 0.0
+    clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    label_smoothing: Share = 0.0
+    select: Literal["last", "best"] = "last"
+
+
+class FloatStage(Stage):
+    """Stage 1: plain training with clipped weights.
+
+    Args:
+        weight_clip_sigma: kernels are clipped to +- this many of their standard deviations after each step, or null.
+        epochs, optimizer, learning_rate, ...: as in `Stage`.
+
+    Source: AnalogNets (arXiv 2111.06503), stage 1 (from memory).
+    """
+
+    weight_clip_sigma: Sigma | None = 2.0
+
+
+class Calibration(Section):
+    """How the converter ranges are first set.
+
+    Args:
+        batches: of calibration data.
+        percentile: share of a layer's inputs in percent that the DAC does not clip, 50 to 100.
+    """
+
+    batches: Positive = 10
+    percentile: Annotated[float, Field(ge=50, le=100)] = 99.995
+
+
+class HardwareAware(Stage):
+    """Stage 2: fine-tuning with converters and weight noise.
+
+    Args:
+        hardware: the analog chip.
+        weight_noise: eta, standard deviation of the noise as a share of W_max; 0 is none.
+        noise_ramp_epochs: over these the noise grows by equal steps; 0 is full noise from the start.
+        weight_range_sigma: W_max is frozen at this many standard deviations of the kernel; null is its largest weight.
+        range_learning_rate_scale: learning rate of converter ranges and ADC gain relative to the weights'; 0 keeps
+            them as calibrated.
+        calibration: how the converter ranges are first set.
+        noisy_validation: validate on this many noisy copies too; `select: best` then goes by their mean.
+        exempt: names of layers that stay digital.
+        epochs, optimizer, learning_rate, ...: as in `Stage`.
+
+    Source: AnalogNets (arXiv 2111.06503), stage 2 (from memory); noisy validation: Buechel et al., ICLR 2022.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 3e-4
+    hardware: Hardware = Hardware()
+    weight_noise: Share = 0.056
+    noise_ramp_epochs: Count = 0
+    weight_range_sigma: Sigma | None = 2.0
+    range_learning_rate_scale: Annotated[float, Field(ge=0, le=100)] = 1.0
+    calibration: Calibration = Calibration()
+    noisy_validation: Annotated[int, Field(ge=0, le=100)] = 0
+    exempt: Annotated[list[str], Field(description="a list of layer names")] = []
+
+
+class Evaluation(Section):
+    """What `analognets evaluate` does with the trained model unless told otherwise.
+
+    Args:
+        chips: how many are programmed.
+        times: since programming, such as "25s" or "1y".
+        seed: of the first chip.
+        drift_compensation: true, false or "both".
+    """
+
+    chips: Positive = 25
+    times: Annotated[
+        list[str | float], Field(min_length=1, description="a list of durations such as '25s', '1h' or '1y'")
+    ] = list(DRIFT_TIMES)
+    seed: Seed = 0
+    drift_compensation: bool | Literal["both"] = True
+
+    @pydantic.field_validator("times")
+    @classmethod
+    def _are_durations(cls, value: list[str | float]) -> list[str | float]:
+        for duration in value:
+            parse_duration(duration)
+        return value
+
+
+class Recipe(Section):
+    """A whole training: model, data and the two stages.
+
+    Args:
+        name: letters, digits, ".", "_" and "-".
+        description: one sentence for people.
+        seed: of everything random in the run.
+        model: name and options of the network.
+        dataset: name and options of the data set.
+        frontend: preset and options of the feature extraction.
+        batch_size: of both stages.
+        balance: how classes are balanced in a batch, as the data set's pipeline takes it.
+        augmentation: options of the data set's augmentation.
+        float_stage: stage 1; its key in YAML is `float`.
+        hardware_aware: stage 2, or null for plain training only.
+        evaluation: defaults of the evaluation.
+
+    Raises:
+        RecipeError: from the constructors `from_dict`, `from_yaml` and `load_recipe`.
+    """
+
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_' and '-' only")
+    ]
+    description: str = ""
+    seed: Seed = 0
+    model: Named
+    dataset: Named
+    frontend: FrontEnd = FrontEnd()
+    batch_size: Positive = 100
+    balance: Annotated[JsonValue, Field(description="plain data")] = None
+    augmentation: Options = {}
+    float_stage: Annotated[FloatStage, Field(alias="float")] = FloatStage()
+    hardware_aware: HardwareAware | None = HardwareAware()
+    evaluation: Evaluation = Evaluation()
+
+    @classmethod
+    def from_dict(cls, data: Any, *, source: str = "The recipe") -> Recipe:
+        """Check plain data and return the recipe.
+
+        Raises:
+            RecipeError: a key is unknown or missing, or a value is not allowed; one sentence each.
+        """
+        try:
+            recipe = cls.model_validate(data)
+            recipe.fingerprint()
+        except pydantic.ValidationError as error:
+            raise RecipeError(explain(error, cls, source)) from error
+        except (ValueError, RecursionError) as error:
+            raise RecipeError(f"{source} holds a number that is not finite, or refers to itself: {error}.") from error
+        return recipe
+
+    @classmethod
+    def from_yaml(cls, text: str, *, source: str = "The recipe") -> Recipe:
+        """Read YAML 1.2 text and return the recipe.
+
+        Raises:
+            RecipeError: the text is not YAML, a key is unknown, or a value is not allowed.
+        """
+        return cls.from_dict(parse_yaml(text, source=source), source=source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain data, every default written out."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML, every default written out; `from_yaml` reads it back equal."""
+        return write_yaml(self.to_dict())
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the resolved recipe: equal recipes, equal fingerprints."""
+        text = json.dumps(self.to_dict(), sort_keys=True, allow_nan=False, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def replace(self, overrides: Iterable[str] | Mapping[str, Any]) -> Recipe:
+        """Return a copy with some values changed.
+
+        Args:
+            overrides: texts such as "hardware_aware.epochs=2", values in YAML, or a mapping of dotted keys to values.
+
+        Raises:
+            RecipeError: an override has no "=", its key is unknown, or its value is not allowed.
+
+        Example:
+            >>> recipe = recipe.replace(["hardware_aware.hardware.adc_gain=per_layer", "seed=3"])
+        """
+        data = copy.deepcopy(self.to_dict())
+        pairs = overrides.items() if isinstance(overrides, Mapping) else map(_split_override, overrides)
+        for key, value in pairs:
+            _assign(data, key, value)
+        return Recipe.from_dict(data, source=f"The recipe '{self.name}' with its overrides")
+
+
+def _split_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not (equals and key.strip()):
+        raise RecipeError(
+            f"An override is a dotted key, '=' and a value, such as hardware_aware.epochs=2. Received: {text!r}."
+        )
+    return key.strip(), parse_yaml(value, source=f"The value of the override {text!r}")
+
+
+def _assign(data: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for depth, name in enumerate(parents, start=1):
+        if data.get(name) is None:
+            data[name] = {}
+        data = data[name]
+        if not isinstance(data, dict):
+            raise RecipeError(
+                f"`{'.'.join(parents[:depth])}` is one value and holds no keys of its own. Received: an override of "
+                f"'{key}'."
+            )
+    data[last] = value
+
+
+def load_recipe(source: Any, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        source: path of a YAML file (text or `Path`), a packaged resource, or an open text file.
+        overrides: as in `Recipe.replace`, applied in order.
+
+    Raises:
+        RecipeError: the file can't be read, or what it holds is not a recipe.
+    """
+    label = f"The recipe '{getattr(source, 'name', source)}'" if hasattr(source, "read") else f"The recipe '{source}'"
+    try:
+        if hasattr(source, "read"):
+            text = source.read()
+        else:
+            text = (source if hasattr(source, "read_text") else Path(source)).read_text("utf-8")
+    except (OSError, UnicodeDecodeError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RecipeError(f"{label} can't be read: {reason}. Give the path of a YAML file.") from error
+    recipe = Recipe.from_yaml(text, source=label)
+    return recipe.replace(overrides) if overrides else recipe

@@ -1,0 +1,146 @@
+"""What is wrong with a recipe, in one sentence for each key."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import annotated_types
+import pydantic
+from pydantic.fields import FieldInfo
+
+__all__ = ["explain"]
+
+_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_MANY = 5
+
+
+def explain(error: pydantic.ValidationError, root: type[pydantic.BaseModel], source: str) -> str:
+    """Return one sentence a wrong key: its dotted path, what is allowed, what came.
+
+    Args:
+        error: from validating against `root`.
+        root: the outermost model.
+        source: what to call the data.
+    """
+    sentences: dict[str, str] = {}
+    for detail in error.errors(include_url=False):
+        key, field = _find(root, detail["loc"])
+        sentences.setdefault(key or "", _sentence(key, field, detail, root))
+    lines = list(sentences.values())
+    rest = [f"{len(lines) - _MANY} more keys are wrong too."] if len(lines) > _MANY else []
+    return "\n".join([f"{source} is not valid: {lines[0]}", *lines[1:_MANY], *rest])
+
+
+def _sentence(key: str, field: FieldInfo | None, detail: Any, root: type[pydantic.BaseModel]) -> str:
+    kind, received = detail["type"], _shorten(detail["input"])
+    if not key:
+        return f"it must be a mapping of keys such as {', '.join(_names(root))}. Received: {received}."
+    if field is None:
+        return _unknown(key, root)
+    if kind == "missing":
+        return f"`{key}` is missing; it must be {_allowed(field)}."
+    inner = ".".join(map(str, detail["loc"]))
+    place = f" in `{inner}`" if kind == "invalid-json-value" and inner != key else ""
+    return f"`{key}` must be {_allowed(field)}. Received: {received}{place}."
+
+
+def _unknown(key: str, root: type[pydantic.BaseModel]) -> str:
+    parent, _, last = key.rpartition(".")
+    section = root
+    for name in parent.split(".") if parent else []:
+        section = _section(_fields(section)[name].annotation) or section
+    near = difflib.get_close_matches(last, _names(section), n=1, cutoff=0.6)
+    guess = [f"{parent}.{near[0]}" if parent else near[0]] if near else []
+    if not guess:
+        paths = list(_paths(root))
+        same = [path for path in paths if path.rpartition(".")[2] == last]
+        guess = same[:1] or difflib.get_close_matches(key, paths, n=1, cutoff=0.5)
+    hint = f" Did you mean '{guess[0]}'?" if guess else ""
+    place = f"`{parent}`" if parent else "a recipe"
+    return f"Unknown key '{key}'.{hint} Known keys of {place}: {', '.join(_names(section))}."
+
+
+def _fields(model: type[pydantic.BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _names(model: type[pydantic.BaseModel]) -> list[str]:
+    return list(_fields(model))
+
+
+def _paths(model: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in _fields(model).items():
+        yield prefix + name
+        section = _section(field.annotation)
+        if section is not None:
+            yield from _paths(section, f"{prefix}{name}.")
+
+
+def _section(annotation: Any) -> type[pydantic.BaseModel] | None:
+    """Return the model in `Model` or `Model | None`."""
+    for kind in (annotation, *typing.get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+            return kind
+    return None
+
+
+def _find(root: type[pydantic.BaseModel], location: tuple[Any, ...]) -> tuple[str, FieldInfo | None]:
+    """Return the dotted path of the field an error belongs to, and the field, or None if there is no such key."""
+    section: type[pydantic.BaseModel] | None = root
+    path: list[str] = []
+    field: FieldInfo | None = None
+    for part in location:
+        if section is None:
+            break
+        if part not in _fields(section):
+            # Inside of a union pydantic adds the name of the member it tried.
+            if part == section.__name__ and path:
+                continue
+            return ".".join([*path, str(part)]), None
+        field = _fields(section)[part]
+        path.append(str(part))
+        section = _section(field.annotation)
+    return ".".join(path), field
+
+
+def _allowed(field: FieldInfo) -> str:
+    """Return in words what a field takes."""
+    if field.description:
+        return field.description
+    return _kind(field.annotation, field.metadata)
+
+
+def _kind(annotation: Any, metadata: Any) -> str:
+    origin, members = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        extra = [item for part in members[1:] for item in getattr(part, "metadata", [part])]
+        return _kind(members[0], [*metadata, *extra])
+    if origin in (typing.Union, types.UnionType):
+        kinds = [_kind(member, metadata) for member in members if member is not type(None)]
+        return " or ".join([*kinds, *(["null"] if type(None) in members else [])])
+    if origin is typing.Literal:
+        names = [repr(name) for name in members]
+        return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
+    if _section(annotation) is not None:
+        return f"a mapping with the keys {', '.join(_names(_section(annotation) or annotation))}"
+    return _PLAIN.get(annotation, "plain data") + _bounds(metadata)
+
+
+def _bounds(metadata: Any) -> str:
+    low = next((item.ge for item in metadata if isinstance(item, annotated_types.Ge)), None)
+    above = next((item.gt for item in metadata if isinstance(item, annotated_types.Gt)), None)
+    high = next((item.le for item in metadata if isinstance(item, annotated_types.Le)), None)
+    parts = [f" from {low:g}" if low is not None else "", f" above {above:g}" if above is not None else ""]
+    if high is not None:
+        high = f"{high:d}" if isinstance(high, int) else f"{high:g}"
+        parts.append(f" {'to' if low is not None else 'and up to'} {high}")
+    return "".join(parts)
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

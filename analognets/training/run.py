@@ -1,0 +1,311 @@
+"""The run folder: what a training was told, how far it got, and what came out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from analognets import _version
+from analognets.errors import RecipeError, RunError
+from analognets.training.checkpoints import STATE, Checkpoints
+from analognets.training.files import locked, remove_leftovers, write_atomically, write_json
+from analognets.training.recipe import Recipe
+
+__all__ = ["Run"]
+
+PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "librosa", "pydantic", "safetensors")
+HARMLESS = {".lock", ".DS_Store"}
+
+
+class Run:
+    """A folder that holds one training and survives being killed at any moment.
+
+        recipe.yaml    the recipe, every default written out
+        run.json       status, seed, versions, platform, data, times
+        metrics.jsonl  one line an epoch
+        checkpoints/   the last two finished epochs (and the best one, if the recipe asks for it)
+        float.keras    the network of stage 1; analog.keras that of stage 2
+        results/       what `evaluate` writes
+
+    Make one with `Run.create` (a new folder, or the unfinished run with the same recipe in it) or `Run.open`; train
+    it with `analognets.training.train`. Every file is written under a temporary name and renamed.
+
+    Args:
+        path: the folder.
+        recipe: the resolved recipe.
+        record: the content of run.json.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, record: dict[str, Any]) -> None:
+        self.path = path
+        self.recipe = recipe
+        self.record = record
+
+    def __repr__(self) -> str:
+        return f"Run('{self.path}', recipe='{self.recipe.name}', status='{self.status}')"
+
+    @classmethod
+    def create(cls, path: str | Path, recipe: Recipe, *, overwrite: bool = False) -> Run:
+        """Start a run in a new or empty folder, or take up the unfinished run with the same recipe.
+
+        Args:
+            path: the run folder; parents are made.
+            recipe: what to train.
+            overwrite: replace a finished run, or an unfinished one with another recipe. Only the run's own files go.
+
+        Raises:
+            RunError: the folder holds a finished run, an unfinished run with another recipe, or something else, or
+                another process is using it.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"The run folder '{path}' can't be made: {error.strerror}.") from error
+        with locked(path):
+            remove_leftovers(path)
+            if (path / "run.json").exists() and not overwrite:
+                return cls._take_up(path, recipe)
+            cls._refuse_foreign(path)
+            # The state goes first: from then on nothing of the old run can be taken for a part of the new one.
+            (path / STATE).unlink(missing_ok=True)
+            run = cls(path, recipe, _new_record(recipe))
+            run._write_record()
+            run._start_clean()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open an existing run, finished or not, for reading or to train on.
+
+        Raises:
+            RunError: there is no run, or its files can't be read.
+        """
+        path = Path(path)
+        record = _read_record(path)
+        try:
+            recipe = Recipe.from_yaml((path / "recipe.yaml").read_text("utf-8"), source=f"'{path / 'recipe.yaml'}'")
+        except (OSError, UnicodeDecodeError, RecipeError) as error:
+            raise RunError(f"The recipe of the run '{path}' can't be read: {error}") from error
+        if record.get("fingerprint") != recipe.fingerprint():
+            raise RunError(
+                f"'{path / 'recipe.yaml'}' is not the recipe this run was started with. Put it back as it was, or "
+                "start another run with it in a new folder."
+            )
+        return cls(path, recipe, record)
+
+    @classmethod
+    def _take_up(cls, path: Path, recipe: Recipe) -> Run:
+        record = _read_record(path)
+        if record.get("status") == "finished":
+            raise RunError(
+                f"'{path}' holds a finished run of '{record.get('name')}'. Choose another folder, or pass "
+                "overwrite=True (--overwrite) to replace it."
+            )
+        if record.get("fingerprint") != recipe.fingerprint():
+            raise RunError(
+                f"'{path}' holds an unfinished run of '{record.get('name')}' with another recipe. Resume it with its "
+                "own recipe (recipe.yaml there), choose another folder, or pass overwrite=True (--overwrite)."
+            )
+        run = cls(path, recipe, record)
+        if not (path / STATE).exists():
+            run._start_clean()
+        return run
+
+    @staticmethod
+    def _refuse_foreign(path: Path) -> None:
+        """Refuse a folder that is not empty and holds no run: nothing of it may be overwritten."""
+        names = {item.name for item in path.iterdir()} - HARMLESS
+        if names and "run.json" not in names:
+            raise RunError(
+                f"'{path}' is not empty and holds no run. Choose a new folder. Received: a folder with "
+                f"{', '.join(sorted(names)[:3])}{' ...' if len(names) > 3 else ''}."
+            )
+
+    def _start_clean(self) -> None:
+        """Write the recipe and remove what an earlier run in this folder left."""
+        write_atomically(self.path / "recipe.yaml", self.recipe.to_yaml())
+        for name in ("float.keras", "analog.keras", "metrics.jsonl"):
+            (self.path / name).unlink(missing_ok=True)
+        for name in ("checkpoints", "results"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    # What is in it
+
+    @property
+    def status(self) -> str:
+        """One of "unfinished", "interrupted", "failed", "finished"."""
+        return str(self.record["status"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether both stages are done and the models are written."""
+        return self.status == "finished"
+
+    @property
+    def results(self) -> Path:
+        """The folder for what evaluations write; made on first use."""
+        folder = self.path / "results"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        return Checkpoints(self.path, fingerprint=self.recipe.fingerprint())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return what metrics.jsonl holds: one dict for each finished epoch.
+
+        Raises:
+            RunError: the file is broken.
+        """
+        path = self.path / "metrics.jsonl"
+        try:
+            return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise RunError(f"'{path}' can't be read: {error}. Remove it to go on without the history.") from error
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replace metrics.jsonl."""
+        write_atomically(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def float_model(self) -> Any:
+        """Load the network of stage 1.
+
+        Raises:
+            RunError: it is not there yet, or its file is broken.
+        """
+        return self._load("float.keras")
+
+    def analog_model(self) -> Any:
+        """Load the hardware-aware trained analog network of stage 2.
+
+        Raises:
+            RunError: it is not there (yet), or its file is broken.
+        """
+        return self._load("analog.keras")
+
+    def _load(self, name: str) -> Any:
+        import keras
+
+        import analognets.layers  # noqa: F401  (registers the classes a model file names)
+
+        path = self.path / name
+        if not path.exists():
+            raise RunError(f"The run '{self.path}' has no {name} (status: {self.status}). Train it to the end first.")
+        try:
+            return keras.models.load_model(path)
+        except Exception as error:  # Keras raises many kinds for a broken file
+            raise RunError(f"'{path}' can't be loaded: {error} Train the run again, or restore the file.") from error
+
+    # What train() writes
+
+    @contextlib.contextmanager
+    def session(self, data_info: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Hold the folder's lock for one training session and keep the status in run.json up to date.
+
+        Args:
+            data_info: what to say about the data, as JSON.
+
+        Raises:
+            RunError: the run is finished, or another process is using the folder.
+        """
+        with locked(self.path):
+            self.record = _read_record(self.path)
+            if self.finished:
+                raise RunError(f"The run '{self.path}' is finished. Start another one in a new folder.")
+            if self.record.get("fingerprint") != self.recipe.fingerprint():
+                raise RunError(f"The run '{self.path}' was replaced by one with another recipe. Open it again.")
+            for folder in (self.path, self.path / "checkpoints"):
+                remove_leftovers(folder)
+            if data_info is not None:
+                self.record["data"] = dict(data_info)
+            self.record["status"] = "unfinished"
+            changed = {key: value for key, value in _environment().items() if self.record.get(key) != value}
+            self.record["sessions"] = [*self.record["sessions"], {"started": _now(), **changed}]
+            self._write_record()
+            try:
+                yield
+            except BaseException as error:
+                self.record["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                with contextlib.suppress(RunError):
+                    self._write_record()
+                raise
+            self.record.update(status="finished", finished=_now())
+            self._write_record()
+
+    def _write_record(self) -> None:
+        write_json(self.path / "run.json", self.record)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((path / "run.json").read_text("utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"There is no run in '{path}': it holds no run.json.") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"'{path / 'run.json'}' can't be read: {error}.") from error
+    if not isinstance(record, dict) or not {"status", "fingerprint", "sessions"} <= set(record):
+        raise RunError(f"'{path / 'run.json'}' is not the record of a run.")
+    return record
+
+
+def _new_record(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "name": recipe.name,
+        "status": "unfinished",
+        "seed": recipe.seed,
+        "fingerprint": recipe.fingerprint(),
+        "started": _now(),
+        "finished": None,
+        "data": None,
+        **_environment(),
+        "sessions": [],
+    }
+
+
+def _environment() -> dict[str, Any]:
+    versions = {"analognets": _version.__version__}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout this package runs from, with "+" if files differ; None outside of one."""
+    here = Path(__file__).resolve()
+
+    def git(*words: str) -> str | None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(
+                ["git", "-C", str(here.parent), *words], capture_output=True, text=True, timeout=10, check=False
+            )
+            return done.stdout.strip() if done.returncode == 0 else None
+        return None
+
+    if git("ls-files", "--error-unmatch", here.name) is None:
+        return None
+    commit = git("rev-parse", "HEAD")
+    return None if commit is None else commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,321 @@
+"""The two stages of hardware-aware training, in steps of one epoch that each can be repeated exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from analognets import crossbar as crossbars
+from analognets.conversion import ANALOG_CLASS, to_analog
+from analognets.errors import InvalidArgumentError, RunError
+from analognets.layers import WeightClip, analog_layers, calibrate, freeze_weight_range
+from analognets.training.callbacks import BatchProgress, NoiseRamp, epoch_seed, reseed
+from analognets.training.checkpoints import Checkpoint
+from analognets.training.files import write_atomically
+from analognets.training.optimizers import SmoothedCrossentropy, make_optimizer
+from analognets.training.progress import Progress
+from analognets.training.recipe import Hardware, HardwareAware, Stage
+from analognets.training.run import Run
+from analognets.training.validation import evaluate, evaluate_noisy
+
+__all__ = ["TrainingResult", "clip_weights", "train"]
+
+FLOAT, HARDWARE_AWARE = "float", "hardware_aware"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """What came out of a training.
+
+    Args:
+        run: the finished run.
+        float_model: network after stage 1.
+        analog_model: network after stage 2, or None without that stage.
+        metrics: one dict an epoch, as in metrics.jsonl.
+    """
+
+    run: Run
+    float_model: keras.Model
+    analog_model: keras.Model | None
+    metrics: list[dict[str, Any]]
+
+
+def train(
+    run: Run,
+    *,
+    model: keras.Model | Callable[[], keras.Model],
+    data: Any,
+    from_logits: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+) -> TrainingResult:
+    """Train in two stages, or go on with a run that was interrupted at whatever moment.
+
+    Stage 1 trains the plain network with its kernels clipped to +- 2 sigma after every step. Stage 2 makes it analog,
+    freezes W_max, sets the converter ranges from calibration data, and trains on with converters and weight noise.
+
+    On the same machine (CPU, same number of threads, same packages) an interrupted and resumed run gives bit for bit
+    the weights of one that was not interrupted: each epoch depends only on the checkpoint before it and on seeds made
+    from (seed, stage, epoch). It is not promised on a GPU, nor for data or layers that draw from other sources.
+
+    Args:
+        run: from `Run.create` or `Run.open`.
+        model: a built Keras model, or a function without arguments that builds it (called with Keras seeded by the
+            recipe's seed).
+        data: a `TrainingData`, or any object with its attributes.
+        from_logits: whether the model's outputs are logits or probabilities.
+        progress: called with a `Progress` now and then; what it raises ends the session, and the run can be resumed.
+
+    Raises:
+        RunError: the run is finished or in use, a checkpoint does not fit, or the loss is no longer finite.
+        ConversionError: stage 2 finds no layer to convert.
+        InvalidArgumentError: the hardware or the data don't fit.
+        UnknownNameError: there is no such hardware preset or layer to exempt.
+
+    Source: AnalogNets (arXiv 2111.06503), from memory; the hyper-parameters are the recipe's.
+    """
+    recipe = run.recipe
+    hardware = _hardware(recipe.hardware_aware.hardware) if recipe.hardware_aware else None
+    with run.session(data.info):
+        keras.utils.set_random_seed(recipe.seed)
+        net = model if isinstance(model, keras.Model) else model()
+        if not net.built:
+            raise InvalidArgumentError("The model must be built: give it an Input, or call it once on data.")
+        trainer = _Trainer(run, data, from_logits, progress or (lambda event: None))
+        start = trainer.resume()
+        if recipe.hardware_aware and start is None:
+            # What can't be converted is better known before stage 1 than after it.
+            to_analog(net, hardware, exempt=recipe.hardware_aware.exempt)
+        trainer.float_stage(net, start)
+        analog = None
+        if hardware is not None:
+            analog = trainer.hardware_aware_stage(net, hardware, start)
+    trainer.report(Progress("finished", message=f"Finished: {run.path}"))
+    return TrainingResult(run, net, analog, trainer.rows)
+
+
+def clip_weights(model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = ()) -> Callable[[], None]:
+    """From now on clip the kernels that can become analog to +- sigma of their standard deviations after each step.
+
+    Args:
+        model: a built plain Keras model.
+        sigma: in standard deviations, > 0.
+        exempt: names of layers to leave alone.
+
+    Returns:
+        A function that ends the clipping; the layers' configs never change.
+    """
+    clip = WeightClip(sigma)
+    before = []
+    for layer in model._flatten_layers():
+        if type(layer) in ANALOG_CLASS and layer.name not in exempt and isinstance(layer.kernel, keras.Variable):
+            before.append((layer.kernel, layer.kernel.constraint))
+            layer.kernel.constraint = _Both(layer.kernel.constraint, clip)
+
+    def undo() -> None:
+        for kernel, constraint in before:
+            kernel.constraint = constraint
+
+    return undo
+
+
+class _Both(keras.constraints.Constraint):
+    """A layer's own constraint, if any, and then the clipping."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        self.first = first
+        self.second = second
+
+    def __call__(self, w: Any) -> Any:
+        return self.second(w if self.first is None else self.first(w))
+
+
+def _hardware(settings: Hardware) -> crossbars.Crossbar:
+    preset = crossbars.get(settings.preset)
+    changes = settings.changes()
+    return preset.replace(**changes) if changes else preset
+
+
+class _Trainer:
+    """One session of a run: what both stages share."""
+
+    def __init__(self, run: Run, data: Any, from_logits: bool, report: Callable[[Progress], None]) -> None:
+        self.run = run
+        self.recipe = run.recipe
+        self.data = data
+        self.from_logits = from_logits
+        self.report = report
+        self.checkpoints = run.checkpoints
+        self.rows: list[dict[str, Any]] = []
+
+    def resume(self) -> Checkpoint | None:
+        """Find where to go on and cut metrics.jsonl to that point."""
+        start = self.checkpoints.latest()
+        if self.checkpoints.damaged:
+            names = ", ".join(self.checkpoints.damaged)
+            self.report(Progress("notice", message=f"Damaged checkpoint {names}: going on from the one before."))
+        self.rows = self.run.metrics()[: start.rows] if start else []
+        self.run.write_metrics(self.rows)
+        return start
+
+    # Stage 1
+
+    def float_stage(self, net: keras.Model, start: Checkpoint | None) -> None:
+        """Bring `net` to the end of stage 1, from wherever the run is."""
+        stage, later = self.recipe.float_stage, self.recipe.hardware_aware
+        if start is not None and start.stage == HARDWARE_AWARE:
+            self._load_float(net)
+            return
+        exempt = tuple(later.exempt) if later else ()
+        undo = clip_weights(net, sigma=stage.weight_clip_sigma, exempt=exempt) if stage.weight_clip_sigma else None
+        try:
+            self._run_stage(FLOAT, stage, net, start)
+        finally:
+            if undo:
+                undo()
+        self._save(net, "float.keras")
+
+    def _load_float(self, net: keras.Model) -> None:
+        path = self.run.path / "float.keras"
+        try:
+            net.load_weights(path)
+        except Exception as error:  # Keras raises many kinds for a broken file
+            raise RunError(
+                f"'{path}' is missing, broken or from another model, so stage 2 can't go on: {error} Restore the file, "
+                "or start the run again with overwrite=True (--overwrite)."
+            ) from error
+        self._compile_for_use(net)
+
+    # Stage 2
+
+    def hardware_aware_stage(
+        self, net: keras.Model, hardware: crossbars.Crossbar, start: Checkpoint | None
+    ) -> keras.Model:
+        """Make `net` analog and bring the copy to the end of stage 2."""
+        stage = self.recipe.hardware_aware
+        if stage is None:
+            raise InvalidArgumentError("The recipe has no `hardware_aware` stage.")
+        analog = to_analog(net, hardware, weight_noise=stage.weight_noise, exempt=stage.exempt)
+        freeze_weight_range(analog, sigma=stage.weight_range_sigma)
+        if start is None or start.stage == FLOAT:
+            start = None
+            samples = self.data.calibration
+            samples = self._batches(0) if samples is None else samples
+            settings = stage.calibration
+            calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches)
+        for layer in analog_layers(analog):
+            layer.calibrated = True
+        self._run_stage(HARDWARE_AWARE, stage, analog, start)
+        self._save(analog, "analog.keras")
+        return analog
+
+    # Both
+
+    def _run_stage(self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None) -> None:
+        steps = self._steps()
+        ranges = _ranges(net) if isinstance(stage, HardwareAware) else []
+        scale = stage.range_learning_rate_scale if isinstance(stage, HardwareAware) else 1.0
+        optimizer = make_optimizer(stage, net.trainable_variables, steps_per_epoch=steps, scaled=ranges, scale=scale)
+        net.compile(
+            optimizer=optimizer,
+            loss=SmoothedCrossentropy(stage.label_smoothing, self.from_logits),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=False,
+        )
+        if not net.optimizer.built:  # a wrapper that Keras added for mixed precision
+            net.optimizer.build(net.trainable_variables)
+        state = [*net.weights, *net.optimizer.variables]
+        if start is None:
+            self.checkpoints.save(state, stage=name, epoch=0, rows=len(self.rows))
+        else:
+            self.checkpoints.restore(start.now, state)
+        first = start.epoch if start else 0
+        message = f"Going on after epoch {first} of {stage.epochs}." if first else ""
+        self.report(Progress("stage", name, first, stage.epochs, 0, steps, message=message))
+        for epoch in range(first, stage.epochs):
+            row = self._epoch(name, stage, net, epoch, steps)
+            self.rows.append(row)
+            self.run.write_metrics(self.rows)
+            score = row.get("val_noisy_accuracy", row.get("val_accuracy")) if stage.select == "best" else None
+            self.checkpoints.save(state, stage=name, epoch=epoch + 1, rows=len(self.rows), score=score)
+            self.report(Progress("epoch_end", name, epoch, stage.epochs, steps, steps, row))
+        last = self.checkpoints.latest()
+        if last is not None and last.best is not None and last.best != last.now:
+            self.checkpoints.restore(last.best, state)
+        self._compile_for_use(net)
+
+    def _epoch(self, name: str, stage: Stage, net: keras.Model, epoch: int, steps: int) -> dict[str, Any]:
+        """Train one epoch; it depends on nothing but the variables, the seed, the stage and the epoch."""
+        began = time.monotonic()
+        self.report(Progress("epoch", name, epoch, stage.epochs, 0, steps))
+        seed = epoch_seed(self.recipe.seed, name, epoch)
+        reseed(net, seed)
+        callbacks: list[Any] = [
+            BatchProgress(lambda done: self.report(Progress("batch", name, epoch, stage.epochs, done, steps)))
+        ]
+        if isinstance(stage, HardwareAware):
+            callbacks.append(NoiseRamp(0, stage.noise_ramp_epochs))
+        batches = self._batches(epoch + (self.recipe.float_stage.epochs if name == HARDWARE_AWARE else 0))
+        history = net.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=callbacks).history
+        logs = {key: float(values[-1]) for key, values in history.items()}
+        if not math.isfinite(logs.get("loss", math.nan)):
+            raise RunError(
+                f"The loss of stage '{name}' is not finite any more in epoch {epoch}. Lower `{name}.learning_rate` "
+                "or set `clip_norm`, and look at the data. The epochs before are kept."
+            )
+        if self.data.validation is not None:
+            validation = _quiet(self.data.validation)
+            logs |= {f"val_{key}": value for key, value in evaluate(net, validation).items()}
+            if isinstance(stage, HardwareAware) and stage.noisy_validation:
+                logs |= evaluate_noisy(
+                    net, validation, copies=stage.noisy_validation, eta=stage.weight_noise, seed=seed
+                )
+        rate = float(np.asarray(keras.ops.convert_to_numpy(net.optimizer.learning_rate)))
+        seconds = round(time.monotonic() - began, 3)
+        return {"stage": name, "epoch": epoch, **logs, "learning_rate": rate, "seconds": seconds}
+
+    def _batches(self, epoch: int) -> Any:
+        batches = _quiet(self.data.train_batches(epoch))
+        return batches if self.data.steps_per_epoch is None else batches.take(self.data.steps_per_epoch)
+
+    def _steps(self) -> int:
+        """Return the number of batches in an epoch."""
+        given = self.data.steps_per_epoch
+        steps = int(self.data.train_batches(0).cardinality()) if given is None else int(given)
+        if steps < 1:
+            raise InvalidArgumentError(
+                "The number of training batches in an epoch must be known and at least 1. Received: "
+                f"{'a dataset of unknown, infinite or no length' if given is None else given}. Set `steps_per_epoch`."
+            )
+        return steps
+
+    def _compile_for_use(self, net: keras.Model) -> None:
+        """Leave the model ready for `evaluate`, without the optimizer's state."""
+        net.compile(
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=self.from_logits),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=False,
+        )
+
+    def _save(self, net: keras.Model, name: str) -> None:
+        write_atomically(self.run.path / name, net.save)
+
+
+def _ranges(analog: keras.Model) -> list[keras.Variable]:
+    layers = analog_layers(analog)
+    gains = {id(layer.adc_gain): layer.adc_gain.gain for layer in layers}
+    return [*(layer.input_range for layer in layers), *gains.values()]
+
+
+def _quiet(dataset: Any) -> Any:
+    """Switch tf.data's autotune off: it makes short epochs wait in steps of up to a second."""
+    if not hasattr(dataset, "with_options"):
+        return dataset
+    options = dataset.options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

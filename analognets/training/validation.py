@@ -1,0 +1,55 @@
+"""Validation while training: of the model as it is, and of noisy copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from analognets.layers import analog_layers
+
+__all__ = ["evaluate", "evaluate_noisy", "noisy_weights"]
+
+
+def evaluate(net: keras.Model, dataset: Any) -> dict[str, float]:
+    """Return loss and accuracy of a compiled model on a dataset."""
+    return {key: float(value) for key, value in net.evaluate(dataset, verbose=0, return_dict=True).items()}
+
+
+def evaluate_noisy(net: keras.Model, dataset: Any, *, copies: int, eta: float, seed: int) -> dict[str, float]:
+    """Return the mean accuracy of copies of the model with weight noise.
+
+    Args:
+        net: a compiled analog model; its weights are as before afterwards.
+        dataset: of (inputs, labels).
+        copies: how many, at least 1.
+        eta: standard deviation of the noise as a share of W_max.
+        seed: of the noise.
+
+    Source: Buechel et al., ICLR 2022, choose their models by the mean of three copies.
+    """
+    rng = np.random.default_rng(seed)
+    scores = []
+    for _ in range(copies):
+        with noisy_weights(net, eta, rng):
+            scores.append(evaluate(net, dataset)["accuracy"])
+    return {"val_noisy_accuracy": float(np.mean(scores))}
+
+
+@contextmanager
+def noisy_weights(net: keras.Model, eta: float, rng: np.random.Generator) -> Iterator[None]:
+    """While active, the model's analog kernels carry noise of N(0, (eta * W_max)^2)."""
+    layers = analog_layers(net)
+    clean = [keras.ops.convert_to_numpy(layer.kernel_variable.value) for layer in layers]
+    try:
+        for layer, kernel in zip(layers, clean, strict=True):
+            deviation = eta * float(np.asarray(keras.ops.convert_to_numpy(layer.weight_range())))
+            noise = rng.standard_normal(kernel.shape, dtype=np.float32) * np.float32(deviation)
+            layer.kernel_variable.assign(kernel + noise.astype(kernel.dtype))
+        yield
+    finally:
+        for layer, kernel in zip(layers, clean, strict=True):
+            layer.kernel_variable.assign(kernel)
