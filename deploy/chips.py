@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analognets.deploy.batch_norm import restored_statistics
-from analognets.deploy.programming import ProgrammedLayer, ReadLayer, program_layer, read_layer, stream
+from analognets.deploy.programming import ProgrammedLayer, ReadLayer, program_layer, read_layer
 from analognets.deploy.runtime import Runner
+from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import AnalogLayer, analog_layers
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration
@@ -38,7 +39,7 @@ class Chip:
         """Read the weights of all layers at a time; the same time gives the same read noise, in any order."""
         seconds = parse_duration(time)
         return [
-            read_layer(layer, programmed, seconds, stream(self.seed, index))
+            read_layer(layer, programmed, seconds, derive_seed(self.seed, index))
             for index, (layer, programmed) in enumerate(zip(layers, self.layers, strict=True))
         ]
 
@@ -217,8 +218,8 @@ def program(
             )
     made = []
     for number in range(count):
-        chip_seed = stream(seed, number)
-        programmed = [program_layer(layer, stream(chip_seed, index)) for index, layer in enumerate(layers)]
+        chip_seed = derive_seed(seed, "chip", number)
+        programmed = [program_layer(layer, derive_seed(chip_seed, index)) for index, layer in enumerate(layers)]
         made.append(Chip(number, chip_seed, programmed))
         if progress is not None:
             progress(number + 1, count)

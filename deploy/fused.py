@@ -88,12 +88,18 @@ class FusedStage(keras.layers.Layer):
         shape = self.source[0].analog.compute_output_shape(inputs.shape)
         return keras.KerasTensor(shape, dtype="float32")
 
-    def load(self, kernel: np.ndarray, adc_range: np.ndarray) -> None:
-        """Set the weights and fold bias, batch-norm and the converter ranges into scale and shift."""
+    def load(self, kernel: Any, adc_range: np.ndarray, compensated_range: np.ndarray) -> None:
+        """Set the weights and fold bias, batch-norm, drift compensation and the converter ranges into scale and shift.
+
+        Args:
+            kernel: the weights as read.
+            adc_range: r_ADC.
+            compensated_range: alpha * r_ADC, a number or one for each output.
+        """
         chain = self.source[0]
         hardware = chain.analog.crossbar
         dac_step = float(chain.analog.input_range.numpy()) / _levels(hardware.dac_bits)
-        adc_step = np.asarray(adc_range, np.float64) / _levels(hardware.adc_bits)
+        adc_step = np.asarray(compensated_range, np.float64) / _levels(hardware.adc_bits)
         gain, shift = np.ones(()), np.zeros(())
         if chain.analog.use_bias:
             shift = chain.analog.bias.numpy().astype(np.float64)
@@ -103,7 +109,7 @@ class FusedStage(keras.layers.Layer):
         unit = 1.0
         if chain.next_analog is not None:
             unit = _levels(chain.next_analog.crossbar.dac_bits) / float(chain.next_analog.input_range.numpy())
-        self.weights_in_steps.assign(kernel * (dac_step / adc_step).astype(np.float32))
+        self.weights_in_steps.assign(kernel * np.float32(dac_step * _levels(hardware.adc_bits) / adc_range.item()))
         self.scale.assign(np.broadcast_to(gain * adc_step * unit, self.scale.shape))
         self.shift.assign(np.broadcast_to(shift * unit, self.shift.shape))
         self.dac_scale.assign(1.0 / dac_step)
@@ -126,6 +132,7 @@ def norm_affine(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.n
     return slope, offset + norm.beta.numpy() if norm.center else offset
 
 
+@dataclasses.dataclass
 class FusedTwin:
     """A clone of a functional model in which chains of layers are `FusedStage`s.
 
@@ -134,14 +141,8 @@ class FusedTwin:
         stages: one stage for each analog layer, in the order of `analog_layers`.
     """
 
-    def __init__(self, model: keras.Model, stages: list[FusedStage]) -> None:
-        self.model = model
-        self.stages = stages
-
-    def load(self, weights: list[tuple[np.ndarray, list[np.ndarray]]]) -> None:
-        """Set the weights and ADC ranges of every analog layer."""
-        for stage, (kernel, ranges) in zip(self.stages, weights, strict=True):
-            stage.load(kernel, ranges[0])
+    model: keras.Model
+    stages: list[FusedStage]
 
 
 class Graph:

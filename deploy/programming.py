@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from analognets.crossbar import conductances_to_weights, weights_to_conductances
+from analognets.devices import derive_seed
 from analognets.layers import AnalogLayer
 
-__all__ = ["ProgrammedLayer", "ReadLayer", "program_layer", "read_layer", "stream"]
-
-REFERENCE_READ = 0
-
-
-def stream(*numbers: int) -> int:
-    """Return one 31-bit seed for a path of numbers (chips seed, chip, layer, purpose, ...)."""
-    return int(np.random.SeedSequence([int(n) for n in numbers]).generate_state(1)[0]) & 0x7FFFFFFF
+__all__ = ["ProgrammedLayer", "ReadLayer", "program_layer", "read_layer"]
 
 
 @dataclasses.dataclass
@@ -41,30 +38,59 @@ class ReadLayer:
     """The weights of one layer as read at one time.
 
     Args:
-        kernel: float32 of the layer's `crossbar_shape()`, in units of the digital weights.
+        kernel: float32 tensor of the layer's `crossbar_shape()`, in units of the digital weights.
         scale: the drift compensation of each tile, shape (row blocks, column blocks); ones if there is none.
     """
 
-    kernel: np.ndarray
+    kernel: Any
     scale: np.ndarray
 
 
-def tile_responses(layer: AnalogLayer, kernel: Any) -> np.ndarray:
-    """Return the drift-compensation read-out of each tile of a kernel in units of W_max."""
-    compensation = layer.crossbar.drift_compensation
-    responses = np.ones(layer.tiling.shape, np.float32)
-    if compensation is not None:
-        for i, j, (rows, cols) in layer.tiling.blocks():
-            tile = kernel[..., rows, cols]
-            responses[i, j] = float(compensation.response(ops.reshape(tile, (-1, tile.shape[-1]))))
-    return responses
+class LayerArithmetic:
+    """The compiled arithmetic of programming and reading one layer; random draws and state come in as arguments."""
+
+    def __init__(self, layer: AnalogLayer) -> None:
+        self.device = layer.crossbar.device
+        self.compensation = layer.crossbar.drift_compensation
+        self.tiling = layer.tiling
+        self.shape = (2, *layer.crossbar_shape())
+        self.program = tf.function(self._program, autograph=False)
+        self.read = tf.function(self._read, autograph=False)
+
+    def _program(self, kernel: Any, weight_max: Any, draws: dict[str, Any]) -> dict[str, Any]:
+        targets = weights_to_conductances(kernel, weight_max, self.device.g_max)
+        return dict(self.device.program_with(targets, draws))
+
+    def _read(self, state: dict[str, Any], seconds: Any, draws: dict[str, Any]) -> tuple[Any, Any]:
+        """Return the kernel in units of W_max, and the read-out of each tile that drift compensation goes by."""
+        conductances = self.device.read_with(state, seconds, draws)
+        kernel = conductances_to_weights(conductances, 1.0, self.device.g_max)
+        if self.compensation is None:
+            return kernel, tf.ones(self.tiling.shape)
+        tiles = [kernel[..., rows, cols] for _, _, (rows, cols) in self.tiling.blocks()]
+        responses = [self.compensation.response(ops.reshape(tile, (-1, tile.shape[-1]))) for tile in tiles]
+        return kernel, tf.reshape(tf.stack(responses), self.tiling.shape)
+
+    def read_at(self, state: dict[str, Any], seconds: float, seed: int) -> tuple[Any, np.ndarray]:
+        """Read at a time; one seed for one reading."""
+        draws = self.device.read_draws(self.shape, seed)
+        kernel, responses = self.read(state, tf.constant(seconds, tf.float32), draws)
+        return kernel, responses.numpy()
 
 
-def _read_kernel(layer: AnalogLayer, programmed: ProgrammedLayer, seconds: float, seed: int) -> Any:
-    """Read the kernel in units of W_max."""
-    device = layer.crossbar.device
-    conductances = device.read(programmed.state, seconds, seed=seed)
-    return conductances_to_weights(conductances, 1.0, device.g_max)
+_arithmetic: weakref.WeakKeyDictionary[AnalogLayer, LayerArithmetic] = weakref.WeakKeyDictionary()
+
+
+def arithmetic(layer: AnalogLayer) -> LayerArithmetic:
+    """Return the layer's compiled arithmetic; it is traced once however many chips there are."""
+    if layer not in _arithmetic:
+        _arithmetic[layer] = LayerArithmetic(layer)
+    return _arithmetic[layer]
+
+
+def first_reading(device: Any) -> float:
+    """Return the time in seconds at which the reference for drift compensation is read."""
+    return float(device.t_0) if getattr(device, "drift_clock", None) == "absolute" else 0.0
 
 
 def program_layer(layer: AnalogLayer, seed: int) -> ProgrammedLayer:
@@ -74,14 +100,13 @@ def program_layer(layer: AnalogLayer, seed: int) -> ProgrammedLayer:
         layer: a built analog layer.
         seed: one seed gives one set of devices.
     """
-    device = layer.crossbar.device
+    compiled = arithmetic(layer)
     weight_max = float(ops.convert_to_numpy(layer.weight_range()))
-    targets = weights_to_conductances(layer.crossbar_kernel(), weight_max, device.g_max)
-    state = {name: ops.convert_to_numpy(value) for name, value in device.program(targets, stream(seed, 1)).items()}
-    programmed = ProgrammedLayer(state, weight_max, np.ones(layer.tiling.shape, np.float32))
-    start = getattr(device, "t_0", 0.0) if getattr(device, "drift_clock", "") == "absolute" else 0.0
-    programmed.reference = tile_responses(layer, _read_kernel(layer, programmed, start, stream(seed, 2, REFERENCE_READ)))
-    return programmed
+    draws = compiled.device.programming_draws(compiled.shape, derive_seed(seed, "program"))
+    state = compiled.program(layer.crossbar_kernel(), tf.constant(weight_max, tf.float32), draws)
+    seconds = first_reading(compiled.device)
+    _, reference = compiled.read_at(state, seconds, derive_seed(seed, "reference"))
+    return ProgrammedLayer({name: value.numpy() for name, value in state.items()}, weight_max, reference)
 
 
 def read_layer(layer: AnalogLayer, programmed: ProgrammedLayer, seconds: float, seed: int) -> ReadLayer:
@@ -95,11 +120,7 @@ def read_layer(layer: AnalogLayer, programmed: ProgrammedLayer, seconds: float, 
         seconds: time of the read in seconds.
         seed: of the chip's layer; the same seed and time give the same read noise.
     """
-    kernel = _read_kernel(layer, programmed, seconds, stream(seed, 2, 1 + round(seconds * 1000)))
-    scale = np.ones(layer.tiling.shape, np.float32)
+    kernel, responses = arithmetic(layer).read_at(programmed.state, seconds, derive_seed(seed, "read", repr(seconds)))
     compensation = layer.crossbar.drift_compensation
-    if compensation is not None:
-        now = tile_responses(layer, kernel)
-        for index in np.ndindex(*scale.shape):
-            scale[index] = float(compensation.scale(programmed.reference[index], now[index]))
-    return ReadLayer(ops.convert_to_numpy(kernel) * np.float32(programmed.weight_max), scale)
+    scale = np.ones_like(responses) if compensation is None else np.asarray(compensation.scale(programmed.reference, responses))
+    return ReadLayer(kernel * np.float32(programmed.weight_max), scale)

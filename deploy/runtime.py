@@ -18,20 +18,22 @@ from analognets.layers import AnalogLayer, analog_layers
 __all__ = ["Runner", "compensated"]
 
 
-def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+def adc_ranges(layer: AnalogLayer, scale: np.ndarray) -> np.ndarray:
+    """Return the ADC ranges behind the drift compensation: a row for each row block, one number or one a column."""
+    adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
+    columns = scale if scale.shape[1] == 1 else layer.tiling.expand(scale)[[a for a, _ in layer.tiling.row_blocks]]
+    return (adc_range * columns).astype(np.float32)
+
+
+def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -> tuple[Any, list[Any]]:
     """Return the kernel and the ADC ranges of the row blocks with the digital drift compensation folded in.
 
     alpha * ADC(y; r) = ADC(alpha * y; alpha * r), so the scale of a tile goes into its weights and its ADC range.
     """
-    blocks = len(layer.tiling.row_blocks)
-    adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
     if not drift_compensation:
-        return read.kernel, [np.float32(adc_range)] * blocks
-    kernel = read.kernel * layer.tiling.expand(read.scale)
-    if read.scale.shape[1] == 1:
-        return kernel, [np.float32(adc_range * read.scale[i, 0]) for i in range(blocks)]
-    columns = layer.tiling.expand(read.scale)[[first for first, _ in layer.tiling.row_blocks]]
-    return kernel, list((adc_range * columns).astype(np.float32))
+        read = ReadLayer(read.kernel, np.ones_like(read.scale))
+    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, read.scale)]
+    return read.kernel * layer.tiling.expand(read.scale), ranges
 
 
 class Runner:
@@ -81,16 +83,13 @@ class Runner:
 
     def load(self, reads: Sequence[ReadLayer], *, drift_compensation: bool = True) -> None:
         """Take the weights of one chip at one time, and the model's present batch-norm statistics."""
-        weights = [
-            compensated(layer, read, drift_compensation) for layer, read in zip(self.layers, reads, strict=True)
-        ]
-        if self.twin is not None:
-            self.twin.load(weights)
+        pairs = list(zip(self.layers, reads, strict=True))
+        if self.twin is None:
+            self._weights = [compensated(layer, read, drift_compensation) for layer, read in pairs]
             return
-        self._weights = [
-            (tf.constant(kernel, tf.float32), [tf.constant(r, tf.float32) for r in ranges])
-            for kernel, ranges in weights
-        ]
+        for stage, (layer, read) in zip(self.twin.stages, pairs, strict=True):
+            scale = read.scale if drift_compensation else np.ones_like(read.scale)
+            stage.load(read.kernel, adc_ranges(layer, np.ones((1, 1)))[0], adc_ranges(layer, scale)[0])
 
     def predict(self, inputs: Any) -> np.ndarray:
         """Return the model's outputs for an array of inputs."""

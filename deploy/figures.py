@@ -1,0 +1,62 @@
+"""Figures of an evaluation over drift time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analognets.units import format_duration
+
+__all__ = ["drift_figure"]
+
+COLOURS = {True: "#0072B2", False: "#D55E00"}
+LABELS = {True: "with drift compensation", False: "without drift compensation"}
+
+
+def drift_figure(
+    table: pd.DataFrame, path: Any = None, *, float_accuracy: float | None = None, title: str = "Accuracy under drift"
+) -> Any:
+    """Draw accuracy against the time since programming: mean line, a band of one standard deviation, every chip a dot.
+
+    Args:
+        table: what `Chips.evaluate` returned.
+        path: where to save it (PNG or SVG by its ending); None only returns the figure.
+        float_accuracy: draws a dashed line for the float model, 0 to 1.
+        title: above the axes.
+
+    Returns:
+        The matplotlib figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    for compensated, part in table.groupby("drift_compensation", sort=False):
+        groups = 100 * part.groupby("seconds")["accuracy"].agg(["mean", "std"]).fillna(0.0)
+        colour = COLOURS[bool(compensated)]
+        chips = part["chip"].nunique()
+        axes.plot(groups.index, groups["mean"], "o-", color=colour, label=f"{LABELS[bool(compensated)]}, {chips} chips")
+        axes.fill_between(
+            groups.index, groups["mean"] - groups["std"], groups["mean"] + groups["std"], color=colour, alpha=0.2, lw=0
+        )
+        axes.plot(part["seconds"], 100 * part["accuracy"], ".", color=colour, alpha=0.25, ms=4)
+    if float_accuracy is not None:
+        axes.axhline(100 * float_accuracy, color="#444444", ls="--", lw=1, label="float model, digital")
+    times = sorted(table["seconds"].unique())
+    if times[0] > 0:
+        axes.set_xscale("log")
+    axes.set_xticks(times, [format_duration(time) for time in times])
+    axes.minorticks_off()
+    axes.set_xlabel("time since programming")
+    axes.set_ylabel("accuracy in %")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", fontsize="small")
+    if path is not None:
+        path = Path(path)
+        draft = path.with_name(f".{path.name}")
+        figure.savefig(draft, dpi=150, format=path.suffix.lstrip(".") or "png", metadata={"Software": None} if path.suffix == ".png" else None)
+        draft.replace(path)
+    return figure
