@@ -117,8 +117,8 @@ class _Rebuild:
             new = layer.__class__.from_config(layer.get_config())
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ConversionError(
-                f"'{layer.name}' ({type(layer).__name__}) can't be rebuilt from its config. Give the class a get_config "
-                f"that holds all its arguments. Received: {error}"
+                f"'{layer.name}' ({type(layer).__name__}) can't be rebuilt from its config. Give the class a "
+                f"get_config that holds all its arguments. Received: {error}"
             ) from error
         self.swap_attributes(layer, new)
         return new
@@ -150,8 +150,8 @@ class _Rebuild:
         fresh = [layer for layer in new._layers if id(layer) not in known]
         if [type(layer) for layer in rest] != [type(layer) for layer in fresh]:
             raise ConversionError(
-                f"The inner layers of '{old.name}' ({type(old).__name__}) can't be matched with those of its copy. Hold "
-                f"them in attributes, lists or dicts. Received: {len(rest)} and {len(fresh)} layers."
+                f"The inner layers of '{old.name}' ({type(old).__name__}) can't be matched with those of its copy. "
+                f"Hold them in attributes, lists or dicts. Received: {len(rest)} and {len(fresh)} layers."
             )
         for before, after in zip(rest, fresh, strict=True):
             self.done[id(before)] = after
@@ -163,8 +163,8 @@ class _Rebuild:
     def model(self, model: keras.Model) -> keras.Model:
         if not model.built:
             raise ConversionError(
-                f"Model '{model.name}' is not built yet, so its weights have no shape. Call it once on data, or give it "
-                "an Input."
+                f"Model '{model.name}' is not built yet, so its weights have no shape. Call it once on data, or give "
+                "it an Input."
             )
         with not_compiled(model):
             if is_cloneable(model):
@@ -364,7 +364,13 @@ def to_digital(model: keras.Model) -> keras.Model:
             return None
         config = {key: value for key, value in layer.get_config().items() if key not in ANALOG_SETTINGS}
         records.append(LayerConversion(layer.name, type(layer).__name__, True, "", layer.count_params()))
-        return DIGITAL_CLASS[type(layer)].from_config(config)
+        kind = next((digital for analog, digital in DIGITAL_CLASS.items() if isinstance(layer, analog)), None)
+        if kind is None:
+            raise ConversionError(
+                f"Layer '{layer.name}' has no digital version. Received: {type(layer).__name__}, which is none of "
+                f"{', '.join(analog.__name__ for analog in DIGITAL_CLASS)}."
+            )
+        return kind.from_config(config)
 
     digital = _Rebuild(replace).model(model)
     if not records:

@@ -24,8 +24,12 @@ def check_bits(owner: str, name: str, bits: int | None) -> int | None:
 
 
 def levels(bits: int) -> int:
-    """Return how many values a symmetric converter has: 2^b - 1 (255 at 8 bit, zero included)."""
-    return 2**bits - 1
+    """Return how many values a symmetric converter has: 2^b - 1 (255 at 8 bit, zero included).
+
+    Raises:
+        InvalidArgumentError: `bits` is not a whole number from 2 to 16.
+    """
+    return 2 ** check_integer("levels", "bits", bits, MIN_BITS, MAX_BITS) - 1
 
 
 def convert(inputs: Any, value_range: Any, bits: int | None, *, axis: int | None = None) -> Any:
@@ -42,9 +46,12 @@ def convert(inputs: Any, value_range: Any, bits: int | None, *, axis: int | None
         bits: b from 2 to 16; None is an ideal converter that neither rounds nor saturates.
         axis: the axis of a vector-valued range.
 
+    Raises:
+        InvalidArgumentError: `bits` is not None or a whole number from 2 to 16.
+
     Source: AnalogNets (arXiv 2111.06503) from memory; the symmetric grid is the one of aihwkit's and Buechel's code.
     """
-    if bits is None:
+    if check_bits("convert", "bits", bits) is None:
         return inputs
     dtype = keras.backend.standardize_dtype(inputs.dtype)
     value_range = ops.convert_to_tensor(value_range, dtype="float32")

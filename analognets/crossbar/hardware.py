@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -53,15 +54,21 @@ class Crossbar:
     source: str = ""
 
     def __post_init__(self) -> None:
-        check_integer("Crossbar", "rows", self.rows, 1, 1 << 20)
-        check_integer("Crossbar", "cols", self.cols, 1, 1 << 20)
-        check_bits("Crossbar", "dac_bits", self.dac_bits)
-        check_bits("Crossbar", "adc_bits", self.adc_bits)
+        for name in ("rows", "cols"):
+            object.__setattr__(self, name, check_integer("Crossbar", name, getattr(self, name), 1, 1 << 20))
+        for name in ("dac_bits", "adc_bits"):
+            object.__setattr__(self, name, check_bits("Crossbar", name, getattr(self, name)))
         check_choice("Crossbar", "adc_gain", self.adc_gain, ("shared", "per_layer"))
         object.__setattr__(self, "device", devices.get(self.device))
         compensation = self.drift_compensation
         if isinstance(compensation, dict):
-            object.__setattr__(self, "drift_compensation", keras.saving.deserialize_keras_object(compensation))
+            compensation = keras.saving.deserialize_keras_object(compensation)
+            object.__setattr__(self, "drift_compensation", compensation)
+        if not (compensation is None or isinstance(compensation, devices.GlobalDriftCompensation)):
+            raise InvalidArgumentError(
+                "`drift_compensation` of Crossbar must be a GlobalDriftCompensation, its config or None. "
+                f"Received: drift_compensation={compensation!r}."
+            )
 
     def replace(self, **changes: Any) -> Crossbar:
         """Return a copy with some settings changed: `crossbar.replace(adc_bits=6)`.
@@ -69,10 +76,7 @@ class Crossbar:
         Raises:
             UnknownNameError: a setting of that name does not exist.
         """
-        known = [field.name for field in dataclasses.fields(self)]
-        for name in changes:
-            if name not in known:
-                raise UnknownNameError("crossbar setting", name, known)
+        _check_settings(changes)
         return dataclasses.replace(self, **changes)
 
     def get_config(self) -> dict[str, Any]:
@@ -86,7 +90,12 @@ class Crossbar:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Crossbar:
-        """Build a crossbar from `get_config`'s data."""
+        """Build a crossbar from `get_config`'s data.
+
+        Raises:
+            UnknownNameError: a setting of some name does not exist.
+        """
+        _check_settings(config)
         return cls(**config)
 
     @classmethod
@@ -97,6 +106,13 @@ class Crossbar:
             UnknownNameError: no preset has that name.
         """
         return _load_preset(name)
+
+
+def _check_settings(names: Iterable[str]) -> None:
+    known = [field.name for field in dataclasses.fields(Crossbar)]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("crossbar setting", name, known)
 
 
 def list_presets() -> list[str]:
@@ -127,9 +143,11 @@ def get(identifier: Any) -> Crossbar:
     if isinstance(identifier, str):
         return Crossbar.from_preset(identifier)
     if isinstance(identifier, dict):
-        if "class_name" in identifier:
-            return keras.saving.deserialize_keras_object(identifier)
-        return Crossbar.from_config(identifier)
+        if "class_name" not in identifier:
+            return Crossbar.from_config(identifier)
+        crossbar = keras.saving.deserialize_keras_object(identifier)
+        if isinstance(crossbar, Crossbar):
+            return crossbar
     raise InvalidArgumentError(
         f"Hardware must be a Crossbar, the name of a preset ({', '.join(list_presets())}) or a config. "
         f"Received: {identifier!r}."

@@ -75,8 +75,8 @@ class Tiling:
         positions = math.prod(kernel_shape[:-2])
         if positions > rows:
             raise ConversionError(
-                f"A kernel of shape {tuple(kernel_shape)} needs {positions} rows for one input channel, a tile has {rows}. "
-                "Leave this layer digital or take hardware with taller tiles."
+                f"A kernel of shape {tuple(kernel_shape)} needs {positions} rows for one input channel, a tile has "
+                f"{rows}. Leave this layer digital or take hardware with taller tiles."
             )
         self.kernel_shape = tuple(int(n) for n in kernel_shape)
         self.row_blocks = _split(self.kernel_shape[-2], rows // positions)
