@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+import weakref
 from typing import Any
 
 import keras
 
 from analognets.errors import check_number
 
-__all__ = ["ADCGain"]
+__all__ = ["ADCGain", "gain_from_config", "gain_to_config"]
 
 
 class PositiveRange(keras.constraints.Constraint):
@@ -44,6 +46,8 @@ class ADCGain(keras.layers.Layer):
             dtype="float32",
             autocast=False,
         )
+        self.identity = uuid.uuid4().int >> 65
+        self.copied_for: set[int] = set()
         self.built = True
 
     def call(self, inputs: Any) -> Any:
@@ -52,3 +56,35 @@ class ADCGain(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the configuration as plain data."""
         return {**super().get_config(), "initial": self.initial}
+
+
+_copies: weakref.WeakValueDictionary[int, ADCGain] = weakref.WeakValueDictionary()
+
+
+def gain_to_config(gain: ADCGain, layer: keras.layers.Layer) -> dict[str, Any]:
+    """Return the config of a layer's ADC gain, with a mark by which the layers that share it find each other again.
+
+    Keras marks shared objects in files too, but not those in the layers of nested models.
+    """
+    config = keras.saving.serialize_keras_object(gain)
+    return {**config, "shared_object_id": gain.identity, "layer": id(layer)}
+
+
+def gain_from_config(config: dict[str, Any]) -> ADCGain:
+    """Return the ADC gain of a config: one object for all layers that shared it.
+
+    Inside of `keras.models.load_model` Keras knows what belongs together. In `from_config` and `clone_model` nothing
+    does, so layers with the same mark get the same copy until one of them comes a second time: a new model begins.
+    """
+    config = dict(config)
+    layer = config.pop("layer", None)
+    gain = keras.saving.deserialize_keras_object(config)
+    mark = config.get("shared_object_id")
+    if mark is None or gain is keras.saving.deserialize_keras_object(config):
+        return gain
+    known = _copies.get(mark)
+    if known is not None and layer not in known.copied_for:
+        gain = known
+    _copies[mark] = gain
+    gain.copied_for.add(layer)
+    return gain

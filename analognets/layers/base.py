@@ -12,7 +12,7 @@ from keras import ops
 from analognets import crossbar as crossbars
 from analognets.crossbar import Tiling, convert
 from analognets.errors import ConversionError, check_number
-from analognets.layers.adc_gain import ADCGain, PositiveRange
+from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
 
 __all__ = ["AnalogLayer"]
 
@@ -171,18 +171,13 @@ class AnalogLayer:
     def load_own_variables(self, store: Any) -> None:
         keras.layers.Layer.load_own_variables(self, store)
 
-    def _serialized_gain(self) -> dict[str, Any]:
-        # Keras marks a shared object only in copies of its config that nested models throw away, so we mark it here.
-        config = keras.saving.serialize_keras_object(self.adc_gain)
-        return {**config, "shared_object_id": id(self.adc_gain)}
-
     def get_config(self) -> dict[str, Any]:
         """Return the configuration as plain data; a shared ADC gain is saved as one object."""
         return {
             **super().get_config(),
             "crossbar": keras.saving.serialize_keras_object(self.crossbar),
             "weight_noise": self.weight_noise,
-            "adc_gain": self._serialized_gain(),
+            "adc_gain": gain_to_config(self.adc_gain, self),
             "calibrated": self.calibrated,
             "seed": self.seed,
         }
@@ -191,9 +186,10 @@ class AnalogLayer:
     def from_config(cls, config: dict[str, Any]) -> AnalogLayer:
         """Build the layer from `get_config`'s data."""
         config = dict(config)
-        for name in ("crossbar", "adc_gain"):
-            if isinstance(config.get(name), dict):
-                config[name] = keras.saving.deserialize_keras_object(config[name])
+        if isinstance(config.get("crossbar"), dict):
+            config["crossbar"] = keras.saving.deserialize_keras_object(config["crossbar"])
+        if isinstance(config.get("adc_gain"), dict):
+            config["adc_gain"] = gain_from_config(config["adc_gain"])
         return super().from_config(config)  # type: ignore[misc]
 
 

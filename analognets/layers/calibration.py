@@ -28,7 +28,7 @@ def analog_layers(model: keras.Model) -> list[AnalogLayer]:
     found = [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)]
     if not found:
         raise ConversionError(
-            f"Model '{model.name}' has no analog layer. Make it analog first: to_analog(model, hardware='aon_cim_8bit')."
+            f"Model '{model.name}' has no analog layer. Make it analog first: to_analog(model, 'aon_cim_8bit')."
         )
     return found
 
@@ -105,6 +105,21 @@ class Observer:
         self.products.setdefault(id(layer), []).append(self.sample(outputs))
         return outputs
 
+    def inputs_of(self, layer: AnalogLayer) -> np.ndarray:
+        """Return the sampled |x| at a layer's input, checked."""
+        if id(layer) not in self.inputs:
+            raise InvalidArgumentError(
+                f"Calibration data must reach every analog layer. Received: layer '{layer.name}' was not called. "
+                "Give at least one batch, or leave that layer digital."
+            )
+        values = np.concatenate(self.inputs[id(layer)])
+        if not np.isfinite(values).all():
+            raise InvalidArgumentError(
+                "Calibration data must give finite inputs at every analog layer. Received: NaN or infinity at layer "
+                f"'{layer.name}'. Check the data and the model's weights."
+            )
+        return values
+
 
 def conversion_error(products: np.ndarray, gain: float, bits: int) -> float:
     """Relative mean square error of converting normalised products with full scale `gain`."""
@@ -146,7 +161,7 @@ def calibrate(
 
     Raises:
         ConversionError: the model has no analog layer.
-        InvalidArgumentError: `data` holds no batch, or a value is out of range.
+        InvalidArgumentError: `data` holds no batch or leads to NaN or infinity, or a value is out of range.
 
     Source: AnalogNets (arXiv 2111.06503), initial ranges from percentiles (99.995: Buechel et al., ICLR 2022); the rule
     for S is our reconstruction.
@@ -157,13 +172,8 @@ def calibrate(
     observer = Observer(np.random.default_rng(seed))
     _run_observed(model, layers, observer, input_batches(data, batch_size, batches))
     gains: dict[int, tuple[Any, int | None, list[np.ndarray]]] = {}
-    for layer in layers:
-        if id(layer) not in observer.inputs:
-            raise InvalidArgumentError(
-                f"Calibration data must reach every analog layer. Received: layer '{layer.name}' was not called. "
-                "Give at least one batch, or leave that layer digital."
-            )
-        values = np.concatenate(observer.inputs[id(layer)])
+    observed = [observer.inputs_of(layer) for layer in layers]
+    for layer, values in zip(layers, observed, strict=True):
         layer.input_range.assign(max(float(np.percentile(values, percentile)), PositiveRange.smallest))
         unit = float(ops.convert_to_numpy(layer.input_range.value * layer.weight_range()))
         products = np.concatenate(observer.products[id(layer)]) / unit
