@@ -15,6 +15,7 @@ def analognet_kws(
     classes: int = 12,
     widths: Sequence[int] = (84, 112, 84, 84, 84),
     dropout: float = 0.0,
+    momentum: float = 0.95,
     name: str = "analognet_kws",
 ) -> keras.Model:
     """Build AnalogNet-KWS, our reconstruction: no depthwise layer, all layers on one 1024 x 512 array.
@@ -28,6 +29,7 @@ def analognet_kws(
         classes: number of keywords, silence and unknown included.
         widths: filters of the five convolutions.
         dropout: share of pooled features dropped in training, 0 to 1.
+        momentum: of the batch-norms' moving statistics, 0 to 1.
         name: of the model.
 
     Returns:
@@ -45,9 +47,10 @@ def analognet_kws(
             strides=2 if number == 1 else 1,
             padding="same",
             use_bias=False,
+            kernel_initializer="he_normal",
             name=f"conv_{number + 1}",
         )(x)
-        x = keras.layers.BatchNormalization(name=f"norm_{number + 1}")(x)
+        x = keras.layers.BatchNormalization(momentum=momentum, name=f"norm_{number + 1}")(x)
         x = keras.layers.ReLU(name=f"relu_{number + 1}")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     if dropout:

@@ -32,6 +32,8 @@ class Command(NamedTuple):
 
 # To add a command write its module and one line here; imports of TensorFlow and the like belong inside its functions.
 COMMANDS = {
+    "train": Command("analognets.cli.train:train", "Train a network for an analog chip; resumes what was interrupted."),
+    "evaluate": Command("analognets.cli.evaluate:evaluate", "Programme a trained network into chips and watch it age."),
     "doctor": Command(
         "analognets.cli.doctor:doctor", "Check this installation: versions, backend, caches, speech, data."
     ),

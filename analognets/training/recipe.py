@@ -237,7 +237,7 @@ class Recipe(Section):
         dataset: name and options of the data set.
         frontend: preset and options of the feature extraction.
         batch_size: of both stages.
-        balance: how classes are balanced in a batch, as the data set's pipeline takes it.
+        sampling: how clips are drawn for an epoch: options of the data set's `train_batches` (balance, steps, ...).
         augmentation: options of the data set's augmentation.
         float_stage: stage 1; its key in YAML is `float`.
         hardware_aware: stage 2, or null for plain training only.
@@ -256,7 +256,7 @@ class Recipe(Section):
     dataset: Named
     frontend: FrontEnd = FrontEnd()
     batch_size: Positive = 100
-    balance: Annotated[JsonValue, Field(description="plain data")] = None
+    sampling: Options = {}
     augmentation: Options = {}
     float_stage: Annotated[FloatStage, Field(alias="float")] = FloatStage()
     hardware_aware: HardwareAware | None = HardwareAware()

@@ -1,0 +1,137 @@
+"""From the names in a recipe to the objects of a training: model, data, front end."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from analognets.errors import RecipeError, UnknownNameError
+from analognets.training.recipe import Recipe, load_recipe
+
+__all__ = ["MODELS", "KeywordTask", "build_model", "find_recipe", "list_recipes", "prepare"]
+
+MODELS = {"analognet_kws": "analognets.zoo.kws"}
+"""Networks that a recipe can name, and the module of each."""
+
+CALIBRATION_CLIPS = 1000
+
+
+def list_recipes() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    folder = resources.files("analognets.zoo") / "recipes"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def find_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe by its name or from a YAML file, and apply dotted overrides.
+
+    Args:
+        name: name of a packaged recipe, or the path of a file (anything with a "/" or ending in .yaml).
+        overrides: such as "hardware_aware.epochs=2".
+
+    Raises:
+        UnknownNameError: no packaged recipe has that name.
+        RecipeError: the file can't be read, or holds something that is not allowed.
+    """
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return load_recipe(Path(name), overrides)
+    if name not in list_recipes():
+        raise UnknownNameError("recipe", name, list_recipes(), "A file is given by its path, such as ./mine.yaml.")
+    return load_recipe(resources.files("analognets.zoo") / "recipes" / f"{name}.yaml", overrides)
+
+
+def build_model(recipe: Recipe, *, classes: int, input_shape: tuple[int, ...]) -> Any:
+    """Build the recipe's network.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        RecipeError: it does not take the recipe's options.
+    """
+    if recipe.model.name not in MODELS:
+        raise UnknownNameError("model", recipe.model.name, MODELS)
+    function = getattr(importlib.import_module(MODELS[recipe.model.name]), recipe.model.name)
+    try:
+        return function(input_shape, classes=classes, **recipe.model.options)
+    except TypeError as error:
+        raise RecipeError(f"`model.options` does not fit '{recipe.model.name}': {error}.") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class KeywordTask:
+    """A keyword-spotting recipe with its objects.
+
+    Args:
+        recipe: what it was made from.
+        data: the data set, an `analognets.datasets.base.TaskData`.
+        frontend: the MFCC layer.
+        model: builds the untrained network.
+        training: the `TrainingData` that `analognets.training.train` takes.
+    """
+
+    recipe: Recipe
+    data: Any
+    frontend: Any
+    model: Callable[[], Any]
+    training: Any
+
+    def features(self, split: str) -> tuple[Any, Any]:
+        """Return (features, labels) of "train", "validation" or "test", without augmentation."""
+        from analognets.datasets.pipeline import features
+
+        return features(self.data.splits[split], self.frontend)
+
+
+def data_record(data: Any) -> dict[str, Any]:
+    """Return what run.json says about the data."""
+    record = {key: value for key, value in dataclasses.asdict(data.info).items() if value not in ("", ())}
+    return {**record, "clips": {name: len(split) for name, split in data.splits.items()}, "classes": list(data.classes)}
+
+
+def prepare(
+    recipe: Recipe, *, data_dir: Any = None, progress: Callable[[int, int], None] | None = None, **options: Any
+) -> KeywordTask:
+    """Load the recipe's data and make all objects of its training.
+
+    Args:
+        recipe: from `find_recipe`.
+        data_dir: where the data set lies; None: where its loader looks by itself.
+        progress: called with (done, total) while clips are read or made.
+        **options: further options of the data set's loader, such as on_corrupt="skip".
+
+    Raises:
+        UnknownNameError: the recipe names something that does not exist.
+        RecipeError: an option does not fit.
+        DataError: the data can't be read.
+    """
+    from analognets.datasets.augment import Augmentation
+    from analognets.datasets.frontend import MFCC
+    from analognets.datasets.pipeline import eval_batches, features, train_batches
+    from analognets.datasets.registry import load_dataset
+    from analognets.training.progress import TrainingData
+
+    try:
+        frontend = MFCC.from_preset(recipe.frontend.preset, **recipe.frontend.options)
+        augmentation = Augmentation(**recipe.augmentation)
+    except TypeError as error:
+        raise RecipeError(f"An option of `frontend` or `augmentation` does not exist: {error}.") from error
+    data = load_dataset(recipe.dataset.name, data_dir, progress=progress, **{**recipe.dataset.options, **options})
+    settings = {"augmentation": augmentation, "batch_size": recipe.batch_size, **recipe.sampling}
+    calibration = data.train.select(slice(None, None, max(1, len(data.train) // CALIBRATION_CLIPS)))
+    training = TrainingData(
+        train_batches=lambda epoch: train_batches(data, frontend, seed=recipe.seed, epoch=epoch, **settings),
+        validation=eval_batches(data.validation, frontend, batch_size=recipe.batch_size),
+        calibration=features(calibration, frontend)[0],
+        info=data_record(data),
+    )
+    shape = frontend.compute_output_shape((None, data.train.inputs.shape[1]))[1:]
+    return KeywordTask(
+        recipe,
+        data,
+        frontend,
+        lambda: build_model(recipe, classes=len(data.classes), input_shape=tuple(shape)),
+        training,
+    )
