@@ -14,8 +14,8 @@ __all__ = ["parse_yaml", "write_yaml"]
 _SCALARS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-     "-+.0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.0123456789"),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
 )  # fmt: skip
 
@@ -53,6 +53,15 @@ for _tag, _pattern, _first in _SCALARS:
         )
 _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: _number(node.value))
 _Dumper.add_representer(float, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", _text(value)))
+_Dumper.add_representer(
+    str,
+    lambda dumper, value: dumper.represent_scalar(
+        # Unquoted, YAML would turn rare line breaks such as U+0085 into blanks.
+        "tag:yaml.org,2002:str",
+        value,
+        style=None if value.isprintable() else '"',
+    ),
+)
 
 
 def _number(text: str) -> float:

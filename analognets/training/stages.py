@@ -261,7 +261,9 @@ class _Trainer:
         if isinstance(stage, HardwareAware):
             callbacks.append(NoiseRamp(0, stage.noise_ramp_epochs))
         batches = self._batches(epoch + (self.recipe.float_stage.epochs if name == HARDWARE_AWARE else 0))
-        history = net.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=callbacks).history
+        history = net.fit(
+            batches, epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=callbacks
+        ).history
         logs = {key: float(values[-1]) for key, values in history.items()}
         if not math.isfinite(logs.get("loss", math.nan)):
             raise RunError(
@@ -295,8 +297,9 @@ class _Trainer:
         return steps
 
     def _compile_for_use(self, net: keras.Model) -> None:
-        """Leave the model ready for `evaluate`, without the optimizer's state."""
+        """Leave the model ready for `evaluate`; plain SGD has no state that would swell the file."""
         net.compile(
+            optimizer=keras.optimizers.SGD(),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=self.from_logits),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
             jit_compile=False,
@@ -316,6 +319,6 @@ def _quiet(dataset: Any) -> Any:
     """Switch tf.data's autotune off: it makes short epochs wait in steps of up to a second."""
     if not hasattr(dataset, "with_options"):
         return dataset
-    options = dataset.options()
+    options = type(dataset.options())()
     options.autotune.enabled = False
     return dataset.with_options(options)
