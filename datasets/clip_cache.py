@@ -1,0 +1,142 @@
+"""Clips that were read or made once, kept on disk as plain arrays that are mapped into memory, never pickled."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analognets.datasets.base import CLIP_SAMPLES
+
+__all__ = ["ClipCache", "cache_folder", "content_key"]
+
+_FORMAT = "analognets clips 1"
+_DAY = 86_400
+
+
+def cache_folder(named: Path | str | None = None) -> Path:
+    """Return the folder for downloads and caches: `named`, or $ANALOGNETS_CACHE, or the system's cache folder."""
+    named = named or os.environ.get("ANALOGNETS_CACHE")
+    if named:
+        return Path(named).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("analognets"))
+
+
+def content_key(files: Sequence[Path], root: Path) -> str:
+    """Return a text that changes when a file is added, removed, renamed, resized or rewritten."""
+    digest = hashlib.sha256(f"{_FORMAT}\n{root.resolve()}\n{CLIP_SAMPLES}\n".encode())
+    for path in files:
+        try:
+            status = path.stat()
+            digest.update(f"{path.relative_to(root)}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{path.relative_to(root)}\tmissing\n".encode())
+    return digest.hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class ClipCache:
+    """A folder of clip arrays. Each is written aside and renamed, so a run cut short leaves nothing that looks whole.
+
+    Args:
+        folder: where the arrays stand; made on first use.
+        keep: how many arrays stay; the ones not used for longest go first.
+    """
+
+    folder: Path
+    keep: int = 8
+
+    def load(self, key: str, clips: int) -> tuple[np.ndarray, dict[str, str], dict[str, int]] | None:
+        """Return (clips, faults, rates) as they were stored, or None if they are not there or not whole."""
+        array, facts = self._paths(key)
+        try:
+            stored = np.load(array, mmap_mode="r", allow_pickle=False)
+            notes = json.loads(facts.read_text(encoding="utf-8"))
+            if stored.shape != (clips, CLIP_SAMPLES) or stored.dtype != np.int16:
+                return None
+            os.utime(array)
+            return np.asarray(stored), dict(notes["faults"]), dict(notes["rates"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError):
+            return None
+
+    def store(
+        self, key: str, clips: int, batches: Iterable[np.ndarray], faults: dict[str, str], rates: dict[str, int]
+    ) -> tuple[np.ndarray | None, str]:
+        """Write the clips block by block and return them mapped, or None and the reason why they can't be kept.
+
+        Args:
+            key: from `content_key`.
+            clips: number of clips in all blocks.
+            batches: int16 blocks; errors raised while they are made pass through.
+            faults: files left out and why, filled while the blocks are made.
+            rates: rates of the files that were resampled, filled while the blocks are made.
+        """
+        array, facts = self._paths(key)
+        blocks = iter(batches)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with _aside(array) as out:
+                header = {"descr": "<i2", "fortran_order": False, "shape": (clips, CLIP_SAMPLES)}
+                np.lib.format.write_array_header_1_0(out, header)
+                for block in _guarded(blocks):
+                    out.write(np.ascontiguousarray(block, "<i2").data)
+                with _aside(facts) as text:
+                    text.write(json.dumps({"faults": faults, "rates": rates}).encode())
+        except _BlockError as error:
+            raise error.cause from None
+        except OSError as error:
+            return None, f"The clips were not cached in {self.folder}: {error.strerror or error}."
+        self._prune()
+        found = self.load(key, clips)
+        return (found[0], "") if found else (None, f"The clips were not cached in {self.folder}: read back otherwise.")
+
+    def _paths(self, key: str) -> tuple[Path, Path]:
+        return self.folder / f"{key}.npy", self.folder / f"{key}.json"
+
+    def _prune(self) -> None:
+        with contextlib.suppress(OSError):
+            arrays = sorted(self.folder.glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+            for old in arrays[self.keep :]:
+                old.unlink(missing_ok=True)
+                old.with_suffix(".json").unlink(missing_ok=True)
+            for left in self.folder.glob("*.part"):
+                if time.time() - left.stat().st_mtime > _DAY:
+                    left.unlink(missing_ok=True)
+
+
+class _BlockError(Exception):
+    """Carries an error of the maker of blocks past the handler for errors of the disk (DataError is an OSError)."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _guarded(blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+    try:
+        yield from blocks
+    except Exception as error:
+        raise _BlockError(error) from error
+
+
+@contextlib.contextmanager
+def _aside(target: Path):  # type: ignore[no-untyped-def]
+    """Open a new file beside `target` that takes its place when all went well and vanishes otherwise."""
+    handle, name = tempfile.mkstemp(suffix=".part", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            yield out
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
