@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from analognets import crossbar as crossbars
 from analognets.deploy.programming import ProgrammedLayer
 from analognets.errors import ChipFileError
 from analognets.layers import analog_layers
@@ -48,8 +49,11 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
     target = Path(folder)
     if target.exists() and not overwrite:
         raise ChipFileError(f"Chips are not written over existing data. Received: '{target}'. Say overwrite=True to.")
+    if target.exists() and not (target / INDEX).is_file():
+        raise ChipFileError(f"Only chips are overwritten, and '{target}' holds none. Choose another folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    draft.mkdir()
     try:
         entries = []
         for chip in chips:
@@ -65,12 +69,30 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
             "crossbar": keras.saving.serialize_keras_object(chips.layers[0].crossbar),
             "chips": entries,
         }
-        (draft / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(draft, target)
+        (draft / INDEX).write_text(json.dumps({**index, "sha256": _index_sha256(index)}, indent=1), "utf-8")
+        _put_in_place(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    """Move a finished draft to its place; what was there is removed last, so nothing is lost on the way."""
+    if not target.exists():
+        os.replace(draft, target)
+        return
+    old = draft.with_name(f"{draft.name}-old")
+    os.replace(target, old)
+    try:
+        os.replace(draft, target)
+    except BaseException:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _index_sha256(index: dict[str, Any]) -> str:
+    text = json.dumps({name: value for name, value in index.items() if name != "sha256"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _arrays(chip: Chip) -> dict[str, np.ndarray]:
@@ -86,21 +108,40 @@ def _arrays(chip: Chip) -> dict[str, np.ndarray]:
 def load_chips(folder: Any, model: keras.Model) -> tuple[list[Chip], int]:
     """Read the chips of a folder; see `Chips.load`."""
     source = Path(folder)
-    try:
-        index = json.loads((source / INDEX).read_text("utf-8"))
-        known = index["format"] == FORMAT
-    except FileNotFoundError:
-        raise ChipFileError(f"'{source}' holds no chips: '{INDEX}' is missing. Save chips there with Chips.save.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ChipFileError(f"'{source / INDEX}' is not a chip index: it was cut short or changed. ({error})") from None
-    if not known:
-        raise ChipFileError(f"'{source}' has chip format {index['format']}, this version reads {FORMAT}.")
+    index = _read_index(source)
     if index["fingerprint"] != model_fingerprint(model):
         raise ChipFileError(
             f"The chips in '{source}' were programmed from other weights than those of model '{model.name}'. Load the "
             "model they belong to, or programme this one."
         )
-    return [_load_chip(source, entry, len(index["layers"])) for entry in index["chips"]], int(index["seed"])
+    layers = analog_layers(model)
+    stored, ours = crossbars.get(index["crossbar"]), layers[0].crossbar
+    if (stored.rows, stored.cols, type(stored.device), stored.device.g_max) != (
+        ours.rows, ours.cols, type(ours.device), ours.device.g_max,
+    ):  # fmt: skip
+        raise ChipFileError(
+            f"The chips in '{source}' are of other hardware ({stored.name}: {stored.rows} x {stored.cols}, "
+            f"{type(stored.device).__name__}) than model '{model.name}' ({ours.name}: {ours.rows} x {ours.cols}, "
+            f"{type(ours.device).__name__}). Load the model they belong to, or programme this one."
+        )
+    return [_load_chip(source, entry, len(layers)) for entry in index["chips"]], int(index["seed"])
+
+
+def _read_index(source: Path) -> dict[str, Any]:
+    """Return the checked index of a folder of chips."""
+    try:
+        index = json.loads((source / INDEX).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ChipFileError(
+            f"'{source}' holds no chips: '{INDEX}' is missing. Save chips there with Chips.save."
+        ) from None
+    except ValueError as error:
+        raise ChipFileError(f"'{source / INDEX}' is not a chip index: it was cut short or changed. ({error})") from None
+    if not isinstance(index, dict) or index.get("sha256") != _index_sha256(index):
+        raise ChipFileError(f"'{source / INDEX}' was changed since it was written. Programme the chips again.")
+    if index["format"] != FORMAT:
+        raise ChipFileError(f"'{source}' has chip format {index['format']}, this version reads {FORMAT}.")
+    return index
 
 
 def _load_chip(source: Path, entry: dict[str, Any], layers: int) -> Chip:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -49,7 +49,7 @@ def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
     if outputs.shape[-1] == 1:
         return float(np.mean((outputs[:, 0] > 0.5) == labels.reshape(-1).astype(bool)))
     if labels.ndim == outputs.ndim:
-        labels = labels.argmax(-1)
+        labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(-1)
     return float(np.mean(outputs.argmax(-1) == labels))
 
 
@@ -58,9 +58,16 @@ def as_arrays(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(data, tuple) and len(data) == 2 and hasattr(data[0], "shape"):
         inputs, labels = np.asarray(data[0]), np.asarray(data[1])
     else:
-        pairs = [(np.asarray(x), np.asarray(y)) for x, y in data]
+        pairs = []
+        for batch in data if isinstance(data, Iterable) and not hasattr(data, "shape") else [data]:
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+                raise InvalidArgumentError(
+                    "Evaluation data must be (inputs, labels) arrays or batches of (inputs, labels). "
+                    f"Received: {type(data).__name__} of {type(batch).__name__}."
+                )
+            pairs.append((np.asarray(batch[0]), np.asarray(batch[1])))
         if not pairs:
-            raise InvalidArgumentError("Evaluation data must hold at least one batch of (inputs, labels). Received: none.")
+            raise InvalidArgumentError("Evaluation data must hold at least one batch of (inputs, labels).")
         inputs, labels = (np.concatenate(part) for part in zip(*pairs, strict=True))
     if len(inputs) != len(labels) or len(inputs) == 0:
         raise InvalidArgumentError(
@@ -123,7 +130,7 @@ class Chips:
         self,
         data: Any,
         *,
-        at: Sequence[str | float] = DRIFT_TIMES,
+        at: str | float | Sequence[str | float] = DRIFT_TIMES,
         drift_compensation: bool | str = True,
         batch_norm_calibration: Any = None,
         metric: Callable[[np.ndarray, np.ndarray], float] = accuracy,
@@ -134,7 +141,7 @@ class Chips:
 
         Args:
             data: (inputs, labels) arrays, or a dataset of such batches.
-            at: times since programming: text with a unit, or seconds.
+            at: times since programming, or one: text with a unit, or seconds.
             drift_compensation: True, False, or "both".
             batch_norm_calibration: inputs (no labels) on which the batch-norm statistics are estimated anew for each
                 chip and time (AdaBS, Joshi et al. 2020); None leaves them as trained.
@@ -148,7 +155,7 @@ class Chips:
         check_choice("evaluate", "drift_compensation", drift_compensation, (True, False, "both"))
         modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
         inputs, labels = as_arrays(data)
-        times = [parse_duration(time) for time in at]
+        times = [parse_duration(time) for time in ([at] if isinstance(at, (str, int, float)) else at)]
         runner = self.runner(**settings)
         rows, total = [], len(self.chips) * len(times)
         for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
@@ -166,7 +173,7 @@ class Chips:
         """Store the chips as open files (one safetensors a chip and a JSON index), complete or not at all.
 
         Raises:
-            ChipFileError: the folder exists already and `overwrite` is False.
+            ChipFileError: the folder exists already and `overwrite` is False, or it holds something else than chips.
         """
         from analognets.deploy.chip_files import save_chips
 

@@ -52,7 +52,7 @@ class FusedStage(keras.layers.Layer):
     """[DAC] -> product in ADC steps -> ADC, scale, shift, [ReLU], [next DAC]; its numbers are set by `load`."""
 
     def __init__(self, chain: Chain, precision: str) -> None:
-        super().__init__(name=f"{chain.analog.name}_stage", trainable=False)
+        super().__init__(name=f"{chain.analog.name}_stage", trainable=False, dtype="float32")
         self.source = (chain,)
         self.precision = precision
         analog = chain.analog
@@ -122,6 +122,18 @@ class Absorbed(keras.layers.Layer):
         return inputs
 
 
+class Borrowed(keras.layers.Layer):
+    """A layer of the model computed as it is; called directly it would show two outputs to the model's owner."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        super().__init__(name=layer.name, dtype=layer.dtype_policy)
+        self.layer = layer
+        self.built = True
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer(*args, **kwargs)
+
+
 def norm_affine(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
     """Return slope and offset of an inference batch-norm."""
     mean, variance = norm.moving_mean.numpy().astype(np.float64), norm.moving_variance.numpy().astype(np.float64)
@@ -180,6 +192,10 @@ def _is_relu(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
 
 
+def _on_last_axis(norm: keras.layers.BatchNormalization) -> bool:
+    return norm.axis in (-1, norm.input_spec.ndim - 1)
+
+
 def _can_fuse(layer: AnalogLayer) -> bool:
     hardware = layer.crossbar
     return (
@@ -189,7 +205,7 @@ def _can_fuse(layer: AnalogLayer) -> bool:
         and layer.tiling.shape[0] == 1
         and layer.channel_axis == -1
         and layer.compute_dtype == "float32"
-        and layer.activation in (None, keras.activations.linear)
+        and layer.activation in (None, keras.activations.linear, keras.activations.relu)
     )
 
 
@@ -206,7 +222,9 @@ def _find_chains(model: keras.Model) -> list[Chain] | None:
         chain = Chain(layer)
         last = layer
         following = graph.only_reader(last)
-        if isinstance(following, keras.layers.BatchNormalization) and following.axis in (-1, len(layer.output.shape) - 1):
+        if layer.activation is keras.activations.relu:
+            chain.relu = layer
+        elif isinstance(following, keras.layers.BatchNormalization) and _on_last_axis(following):
             chain.norm = last = following
             following = graph.only_reader(last)
         if following is not None and _is_relu(following):
@@ -231,11 +249,11 @@ def fused_twin(model: keras.Model, precision: str = "float32") -> FusedTwin | No
     by_layer = {id(chain.analog): stage for chain, stage in zip(chains, stages, strict=True)}
     absorbed = {id(layer) for chain in chains for layer in (chain.norm, chain.relu) if layer is not None}
 
-    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def replace(layer: Any) -> Any:
         if id(layer) in by_layer:
             return by_layer[id(layer)]
         if id(layer) in absorbed:
-            return Absorbed(name=layer.name)
-        return layer
+            return Absorbed(name=layer.name, dtype="float32")
+        return Borrowed(layer) if isinstance(layer, keras.layers.Layer) else layer
 
     return FusedTwin(keras.models.clone_model(model, clone_function=replace), stages)

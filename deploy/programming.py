@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,14 +77,16 @@ class LayerArithmetic:
         return kernel, responses.numpy()
 
 
-_arithmetic: weakref.WeakKeyDictionary[AnalogLayer, LayerArithmetic] = weakref.WeakKeyDictionary()
+_arithmetic: weakref.WeakKeyDictionary[AnalogLayer, tuple[Any, LayerArithmetic]] = weakref.WeakKeyDictionary()
 
 
 def arithmetic(layer: AnalogLayer) -> LayerArithmetic:
     """Return the layer's compiled arithmetic; it is traced once however many chips there are."""
-    if layer not in _arithmetic:
-        _arithmetic[layer] = LayerArithmetic(layer)
-    return _arithmetic[layer]
+    hardware, compiled = _arithmetic.get(layer, (None, None))
+    if compiled is None or hardware != layer.crossbar:
+        compiled = LayerArithmetic(layer)
+        _arithmetic[layer] = (layer.crossbar, compiled)
+    return compiled
 
 
 def first_reading(device: Any) -> float:
@@ -122,5 +123,7 @@ def read_layer(layer: AnalogLayer, programmed: ProgrammedLayer, seconds: float, 
     """
     kernel, responses = arithmetic(layer).read_at(programmed.state, seconds, derive_seed(seed, "read", repr(seconds)))
     compensation = layer.crossbar.drift_compensation
-    scale = np.ones_like(responses) if compensation is None else np.asarray(compensation.scale(programmed.reference, responses))
+    scale = np.ones_like(responses)
+    if compensation is not None:
+        scale = np.asarray(compensation.scale(programmed.reference, responses))
     return ReadLayer(kernel * np.float32(programmed.weight_max), scale)

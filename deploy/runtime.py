@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from analognets.deploy.fused import fused_twin
 from analognets.deploy.programming import ReadLayer
-from analognets.errors import InvalidArgumentError, check_choice
+from analognets.errors import InvalidArgumentError, check_choice, check_integer
 from analognets.layers import AnalogLayer, analog_layers
 
 __all__ = ["Runner", "compensated"]
@@ -58,11 +58,12 @@ class Runner:
         check_choice("Runner", "precision", precision, ("float32", "bfloat16"))
         self.model = model
         self.layers = analog_layers(model)
-        self.batch_size = batch_size
+        self.batch_size = check_integer("Runner", "batch_size", batch_size, 1, 1 << 20)
         self.twin = None if mode == "plain" else fused_twin(model, precision)
         if self.twin is None and (mode == "fused" or precision != "float32"):
             raise InvalidArgumentError(
-                "Fused evaluation needs a functional or Sequential model with finite converters in float32 policy. "
+                "Fused evaluation needs a functional or Sequential model, not nested, in float32 policy, whose analog "
+                "layers have finite converters, no split rows and no activation but ReLU. "
                 f"Received: model '{model.name}', mode={mode!r}, precision={precision!r}. Use mode='plain'."
             )
         self._weights: list[Any] = []
@@ -96,7 +97,13 @@ class Runner:
         return np.concatenate(list(self.batches(inputs)))
 
     def batches(self, inputs: Any) -> Iterator[np.ndarray]:
-        """Yield the outputs batch by batch; every call has the same shape."""
+        """Yield the outputs batch by batch; every call has the same shape.
+
+        Raises:
+            InvalidArgumentError: there is no sample.
+        """
+        if len(inputs) == 0:
+            raise InvalidArgumentError(f"A prediction needs at least one sample. Received: shape {np.shape(inputs)}.")
         size = -(-len(inputs) // -(-len(inputs) // self.batch_size))
         for first in range(0, len(inputs), size):
             piece = inputs[first : first + size]
