@@ -1,8 +1,9 @@
-"""Audio front end: mel-frequency cepstral coefficients (MFCC) as one Keras layer for training, evaluation and export."""
+"""Audio front end: mel-frequency cepstral coefficients (MFCC) as one Keras layer for training, evaluation, export."""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import keras
@@ -120,8 +121,8 @@ class MFCC(keras.layers.Layer):
             )
         if (empty := int((self.mel_matrix().max(axis=0) <= 0).sum())) > 0:
             raise InvalidArgumentError(
-                f"{empty} of the {self.mel_bands} mel filters of MFCC hold no FFT bin. Use fewer `mel_bands` or a larger "
-                f"`fft_length`. Received: mel_bands={mel_bands!r}, fft_length={self.fft_length!r}."
+                f"{empty} of the {self.mel_bands} mel filters of MFCC hold no FFT bin. Use fewer `mel_bands` or a "
+                f"larger `fft_length`. Received: mel_bands={mel_bands!r}, fft_length={self.fft_length!r}."
             )
 
     @classmethod
@@ -189,8 +190,8 @@ class MFCC(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if len(input_shape) != 2 or (input_shape[-1] is not None and input_shape[-1] < self.window_length):
             raise InvalidArgumentError(
-                f"MFCC takes waveforms of shape (batch, samples) with at least window_length={self.window_length} samples. "
-                f"Received: shape {tuple(input_shape)}."
+                f"MFCC takes waveforms of shape (batch, samples) with at least window_length={self.window_length} "
+                f"samples. Received: shape {tuple(input_shape)}."
             )
         super().build(input_shape)
 
@@ -235,13 +236,12 @@ def _check_float32(dtype: Any) -> None:
 @functools.lru_cache(maxsize=32)
 def _mel_matrix(kind: str, rate: int, points: int, bands: int, low: float, high: float) -> np.ndarray:
     if kind == "librosa":
-        import warnings
-
         from librosa.filters import mel
 
+        shape = {"sr": rate, "n_fft": points, "n_mels": bands, "fmin": low, "fmax": high}
         with warnings.catch_warnings():  # about filters without a bin, which MFCC reports as an error
             warnings.simplefilter("ignore")
-            return mel(sr=rate, n_fft=points, n_mels=bands, fmin=low, fmax=high, htk=True, norm=None, dtype=np.float64).T
+            return mel(**shape, htk=True, norm=None, dtype=np.float64).T
     frequencies = np.arange(points // 2 + 1) * (rate / points)
     bins = _hz_to_mel(frequencies)[:, None]
     edges = np.linspace(_hz_to_mel(low), _hz_to_mel(high), bands + 2)
