@@ -1,0 +1,171 @@
+"""Download archives with a checksum and a progress hook, and unpack them so that a half-done job never looks done."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analognets.errors import ChecksumError, DataError
+
+__all__ = ["Archive", "fetch", "install", "unpack"]
+
+_CONNECT_SECONDS = 30
+_UNPACKED_RATIO = 1.6
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A .tar.gz on the web.
+
+    Args:
+        url: address.
+        sha256: checksum of the file, in hexadecimal.
+        bytes: size of the file.
+        folder: name of the folder to unpack into.
+    """
+
+    url: str
+    sha256: str
+    bytes: int
+    folder: str
+
+    @property
+    def file_name(self) -> str:
+        """Last part of the address."""
+        return self.url.rpartition("/")[2]
+
+
+class _Bar:
+    """What pooch takes for a progress bar; passes counts on to a function."""
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self.total = 0
+        self._done = 0
+        self._report = report
+
+    def update(self, amount: int) -> None:
+        self._done += amount
+        self._report(self._done)
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        self._report(self._done)
+
+
+def fetch(archive: Archive, folder: Path | str, *, report: Callable[[int], None] | None = None) -> Path:
+    """Return the path of the archive in `folder`, downloaded unless a file with its sha256 is there already.
+
+    Args:
+        archive: what to fetch.
+        folder: where to; made if needed.
+        report: called with the number of bytes received so far.
+
+    Raises:
+        ChecksumError: what came does not have the archive's sha256; nothing is kept of it.
+        DataError: the address can't be reached, or the transfer broke off.
+    """
+    import pooch
+    import requests
+
+    bar = _Bar(report or (lambda done: None))
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        return Path(
+            pooch.retrieve(
+                archive.url,
+                known_hash=f"sha256:{archive.sha256}",
+                fname=archive.file_name,
+                path=folder,
+                downloader=pooch.HTTPDownloader(progressbar=bar, timeout=_CONNECT_SECONDS),
+            )
+        )
+    except ValueError as error:
+        if "hash" not in str(error).lower():
+            raise DataError(f"Can't download {archive.url}: {error}") from error
+        raise ChecksumError(
+            f"{archive.url} must have the sha256 {archive.sha256}. Received: a file with another one, now deleted. "
+            "Try again; if it stays so, the file was changed at its source or on its way."
+        ) from error
+    except (requests.RequestException, OSError) as error:
+        raise DataError(
+            f"Can't download {archive.url} into {folder}: {_reason(error)}. Check the network and try again, or "
+            f"fetch it elsewhere and unpack it into a folder named {archive.folder}."
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error).splitlines()[0] or type(error).__name__).rstrip(".")
+
+
+def unpack(path: Path, target: Path, *, name: str = "") -> None:
+    """Unpack a .tar.gz into the new folder `target`, which appears only when all of it is there.
+
+    Members that would be written elsewhere, links to elsewhere and devices are refused (tarfile's "data" filter).
+
+    Args:
+        path: archive.
+        target: folder to make; must not exist.
+        name: what to call the archive in a message.
+
+    Raises:
+        DataError: the archive is broken or holds a member that is refused.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            archive.extractall(aside, filter="data")
+        aside.chmod(0o755)
+        aside.rename(target)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"Can't unpack {name or path}: {_reason(error)}. Delete {path} and fetch it again.") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def install(archives: Sequence[Archive], target: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
+    """Fetch and unpack each archive into its own folder of `target`, unless that folder is there.
+
+    Args:
+        archives: what to fetch.
+        target: folder of the folders.
+        progress: called with (bytes done, bytes in all).
+
+    Raises:
+        ChecksumError: an archive is not what it should be.
+        DataError: no network, no room on the disk, or an archive that can't be unpacked.
+    """
+    missing = [archive for archive in archives if not (target / archive.folder).is_dir()]
+    if not missing:
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    total = sum(archive.bytes for archive in missing)
+    needed, free = int(total * (1 + _UNPACKED_RATIO)), shutil.disk_usage(target).free
+    if free < needed:
+        raise DataError(
+            f"Downloading and unpacking needs about {needed / 1e9:.1f} GB in {target}. Received: {free / 1e9:.1f} GB. "
+            "Make room, or name another folder with ANALOGNETS_CACHE."
+        )
+    done = 0
+    for archive in missing:
+        before = done
+
+        def report(received: int, before: int = before, size: int = archive.bytes) -> None:
+            if progress:
+                progress(before + min(received, size), total)
+
+        path = fetch(archive, target / "downloads", report=report)
+        unpack(path, target / archive.folder, name=archive.url)
+        path.unlink(missing_ok=True)
+        done += archive.bytes
+        report(archive.bytes)
