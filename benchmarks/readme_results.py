@@ -1,0 +1,108 @@
+"""Write the result tables and picture of the README from the results files.
+
+python -m benchmarks.readme_results [--check]
+
+--check writes nothing and fails if the README is not what the results files give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "zoo" / "results"
+SPEED = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- results:begin", "<!-- results:end -->"
+TITLES = {
+    "hwa_8bit": "8 bit, hardware-aware",
+    "hwa_6bit": "6 bit, hardware-aware",
+    "hwa_4bit": "4 bit, hardware-aware",
+    "no_noise": "8 bit, trained without noise",
+    "free_gain": "8 bit, free ADC gain per layer",
+    "direct_mapping": "8 bit, float model mapped directly",
+}
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def drift_table(table: pd.DataFrame) -> str:
+    """Return accuracy per variant and time, with drift compensation, as Markdown."""
+    table = table[table["drift_compensation"]]
+    times = list(dict.fromkeys(table.sort_values("seconds")["at"]))
+    rows = []
+    for variant, title in TITLES.items():
+        part = table[table["variant"] == variant].set_index("at")
+        if len(part):
+            cells = [f"{100 * part.loc[t, 'mean']:.2f} ± {100 * part.loc[t, 'std']:.2f}" for t in times]
+            rows.append([title, *cells, f"{part.loc['1d', 'loss']:+.2f}"])
+    return markdown(["", *times, "loss at 1 d, points"], rows)
+
+
+def noise_table(table: pd.DataFrame) -> str:
+    """Return the accuracy after a day for each training noise."""
+    chosen = table[(table["at"] == "1d") & table["drift_compensation"] & (table["hardware"] == "aon_cim_8bit")]
+    chosen = chosen[chosen["variant"].str.startswith("eta_") | (chosen["variant"].isin(["hwa_8bit", "no_noise"]))]
+    chosen = chosen.sort_values("weight_noise")
+    rows = [[f"{100 * row.mean:.2f} ± {100 * row.std:.2f}" for row in chosen[["mean", "std"]].itertuples(index=False)]]
+    return markdown([f"eta {100 * eta:g} %" for eta in chosen["weight_noise"]], rows)
+
+
+def speed_table() -> str:
+    """Return the measured ratios to plain Keras."""
+    rows = []
+    for name, what in (
+        ("hwa_step", "hardware-aware training step, batch 100"),
+        ("drift_evaluation", "one chip at one time, programming included"),
+    ):
+        path = SPEED / f"{name}.json"
+        if path.exists():
+            result = json.loads(path.read_text("utf-8"))
+            rows.append([what, f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
+    return markdown(["time against plain Keras", "wall", "CPU"], rows) if rows else ""
+
+
+def section() -> str:
+    """Return the generated part of the README."""
+    table = pd.read_csv(RESULTS / "kws.csv")
+    records = json.loads((RESULTS / "kws.json").read_text("utf-8"))
+    data = records[0]["data"]
+    float_accuracy = table["float_accuracy"].iloc[0]
+    chips = int(table["chips"].max())
+    parts = [
+        f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy {100 * float_accuracy:.2f} %. Mean and "
+        f"standard deviation over {chips} simulated chips, with drift compensation, in % "
+        "([all figures](zoo/results/kws.csv), [recipes and versions](zoo/results/kws.json)).",
+        f"Data: {data['statement']}",
+        "![Accuracy over drift time](zoo/results/kws_drift.png)",
+        drift_table(table),
+        "Training noise eta (share of W_max) against accuracy after one day, 8 bit:",
+        noise_table(table),
+    ]
+    if speed := speed_table():
+        parts += ["Speed, measured in one run each ([benchmarks/results](benchmarks/results)):", speed]
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    path = ROOT / "README.md"
+    text = path.read_text("utf-8")
+    start = text.index("\n", text.index(BEGIN)) + 1
+    new = text[:start] + section() + "\n" + text[text.index(END) :]
+    if options.check:
+        sys.exit(0 if new == text else "README.md is not up to date: run python -m benchmarks.readme_results")
+    path.write_text(new, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
