@@ -57,6 +57,41 @@ def small_net(seed: int = 0) -> keras.Model:
     return model
 
 
+@keras.saving.register_keras_serializable(package="tests_deploy")
+class Branches(keras.Model):
+    """A subclassed model: a nested block, a residual connection, a layer in a list."""
+
+    def __init__(self, width: int = 4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.width = width
+        self.stem = keras.layers.Conv2D(width, 3, padding="same", name="stem")
+        self.block = keras.Sequential(
+            [keras.layers.Conv2D(width, 3, padding="same", name="inner"), keras.layers.ReLU()], name="block"
+        )
+        self.heads = [keras.layers.Dense(3, name="head")]
+        self.pool = keras.layers.GlobalAveragePooling2D()
+
+    def call(self, inputs: Any) -> Any:
+        x = self.stem(inputs)
+        return self.heads[0](self.pool(x + self.block(x)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "width": self.width}
+
+
+def subclassed() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    model = Branches()
+    model(np.zeros((1, 7, 5, 2), np.float32))
+    return model
+
+
+def adc_step(model: keras.Model) -> float:
+    """Return the logits' ADC step."""
+    last = model.get_layer("logits")
+    return float(last.adc_range()) / (2 ** (last.crossbar.adc_bits - 1) - 1)
+
+
 @pytest.fixture(scope="session")
 def samples() -> np.ndarray:
     return np.random.default_rng(7).normal(size=(200, 7, 5, 2)).astype(np.float32)
@@ -81,7 +116,8 @@ def make(samples: np.ndarray) -> Callable[..., keras.Model]:
 
 @pytest.fixture(scope="session")
 def nets() -> SimpleNamespace:
-    return SimpleNamespace(small_net=small_net, settle=settle)
+    """Return nets and helpers that several test files use."""
+    return SimpleNamespace(small_net=small_net, subclassed=subclassed, adc_step=adc_step)
 
 
 @pytest.fixture(scope="session")
