@@ -1,0 +1,86 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from analognets.datasets.base import TaskData
+from analognets.errors import InvalidArgumentError, UnknownNameError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["dataset_summary", "list_datasets", "load_dataset"]
+
+
+class _Entry(NamedTuple):
+    module: str
+    function: str
+    summary: str
+    on_disk: bool
+
+
+_DATASETS = {
+    "speech_commands": _Entry(
+        "analognets.datasets.speech_commands",
+        "load_speech_commands",
+        "Google Speech Commands v0.02: recorded words, 12 or 35 classes (CC BY 4.0)",
+        on_disk=True,
+    ),
+    "synthetic_speech": _Entry(
+        "analognets.datasets.synthetic_speech",
+        "load_synthetic_speech",
+        "the 12 classes spoken by the synthesiser espeak-ng; needs no download",
+        on_disk=False,
+    ),
+}
+
+
+def list_datasets() -> dict[str, str]:
+    """Return the names of all data sets, and one line on each."""
+    return {name: entry.summary for name, entry in sorted(_DATASETS.items())}
+
+
+def load_dataset(name: str, data_dir: Path | str | None = None, **options: Any) -> TaskData:
+    """Return a data set by name.
+
+    Args:
+        name: one of `list_datasets()`.
+        data_dir: folder of a recorded data set; None for the cache. Generated data sets take none.
+        **options: keyword arguments of the data set's own loader, such as classes=35 or seed=1.
+
+    Raises:
+        UnknownNameError: there is no data set, or no option, of that name.
+        InvalidArgumentError: `data_dir` is given for a data set that is generated.
+        DataError: the data are missing or broken.
+    """
+    if name not in _DATASETS:
+        raise UnknownNameError("data set", name, _DATASETS)
+    entry = _DATASETS[name]
+    load: Callable[..., TaskData] = getattr(importlib.import_module(entry.module), entry.function)
+    known = [option for option in inspect.signature(load).parameters if option != "data_dir"]
+    for option in options:
+        if option not in known:
+            raise UnknownNameError(f"option of {name}", option, known)
+    if entry.on_disk:
+        return load(data_dir, **options)
+    if data_dir is not None:
+        raise InvalidArgumentError(
+            f"{name} is generated and reads no folder. Leave data_dir out. Received: data_dir={str(data_dir)!r}."
+        )
+    return load(**options)
+
+
+def dataset_summary(data: TaskData) -> pd.DataFrame:
+    """Return a table of clips: one row a class and one for all, one column a split."""
+    import numpy as np
+    import pandas as pd
+
+    counts = {name: np.bincount(split.labels, minlength=len(data.classes)) for name, split in data.splits.items()}
+    table = pd.DataFrame(counts, index=pd.Index(data.classes, name="class"))
+    table.loc["all"] = table.sum()
+    return table
