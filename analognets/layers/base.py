@@ -11,7 +11,7 @@ from keras import ops
 
 from analognets import crossbar as crossbars
 from analognets.crossbar import Tiling, convert
-from analognets.errors import ConversionError, check_number
+from analognets.errors import ConversionError, InvalidArgumentError, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
 
 __all__ = ["AnalogLayer"]
@@ -33,6 +33,10 @@ class AnalogLayer:
         calibrated: whether the converter ranges have been set.
         seed: seed of the training noise.
 
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+        UnknownNameError: no hardware preset has that name.
+
     Source: AnalogNets (arXiv 2111.06503), from memory; Joshi et al., Nat. Commun. 11:2473 (2020) for the noise.
     """
 
@@ -51,6 +55,10 @@ class AnalogLayer:
         super().__init__(*args, **kwargs)
         self.crossbar = crossbars.get(crossbar)
         self.weight_noise = check_number(type(self).__name__, "weight_noise", weight_noise, 0.0, 10.0)
+        if not (adc_gain is None or isinstance(adc_gain, ADCGain)):
+            raise InvalidArgumentError(
+                f"`adc_gain` of {type(self).__name__} must be an ADCGain or None. Received: adc_gain={adc_gain!r}."
+            )
         self.adc_gain = ADCGain(name="adc_gain") if adc_gain is None else adc_gain
         self.calibrated = bool(calibrated)
         self.seed = seed
