@@ -168,28 +168,27 @@ def read_clips(
     found = cache.load(key, len(files)) if cache else None
     faults: dict[str, str] = {}
     rates: dict[str, int] = {}
-    extra: list[str] = []
+    extra = ""
+    inputs: np.ndarray | None = None
+
+    def batches() -> Iterator[np.ndarray]:
+        return _batches(files, root, on_corrupt, faults, rates, progress)
+
     if found:
         inputs, faults, rates = found
-    else:
-        batches = _batches(files, root, on_corrupt, faults, rates, progress)
-        inputs = None
-        if cache:
-            inputs, trouble = cache.store(key, len(files), batches, faults, rates)
-            extra += [trouble] if trouble else []
-        if inputs is None:
-            inputs = np.empty((len(files), CLIP_SAMPLES), np.int16)
-            done = 0
-            for batch in _batches(files, root, on_corrupt, faults, rates, progress):
-                inputs[done : done + len(batch)] = batch
-                done += len(batch)
+    elif cache:
+        inputs, extra = cache.store(key, len(files), batches(), faults, rates)
+    if inputs is None:
+        inputs = np.empty((len(files), CLIP_SAMPLES), np.int16)
+        for i, batch in enumerate(batches()):
+            inputs[i * _BATCH : i * _BATCH + len(batch)] = batch
     if faults and on_corrupt == "error":
         raise DataError(next(iter(faults.values())))
     if progress:
         progress(len(files), len(files))
     names = [_name(path, root) for path in files] if faults else []
     kept = np.array([i for i, name in enumerate(names) if name not in faults]) if faults else np.arange(len(files))
-    return Clips(inputs[kept] if faults else inputs, kept, (*_notes(faults, rates), *extra))
+    return Clips(inputs[kept] if faults else inputs, kept, (*_notes(faults, rates), *([extra] if extra else [])))
 
 
 def _batches(

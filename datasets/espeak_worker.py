@@ -27,9 +27,10 @@ def main(library: str, data: str) -> int:
     jobs = json.load(sys.stdin)
     out = sys.stdout.buffer
     speech = ctypes.CDLL(library)
+    unsigned, pointer = ctypes.c_uint, ctypes.c_void_p
     speech.espeak_Synth.argtypes = (
-        [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int] + [ctypes.c_uint] * 2 + [ctypes.c_void_p] * 2
-    )
+        ctypes.c_char_p, ctypes.c_size_t, unsigned, ctypes.c_int, unsigned, unsigned, pointer, pointer,
+    )  # fmt: skip
     rate = speech.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), _DO_NOT_EXIT)
     if rate <= 0:
         sys.stderr.write(f"espeak_Initialize returned {rate}")

@@ -203,7 +203,7 @@ class _Reader:
         return found
 
 
-Parts = tuple[list[Split], list[np.ndarray], tuple[str, ...]]
+Parts = tuple[tuple[Split, Split, Split], list[np.ndarray], tuple[str, ...]]
 
 
 def _twelve(
@@ -225,7 +225,7 @@ def _twelve(
             count = round(silence.fraction * keywords)
             split = _joined(split, *cut_silence(noise, name, count, silence, seed), KWS_CLASSES.index("silence"))
         splits.append(split)
-    return splits, _background(noise, silence), tuple(reader.notes)
+    return (splits[0], splits[1], splits[2]), _background(noise, silence), tuple(reader.notes)
 
 
 def _thirty_five(layout: Layout, reader: _Reader, on_overlap: str, rule: SilenceRule) -> Parts:
@@ -234,7 +234,7 @@ def _thirty_five(layout: Layout, reader: _Reader, on_overlap: str, rule: Silence
     reader.total = sum(map(len, parts.values()))
     noise = reader.recordings(layout.noise)
     splits = [reader.split([(clip, WORDS.index(clip.word)) for clip in clips]) for clips in parts.values()]
-    return splits, _background(noise, rule), tuple(reader.notes)
+    return (splits[0], splits[1], splits[2]), _background(noise, rule), tuple(reader.notes)
 
 
 def _background(noise: Mapping[str, np.ndarray], rule: SilenceRule) -> list[np.ndarray]:
