@@ -19,6 +19,8 @@ from analognets.errors import DataError, MissingExtraError
 
 __all__ = ["ACCENTS", "VARIANTS", "Utterance", "library_version", "speak", "split_voices"]
 
+_WORKER = Path(__file__).with_name("espeak_worker.py")
+
 ACCENTS = (
     "en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc",
 )  # fmt: skip
@@ -92,12 +94,11 @@ def speak(utterances: Sequence[Utterance]) -> Iterator[tuple[np.ndarray, int]]:
     library_version()
     import espeakng_loader
 
-    worker = str(Path(__file__).with_name("espeak_worker.py"))
     library = [espeakng_loader.get_library_path(), espeakng_loader.get_data_path()]
     with tempfile.TemporaryFile() as jobs, tempfile.TemporaryFile() as said:
         jobs.write(json.dumps(utterances).encode())
         jobs.seek(0)
-        command = [sys.executable, "-I", "-S", worker, *library]
+        command = [sys.executable, "-I", "-S", str(_WORKER), *library]
         with subprocess.Popen(command, stdin=jobs, stdout=subprocess.PIPE, stderr=said) as process:
             try:
                 yield from _listen(cast(BinaryIO, process.stdout), utterances)

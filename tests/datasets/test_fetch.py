@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import socket
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analognets.datasets.fetch import Archive, fetch, install, unpack
+from analognets.datasets.speech_commands import ARCHIVES, download, load_speech_commands
+from analognets.errors import ChecksumError, DataError
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if "broken" in self.path:  # promises more than it sends
+            data = (Path(self.directory) / "words.tar.gz").read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+            return
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        super().do_GET()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[http.server.ThreadingHTTPServer]:
+    (tmp_path / "served").mkdir()
+    handler = functools.partial(Quiet, directory=str(tmp_path / "served"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        running.asked = []  # type: ignore[attr-defined]
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def pack(path: Path, members: dict[str, bytes]) -> bytes:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path.read_bytes()
+
+
+def served(server: http.server.ThreadingHTTPServer, tmp_path: Path, name: str = "words.tar.gz", **changes) -> Archive:
+    rng = np.random.default_rng(0)
+    data = pack(tmp_path / "served" / "words.tar.gz", {"./down/a.wav": rng.bytes(200_000), "./LICENSE": b"free"})
+    facts = {
+        "url": f"http://127.0.0.1:{server.server_port}/{name}",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "folder": "words",
+    }
+    return Archive(**{**facts, **changes})
+
+
+def test_install_fetches_checks_and_unpacks_once(server, tmp_path: Path) -> None:
+    archive, target = served(server, tmp_path), tmp_path / "cache"
+    seen: list[tuple[int, int]] = []
+    install([archive], target, progress=lambda done, total: seen.append((done, total)))
+    assert sorted(path.name for path in (target / "words").rglob("*")) == ["LICENSE", "a.wav", "down"]
+    assert seen[-1] == (archive.bytes, archive.bytes) and len(seen) > 10
+    assert not list((target / "downloads").iterdir())
+    install([archive], target)
+    assert server.asked == ["/words.tar.gz"]
+
+
+def test_a_wrong_checksum_is_refused_and_nothing_is_kept(server, tmp_path: Path) -> None:
+    archive = served(server, tmp_path, sha256="0" * 64)
+    with pytest.raises(ChecksumError, match=r"must have the sha256 0{64}.*now deleted"):
+        install([archive], tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_transfer_that_breaks_off(server, tmp_path: Path) -> None:
+    archive = served(server, tmp_path, name="broken.tar.gz")
+    with pytest.raises(DataError, match=r"Can't download .*broken.tar.gz.*Check the network"):
+        install([archive], tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_truncated_file_on_the_server(server, tmp_path: Path) -> None:
+    archive = served(server, tmp_path)
+    path = tmp_path / "served" / "words.tar.gz"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ChecksumError, match="sha256"):
+        install([archive], tmp_path / "cache")
+
+
+def test_missing_address_and_no_server(server, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="404"):
+        fetch(served(server, tmp_path, name="nothing.tar.gz"), tmp_path / "cache")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(DataError, match="Check the network"):
+        fetch(Archive(f"http://127.0.0.1:{port}/a.tar.gz", "0" * 64, 1, "a"), tmp_path / "cache")
+
+
+def test_a_file_changed_on_disk_is_fetched_again(server, tmp_path: Path) -> None:
+    archive = served(server, tmp_path)
+    path = fetch(archive, tmp_path / "cache")
+    good = path.read_bytes()
+    path.write_bytes(good[:100])
+    assert fetch(archive, tmp_path / "cache").read_bytes() == good
+
+
+def test_too_little_room(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"needs about [0-9.]+ GB in .*ANALOGNETS_CACHE"):
+        install([Archive("http://127.0.0.1:1/a.tar.gz", "0" * 64, 10**18, "a")], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "down/../../outside.txt"])
+def test_members_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    pack(tmp_path / "bad.tar.gz", {"good.txt": b"1", name: b"2"})
+    with pytest.raises(DataError, match="Can't unpack"):
+        unpack(tmp_path / "bad.tar.gz", tmp_path / "new" / "words")
+    assert not list((tmp_path / "new").iterdir()) and not (tmp_path / "outside.txt").exists()
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9])
+def test_an_archive_cut_short_leaves_no_folder(tmp_path: Path, share: float) -> None:
+    data = pack(tmp_path / "a.tar.gz", {"a.wav": np.random.default_rng(0).bytes(50_000)})
+    (tmp_path / "a.tar.gz").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(DataError, match="Can't unpack"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "new" / "words")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_download_then_load(server, tmp_path: Path, speech_tree) -> None:
+    root = speech_tree()
+    archives = []
+    for official in ARCHIVES:
+        path = tmp_path / "served" / official.file_name
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(root / official.folder, arcname=".")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        url = f"http://127.0.0.1:{server.server_port}/{official.file_name}"
+        archives.append(Archive(url, digest, path.stat().st_size, official.folder))
+    assert download(tmp_path / "cache", archives=archives) == tmp_path / "cache" / "speech_commands"
+    found = load_speech_commands(cache_dir=tmp_path / "cache")
+    given = load_speech_commands(root, cache=False)
+    np.testing.assert_array_equal(found.train.inputs, given.train.inputs)
+    np.testing.assert_array_equal(found.test.inputs, given.test.inputs)
+
+
+@pytest.mark.network
+def test_the_official_addresses_hold_files_of_the_stated_size() -> None:
+    import requests
+
+    for archive in ARCHIVES:
+        answer = requests.head(archive.url, timeout=30, allow_redirects=True)
+        assert int(answer.headers["content-length"]) == archive.bytes
