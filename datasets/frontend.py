@@ -155,6 +155,7 @@ class MFCC(keras.layers.Layer):
     def spectrum(self, audio: Any, fft_precision: str | None = None) -> Any:
         """Return |FFT| of each windowed frame up to `high_hz`: (batch, samples) -> (batch, frames, bins)."""
         audio = ops.convert_to_tensor(audio)
+        self._check_shape(audio.shape)
         scale = 1.0 / 32768.0 if keras.backend.standardize_dtype(audio.dtype) == "int16" else 1.0
         audio = ops.cast(audio, "float32") * scale
         if self.normalize == "max":
@@ -193,11 +194,7 @@ class MFCC(keras.layers.Layer):
         return (input_shape[0], frames, self.coefficients, 1)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if len(input_shape) != 2 or (input_shape[-1] is not None and input_shape[-1] < self.window_length):
-            raise InvalidArgumentError(
-                f"MFCC takes waveforms of shape (batch, samples) with at least window_length={self.window_length} "
-                f"samples. Received: shape {tuple(input_shape)}."
-            )
+        self._check_shape(input_shape)
         super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -218,6 +215,13 @@ class MFCC(keras.layers.Layer):
         if self.dct == "tensorflow":
             matrix[:, 0] *= np.sqrt(2.0)
         return matrix
+
+    def _check_shape(self, input_shape: Any) -> None:
+        if len(input_shape) != 2 or (input_shape[-1] is not None and input_shape[-1] < self.window_length):
+            raise InvalidArgumentError(
+                f"MFCC takes waveforms of shape (batch, samples) with at least window_length={self.window_length} "
+                f"samples. Received: shape {tuple(input_shape)}."
+            )
 
     def _per_coefficient(self, name: str, values: Any, low: float) -> tuple[float, ...] | None:
         if values is None:

@@ -202,7 +202,7 @@ def _training_graph(frontend: MFCC, augmentation: Augmentation) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _plain_graph(frontend: MFCC) -> Any:
-    return tf.function(frontend.call, reduce_retracing=True)
+    return tf.function(frontend, reduce_retracing=True)
 
 
 def _groups(
@@ -215,10 +215,10 @@ def _groups(
     """Give (label, share of the epoch, clip numbers) of each group of clips that are drawn alike."""
     sources = [(data.train, 0)]
     if extra is not None:
-        if not isinstance(extra, tuple) or len(extra) != 2 or extra[0].classes != data.classes:
+        if not isinstance(extra, tuple) or len(extra) != 2 or getattr(extra[0], "classes", None) != data.classes:
             raise InvalidArgumentError(
                 "`extra` of train_batches must be a data set with the same classes and a share, such as "
-                f"(synthetic, 0.3). Received: {type(extra).__name__}, classes {getattr(extra[0], 'classes', None)!r}."
+                f"(synthetic, 0.3), with the classes {data.classes!r}. Received: {extra!r:.300}."
             )
         sources.append((extra[0].train, len(data.train)))
     extra_shares = _class_shares("extra", extra[1] if extra else 0.0, data.classes)
