@@ -289,6 +289,9 @@ def to_analog(
     converter ranges. Works on Sequential, functional, nested and subclassed models (those that can be rebuilt from
     their config). The model given is not changed.
 
+    A converted subclassed model can't be read back from a `.keras` file, since its class makes plain layers: keep the
+    plain model and `save_weights`, and convert again.
+
     Args:
         model: a built Keras model.
         hardware: a `Crossbar`, the name of a preset, or a config.
