@@ -247,7 +247,7 @@ def _mel_matrix(kind: str, rate: int, points: int, bands: int, low: float, high:
     if kind == "librosa":
         from librosa.filters import mel
 
-        shape = {"sr": rate, "n_fft": points, "n_mels": bands, "fmin": low, "fmax": high}
+        shape: dict[str, Any] = {"sr": rate, "n_fft": points, "n_mels": bands, "fmin": low, "fmax": high}
         with warnings.catch_warnings():  # about filters without a bin, which MFCC reports as an error
             warnings.simplefilter("ignore")
             return mel(**shape, htk=True, norm=None, dtype=np.float64).T

@@ -263,14 +263,14 @@ def _balance_shares(balance: str | Mapping[str, float] | None, data: TaskData, t
         raise InvalidArgumentError(
             f"`balance` of train_batches asks for clips of {missing[0]!r}, of which {data.name} has none to train on. "
             "Leave it out (silence can be made from noise: Augmentation(silence_recut=True)). "
-            f"Received: balance={dict(balance)!r}."
+            f"Received: balance={named!r}."
         )
     others = [name for name, found in zip(classes, there, strict=True) if found and name not in named]
     rest = 1 - math.fsum(named.values())
     if rest < -1e-6 or (rest > 1e-6 and not others):
         raise InvalidArgumentError(
             "The shares in `balance` of train_batches must not sum to more than 1, nor to less if they name "
-            f"every class. Received: balance={dict(balance)!r}."
+            f"every class. Received: balance={named!r}."
         )
     return [named.get(name, max(rest, 0.0) / len(others) if name in others else 0.0) for name in classes]
 
