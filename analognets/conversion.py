@@ -26,13 +26,13 @@ from analognets.layers import (
 
 __all__ = ["ConversionReport", "LayerConversion", "to_analog", "to_digital"]
 
-ANALOG_CLASS: dict[type, type] = {
+ANALOG_CLASS: dict[type, Any] = {
     keras.layers.Dense: AnalogDense,
     keras.layers.Conv1D: AnalogConv1D,
     keras.layers.Conv2D: AnalogConv2D,
     keras.layers.DepthwiseConv2D: AnalogDepthwiseConv2D,
 }
-DIGITAL_CLASS = {analog: digital for digital, analog in ANALOG_CLASS.items()}
+DIGITAL_CLASS: dict[type, Any] = {analog: digital for digital, analog in ANALOG_CLASS.items()}
 ANALOG_SETTINGS = ("crossbar", "weight_noise", "adc_gain", "calibrated", "seed")
 DIGITAL_BY_DESIGN = {
     keras.layers.BatchNormalization: "a scale and shift per channel, digital by design",

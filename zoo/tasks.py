@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from analognets.errors import RecipeError, UnknownNameError
 from analognets.training.recipe import Recipe, load_recipe
@@ -115,11 +115,11 @@ def prepare(
 
     try:
         frontend = MFCC.from_preset(recipe.frontend.preset, **recipe.frontend.options)
-        augmentation = Augmentation(**recipe.augmentation)
+        augmentation = Augmentation(**cast(dict[str, Any], recipe.augmentation))
     except TypeError as error:
         raise RecipeError(f"An option of `frontend` or `augmentation` does not exist: {error}.") from error
     data = load_dataset(recipe.dataset.name, data_dir, progress=progress, **{**recipe.dataset.options, **options})
-    settings = {"augmentation": augmentation, "batch_size": recipe.batch_size, **recipe.sampling}
+    settings: dict[str, Any] = {"augmentation": augmentation, "batch_size": recipe.batch_size, **recipe.sampling}
     calibration = data.train.select(slice(None, None, max(1, len(data.train) // CALIBRATION_CLIPS)))
     training = TrainingData(
         train_batches=lambda epoch: train_batches(data, frontend, seed=recipe.seed, epoch=epoch, **settings),
@@ -127,11 +127,12 @@ def prepare(
         calibration=features(calibration, frontend)[0],
         info=data_record(data),
     )
-    shape = frontend.compute_output_shape((None, data.train.inputs.shape[1]))[1:]
+    samples = data.train.inputs.shape[1]
+    shape = (frontend.frames(samples), frontend.coefficients, 1)
     return KeywordTask(
         recipe,
         data,
         frontend,
-        lambda: build_model(recipe, classes=len(data.classes), input_shape=tuple(shape)),
+        lambda: build_model(recipe, classes=len(data.classes), input_shape=shape),
         training,
     )

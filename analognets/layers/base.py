@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -17,7 +17,13 @@ from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config,
 __all__ = ["AnalogLayer"]
 
 
-class AnalogLayer:
+if TYPE_CHECKING:
+    from keras.layers import Layer as Base
+else:
+    Base = object
+
+
+class AnalogLayer(Base):
     """Mixin that turns a Keras layer with one kernel into its analog version.
 
     y = bias + sum over row blocks of ADC( F( DAC(x), W ) )
