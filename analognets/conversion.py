@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from analognets import crossbar as crossbars
 from analognets.crossbar import Tiling, matrix_shape
@@ -216,17 +217,19 @@ def is_cloneable(model: keras.Model) -> bool:
 def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
     """Copy kernel and bias between a layer and its analog twin, or all of a plain layer's own variables."""
     if isinstance(new, AnalogLayer) != isinstance(old, AnalogLayer):
-        (new.kernel if not isinstance(new, AnalogLayer) else new.kernel_variable).assign(
-            old.kernel_variable if isinstance(old, AnalogLayer) else old.kernel
-        )
+        sources = [old.kernel_variable if isinstance(old, AnalogLayer) else old.kernel]
+        targets = [new.kernel_variable if isinstance(new, AnalogLayer) else new.kernel]
         if new.use_bias:
-            new.bias.assign(old.bias)
-        return
-    own = [*old._trainable_variables, *old._non_trainable_variables]
-    for source, target in zip(own, [*new._trainable_variables, *new._non_trainable_variables], strict=True):
-        target.assign(source)
-    if isinstance(new, AnalogLayer):
-        new.adc_gain.gain.assign(old.adc_gain.gain)
+            sources.append(old.bias)
+            targets.append(new.bias)
+    else:
+        sources = [*old._trainable_variables, *old._non_trainable_variables]
+        targets = [*new._trainable_variables, *new._non_trainable_variables]
+        if isinstance(new, AnalogLayer):
+            sources.append(old.adc_gain.gain)
+            targets.append(new.adc_gain.gain)
+    for source, target in zip(sources, targets, strict=True):
+        target.assign(np.array(keras.ops.convert_to_numpy(source)))  # JAX would let both share one buffer
 
 
 def layers_named(model: keras.Model, names: Iterable[str]) -> set[int]:
