@@ -184,6 +184,13 @@ class AnalogLayer(Base):
 
     def load_own_variables(self, store: Any) -> None:
         keras.layers.Layer.load_own_variables(self, store)
+        self.kernel_variable.constraint.refresh()
+
+    def freeze_weight_range(self, limit: float) -> None:
+        """Set W_max to `limit` and clip the kernel to it, from now on after every training step too."""
+        self.w_max.assign(limit)
+        self.kernel_variable.constraint.refresh()
+        self.kernel_variable.assign(ops.clip(self.kernel_variable.value, -limit, limit))
 
     def get_config(self) -> dict[str, Any]:
         """Return the configuration as plain data; a shared ADC gain is saved as one object."""
@@ -208,13 +215,21 @@ class AnalogLayer(Base):
 
 
 class FrozenRange:
-    """Constraint of an analog kernel: inside of +-W_max once W_max is frozen, after any constraint of the user."""
+    """Constraint of an analog kernel: inside of +-W_max once W_max is frozen, after any constraint of the user.
+
+    JAX can't read the variable W_max while the optimizer runs, so there the number is taken over by `refresh`.
+    """
 
     def __init__(self, w_max: keras.Variable, inner: Any) -> None:
         self.w_max = w_max
         self.inner = inner
+        self.number = 0.0
+
+    def refresh(self) -> None:
+        """Take over the present W_max."""
+        self.number = float(ops.convert_to_numpy(self.w_max.value))
 
     def __call__(self, w: Any) -> Any:
-        w = w if self.inner is None else self.inner(w)
-        limit = ops.cast(self.w_max, w.dtype)
+        w = ops.convert_to_tensor(w if self.inner is None else self.inner(w))
+        limit = ops.cast(self.number if keras.backend.backend() == "jax" else self.w_max, w.dtype)
         return ops.where(limit > 0, ops.clip(w, -limit, limit), w)

@@ -60,8 +60,8 @@ def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> Non
         kernel = ops.convert_to_numpy(layer.kernel_variable.value)
         largest = float(np.max(np.abs(kernel)))
         limit = largest if sigma is None else min(largest, sigma * float(np.std(kernel)))
-        layer.w_max.assign(max(limit, PositiveRange.smallest))
-        layer.kernel_variable.assign(np.clip(kernel, -limit, limit))
+        layer.freeze_weight_range(max(limit, PositiveRange.smallest))
+    refresh_compiled(model)
 
 
 def input_batches(data: Any, batch_size: int, batches: int | None) -> Iterator[Any]:
