@@ -48,20 +48,23 @@ def quiet_imports() -> Iterator[None]:
     """Hold back what native libraries write to stderr while they are imported; show it if the import fails.
 
     TensorFlow reports missing GPU drivers before its log level applies, so only the file descriptor can hold it back.
+    Our own lines and spinners go on.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "w", encoding="utf-8") as shown:
         original = os.dup(2)
         os.dup2(held.fileno(), 2)
+        _err.file = shown
         try:
             yield
-        except BaseException:
+        except Exception:
             sys.stderr.flush()
             held.seek(0)
             os.write(original, held.read())
             raise
         finally:
             sys.stderr.flush()
+            _err.file = None  # type: ignore[assignment]
             os.dup2(original, 2)
             os.close(original)
 

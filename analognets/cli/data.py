@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +12,16 @@ import typer
 
 from analognets.cli import _console
 
-__all__ = ["data"]
+__all__ = ["data", "percent"]
 
-data = typer.Typer(no_args_is_help=True, help="List, prepare and describe data sets.")
+data = typer.Typer(no_args_is_help=True, add_completion=False, help="List, prepare and describe data sets.")
 
 Name = Annotated[str, typer.Argument(help="Name of the data set; `analognets data list` shows them.")]
 Folder = Annotated[Path | None, typer.Option("--data", help="Folder of a recorded data set; the cache by default.")]
 Classes = Annotated[int | None, typer.Option(help="12 or 35, for speech_commands.")]
-SkipCorrupt = Annotated[bool, typer.Option(help="Leave out clips that can't be read instead of stopping.")]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Leave out clips that can't be read instead of stopping.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
 
@@ -66,13 +70,24 @@ def prepare(
         from analognets.datasets.speech_commands import download
 
         with reporter.progress("Download", 100) as bar:
-            download(progress=lambda done, total: bar.update(round(100 * done / max(total, 1))))
+            download(progress=percent(bar))
     describe(reporter, load(reporter, name, folder, classes, skip_corrupt))
+    where = "synthetic" if name == "synthetic_speech" else folder and str(folder)
+    reporter.say(f"Next: analognets train kws{f' --data {shlex.quote(where)}' if where else ''}")
 
 
-def load(
-    reporter: _console.Reporter, name: str, folder: Path | None, classes: int | None, skip_corrupt: bool
-) -> Any:
+def percent(bar: _console.Task) -> Callable[[int, int], None]:
+    """Return a callback for (done, total) that moves a bar of 100 steps, each of them once."""
+
+    def update(done: int, total: int) -> None:
+        share = 100 * done // max(total, 1)
+        if share > bar.done:
+            bar.update(share)
+
+    return update
+
+
+def load(reporter: _console.Reporter, name: str, folder: Path | None, classes: int | None, skip_corrupt: bool) -> Any:
     """Load a data set with a bar."""
     from analognets.datasets.registry import load_dataset
 
@@ -80,9 +95,7 @@ def load(
     if skip_corrupt:
         options["on_corrupt"] = "skip"
     with reporter.progress("Reading", 100) as bar:
-        return load_dataset(
-            name, folder, progress=lambda done, total: bar.update(round(100 * done / max(total, 1))), **options
-        )
+        return load_dataset(name, folder, progress=percent(bar), **options)
 
 
 def describe(reporter: _console.Reporter, found: Any) -> None:

@@ -2,113 +2,208 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from analognets.cli import _console
-from analognets.errors import check_choice
+from analognets.cli.data import Json, Quiet
+from analognets.cli.train import load_task, resume_command, start_backend, use_data
+from analognets.errors import ChipFileError, ConversionError, DataError, RunError
 
 __all__ = ["evaluate"]
 
-COMPENSATION = {"on": True, "off": False, "both": "both"}
+
+class Compensation(enum.StrEnum):
+    """What --drift-compensation takes."""
+
+    on = "on"
+    off = "off"
+    both = "both"
+
+
+COMPENSATION: dict[Compensation, bool | str] = {
+    Compensation.on: True,
+    Compensation.off: False,
+    Compensation.both: "both",
+}
+
+
+class Split(enum.StrEnum):
+    """What --split takes."""
+
+    test = "test"
+    validation = "validation"
+
+
+class Precision(enum.StrEnum):
+    """What --precision takes."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic'; by default as in training.")]
+Count = Annotated[int | None, typer.Option(min=1, help="How many chips to programme.")]
+Times = Annotated[str | None, typer.Option(help="Times since programming, such as 25s,1h,1d,30d,1y.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the chips.")]
+Mode = Annotated[
+    Compensation | None, typer.Option(help="Scale each tile's outputs back; the recipe's choice by default.")
+]
+Clips = Annotated[Split, typer.Option(help="Which clips to measure on.")]
+BatchNorm = Annotated[
+    bool, typer.Option("--batch-norm", help="Re-estimate batch-norm statistics on each chip (AdaBS).")
+]
+Products = Annotated[Precision, typer.Option(help="Of the products behind the converters.")]
+Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
+Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results by default.")]
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    data: Annotated[
-        str | None, typer.Option(help="Folder of the real data, or 'synthetic'; by default as in training.")
-    ] = None,
-    chips: Annotated[int | None, typer.Option(help="How many chips to programme.")] = None,
-    at: Annotated[str | None, typer.Option(help="Times since programming, e.g. 25s,1h,1d,30d,1y.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the chips.")] = None,
-    drift_compensation: Annotated[str | None, typer.Option(help="on, off or both.")] = None,
-    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
-    batch_norm: Annotated[
-        bool, typer.Option("--batch-norm", help="Re-estimate batch-norm statistics on each chip (AdaBS).")
-    ] = False,
-    precision: Annotated[str, typer.Option(help="float32, or bfloat16 for the products.")] = "float32",
-    save_chips: Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results by default.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
+    run: RunFolder,
+    data: Data = None,
+    chips: Count = None,
+    at: Times = None,
+    seed: Seed = None,
+    drift_compensation: Mode = None,
+    split: Clips = Split.test,
+    batch_norm: BatchNorm = False,
+    precision: Products = Precision.float32,
+    save_chips: Save = None,
+    load_chips: Load = None,
+    out: Out = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure accuracy over drift time on simulated chips; write table, figure and report."""
     from analognets.training.run import Run
     from analognets.units import parse_duration
 
+    if load_chips is not None and not chips is seed is save_chips is None:
+        raise typer.BadParameter("--load-chips programmes no chips: leave --chips, --seed and --save-chips out.")
     reporter = _console.Reporter(json=json, quiet=quiet)
     trained = Run.open(run)
+    refuse_untrained(trained)
+    if save_chips is not None and save_chips.exists():
+        raise ChipFileError(f"--save-chips writes a new folder. Received: '{save_chips}', which exists.")
     defaults = trained.recipe.evaluation
     times = [word.strip() for word in at.split(",")] if at else list(defaults.times)
     for time in times:
         parse_duration(time)
-    check_choice("evaluate", "--drift-compensation", drift_compensation, (None, *COMPENSATION))
-    check_choice("evaluate", "--split", split, ("test", "validation"))
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
-    with _console.quiet_imports():
-        from analognets.deploy.chips import Chips, accuracy, program, summarize
+    folder = results_folder(trained, out)
+    start_backend(reporter)
 
-    network, plain = trained.analog_model(), trained.float_model()
+    from analognets.deploy.chips import Chips, summarize
+
+    network = trained.analog_model()
+    made = None if load_chips is None else Chips.load(load_chips, network)
     job = load_job(reporter, trained, data)
-    inputs, labels = job.features(split)
-    float_accuracy = accuracy(labels, plain.predict(inputs, batch_size=250, verbose=0))
-    count = chips or defaults.chips
-    with reporter.progress("Programming chips", count) as bar:
-        made: Chips = program(network, chips=count, seed=defaults.seed if seed is None else seed, progress=bar_of(bar))
+    inputs, labels, float_accuracy = run_float(reporter, trained, job, split)
+    if made is None:
+        made = programmed(reporter, network, chips or defaults.chips, defaults.seed if seed is None else seed)
     if save_chips is not None:
         made.save(save_chips)
-    with reporter.progress("Reading chips", count * len(times)) as bar:
+    with reporter.progress("Reading chips", len(made) * len(times)) as bar:
         table = made.evaluate(
             (inputs, labels),
             at=times,
             drift_compensation=mode,
             batch_norm_calibration=job.training.calibration if batch_norm else None,
-            precision=precision,
-            progress=bar_of(bar),
+            precision=precision.value,
+            progress=lambda done, total: bar.update(done),
         )
     summary = summarize(table, float_accuracy)
-    folder = out or trained.results
-    write_results(folder, trained, job, table, summary, float_accuracy, batch_norm)
-    show(reporter, folder, job, summary, float_accuracy)
+    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm)
+    show(reporter, folder, job, summary, float_accuracy, split)
 
 
-def bar_of(bar: Any) -> Any:
-    """Return a progress callback that moves a bar."""
-    return lambda done, total: bar.update(done)
+def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> tuple[Any, Any, float]:
+    """Return features, labels and the accuracy of the float network on them."""
+    from analognets.deploy.chips import accuracy
+
+    with reporter.status("Running the float network ..."):
+        inputs, labels = job.features(split.value)
+        outputs = run.float_model().predict(inputs, batch_size=250, verbose=0)
+    return inputs, labels, accuracy(labels, outputs)
+
+
+def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int) -> Any:
+    """Programme chips with a bar."""
+    from analognets.deploy.chips import program
+
+    with reporter.progress("Programming chips", chips) as bar:
+        return program(network, chips=chips, seed=seed, progress=lambda done, total: bar.update(done))
+
+
+def refuse_untrained(run: Any) -> None:
+    """Raise unless the run is finished and has an analog network; say how to get there."""
+    if not run.finished:
+        origin = run.record.get("data") or {}
+        command = resume_command(
+            run.path,
+            data=origin.get("folder"),
+            float_from=origin.get("float_from"),
+            skip_corrupt=origin.get("skip_corrupt", False),
+        )
+        raise RunError(f"The run '{run.path}' is not finished (status: {run.status}). Go on with: {command}")
+    if run.recipe.hardware_aware is None:
+        raise ConversionError(
+            f"The run '{run.path}' has no analog network: its recipe leaves stage 2 out. Train that with "
+            f"`analognets train --float-from {run.path}`."
+        )
+
+
+def results_folder(run: Any, named: Path | None) -> Path:
+    """Return the folder for the results, made if need be."""
+    folder: Path = named or run.path / "results"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The folder for the results, '{folder}', can't be made: {error.strerror}.") from error
+    return folder
 
 
 def load_job(reporter: _console.Reporter, run: Any, data: str | None) -> Any:
-    """Load the data of a run, from where the training had it unless told otherwise."""
-    from analognets.cli.train import is_synthetic
-    from analognets.zoo.tasks import prepare
+    """Load the data of a run, from where the training had it unless told otherwise.
 
-    recipe, folder = run.recipe, (run.record.get("data") or {}).get("folder")
-    if data is not None:
-        name = "synthetic_speech" if is_synthetic(data) else "speech_commands"
-        recipe = recipe.replace([f"dataset.name={name}"])
-        folder = None if is_synthetic(data) else data
-    with reporter.progress("Data", 100) as bar:
-        return prepare(
-            recipe,
-            data_dir=folder and Path(folder),
-            progress=lambda done, total: bar.update(round(100 * done / max(total, 1))),
+    Raises:
+        DataError: the folder is gone, or the data have other classes than the run was trained on.
+    """
+    origin = run.record.get("data") or {}
+    folder = origin.get("folder") if data is None else data
+    if data is None and folder is not None and not Path(folder).is_dir():
+        raise DataError(
+            f"The data this run was trained on were in '{folder}', which is gone. Name their new place with --data."
         )
+    job = load_task(reporter, use_data(run.recipe, data), folder, origin.get("skip_corrupt", False))
+    if data is not None:
+        for note in job.data.info.notes:
+            reporter.warn(note)
+    if list(job.data.classes) != origin.get("classes", list(job.data.classes)):
+        raise DataError(
+            f"The run '{run.path}' was trained on other classes than those of {job.data.info.name}. Name the data it "
+            "was trained on with --data."
+        )
+    return job
 
 
 def write_results(
-    folder: Path, run: Any, job: Any, table: Any, summary: Any, float_accuracy: float, batch_norm: bool
+    folder: Path, run: Any, job: Any, table: Any, summary: Any, float_accuracy: float, split: Split, batch_norm: bool
 ) -> None:
     """Write drift.csv, summary.csv, drift.png and report.html, each complete or not at all."""
     from analognets.deploy.figures import drift_figure
     from analognets.deploy.report import write_report
     from analognets.training.files import write_atomically
 
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "drift.csv", table.to_csv(index=False))
     write_atomically(folder / "summary.csv", summary.assign(float_accuracy=float_accuracy).to_csv(index=False))
-    hardware = run.recipe.hardware_aware.hardware.preset if run.recipe.hardware_aware else "none"
+    chip = run.recipe.hardware_aware.hardware
+    hardware = ", ".join([chip.preset, *(f"{key} {value}" for key, value in chip.changes().items())])
     title = f"{run.recipe.name} on {job.data.info.name} ({hardware})"
     figure = drift_figure(table, folder / "drift.png", float_accuracy=float_accuracy, title=title)
     facts = {
@@ -116,7 +211,7 @@ def write_results(
         "hardware": hardware,
         "chips": int(table["chip"].nunique()),
         "batch-norm re-estimated": "yes" if batch_norm else "no",
-        "test clips": len(job.data.test),
+        f"{split} clips": len(job.data.splits[split]),
         "recipe fingerprint": run.recipe.fingerprint(),
         "seed": run.recipe.seed,
         "code": run.record.get("git_commit") or run.record["versions"]["analognets"],
@@ -132,17 +227,30 @@ def write_results(
     )
 
 
-def show(reporter: _console.Reporter, folder: Path, job: Any, summary: Any, float_accuracy: float) -> None:
+def show(
+    reporter: _console.Reporter, folder: Path, job: Any, summary: Any, float_accuracy: float, split: Split
+) -> None:
     """Print the drift table."""
     columns = ["at", "seconds", "mean", "std", "chips", "drift_compensation", "loss"]
     rows = [
         {key: None if value != value else value for key, value in row.items()}
         for row in summary[columns].to_dict("records")
     ]
+    for row in rows:
+        row["seconds"] = int(row["seconds"]) if float(row["seconds"]).is_integer() else row["seconds"]
+    name, clips = job.data.info.name, len(job.data.splits[split])
     reporter.result(
-        {"float_accuracy": float_accuracy, "data": job.data.info.name, "results": str(folder), "rows": rows}
+        {
+            "float_accuracy": float_accuracy,
+            "data": name,
+            "split": split.value,
+            "clips": clips,
+            "synthetic": job.data.info.synthetic,
+            "results": str(folder),
+            "rows": rows,
+        }
     )
-    reporter.say(f"Float model, digital: {100 * float_accuracy:.2f} % of {len(job.data.test)} clips ({job.data.info.name})")
+    reporter.say(f"Float network, digital: {100 * float_accuracy:.2f} % of {clips} {split} clips ({name})")
     reporter.table(
         ["time", "mean %", "std", "loss in points", "chips", "drift compensation"],
         [
@@ -160,4 +268,5 @@ def show(reporter: _console.Reporter, folder: Path, job: Any, summary: Any, floa
     )
     if job.data.info.synthetic:
         reporter.say("Synthetic speech: these figures say nothing about real voices.")
-    reporter.say(f"Written: {folder / 'drift.png'}, {folder / 'report.html'}, {folder / 'drift.csv'}")
+    reporter.say(f"Written to {folder}: drift.csv, summary.csv, drift.png, report.html")
+    reporter.say(f"Next: open {folder / 'report.html'}")

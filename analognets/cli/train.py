@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from analognets.cli import _console
-from analognets.errors import RunError
+from analognets.cli.data import Json, Quiet, SkipCorrupt, percent
+from analognets.errors import DataError, RunError
 
-__all__ = ["train"]
+__all__ = ["is_synthetic", "load_task", "resume_command", "start_backend", "train", "use_data"]
 
 STAGES = {"float": "Stage 1, float", "hardware_aware": "Stage 2, hardware-aware"}
+MEASURES = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation", "val_noisy_accuracy": "with noise"}
+
+
+Task = Annotated[str, typer.Argument(help="What to train: the name of a recipe, such as kws.")]
+RecipeName = Annotated[str | None, typer.Option(help="Another recipe: its name, or the path of a YAML file.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Change the recipe, such as --set float.epochs=2; repeatable.")
+]
+Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic' for speech by espeak-ng.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; runs/<recipe> by default.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random; the recipe's by default.")]
+FloatFrom = Annotated[Path | None, typer.Option(help="Take the float network of this run and train stage 2 only.")]
+Keep = Annotated[bool, typer.Option("--keep", help="If this run is finished already, leave it and succeed.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that is in the folder.")]
 
 
 def train(
-    task: Annotated[str, typer.Argument(help="What to train: the name of a recipe, such as kws.")] = "kws",
-    recipe: Annotated[str | None, typer.Option(help="Another recipe: its name, or the path of a YAML file.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe, e.g. --set hardware_aware.epochs=2.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Folder of the real data, or 'synthetic' for speech made by espeak-ng.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; runs/<recipe> by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random; the recipe's by default.")] = None,
-    float_from: Annotated[
-        Path | None, typer.Option(help="Take the float network of this run and train stage 2 only.")
-    ] = None,
-    skip_corrupt: Annotated[bool, typer.Option(help="Leave out clips that can't be read instead of stopping.")] = False,
-    keep: Annotated[bool, typer.Option(help="If the run is finished already, leave it and succeed.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace a run that is in the folder.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
+    task: Task = "kws",
+    recipe: RecipeName = None,
+    set_: Set = None,
+    data: Data = None,
+    out: Out = None,
+    seed: Seed = None,
+    float_from: FloatFrom = None,
+    skip_corrupt: SkipCorrupt = False,
+    keep: Keep = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a network for an analog chip: float first, then with converters and weight noise.
 
@@ -50,36 +60,21 @@ def train(
         reporter.note(f"{folder} is finished; it is kept as it is.")
         report(reporter, Run.open(folder))
         return
+    if float_from is not None and float_from.resolve() == folder.resolve():
+        raise RunError(f"--float-from and --out name the same folder, '{folder}'. Choose another one for the new run.")
+    hint = resume_command(folder, data=data, float_from=float_from, skip_corrupt=skip_corrupt)
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        Run.create(folder, resolved)  # a folder that can't be used is better refused before anything slow
+        _console.set_resume_hint(hint)
     source = Run.open(float_from) if float_from else None
+    reporter.note(f"Recipe {resolved.name}, seed {resolved.seed}, run folder {folder}")
+    start_backend(reporter)
+    network, training = gather(reporter, resolved, data, source, skip_corrupt)
     run = Run.create(folder, resolved, overwrite=overwrite)
-    _console.set_resume_hint(resume_command(run.path, float_from, data, skip_corrupt))
-    reporter.note(f"Recipe {resolved.name}, seed {resolved.seed}, run folder {run.path}")
-    with _console.quiet_imports():
-        import keras
-
-        from analognets.zoo.tasks import prepare
-    with reporter.progress("Data", 100) as bar:
-        job = prepare(
-            resolved,
-            data_dir=None if data is None or is_synthetic(data) else Path(data),
-            progress=lambda done, total: bar.update(round(100 * done / max(total, 1))),
-            **({"on_corrupt": "skip"} if skip_corrupt else {}),
-        )
-    for note in job.data.info.notes:
-        reporter.warn(note)
-    reporter.note(f"{job.data.info.name}: {', '.join(f'{len(s)} {n}' for n, s in job.data.splits.items())} clips")
-
-    origin = {"folder": None if data is None or is_synthetic(data) else str(Path(data).resolve())}
-    if source:
-        origin["float_from"] = str(source.path)
-    training = dataclasses.replace(job.training, info={**job.training.info, **origin})
-
-    def network() -> Any:
-        return source.float_model() if source else job.model()
+    _console.set_resume_hint(hint)
 
     from analognets.training import train as run_stages
 
-    keras.utils.set_random_seed(resolved.seed)
     with TrainingBars(reporter) as bars:
         run_stages(run, model=network, data=training, progress=bars)
     _console.set_resume_hint(None)
@@ -91,18 +86,22 @@ def is_synthetic(data: str) -> bool:
     return data == "synthetic"
 
 
+def use_data(recipe: Any, data: str | None) -> Any:
+    """Return the recipe on the data set that --data asks for; options of another data set don't fit and go."""
+    name = None if data is None else "synthetic_speech" if is_synthetic(data) else "speech_commands"
+    return recipe if name in (None, recipe.dataset.name) else recipe.replace({"dataset": name})
+
+
 def resolve(name: str, overrides: list[str], data: str | None, seed: int | None, float_from: Path | None) -> Any:
     """Return the recipe with everything the command line says applied."""
     from analognets.zoo.tasks import find_recipe
 
     changes = []
-    if data is not None:
-        changes.append(f"dataset.name={'synthetic_speech' if is_synthetic(data) else 'speech_commands'}")
     if float_from is not None:
         changes.append("float.epochs=0")
     if seed is not None:
         changes.append(f"seed={seed}")
-    return find_recipe(name, [*changes, *overrides])
+    return use_data(find_recipe(name), data).replace([*changes, *overrides])
 
 
 def is_finished(folder: Path, recipe: Any) -> bool:
@@ -116,7 +115,7 @@ def is_finished(folder: Path, recipe: Any) -> bool:
     return run.finished and run.recipe.fingerprint() == recipe.fingerprint()
 
 
-def resume_command(folder: Path, float_from: Path | None, data: str | None, skip_corrupt: bool) -> str:
+def resume_command(folder: Path, *, data: str | None, float_from: Path | str | None, skip_corrupt: bool) -> str:
     """Return the command that goes on with a run."""
     words = ["analognets", "train", "--recipe", str(folder / "recipe.yaml"), "--out", str(folder)]
     words += ["--data", data] if data else []
@@ -125,12 +124,70 @@ def resume_command(folder: Path, float_from: Path | None, data: str | None, skip
     return shlex.join(words)
 
 
+def start_backend(reporter: _console.Reporter) -> None:
+    """Import TensorFlow and what stands on it, and say so, because it takes seconds."""
+    if "tensorflow" in sys.modules:
+        return
+    with reporter.status("Starting TensorFlow ..."), _console.quiet_imports():
+        import analognets.datasets.pipeline
+        import analognets.training  # noqa: F401
+
+
+def load_task(reporter: _console.Reporter, recipe: Any, data: str | None, skip_corrupt: bool) -> Any:
+    """Load the data of a recipe with a bar, from the folder `data` or from where its loader looks by itself."""
+    from analognets.zoo.tasks import prepare
+
+    options = {"on_corrupt": "skip"} if skip_corrupt and recipe.dataset.name != "synthetic_speech" else {}
+    folder = None if data is None or is_synthetic(data) else Path(data)
+    with reporter.progress("Data", 100) as bar:
+        return prepare(recipe, data_dir=folder, progress=percent(bar), **options)
+
+
+def gather(
+    reporter: _console.Reporter, recipe: Any, data: str | None, source: Any, skip_corrupt: bool
+) -> tuple[Any, Any]:
+    """Return the network, or a function that builds it, and the data of a training.
+
+    What does not fit is found here, before anything is written or replaced.
+    """
+    import keras
+
+    try:
+        job = load_task(reporter, recipe, data, skip_corrupt)
+    except DataError as error:
+        if data is None:
+            error.add_note("Without recordings, train on speech made by espeak-ng: --data synthetic")
+        raise
+    for note in job.data.info.notes:
+        reporter.warn(note)
+    reporter.note(f"{job.data.info.name}: {', '.join(f'{len(s)} {n}' for n, s in job.data.splits.items())} clips")
+    origin = {"folder": None if data is None or is_synthetic(data) else str(Path(data).resolve())}
+    origin |= {"skip_corrupt": skip_corrupt, "float_from": str(source.path.resolve()) if source else None}
+    training = dataclasses.replace(job.training, info={**job.training.info, **origin})
+    network = source.float_model() if source else job.model
+    with reporter.status("Checking that recipe, network and hardware fit ..."):
+        training.train_batches(0)
+        rehearse(recipe, network if isinstance(network, keras.Model) else network())
+    return network, training
+
+
+def rehearse(recipe: Any, network: Any) -> None:
+    """Convert the network once, if the recipe will."""
+    from analognets import crossbar
+    from analognets.conversion import to_analog
+
+    stage = recipe.hardware_aware
+    if stage is not None:
+        hardware = crossbar.get(stage.hardware.preset)
+        changes = stage.hardware.changes()
+        to_analog(network, hardware.replace(**changes) if changes else hardware, exempt=stage.exempt)
+
+
 class TrainingBars:
-    """Shows the `Progress` of a training: one bar a stage that moves with every batch."""
+    """Shows the `Progress` of a training: one bar a stage that moves with every batch, one line an epoch."""
 
     def __init__(self, reporter: _console.Reporter) -> None:
         self.reporter = reporter
-        self.text = ""
         self._shown: Any = None
         self._bar: Any = None
 
@@ -147,23 +204,21 @@ class TrainingBars:
         self._shown = self._bar = None
 
     def __call__(self, event: Any) -> None:
+        if event.kind in ("stage", "finished"):
+            self.close()
         if event.message:
             self.reporter.note(event.message)
-        if event.kind == "stage":
-            self.close()
-            if event.epochs:
-                title = f"{STAGES.get(event.stage, event.stage)}, {event.epochs} epochs"
-                self._shown = self.reporter.progress(title, event.epochs * event.batches)
-                self._bar = self._shown.__enter__()
-        if event.kind == "epoch_end":
-            self.text = " ".join(
-                f"{name} {event.metrics[key]:.3f}"
-                for name, key in (("loss", "loss"), ("accuracy", "accuracy"), ("validation", "val_accuracy"))
-                if key in event.metrics
-            )
-        if self._bar is not None and event.kind in ("batch", "epoch_end"):
+        if event.kind == "stage" and event.epochs > event.epoch:
+            title = STAGES.get(event.stage, event.stage)
+            self._shown = self.reporter.progress(title, event.epochs * event.batches)
+            self._bar = self._shown.__enter__()
+            self._bar.update(event.epoch * event.batches, "compiling")
+        if event.kind == "batch" and self._bar is not None:
             done = event.epoch * event.batches + event.batch
-            self._bar.update(done, f"epoch {event.epoch + 1}/{event.epochs} {self.text}")
+            self._bar.update(done, f"epoch {event.epoch + 1}/{event.epochs}")
+        if event.kind == "epoch_end":
+            found = [f"{name} {event.metrics[key]:.3f}" for key, name in MEASURES.items() if key in event.metrics]
+            self.reporter.note(f"Epoch {event.epoch + 1}/{event.epochs}: {', '.join(found)}")
 
 
 def report(reporter: _console.Reporter, run: Any) -> None:
@@ -173,4 +228,7 @@ def report(reporter: _console.Reporter, run: Any) -> None:
     for stage, row in last.items():
         if "val_accuracy" in row:
             reporter.say(f"{STAGES.get(stage, stage)}: validation accuracy {100 * row['val_accuracy']:.2f} %")
-    reporter.say(f"Next: analognets evaluate {run.path}")
+    words = ["analognets", "evaluate", str(run.path)]
+    if run.recipe.hardware_aware is None:
+        words = ["analognets", "train", "RECIPE", "--float-from", str(run.path), "--out", "FOLDER"]
+    reporter.say(f"Next: {shlex.join(words)}")
