@@ -16,6 +16,7 @@
 # Set `ANALOGNETS_FAST=1` for a run of about a minute that shows every step and proves nothing.
 
 # %%
+# %matplotlib inline
 import os
 import tempfile
 from pathlib import Path

@@ -1,0 +1,99 @@
+"""The notebooks: each is paired with its source, and runs from top to bottom in fast mode."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analognets.zoo.tasks import find_recipe
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+SOURCES = sorted(FOLDER.glob("*.py"))
+FAST_SECONDS = 300  # about a minute on a quiet machine
+
+EXECUTE = """
+import sys
+import jupytext, nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+source, target = sys.argv[1:]
+notebook = jupytext.read(source)
+# No folder of kernels: that leaves the kernel of the interpreter that runs this.
+kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+kernel.transport = "ipc"
+NotebookClient(notebook, km=kernel, timeout=None).execute()
+nbformat.write(notebook, target)
+"""
+
+
+def fast_overrides(source: Path) -> list[str]:
+    """Return the list `overrides` of a notebook, read without running it."""
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "overrides":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_notebook_holds_the_cells_of_its_source_and_no_outputs(source: Path) -> None:
+    jupytext = pytest.importorskip("jupytext", reason="needs the extra `notebooks`")
+    notebook = json.loads(source.with_suffix(".ipynb").read_text("utf-8"))
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+    assert cells == [(cell.cell_type, cell.source) for cell in jupytext.read(source).cells], (
+        f"run: jupytext --to ipynb notebooks/{source.name}"
+    )
+    assert notebook["metadata"]["jupytext"]["formats"] == "ipynb,py:percent"
+    assert not [cell for cell in notebook["cells"] if cell.get("outputs") or cell.get("execution_count")]
+
+
+def test_the_fast_switch_changes_what_the_recipe_has() -> None:
+    overrides = fast_overrides(FOLDER / "01_quickstart.py")
+    assert overrides
+    recipe = find_recipe("kws_demo").to_dict()
+    for override in overrides:
+        key, _, value = override.partition("=")
+        before: Any = recipe
+        for part in key.split("."):
+            assert part in before, f"kws_demo has no {key}"
+            before = before[part]
+        assert int(value) < before, f"{override} makes nothing smaller"
+
+
+def texts(notebook: dict[str, Any]) -> Iterator[str]:
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            yield "".join(output.get("text", output.get("data", {}).get("text/plain", [])))
+
+
+@pytest.mark.slow
+def test_the_quickstart_runs_in_fast_mode(tmp_path: Path) -> None:
+    for package in ("espeakng_loader", "nbclient", "jupytext", "ipykernel"):
+        pytest.importorskip(package, reason=f"needs {package}: pip install 'analognets[notebooks,speech]'")
+    target = tmp_path / "executed.ipynb"
+    environment = {**os.environ, "ANALOGNETS_FAST": "1", "ANALOGNETS_CACHE": str(tmp_path), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", EXECUTE, str(FOLDER / "01_quickstart.py"), str(target)]
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=FAST_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    notebook = json.loads(target.read_text("utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    text = "\n".join(texts(notebook))
+    assert "Synthetic: 12 classes" in text
+    assert "144 train clips" in text, "the fast switch was not in effect"
+    assert [output for output in outputs if "image/png" in output.get("data", {})], "the figure is not shown"
+    assert re.search(r"1y: G\+ = +\d", text)
+    runs = [json.loads(path.read_text("utf-8")) for path in tmp_path.rglob("quickstart/run.json")]
+    assert [run["status"] for run in runs] == ["finished"]
+    rows = next(tmp_path.rglob("quickstart/metrics.jsonl")).read_text("utf-8").splitlines()
+    assert len(rows) == 3
