@@ -26,6 +26,7 @@ class Rebuild:
         self.inside: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
     def layer(self, layer: Any) -> Any:
+        """Return what stands for a layer in the new model, the same one each time."""
         if id(layer) in self.done:
             return self.done[id(layer)]
         if not isinstance(layer, keras.layers.Layer):
@@ -89,6 +90,7 @@ class Rebuild:
             self.pair_inside(before, after)
 
     def model(self, model: keras.Model) -> keras.Model:
+        """Return the new model with the weights of the old one."""
         with not_compiled(model):
             if is_cloneable(model):
                 new = keras.models.clone_model(model, clone_function=self.layer, recursive=True)

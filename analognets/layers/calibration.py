@@ -86,6 +86,7 @@ class Observer:
         self.products: dict[int, list[np.ndarray]] = {}
 
     def sample(self, values: Any) -> np.ndarray:
+        """Return |values|, or some of them if there are many."""
         flat = np.abs(ops.convert_to_numpy(ops.cast(values, "float32")).reshape(-1))
         return flat if flat.size <= SAMPLES else self.rng.choice(flat, SAMPLES, replace=False)
 

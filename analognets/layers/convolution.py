@@ -28,6 +28,7 @@ class AnalogConvolution(AnalogLayer):
     """What the analog convolutions share; grouped ones are unrolled into a dense block when programmed."""
 
     def convolve(self, inputs: Any, kernel: Any) -> Any:
+        """Return the convolution with the layer's strides, padding and dilation."""
         return ops.conv(
             inputs,
             kernel,
@@ -88,6 +89,7 @@ class AnalogConv1D(AnalogConvolution, keras.layers.Conv1D):
     """
 
     def convolve(self, inputs: Any, kernel: Any) -> Any:
+        """Return the convolution with the layer's strides, padding (causal included) and dilation."""
         padding = self.padding
         if padding == "causal":
             inputs = ops.pad(inputs, self._compute_causal_padding())
