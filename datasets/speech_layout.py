@@ -72,7 +72,8 @@ def find_folders(data_dir: Path | str) -> tuple[Path, Path | None]:
             f"testing_list.txt, {NOISE_FOLDER}/) and, if at hand, {TEST_FOLDER}/. Received: {root}, {state}. "
             "Unpack the official archives there, or run `analognets data prepare speech_commands` to download them."
         )
-    test = train.absolute().parent / TEST_FOLDER
+    train = train.absolute()
+    test = train.parent / TEST_FOLDER
     return train, (test if test.is_dir() else None)
 
 

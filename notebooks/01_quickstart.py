@@ -21,6 +21,8 @@ import os
 import tempfile
 from pathlib import Path
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import analognets as an
 from analognets.zoo.tasks import find_recipe, prepare
 

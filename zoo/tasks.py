@@ -17,6 +17,9 @@ __all__ = ["MODELS", "KeywordTask", "build_model", "find_recipe", "list_recipes"
 MODELS = {"analognet_kws": "analognets.zoo.kws"}
 """Networks that a recipe can name, and the module of each."""
 
+SAMPLING = ("balance", "word_power", "steps")
+"""What a recipe can say about how clips are drawn: arguments of `train_batches`."""
+
 CALIBRATION_CLIPS = 1000
 
 
@@ -118,6 +121,9 @@ def prepare(
         augmentation = Augmentation(**cast(dict[str, Any], recipe.augmentation))
     except TypeError as error:
         raise RecipeError(f"An option of `frontend` or `augmentation` does not exist: {error}.") from error
+    for name in recipe.sampling:
+        if name not in SAMPLING:
+            raise UnknownNameError("option of `sampling`", name, SAMPLING)
     data = load_dataset(recipe.dataset.name, data_dir, progress=progress, **{**recipe.dataset.options, **options})
     settings: dict[str, Any] = {"augmentation": augmentation, "batch_size": recipe.batch_size, **recipe.sampling}
     calibration = data.train.select(slice(None, None, max(1, len(data.train) // CALIBRATION_CLIPS)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from collections.abc import Callable, Sequence
@@ -35,30 +36,32 @@ def write(path: Path, samples: np.ndarray, rate: int = 16_000) -> None:
     path.write_bytes(wav_bytes(samples, rate))
 
 
+def build_tree(
+    root: Path, *, archive: bool = True, listed: bool = False, words: Sequence[str] = KEYWORDS + OTHERS
+) -> Path:
+    """Write a data set into `root`; `listed` decides whether testing_list.txt names the test clips."""
+    train = root / "speech_commands_v0.02"
+    lists: dict[str, list[str]] = {"validation": [], "test": []}
+    for split, speakers in SPEAKERS.items():
+        if split == "test" and not listed:
+            continue
+        for name in [f"{word}/{speaker}_nohash_0.wav" for word in words for speaker in speakers]:
+            write(train / name, tone(name))
+            lists.get(split, []).append(name)
+    (train / "validation_list.txt").write_text("\n".join(lists["validation"]) + "\n")
+    (train / "testing_list.txt").write_text("".join(f"{name}\n" for name in lists["test"]))
+    for name in ("hiss", "tap"):
+        write(train / "_background_noise_" / f"{name}.wav", tone(name, 16 * 16_000) // 20)
+    if archive:
+        test = root / "speech_commands_test_set_v0.02"
+        for word in KEYWORDS:
+            write(test / word / "cc01_nohash_0.wav", tone(f"{word}/cc01_nohash_0.wav"))
+        write(test / "_silence_" / "7.wav", tone("7") // 100)
+        write(test / "_unknown_" / "cat_cc01_nohash_0.wav", tone("cat/cc01_nohash_0.wav"))
+    return root
+
+
 @pytest.fixture
 def speech_tree(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a data set; `listed` decides whether testing_list.txt names the test clips."""
-
-    def build(*, archive: bool = True, listed: bool = False, words: Sequence[str] = KEYWORDS + OTHERS) -> Path:
-        root = tmp_path / "data"
-        train = root / "speech_commands_v0.02"
-        lists: dict[str, list[str]] = {"validation": [], "test": []}
-        for split, speakers in SPEAKERS.items():
-            if split == "test" and not listed:
-                continue
-            for name in [f"{word}/{speaker}_nohash_0.wav" for word in words for speaker in speakers]:
-                write(train / name, tone(name))
-                lists.get(split, []).append(name)
-        (train / "validation_list.txt").write_text("\n".join(lists["validation"]) + "\n")
-        (train / "testing_list.txt").write_text("".join(f"{name}\n" for name in lists["test"]))
-        for name in ("hiss", "tap"):
-            write(train / "_background_noise_" / f"{name}.wav", tone(name, 16 * 16_000) // 20)
-        if archive:
-            test = root / "speech_commands_test_set_v0.02"
-            for word in KEYWORDS:
-                write(test / word / "cc01_nohash_0.wav", tone(f"{word}/cc01_nohash_0.wav"))
-            write(test / "_silence_" / "7.wav", tone("7") // 100)
-            write(test / "_unknown_" / "cat_cc01_nohash_0.wav", tone("cat/cc01_nohash_0.wav"))
-        return root
-
-    return build
+    """Return a function that writes a data set: `build_tree` without its folder."""
+    return functools.partial(build_tree, tmp_path / "data")
