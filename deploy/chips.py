@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analognets.deploy.batch_norm import restored_statistics
-from analognets.deploy.programming import ProgrammedLayer, ReadLayer, program_layer, read_layer
+from analognets.deploy.programming import ProgrammedLayer, ReadLayer, arithmetic
 from analognets.deploy.runtime import Runner
 from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError, NotCalibratedError, check_choice, check_integer
@@ -37,11 +37,7 @@ class Chip:
 
     def read(self, layers: Sequence[AnalogLayer], time: str | float) -> list[ReadLayer]:
         """Read the weights of all layers at a time; the same time gives the same read noise, in any order."""
-        seconds = parse_duration(time)
-        return [
-            read_layer(layer, programmed, seconds, derive_seed(self.seed, index))
-            for index, (layer, programmed) in enumerate(zip(layers, self.layers, strict=True))
-        ]
+        return arithmetic(layers).read(self.layers, parse_duration(time), self.seed)
 
 
 def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
@@ -162,7 +158,7 @@ class Chips:
             reads = chip.read(self.layers, seconds)
             for mode in modes:
                 with restored_statistics(self.model, self.layers, reads, mode, batch_norm_calibration):
-                    runner.load(reads, drift_compensation=mode)
+                    runner.load(reads, drift_compensation=mode, refresh=not rows or batch_norm_calibration is not None)
                     value = metric(labels, runner.predict(inputs))
                 rows.append((chip.number, chip.seed, format_duration(seconds), seconds, mode, value))
             if progress is not None:
@@ -226,8 +222,7 @@ def program(
     made = []
     for number in range(count):
         chip_seed = derive_seed(seed, "chip", number)
-        programmed = [program_layer(layer, derive_seed(chip_seed, index)) for index, layer in enumerate(layers)]
-        made.append(Chip(number, chip_seed, programmed))
+        made.append(Chip(number, chip_seed, arithmetic(layers).program(layers, chip_seed)))
         if progress is not None:
             progress(number + 1, count)
     return Chips(model, made, seed)

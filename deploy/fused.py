@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets.crossbar import steps
+from analognets.deploy.compiled import compiled
 from analognets.layers import AnalogLayer, analog_layers
 
 __all__ = ["FusedTwin", "fused_twin"]
@@ -33,8 +35,9 @@ def _to_next_steps(products: Any, steps: Any, scale: Any, shift: Any, low: Any, 
     return tf.clip_by_value(tf.round(converted * scale + shift), low, high)
 
 
-def _levels(bits: int) -> float:
-    return float(2 ** (bits - 1) - 1)
+def _steps(bits: int | None) -> float:
+    """Steps of a converter that `_can_fuse` has found to be finite."""
+    return float(steps(bits or 2))
 
 
 @dataclasses.dataclass
@@ -49,7 +52,7 @@ class Chain:
 
 
 class FusedStage(keras.layers.Layer):
-    """[DAC] -> product in ADC steps -> ADC, scale, shift, [ReLU], [next DAC]; its numbers are set by `load`."""
+    """[DAC] -> product in ADC steps -> ADC, scale, shift, [ReLU], [next DAC]; its numbers are set by `FusedTwin.load`."""
 
     def __init__(self, chain: Chain, precision: str) -> None:
         super().__init__(name=f"{chain.analog.name}_stage", trainable=False, dtype="float32")
@@ -70,36 +73,33 @@ class FusedStage(keras.layers.Layer):
         chain = self.source[0]
         hardware = chain.analog.crossbar
         if not chain.reads_steps:
-            inputs = _to_steps(inputs, tf.convert_to_tensor(self.dac_scale), _levels(hardware.dac_bits))
+            inputs = _to_steps(inputs, tf.convert_to_tensor(self.dac_scale), _steps(hardware.dac_bits))
         products = chain.analog.programmed_product(
             tf.cast(inputs, self.precision), tf.convert_to_tensor(self.weights_in_steps)
         )
         products = tf.cast(products, tf.float32)
-        steps = _levels(hardware.adc_bits)
+        adc_steps = _steps(hardware.adc_bits)
         scale, shift = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.shift)
         if chain.next_analog is None:
             low = 0.0 if chain.relu is not None else -np.inf
-            return _to_values(products, steps, scale, shift, low)
-        high = _levels(chain.next_analog.crossbar.dac_bits)
+            return _to_values(products, adc_steps, scale, shift, low)
+        high = _steps(chain.next_analog.crossbar.dac_bits)
         low = 0.0 if chain.relu is not None else -high
-        return _to_next_steps(products, steps, scale, shift, low, high)
+        return _to_next_steps(products, adc_steps, scale, shift, low, high)
 
     def compute_output_spec(self, inputs: Any) -> Any:
         shape = self.source[0].analog.compute_output_shape(inputs.shape)
         return keras.KerasTensor(shape, dtype="float32")
 
-    def load(self, kernel: Any, adc_range: np.ndarray, compensated_range: np.ndarray) -> None:
-        """Set the weights and fold bias, batch-norm, drift compensation and the converter ranges into scale and shift.
+    def refresh(self, adc_range: float) -> None:
+        """Take the model's present digital numbers: bias, batch-norm statistics and converter ranges.
 
         Args:
-            kernel: the weights as read.
             adc_range: r_ADC.
-            compensated_range: alpha * r_ADC, a number or one for each output.
         """
         chain = self.source[0]
         hardware = chain.analog.crossbar
-        dac_step = float(chain.analog.input_range.numpy()) / _levels(hardware.dac_bits)
-        adc_step = np.asarray(compensated_range, np.float64) / _levels(hardware.adc_bits)
+        dac_step = float(chain.analog.input_range.numpy()) / _steps(hardware.dac_bits)
         gain, shift = np.ones(()), np.zeros(())
         if chain.analog.use_bias:
             shift = chain.analog.bias.numpy().astype(np.float64)
@@ -108,9 +108,9 @@ class FusedStage(keras.layers.Layer):
             gain, shift = slope, slope * shift + offset
         unit = 1.0
         if chain.next_analog is not None:
-            unit = _levels(chain.next_analog.crossbar.dac_bits) / float(chain.next_analog.input_range.numpy())
-        self.weights_in_steps.assign(kernel * np.float32(dac_step * _levels(hardware.adc_bits) / adc_range.item()))
-        self.scale.assign(np.broadcast_to(gain * adc_step * unit, self.scale.shape))
+            unit = _steps(chain.next_analog.crossbar.dac_bits) / float(chain.next_analog.input_range.numpy())
+        self.weight_factor = np.float32(dac_step * _steps(hardware.adc_bits) / adc_range)
+        self.scale_factor = np.broadcast_to(gain * unit / _steps(hardware.adc_bits), self.scale.shape)
         self.shift.assign(np.broadcast_to(shift * unit, self.shift.shape))
         self.dac_scale.assign(1.0 / dac_step)
 
@@ -155,6 +155,27 @@ class FusedTwin:
 
     model: keras.Model
     stages: list[FusedStage]
+
+    def __post_init__(self) -> None:
+        self._assign = compiled(self._set_all)
+
+    def load(self, kernels: list[Any], adc_ranges: list[np.ndarray]) -> None:
+        """Set the weights and fold the drift compensation into the digital scales.
+
+        Args:
+            kernels: the weights of each stage as read.
+            adc_ranges: alpha * r_ADC of each stage, a number or one for each output.
+        """
+        scales = [
+            (stage.scale_factor * ranges).astype(np.float32)
+            for stage, ranges in zip(self.stages, adc_ranges, strict=True)
+        ]
+        self._assign(kernels, [stage.weight_factor for stage in self.stages], scales)
+
+    def _set_all(self, kernels: list[Any], factors: list[Any], scales: list[Any]) -> None:
+        for stage, kernel, factor, scale in zip(self.stages, kernels, factors, scales, strict=True):
+            stage.weights_in_steps.assign(tf.cast(kernel * factor, stage.precision))
+            stage.scale.assign(scale)
 
 
 class Graph:

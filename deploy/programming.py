@@ -1,21 +1,22 @@
-"""Programming one analog layer into devices, and reading its weights back at a later time."""
+"""Programming a model's analog layers into devices, and reading their weights back at a later time."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from analognets.crossbar import conductances_to_weights, weights_to_conductances
+from analognets.crossbar import Crossbar, Tiling, conductances_to_weights, weights_to_conductances
+from analognets.deploy.compiled import compiled
 from analognets.devices import derive_seed
 from analognets.layers import AnalogLayer
 
-__all__ = ["ProgrammedLayer", "ReadLayer", "program_layer", "read_layer"]
+__all__ = ["ChipArithmetic", "ProgrammedLayer", "ReadLayer", "arithmetic"]
 
 
 @dataclasses.dataclass
@@ -46,86 +47,95 @@ class ReadLayer:
     scale: np.ndarray
 
 
-class LayerArithmetic:
-    """The compiled arithmetic of programming and reading one layer; random draws and state come in as arguments."""
+class ChipArithmetic:
+    """The compiled arithmetic of programming and reading a chip; random draws and stored state come in as arguments."""
 
-    def __init__(self, layer: AnalogLayer) -> None:
-        self.device = layer.crossbar.device
-        self.compensation = layer.crossbar.drift_compensation
-        self.tiling = layer.tiling
-        self.shape = (2, *layer.crossbar_shape())
-        # TensorFlow counts traces for its warning by code object; a partial of its own keeps the layers apart.
-        self.program = tf.function(functools.partial(self._program), autograph=False)
-        self.read = tf.function(functools.partial(self._read), autograph=False)
+    def __init__(self, layers: Sequence[AnalogLayer]) -> None:
+        self.hardware = [layer.crossbar for layer in layers]
+        self.tilings = [layer.tiling for layer in layers]
+        self.shapes = [(2, *layer.crossbar_shape()) for layer in layers]
+        self._program = compiled(self._programmed)
+        self._read = compiled(self._as_read)
 
-    def _program(self, kernel: Any, weight_max: Any, draws: dict[str, Any]) -> dict[str, Any]:
-        targets = weights_to_conductances(kernel, weight_max, self.device.g_max)
-        return dict(self.device.program_with(targets, draws))
+    def _programmed(self, kernels: list[Any], weight_maxes: list[Any], draws: list[Any]) -> list[dict[str, Any]]:
+        states = []
+        for hardware, kernel, weight_max, drawn in zip(self.hardware, kernels, weight_maxes, draws, strict=True):
+            targets = weights_to_conductances(kernel, weight_max, hardware.device.g_max)
+            states.append(dict(hardware.device.program_with(targets, drawn)))
+        return states
 
-    def _read(self, state: dict[str, Any], seconds: Any, draws: dict[str, Any]) -> tuple[Any, Any]:
-        """Return the kernel in units of W_max, and the read-out of each tile that drift compensation goes by."""
-        conductances = self.device.read_with(state, seconds, draws)
-        kernel = conductances_to_weights(conductances, 1.0, self.device.g_max)
-        if self.compensation is None:
-            return kernel, tf.ones(self.tiling.shape)
-        tiles = [kernel[..., rows, cols] for _, _, (rows, cols) in self.tiling.blocks()]
-        responses = [self.compensation.response(ops.reshape(tile, (-1, tile.shape[-1]))) for tile in tiles]
-        return kernel, tf.reshape(tf.stack(responses), self.tiling.shape)
+    def _as_read(
+        self, states: list[Any], weight_maxes: list[Any], seconds: Any, draws: list[Any]
+    ) -> list[tuple[Any, Any]]:
+        """Return each kernel, and the read-out of each of its tiles that drift compensation goes by."""
+        results = []
+        for index, (hardware, tiling) in enumerate(zip(self.hardware, self.tilings, strict=True)):
+            conductances = hardware.device.read_with(states[index], seconds, draws[index])
+            kernel = conductances_to_weights(conductances, 1.0, hardware.device.g_max)
+            results.append((kernel * weight_maxes[index], tile_responses(hardware, tiling, kernel)))
+        return results
 
-    def read_at(self, state: dict[str, Any], seconds: float, seed: int) -> tuple[Any, np.ndarray]:
-        """Read at a time; one seed for one reading."""
-        draws = self.device.read_draws(self.shape, seed)
-        kernel, responses = self.read(state, tf.constant(seconds, tf.float32), draws)
-        return kernel, responses.numpy()
+    def program(self, layers: Sequence[AnalogLayer], seed: int) -> list[ProgrammedLayer]:
+        """Write the kernels into differential pairs of devices, and take the drift-compensation references."""
+        maxes = [np.float32(ops.convert_to_numpy(layer.weight_range())) for layer in layers]
+        draws = [
+            hardware.device.programming_draws(shape, derive_seed(seed, index, "program"))
+            for index, (hardware, shape) in enumerate(zip(self.hardware, self.shapes, strict=True))
+        ]
+        states = self._program([layer.crossbar_kernel() for layer in layers], maxes, draws)
+        programmed = [
+            ProgrammedLayer({name: value.numpy() for name, value in state.items()}, float(weight_max), np.ones(()))
+            for state, weight_max in zip(states, maxes, strict=True)
+        ]
+        first = [first_reading(hardware.device) for hardware in self.hardware]
+        for layer, (_, responses) in zip(programmed, self._read_at(programmed, max(first), seed, "reference"), strict=True):
+            layer.reference = responses
+        return programmed
+
+    def read(self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int) -> list[ReadLayer]:
+        """Read all layers of a chip at a time: alpha = reference response / response now, one a tile."""
+        reads = []
+        for hardware, layer, (kernel, responses) in zip(
+            self.hardware, programmed, self._read_at(programmed, seconds, seed, "read"), strict=True
+        ):
+            scale = np.ones_like(responses)
+            if hardware.drift_compensation is not None:
+                scale = np.asarray(hardware.drift_compensation.scale(layer.reference, responses))
+            reads.append(ReadLayer(kernel, scale))
+        return reads
+
+    def _read_at(
+        self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int, purpose: str
+    ) -> list[tuple[Any, np.ndarray]]:
+        draws = [
+            hardware.device.read_draws(shape, derive_seed(seed, index, purpose, repr(float(seconds))))
+            for index, (hardware, shape) in enumerate(zip(self.hardware, self.shapes, strict=True))
+        ]
+        maxes = [np.float32(layer.weight_max) for layer in programmed]
+        results = self._read([layer.state for layer in programmed], maxes, tf.constant(seconds, tf.float32), draws)
+        return [(kernel, responses.numpy()) for kernel, responses in results]
 
 
-_arithmetic: weakref.WeakKeyDictionary[AnalogLayer, tuple[Any, LayerArithmetic]] = weakref.WeakKeyDictionary()
+def tile_responses(hardware: Crossbar, tiling: Tiling, kernel: Any) -> Any:
+    """Return the read-out of each tile of a kernel in units of W_max, shape (row blocks, column blocks)."""
+    if hardware.drift_compensation is None:
+        return tf.ones(tiling.shape)
+    tiles = [kernel[..., rows, cols] for _, _, (rows, cols) in tiling.blocks()]
+    responses = [hardware.drift_compensation.response(ops.reshape(tile, (-1, tile.shape[-1]))) for tile in tiles]
+    return tf.reshape(tf.stack(responses), tiling.shape)
 
 
-def arithmetic(layer: AnalogLayer) -> LayerArithmetic:
-    """Return the layer's compiled arithmetic; it is traced once however many chips there are."""
-    hardware, compiled = _arithmetic.get(layer, (None, None))
-    if compiled is None or hardware != layer.crossbar:
-        compiled = LayerArithmetic(layer)
-        _arithmetic[layer] = (layer.crossbar, compiled)
+_arithmetic: weakref.WeakKeyDictionary[AnalogLayer, ChipArithmetic] = weakref.WeakKeyDictionary()
+
+
+def arithmetic(layers: Sequence[AnalogLayer]) -> ChipArithmetic:
+    """Return the compiled arithmetic of a model's analog layers; it is traced once however many chips there are."""
+    compiled = _arithmetic.get(layers[0])
+    if compiled is None or compiled.hardware != [layer.crossbar for layer in layers]:
+        compiled = _arithmetic[layers[0]] = ChipArithmetic(layers)
     return compiled
 
 
 def first_reading(device: Any) -> float:
     """Return the time in seconds at which the reference for drift compensation is read."""
     return float(device.t_0) if getattr(device, "drift_clock", None) == "absolute" else 0.0
-
-
-def program_layer(layer: AnalogLayer, seed: int) -> ProgrammedLayer:
-    """Write a layer's kernel into differential pairs of devices, and take the drift-compensation reference.
-
-    Args:
-        layer: a built analog layer.
-        seed: one seed gives one set of devices.
-    """
-    compiled = arithmetic(layer)
-    weight_max = float(ops.convert_to_numpy(layer.weight_range()))
-    draws = compiled.device.programming_draws(compiled.shape, derive_seed(seed, "program"))
-    state = compiled.program(layer.crossbar_kernel(), tf.constant(weight_max, tf.float32), draws)
-    seconds = first_reading(compiled.device)
-    _, reference = compiled.read_at(state, seconds, derive_seed(seed, "reference"))
-    return ProgrammedLayer({name: value.numpy() for name, value in state.items()}, weight_max, reference)
-
-
-def read_layer(layer: AnalogLayer, programmed: ProgrammedLayer, seconds: float, seed: int) -> ReadLayer:
-    """Read a layer's weights at a time after programming.
-
-    alpha = reference response / response now, one a tile.
-
-    Args:
-        layer: the layer the state belongs to.
-        programmed: its stored state.
-        seconds: time of the read in seconds.
-        seed: of the chip's layer; the same seed and time give the same read noise.
-    """
-    kernel, responses = arithmetic(layer).read_at(programmed.state, seconds, derive_seed(seed, "read", repr(seconds)))
-    compensation = layer.crossbar.drift_compensation
-    scale = np.ones_like(responses)
-    if compensation is not None:
-        scale = np.asarray(compensation.scale(programmed.reference, responses))
-    return ReadLayer(kernel * np.float32(programmed.weight_max), scale)

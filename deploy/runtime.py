@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets.deploy.compiled import compiled
 from analognets.deploy.fused import fused_twin
 from analognets.deploy.programming import ReadLayer
 from analognets.errors import InvalidArgumentError, check_choice, check_integer
@@ -18,9 +19,8 @@ from analognets.layers import AnalogLayer, analog_layers
 __all__ = ["Runner", "compensated"]
 
 
-def adc_ranges(layer: AnalogLayer, scale: np.ndarray) -> np.ndarray:
+def adc_ranges(layer: AnalogLayer, adc_range: float, scale: np.ndarray) -> np.ndarray:
     """Return the ADC ranges behind the drift compensation: a row for each row block, one number or one a column."""
-    adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
     columns = scale if scale.shape[1] == 1 else layer.tiling.expand(scale)[[a for a, _ in layer.tiling.row_blocks]]
     return (adc_range * columns).astype(np.float32)
 
@@ -32,7 +32,8 @@ def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -
     """
     if not drift_compensation:
         read = ReadLayer(read.kernel, np.ones_like(read.scale))
-    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, read.scale)]
+    adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
+    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, adc_range, read.scale)]
     return read.kernel * layer.tiling.expand(read.scale), ranges
 
 
@@ -67,7 +68,8 @@ class Runner:
                 f"Received: model '{model.name}', mode={mode!r}, precision={precision!r}. Use mode='plain'."
             )
         self._weights: list[Any] = []
-        self._function = tf.function(self._run, reduce_retracing=True, autograph=False)
+        self._adc_ranges: list[float] = []
+        self._function = compiled(self._run)
 
     def _run(self, inputs: Any, weights: list[Any]) -> Any:
         if self.twin is not None:
@@ -82,15 +84,27 @@ class Runner:
         """The way the model is run: "fused" or "plain"."""
         return "plain" if self.twin is None else "fused"
 
-    def load(self, reads: Sequence[ReadLayer], *, drift_compensation: bool = True) -> None:
-        """Take the weights of one chip at one time, and the model's present batch-norm statistics."""
+    def load(self, reads: Sequence[ReadLayer], *, drift_compensation: bool = True, refresh: bool = True) -> None:
+        """Take the weights of one chip at one time.
+
+        Args:
+            reads: one `ReadLayer` for each analog layer.
+            drift_compensation: scale each tile back to its level after programming.
+            refresh: take the model's present digital numbers too; False if they are those of the last call.
+        """
         pairs = list(zip(self.layers, reads, strict=True))
         if self.twin is None:
             self._weights = [compensated(layer, read, drift_compensation) for layer, read in pairs]
             return
-        for stage, (layer, read) in zip(self.twin.stages, pairs, strict=True):
-            scale = read.scale if drift_compensation else np.ones_like(read.scale)
-            stage.load(read.kernel, adc_ranges(layer, np.ones((1, 1)))[0], adc_ranges(layer, scale)[0])
+        if refresh or not self._adc_ranges:
+            self._adc_ranges = [float(keras.ops.convert_to_numpy(layer.adc_range())) for layer in self.layers]
+            for stage, adc_range in zip(self.twin.stages, self._adc_ranges, strict=True):
+                stage.refresh(adc_range)
+        ranges = [
+            adc_ranges(layer, adc_range, read.scale if drift_compensation else np.ones_like(read.scale))[0]
+            for (layer, read), adc_range in zip(pairs, self._adc_ranges, strict=True)
+        ]
+        self.twin.load([read.kernel for read in reads], ranges)
 
     def predict(self, inputs: Any) -> np.ndarray:
         """Return the model's outputs for an array of inputs."""

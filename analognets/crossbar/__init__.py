@@ -1,6 +1,6 @@
 """DAC, ADC, weight-to-conductance mapping, tiles and hardware presets."""
 
-from analognets.crossbar.converters import convert, levels
+from analognets.crossbar.converters import convert, levels, steps
 from analognets.crossbar.hardware import Crossbar, get, list_presets
 from analognets.crossbar.mapping import Tiling, conductances_to_weights, matrix_shape, weights_to_conductances
 
@@ -13,5 +13,6 @@ __all__ = [
     "levels",
     "list_presets",
     "matrix_shape",
+    "steps",
     "weights_to_conductances",
 ]

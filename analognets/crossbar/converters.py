@@ -9,7 +9,7 @@ from keras import ops
 
 from analognets.errors import check_integer
 
-__all__ = ["MAX_BITS", "MIN_BITS", "check_bits", "convert", "levels"]
+__all__ = ["MAX_BITS", "MIN_BITS", "check_bits", "convert", "levels", "steps"]
 
 MIN_BITS, MAX_BITS = 2, 16
 
@@ -30,6 +30,11 @@ def levels(bits: int) -> int:
         InvalidArgumentError: `bits` is not a whole number from 2 to 16.
     """
     return 2 ** check_integer("levels", "bits", bits, MIN_BITS, MAX_BITS) - 1
+
+
+def steps(bits: int) -> int:
+    """Return how many steps lie between zero and full scale: n = 2^(b-1) - 1 (127 at 8 bit)."""
+    return 2 ** (bits - 1) - 1
 
 
 def convert(inputs: Any, value_range: Any, bits: int | None, *, axis: int | None = None) -> Any:
