@@ -76,7 +76,7 @@ def test_bfloat16_products_keep_the_labels(make, nets, samples) -> None:
         assert np.abs(exact - rough).max() < 4 * nets.adc_step(model)
         assert np.mean(exact.argmax(1) == rough.argmax(1)) > 0.9
         accuracies = [np.mean(outputs.argmax(1) == labels) for outputs in (exact, rough)]
-        assert abs(accuracies[0] - accuracies[1]) <= 0.03
+        assert abs(accuracies[0] - accuracies[1]) <= 0.05
 
 
 @pytest.mark.parametrize(("mode", "settings"), [("plain", {}), ("fused", {}), ("auto", {"rows": 20, "cols": 3})])
