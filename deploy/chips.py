@@ -153,7 +153,8 @@ class Chips:
         inputs, labels = as_arrays(data)
         times = [parse_duration(time) for time in ([at] if isinstance(at, (str, int, float)) else at)]
         runner = self.runner(**settings)
-        rows, total = [], len(self.chips) * len(times)
+        rows: list[tuple[Any, ...]] = []
+        total = len(self.chips) * len(times)
         for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
             reads = chip.read(self.layers, seconds)
             for mode in modes:

@@ -69,8 +69,8 @@ class AnalogLayer(Base):
         self.calibrated = bool(calibrated)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self._observer = None
-        self._programmed = None
+        self._observer: Any = None
+        self._programmed: tuple[Any, list[Any] | None] | None = None
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -211,7 +211,7 @@ class AnalogLayer(Base):
             config["crossbar"] = keras.saving.deserialize_keras_object(config["crossbar"])
         if isinstance(config.get("adc_gain"), dict):
             config["adc_gain"] = gain_from_config(config["adc_gain"])
-        return super().from_config(config)  # type: ignore[misc]
+        return super().from_config(config)
 
 
 class FrozenRange:

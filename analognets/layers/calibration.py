@@ -179,8 +179,8 @@ def calibrate(
         unit = float(ops.convert_to_numpy(layer.input_range.value * layer.weight_range()))
         products = np.concatenate(observer.products[id(layer)]) / unit
         gains.setdefault(id(layer.adc_gain), (layer.adc_gain, layer.crossbar.adc_bits, []))[2].append(products)
-    for gain, bits, products in gains.values():
-        gain.gain.assign(max(best_gain(products, bits), PositiveRange.smallest))
+    for gain, bits, samples in gains.values():
+        gain.gain.assign(max(best_gain(samples, bits), PositiveRange.smallest))
     for layer in layers:
         layer.calibrated = True
     refresh_compiled(model)
