@@ -57,6 +57,11 @@ def drift_figure(
     if path is not None:
         path = Path(path)
         draft = path.with_name(f".{path.name}")
-        figure.savefig(draft, dpi=150, format=path.suffix.lstrip(".") or "png", metadata={"Software": None} if path.suffix == ".png" else None)
+        figure.savefig(
+            draft,
+            dpi=150,
+            format=path.suffix.lstrip(".") or "png",
+            metadata={"Software": None} if path.suffix == ".png" else None,
+        )
         draft.replace(path)
     return figure

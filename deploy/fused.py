@@ -52,7 +52,7 @@ class Chain:
 
 
 class FusedStage(keras.layers.Layer):
-    """[DAC] -> product in ADC steps -> ADC, scale, shift, [ReLU], [next DAC]; its numbers are set by `FusedTwin.load`."""
+    """[DAC] -> product in ADC steps -> ADC, scale, shift, [ReLU], [next DAC]; set by `FusedTwin.load`."""
 
     def __init__(self, chain: Chain, precision: str) -> None:
         super().__init__(name=f"{chain.analog.name}_stage", trainable=False, dtype="float32")

@@ -88,7 +88,9 @@ class ChipArithmetic:
             for state, weight_max in zip(states, maxes, strict=True)
         ]
         first = [first_reading(hardware.device) for hardware in self.hardware]
-        for layer, (_, responses) in zip(programmed, self._read_at(programmed, max(first), seed, "reference"), strict=True):
+        for layer, (_, responses) in zip(
+            programmed, self._read_at(programmed, max(first), seed, "reference"), strict=True
+        ):
             layer.reference = responses
         return programmed
 

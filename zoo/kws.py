@@ -35,8 +35,8 @@ def analognet_kws(
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
 
-    Source: AnalogNets (arXiv 2111.06503) gives the utilisation; the layer list is our reconstruction from MicroNet-KWS-S
-    with its depthwise-separable pairs replaced by 3x3 convolutions.
+    Source: AnalogNets (arXiv 2111.06503) gives the utilisation (from memory); the layer list is our reconstruction from
+    MicroNet-KWS-S with its depthwise-separable pairs replaced by 3x3 convolutions.
     """
     inputs = keras.Input(tuple(input_shape), name="mfcc")
     x = inputs
