@@ -45,7 +45,7 @@ def write_report(
     rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
     shown = summary.rename(columns={"drift_compensation": "compensated", "loss": "loss (points)"})
     for column in ("mean", "std"):
-        shown[column] = (100 * shown[column]).map("{:.2f} %".format, na_action="ignore").fillna("-")
+        shown[column] = ["-" if value != value else f"{100 * value:.2f} %" for value in shown[column]]
     table = shown.drop(columns="seconds").to_html(index=False, border=0, float_format="{:.2f}".format)
     pictures = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
     page = (

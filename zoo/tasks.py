@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-from analognets.errors import RecipeError, UnknownNameError
+from analognets.errors import AnalogNetsError, RecipeError, UnknownNameError
 from analognets.training.recipe import Recipe, load_recipe
 
 __all__ = ["MODELS", "KeywordTask", "build_model", "find_recipe", "list_recipes", "prepare"]
@@ -59,7 +59,9 @@ def build_model(recipe: Recipe, *, classes: int, input_shape: tuple[int, ...]) -
     function = getattr(importlib.import_module(MODELS[recipe.model.name]), recipe.model.name)
     try:
         return function(input_shape, classes=classes, **recipe.model.options)
-    except TypeError as error:
+    except AnalogNetsError:
+        raise
+    except (TypeError, ValueError) as error:
         raise RecipeError(f"`model.options` does not fit '{recipe.model.name}': {error}.") from error
 
 
@@ -119,7 +121,9 @@ def prepare(
     try:
         frontend = MFCC.from_preset(recipe.frontend.preset, **recipe.frontend.options)
         augmentation = Augmentation(**cast(dict[str, Any], recipe.augmentation))
-    except TypeError as error:
+    except AnalogNetsError:
+        raise
+    except (TypeError, ValueError) as error:
         raise RecipeError(f"An option of `frontend` or `augmentation` does not exist: {error}.") from error
     for name in recipe.sampling:
         if name not in SAMPLING:

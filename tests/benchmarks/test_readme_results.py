@@ -1,0 +1,87 @@
+"""The README's generated section: it is what the results files give."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the script, working on a README and results of its own."""
+    path = ROOT / "benchmarks" / "readme_results.py"
+    spec = importlib.util.spec_from_file_location("readme_results", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, place in (("ROOT", tmp_path), ("RESULTS", tmp_path / "results"), ("SPEED", tmp_path / "speed")):
+        monkeypatch.setattr(module, name, place)
+        place.mkdir(exist_ok=True)
+    (tmp_path / "README.md").write_text("# Title\n\n<!-- results:begin (script) -->\n<!-- results:end -->\nafter\n")
+    rows = [
+        (variant, "aon_cim_8bit", eta, mode, seconds, at, mean, 0.002, 25, 100 * (0.92 - mean), 0.92)
+        for variant, eta, mean in (("hwa_8bit", 0.056, 0.915), ("no_noise", 0.0, 0.85), ("eta_2.6", 0.026, 0.91))
+        for mode in (True, False)
+        for at, seconds in (("25s", 25.0), ("1d", 86400.0))
+    ]
+    columns = "variant hardware weight_noise drift_compensation seconds at mean std chips loss float_accuracy".split()
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "results" / "kws.csv", index=False)
+    record = [{"data": {"name": "speech_commands", "statement": "A part of it."}}]
+    (tmp_path / "results" / "kws.json").write_text(json.dumps(record))
+    (tmp_path / "speed" / "hwa_step.json").write_text(json.dumps({"ratio": 1.044, "ratio_cpu": 1.06}))
+    return module
+
+
+def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> int | str | None:
+    """Run the script and return what it exits with."""
+    monkeypatch.setattr(sys, "argv", ["readme_results", *words])
+    try:
+        module.main()
+    except SystemExit as end:
+        return end.code
+    return None
+
+
+def test_the_section_is_written_and_then_up_to_date(
+    generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "not up to date" in str(run(generator, monkeypatch, "--check"))
+    before = (tmp_path / "README.md").read_text()
+    assert before.count("|") == 0
+    assert run(generator, monkeypatch) is None
+    text = (tmp_path / "README.md").read_text()
+    assert run(generator, monkeypatch, "--check") == 0
+    assert run(generator, monkeypatch) is None
+    assert (tmp_path / "README.md").read_text() == text
+    assert text.startswith("# Title\n\n<!-- results:begin") and text.endswith("<!-- results:end -->\nafter\n")
+    assert "| 8 bit, hardware-aware | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |" in text
+    assert "float accuracy 92.00 %" in text
+    assert "| eta 0 % | eta 2.6 % | eta 5.6 % |" in text
+    assert "| 85.00 ± 0.20 | 91.00 ± 0.20 | 91.50 ± 0.20 |" in text
+    assert "| hardware-aware training step, batch 100 | 1.04 | 1.06 |" in text
+
+
+def test_a_changed_figure_is_noticed(generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(generator, monkeypatch)
+    readme = tmp_path / "README.md"
+    readme.write_text(readme.read_text().replace("91.50", "97.50"))
+    assert "not up to date" in str(run(generator, monkeypatch, "--check"))
+
+
+def test_the_readme_of_the_project_is_up_to_date() -> None:
+    if not (ROOT / "zoo" / "results" / "kws.csv").is_file():
+        pytest.skip("needs zoo/results/kws.csv, which python -m benchmarks.kws_study writes")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    command = [sys.executable, "-m", "benchmarks.readme_results", "--check"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,236 @@
+"""`analognets evaluate`: its table for people and machines, its files, stored chips, and what it refuses."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analognets.training import files
+from analognets.training.run import Run
+from analognets.zoo.tasks import find_recipe
+
+Call = Callable[..., Any]
+
+
+def edit_record(run: Path, **changes: Any) -> None:
+    """Change what run.json says about the data."""
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    record["data"].update(changes)
+    (run / "run.json").write_text(json.dumps(record), "utf-8")
+
+
+@pytest.fixture(scope="session")
+def evaluated(first_training: tuple[Path, Any], call: Call, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the answer of the one evaluation that tests share, and the folder of its chips."""
+    chips = tmp_path_factory.mktemp("stored") / "chips"
+    answer = call("evaluate", first_training[0], "--chips", 2, "--at", "25s,1d", "--save-chips", chips, "--json")
+    assert answer.code == 0, answer.err
+    return answer, chips
+
+
+def test_json_is_what_the_issue_asks_for(evaluated: Any) -> None:
+    found = json.loads(evaluated[0].out)
+    assert 0 <= found["float_accuracy"] <= 1
+    assert [(row["at"], row["seconds"], row["drift_compensation"]) for row in found["rows"]] == [
+        ("25s", 25, True),
+        ("1d", 86400, True),
+        ("25s", 25, False),
+        ("1d", 86400, False),
+    ]
+    for row in found["rows"]:
+        assert row["chips"] == 2
+        assert 0 <= row["mean"] <= 1
+        assert row["std"] >= 0
+        assert row["loss"] == pytest.approx(100 * (found["float_accuracy"] - row["mean"]))
+    assert (found["data"], found["split"], found["clips"], found["synthetic"]) == ("speech_commands", "test", 12, False)
+    assert re.search(r'"seconds": 86400,', evaluated[0].out)
+
+
+def test_progress_goes_to_stderr(evaluated: Any) -> None:
+    lines = evaluated[0].err.splitlines()
+    for what, steps in (("Data", 100), ("Programming chips", 2), ("Reading chips", 4)):
+        assert len([line for line in lines if line.startswith(f"{what}: {steps}/{steps} (100 %)")]) == 1
+    assert "Running the float network ..." in lines
+
+
+def test_files_are_written(evaluated: Any, first_training: tuple[Path, Any]) -> None:
+    results = first_training[0] / "results"
+    table = pd.read_csv(results / "drift.csv")
+    assert list(table.columns) == ["chip", "seed", "at", "seconds", "drift_compensation", "accuracy"]
+    assert len(table) == 2 * 2 * 2
+    rows = json.loads(evaluated[0].out)["rows"]
+    assert list(pd.read_csv(results / "summary.csv")["mean"]) == pytest.approx([row["mean"] for row in rows])
+    assert (results / "drift.png").read_bytes().startswith(b"\x89PNG")
+    report = (results / "report.html").read_text("utf-8")
+    assert "data:image/png;base64," in report
+    assert "A part of Speech Commands v0.02" in report
+    assert sorted(path.name for path in results.iterdir()) == ["drift.csv", "drift.png", "report.html", "summary.csv"]
+
+
+def test_stored_chips_give_the_same_table(evaluated: Any, trained: Path, call: Call, tmp_path: Path) -> None:
+    again = call("evaluate", trained, "--load-chips", evaluated[1], "--at", "25s,1d", "--json", "--out", tmp_path / "o")
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["rows"] == json.loads(evaluated[0].out)["rows"]
+    refused = call("evaluate", trained, "--save-chips", evaluated[1])
+    assert refused.code == 1
+    assert "--save-chips writes a new folder" in refused.error
+
+
+def test_a_chip_file_cut_short_is_named_and_nothing_is_lost(
+    evaluated: Any, trained: Path, call: Call, tmp_path: Path
+) -> None:
+    chips = Path(shutil.copytree(evaluated[1], tmp_path / "chips"))
+    victim = chips / "chip_0001.safetensors"
+    victim.write_bytes(victim.read_bytes()[:-100])
+    (trained / "results").mkdir(exist_ok=True)
+    (trained / "results" / "drift.csv").write_text("before")
+    answer = call("evaluate", trained, "--load-chips", chips)
+    assert (answer.code, answer.out) == (1, "")
+    assert "chip_0001.safetensors" in answer.error
+    assert (trained / "results" / "drift.csv").read_text() == "before"
+
+
+def test_options_reach_the_chips_and_the_table_says_what_next(trained: Path, call: Call, tmp_path: Path) -> None:
+    answer = call(
+        *("evaluate", trained, "--chips", 1, "--seed", 5, "--at", "60s", "--drift-compensation", "off"),
+        *("--split", "validation", "--batch-norm", "--precision", "bfloat16", "--out", tmp_path / "here"),
+    )
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert re.match(r"Float network, digital: [\d.]+ % of 14 validation clips \(speech_commands\)", lines[0])
+    row = next(line.split() for line in lines if line.strip().endswith("off"))
+    assert (row[2], row[-2]) == ("-", "1")
+    assert lines[-1] == f"Next: open {tmp_path / 'here' / 'report.html'}"
+    assert "nan %" not in (tmp_path / "here" / "report.html").read_text("utf-8")
+    assert pd.read_csv(tmp_path / "here" / "drift.csv")["drift_compensation"].tolist() == [False]
+
+
+def test_a_missing_run(call: Call, tmp_path: Path) -> None:
+    answer = call("evaluate", tmp_path / "nothing")
+    assert (answer.code, answer.out) == (1, "")
+    assert "There is no run in" in answer.error
+
+
+def test_an_unfinished_run_says_how_to_go_on(call: Call, tmp_path: Path) -> None:
+    Run.create(tmp_path / "run", find_recipe("kws"))
+    answer = call("evaluate", tmp_path / "run")
+    assert answer.code == 1
+    assert answer.error.endswith(
+        f"Go on with: analognets train --recipe {tmp_path}/run/recipe.yaml --out {tmp_path}/run"
+    )
+
+
+def test_a_run_without_stage_2(call: Call, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", find_recipe("kws", ["hardware_aware=null"]))
+    with run.session():
+        pass
+    answer = call("evaluate", tmp_path / "run")
+    assert answer.code == 1
+    assert "has no analog network" in answer.error
+    assert "--float-from" in answer.error
+
+
+def test_data_that_are_gone(trained: Path, call: Call, tmp_path: Path) -> None:
+    edit_record(trained, folder=str(tmp_path / "unplugged"))
+    answer = call("evaluate", trained)
+    assert answer.code == 1
+    assert f"were in '{tmp_path / 'unplugged'}', which is gone" in answer.error
+    assert "--data" in answer.error
+
+
+def test_data_of_other_classes(trained: Path, call: Call) -> None:
+    edit_record(trained, classes=["one", "two"])
+    answer = call("evaluate", trained)
+    assert answer.code == 1
+    assert "trained on other classes" in answer.error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--split", "train"),
+        ("--chips", "0"),
+        ("--seed", "-1"),
+        ("--drift-compensation", "maybe"),
+        ("--precision", "int8"),
+        ("--load-chips", "there", "--chips", "2"),
+        ("--load-chips", "there", "--save-chips", "here"),
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_exit_2(call: Call, first_training: tuple[Path, Any], words: tuple[str, ...]) -> None:
+    assert call("evaluate", first_training[0], *words).code == 2
+
+
+def test_a_time_that_is_none(call: Call, first_training: tuple[Path, Any]) -> None:
+    answer = call("evaluate", first_training[0], "--at", "25s,yesterday")
+    assert answer.code == 1
+    assert "yesterday" in answer.error
+
+
+def test_a_full_disk_leaves_the_old_results_whole(trained: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = trained / "results"
+    folder.mkdir(exist_ok=True)
+    (folder / "drift.csv").write_text("old")
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "_flush", full)
+    answer = call("evaluate", trained, "--chips", 1, "--at", "1d")
+    assert answer.code == 1
+    assert "No space left on device. What was there before is kept." in answer.error
+    assert (folder / "drift.csv").read_text() == "old"
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_results_that_can_not_be_placed(call: Call, first_training: tuple[Path, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    answer = call("evaluate", first_training[0], "--out", tmp_path / "file")
+    assert answer.code == 1
+    assert "can't be made" in answer.error
+
+
+def test_on_a_terminal_bars_move_and_tensorflow_is_silent(
+    first_training: tuple[Path, Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Everything on one pseudo-terminal, as a newcomer sees it."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "analognets", "evaluate", str(first_training[0]), "--chips", "2", "--at", "1d"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "results")],
+        env={**environment, "TERM": "xterm-256color", "COLUMNS": "100"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side is closed
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode("utf-8"))
+    for part in ("Starting TensorFlow", "Data", "Running the float network", "Programming chips", "Reading chips"):
+        assert part in text
+    for noise in ("cuda", "absl", "0000 00:", "WARNING", "oneDNN", "Warning"):
+        assert noise not in text
+    assert text.split("\r\n")[-2].startswith("Next: open ")
