@@ -94,7 +94,7 @@ def load(reporter: _console.Reporter, name: str, folder: Path | None, classes: i
     options: dict[str, Any] = {} if classes is None else {"classes": classes}
     if skip_corrupt:
         options["on_corrupt"] = "skip"
-    with reporter.progress("Reading", 100) as bar:
+    with reporter.progress("Data", 100) as bar:
         return load_dataset(name, folder, progress=percent(bar), **options)
 
 
@@ -106,7 +106,7 @@ def describe(reporter: _console.Reporter, found: Any) -> None:
     reporter.result({**dataclasses.asdict(found.info), "clips": table.to_dict("index")})
     reporter.table(["class", *table.columns], [(name, *map(int, row)) for name, *row in table.itertuples()])
     facts = found.info
-    kind = "Synthetic: no human voice is in it." if facts.synthetic else ""
+    kind = "Synthetic data." if facts.synthetic and "synthetic" not in facts.statement.lower() else ""
     for line in (facts.statement, kind, f"Licence: {facts.licence}", f"Cite: {facts.citation}", facts.homepage):
         if line:
             reporter.say(line)

@@ -232,7 +232,7 @@ def show(
 ) -> None:
     """Print the drift table."""
     columns = ["at", "seconds", "mean", "std", "chips", "drift_compensation", "loss"]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {key: None if value != value else value for key, value in row.items()}
         for row in summary[columns].to_dict("records")
     ]

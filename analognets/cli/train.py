@@ -161,7 +161,7 @@ def gather(
     for note in job.data.info.notes:
         reporter.warn(note)
     reporter.note(f"{job.data.info.name}: {', '.join(f'{len(s)} {n}' for n, s in job.data.splits.items())} clips")
-    origin = {"folder": None if data is None or is_synthetic(data) else str(Path(data).resolve())}
+    origin: dict[str, Any] = {"folder": None if data is None or is_synthetic(data) else str(Path(data).resolve())}
     origin |= {"skip_corrupt": skip_corrupt, "float_from": str(source.path.resolve()) if source else None}
     training = dataclasses.replace(job.training, info={**job.training.info, **origin})
     network = source.float_model() if source else job.model

@@ -44,7 +44,7 @@ def test_info_of_35_classes(call: Call, speech: Path) -> None:
 def test_progress_reaches_its_end_once(call: Call, speech: Path) -> None:
     for _ in range(2):
         answer = call("data", "info", "--data", speech)
-        assert len([line for line in answer.err.splitlines() if line.startswith("Reading: 100/100")]) == 1
+        assert len([line for line in answer.err.splitlines() if line.startswith("Data: 100/100")]) == 1
 
 
 def test_prepare_says_what_next(call: Call, speech: Path) -> None:
