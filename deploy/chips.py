@@ -209,7 +209,7 @@ def program(
         NotCalibratedError: converter ranges have not been set.
         InvalidArgumentError: a number is out of range.
 
-    Source: AnalogNets (arXiv 2111.06503); the device model is the hardware's.
+    Source: the equations of the hardware's device model, which names its own source.
     """
     count = check_integer("program", "chips", chips, 1, 1_000_000)
     check_integer("program", "seed", seed, 0, 2**31 - 1)

@@ -38,7 +38,8 @@ class Crossbar:
     Raises:
         InvalidArgumentError: a figure is out of range.
 
-    Source: AnalogNets (arXiv 2111.06503): 1024 x 512 differential PCM cells, 8/6/4-bit converters.
+    Source: the defaults are AON-CiM's of AnalogNets (arXiv 2111.06503): PCM and 8-bit activations verified in its
+    abstract, 1024 x 512 differential cells from memory.
     """
 
     rows: int = 1024

@@ -26,7 +26,7 @@ def weights_to_conductances(weights: Any, weight_max: Any, g_max: float) -> Any:
     Returns:
         Conductances in uS with a leading axis of 2: the positive and the negative device.
 
-    Source: AnalogNets (arXiv 2111.06503), section on the mapping; Joshi et al. 2020.
+    Source: aihwkit's single-pair converter (verified); that AnalogNets (arXiv 2111.06503) maps so is from memory.
     """
     scaled = ops.clip(ops.convert_to_tensor(weights, "float32") * (g_max / weight_max), -g_max, g_max)
     return ops.stack([ops.maximum(scaled, 0.0), ops.maximum(-scaled, 0.0)])

@@ -46,8 +46,6 @@ class AnalogLayer(Base):
     Source: AnalogNets (arXiv 2111.06503), from memory; Joshi et al., Nat. Commun. 11:2473 (2020) for the noise.
     """
 
-    kernel_constraint_name = "kernel_constraint"
-
     def __init__(
         self,
         *args: Any,

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from analognets.crossbar import steps
 from analognets.errors import ConversionError, InvalidArgumentError, check_integer, check_number
 from analognets.layers.adc_gain import PositiveRange
 from analognets.layers.base import AnalogLayer
@@ -124,8 +125,8 @@ class Observer:
 
 def conversion_error(products: np.ndarray, gain: float, bits: int) -> float:
     """Relative mean square error of converting normalised products with full scale `gain`."""
-    steps = 2 ** (bits - 1) - 1
-    converted = np.round(np.clip(products, 0, gain) * steps / gain) * gain / steps
+    n = steps(bits)
+    converted = np.round(np.clip(products, 0, gain) * n / gain) * gain / n
     return float(np.mean((converted - products) ** 2) / max(float(np.mean(products**2)), 1e-30))
 
 
@@ -164,7 +165,7 @@ def calibrate(
         ConversionError: the model has no analog layer.
         InvalidArgumentError: `data` holds no batch or leads to NaN or infinity, or a value is out of range.
 
-    Source: AnalogNets (arXiv 2111.06503), initial ranges from percentiles (99.995: Buechel et al., ICLR 2022); the rule
+    Source: ranges from percentiles as in Buechel et al., ICLR 2022 (99.995, verified in their code); the rule
     for S is our reconstruction.
     """
     check_number("calibrate", "percentile", percentile, 50, 100)

@@ -71,7 +71,7 @@ class AnalogConv2D(AnalogConvolution, keras.layers.Conv2D):
         InvalidArgumentError: an argument is out of range.
         ConversionError: one input channel alone needs more rows than a tile has.
 
-    Source: AnalogNets (arXiv 2111.06503).
+    Source: as `AnalogLayer`.
     """
 
 
@@ -85,7 +85,7 @@ class AnalogConv1D(AnalogConvolution, keras.layers.Conv1D):
     Raises:
         InvalidArgumentError: an argument is out of range.
 
-    Source: AnalogNets (arXiv 2111.06503).
+    Source: as `AnalogLayer`.
     """
 
     def convolve(self, inputs: Any, kernel: Any) -> Any:
@@ -115,7 +115,7 @@ class AnalogDepthwiseConv2D(AnalogConvolution, keras.layers.DepthwiseConv2D):
     Raises:
         InvalidArgumentError: an argument is out of range.
 
-    Source: AnalogNets (arXiv 2111.06503), the argument against depthwise layers.
+    Source: derived from the shape of the kernel; that AnalogNets (arXiv 2111.06503) argues so is from memory.
     """
 
     @property

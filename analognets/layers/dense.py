@@ -23,7 +23,7 @@ class AnalogDense(AnalogLayer, keras.layers.Dense):
     Raises:
         InvalidArgumentError: an argument is out of range.
 
-    Source: AnalogNets (arXiv 2111.06503).
+    Source: as `AnalogLayer`.
 
     Example:
         >>> layer = AnalogDense(10, crossbar="aon_cim_8bit", weight_noise=0.05)
