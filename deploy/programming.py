@@ -47,13 +47,18 @@ class ReadLayer:
     scale: np.ndarray
 
 
+def pair_shapes(layers: Sequence[AnalogLayer]) -> list[tuple[int, ...]]:
+    """Return the shape of each layer's devices: the differential pair, then the kernel as it lies on the crossbar."""
+    return [(2, *layer.crossbar_shape()) for layer in layers]
+
+
 class ChipArithmetic:
     """The compiled arithmetic of programming and reading a chip; random draws and stored state come in as arguments."""
 
     def __init__(self, layers: Sequence[AnalogLayer]) -> None:
         self.hardware = [layer.crossbar for layer in layers]
         self.tilings = [layer.tiling for layer in layers]
-        self.shapes = [(2, *layer.crossbar_shape()) for layer in layers]
+        self.shapes = pair_shapes(layers)
         self._program = compiled(self._programmed)
         self._read = compiled(self._as_read)
 
@@ -133,7 +138,8 @@ _arithmetic: weakref.WeakKeyDictionary[AnalogLayer, ChipArithmetic] = weakref.We
 def arithmetic(layers: Sequence[AnalogLayer]) -> ChipArithmetic:
     """Return the compiled arithmetic of a model's analog layers; it is traced once however many chips there are."""
     compiled = _arithmetic.get(layers[0])
-    if compiled is None or compiled.hardware != [layer.crossbar for layer in layers]:
+    made_for = [layer.crossbar for layer in layers], pair_shapes(layers)
+    if compiled is None or (compiled.hardware, compiled.shapes) != made_for:
         compiled = _arithmetic[layers[0]] = ChipArithmetic(layers)
     return compiled
 
