@@ -19,24 +19,34 @@ from analognets._version import __version__
 
 __all__ = [
     "__version__",
+    "conversion",
     "crossbar",
     "datasets",
     "deploy",
     "devices",
+    "errors",
     "layers",
     "to_analog",
     "to_digital",
     "training",
+    "units",
     "zoo",
 ]
 
 _FUNCTIONS = {"to_analog": "analognets.conversion", "to_digital": "analognets.conversion"}
-_ROOMS = ("crossbar", "devices", "layers", "training")
+_ROOMS = ("conversion", "crossbar", "devices", "errors", "layers", "training", "units")
 
 # zoo, datasets and deploy hold no __init__.py (see pyproject.toml): what they show beside their modules is listed here.
 _DOORS: dict[str, dict[str, str]] = {
     "zoo": {"analognet_kws": "kws"},
-    "datasets": {"load_dataset": "registry", "list_datasets": "registry", "MFCC": "frontend"},
+    "datasets": {
+        "load_dataset": "registry",
+        "list_datasets": "registry",
+        "MFCC": "frontend",
+        "Augmentation": "augment",
+        "train_batches": "pipeline",
+        "eval_batches": "pipeline",
+    },
     "deploy": {"program": "chips", "Chips": "chips", "summarize": "chips", "drift_figure": "figures"},
 }
 
