@@ -49,8 +49,8 @@ def write_report(
     table = shown.drop(columns="seconds").to_html(index=False, border=0, float_format="{:.2f}".format)
     pictures = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
     page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(statement)}</p><table>{rows}</table>"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p>{html.escape(statement)}</p><table>{rows}</table>"
         f"<h2>Accuracy since programming</h2>{table}{pictures}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></html>"
     )
     draft = path.with_name(f".{path.name}")
