@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -47,17 +48,21 @@ def call(*words: str) -> None:
             raise
 
 
-def train_and_evaluate(name: str, overrides: list[str], options: argparse.Namespace) -> Path:
+def is_evaluated(folder: Path) -> bool:
+    """Whether all results are there: the report is written last."""
+    return (folder / "results" / "report.html").exists()
+
+
+def train_and_evaluate(name: str, overrides: list[str], options: argparse.Namespace) -> None:
     """Train one variant on the shared float network and evaluate it, unless that is done."""
     folder = options.runs / name
     words = [word for override in overrides for word in ("--set", override)]
     shared = () if name == "float" else ("--float-from", str(options.runs / "float"))
     recipe = ["--recipe", options.recipe, "--data", str(options.data), "--out", str(folder), "--keep"]
     call("train", "kws", *recipe, *shared, *words)
-    if name != "float" and not (folder / "results" / "summary.csv").exists():
+    if name != "float" and not is_evaluated(folder):
         mode = "both" if name == CHOSEN else "on"
         call("evaluate", str(folder), "--chips", str(options.chips), "--drift-compensation", mode)
-    return folder
 
 
 def collect(folders: dict[str, Path]) -> tuple[pd.DataFrame, list[dict[str, object]]]:
@@ -103,11 +108,13 @@ def main() -> None:
     train_and_evaluate("float", ["hardware_aware=null"], options)
     names = variants(stage.weight_noise)
     wanted = options.only.split(",") if options.only else list(names)
-    folders = {}
     for name in wanted:
-        folders[name] = train_and_evaluate(name, names[name], options)
+        train_and_evaluate(name, names[name], options)
+        folders = {each: options.runs / each for each in names if is_evaluated(options.runs / each)}
         table, records = collect(folders)
         options.results.mkdir(parents=True, exist_ok=True)
+        if CHOSEN in folders:
+            shutil.copyfile(folders[CHOSEN] / "results" / "drift.png", options.results / "kws_drift.png")
         table.to_csv(options.results / "kws.csv", index=False, float_format="%.6g")
         (options.results / "kws.json").write_text(json.dumps(records, indent=1) + "\n", "utf-8")
     print(table.to_string())
