@@ -51,10 +51,9 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
         raise ChipFileError(f"Chips are not written over existing data. Received: '{target}'. Say overwrite=True to.")
     if target.exists() and not (target / INDEX).is_file():
         raise ChipFileError(f"Only chips are overwritten, and '{target}' holds none. Choose another folder.")
-    target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-    draft.mkdir()
     try:
+        draft.mkdir(parents=True)
         entries = []
         for chip in chips:
             name = f"chip_{chip.number:04d}.safetensors"
@@ -71,6 +70,11 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
         }
         (draft / INDEX).write_text(json.dumps({**index, "sha256": _index_sha256(index)}, indent=1), "utf-8")
         _put_in_place(draft, target)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ChipFileError(
+            f"The chips can't be written to '{target}': {reason}. What was there before is kept."
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

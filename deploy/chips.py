@@ -170,7 +170,8 @@ class Chips:
         """Store the chips as open files (one safetensors a chip and a JSON index), complete or not at all.
 
         Raises:
-            ChipFileError: the folder exists already and `overwrite` is False, or it holds something else than chips.
+            ChipFileError: the folder exists already and `overwrite` is False, it holds something else than chips, or it
+                can't be written.
         """
         from analognets.deploy.chip_files import save_chips
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 import analognets.deploy.chip_files as chip_files
 from analognets.deploy.chips import Chips, program
@@ -148,6 +149,20 @@ def test_an_interrupted_save_leaves_nothing_half_done(chips, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == (["chips"] if overwrite else [])
     if overwrite:
         assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+
+
+def test_a_place_that_can_not_be_written_is_one_sentence(chips, tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ChipFileError, match=r"can't be written to '.*chips': Not a directory\. What was there"):
+        chips.save(tmp_path / "file" / "chips")
+
+    def full(arrays: dict, path: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(chip_files, "save_file", full)
+    with pytest.raises(ChipFileError, match="can't be written to '.*chips': I/O error: No space left"):
+        chips.save(tmp_path / "chips")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_failure_at_the_last_move_brings_the_old_chips_back(chips, folder, tmp_path, monkeypatch) -> None:
