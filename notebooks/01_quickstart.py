@@ -12,8 +12,8 @@
 # # 01 Quickstart: a keyword spotter on an analog chip
 #
 # A keyword spotter is trained for a phase-change-memory (PCM) chip, programmed into simulated chips, and watched as
-# the chips age. The speech is made by espeak-ng, so everything works offline; its figures say nothing about real voices.
-# Set `ANALOGNETS_FAST=1` for a run of about a minute that shows every step and proves nothing.
+# the chips age. The speech is made by espeak-ng, so everything works offline; its figures say nothing about real
+# voices. Set `ANALOGNETS_FAST=1` for a run of about a minute that shows every step and proves nothing.
 
 # %%
 # %matplotlib inline

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -48,10 +50,14 @@ def quiet_imports() -> Iterator[None]:
     """Hold back what native libraries write to stderr while they are imported; show it if the import fails.
 
     TensorFlow reports missing GPU drivers before its log level applies, so only the file descriptor can hold it back.
-    Our own lines and spinners go on.
+    Our own lines and spinners go on. Ctrl-C waits until the end: imports of TensorFlow swallow it now and then.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "w", encoding="utf-8") as shown:
+    with (
+        _interrupt_deferred(),
+        tempfile.TemporaryFile() as held,
+        os.fdopen(os.dup(2), "w", encoding="utf-8") as shown,
+    ):
         original = os.dup(2)
         os.dup2(held.fileno(), 2)
         _err.file = shown
@@ -67,6 +73,22 @@ def quiet_imports() -> Iterator[None]:
             _err.file = None  # type: ignore[assignment]
             os.dup2(original, 2)
             os.close(original)
+
+
+@contextlib.contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    """Raise the KeyboardInterrupt of a Ctrl-C at the end of the block instead of somewhere in it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+    if came:
+        raise KeyboardInterrupt
 
 
 class Task:

@@ -129,6 +129,8 @@ def start_backend(reporter: _console.Reporter) -> None:
     if "tensorflow" in sys.modules:
         return
     with reporter.status("Starting TensorFlow ..."), _console.quiet_imports():
+        import librosa.filters
+
         import analognets.datasets.pipeline
         import analognets.training  # noqa: F401
 

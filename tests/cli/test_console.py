@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import signal
+import time
 
 import pytest
 from rich.console import Console
@@ -92,3 +95,16 @@ def test_quiet_imports_hide_native_chatter_unless_the_import_fails(capfd: pytest
         os.write(2, b"libx.so is missing\n")
         raise ImportError
     assert capfd.readouterr().err == "libx.so is missing\n"
+
+
+def test_ctrl_c_while_importing_comes_through_at_the_end() -> None:
+    passed = []
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        with _console.quiet_imports():
+            with contextlib.suppress(BaseException):  # as TensorFlow's imports do here and there
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+            passed.append("to the end")
+    assert passed
+    assert signal.getsignal(signal.SIGINT) is before
