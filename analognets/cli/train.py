@@ -129,7 +129,7 @@ def start_backend(reporter: _console.Reporter) -> None:
     if "tensorflow" in sys.modules:
         return
     with reporter.status("Starting TensorFlow ..."), _console.quiet_imports():
-        import librosa.filters
+        import librosa.filters  # noqa: F401
 
         import analognets.datasets.pipeline
         import analognets.training  # noqa: F401
