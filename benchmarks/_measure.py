@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from analognets.training.run import git_commit
+
 
 def interleave(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Call each variant once a round, in turn; returns (wall, CPU) seconds of every call."""
@@ -50,6 +52,7 @@ def report(result: dict[str, Any]) -> None:
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
+        "git_commit": git_commit(),
     }
     json.dump(result, sys.stdout, indent=2)
     print()

@@ -24,7 +24,7 @@ TITLES = {
     "hwa_4bit": "4 bit, hardware-aware",
     "no_noise": "8 bit, trained without noise",
     "free_gain": "8 bit, free ADC gain per layer",
-    "direct_mapping": "8 bit, float model mapped directly",
+    "direct_mapping": "8 bit, float model (clipped at 2 sigma) mapped directly",
 }
 
 

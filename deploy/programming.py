@@ -92,7 +92,7 @@ class ChipArithmetic:
             ProgrammedLayer({name: value.numpy() for name, value in state.items()}, float(weight_max), np.ones(()))
             for state, weight_max in zip(states, maxes, strict=True)
         ]
-        first = [first_reading(hardware.device) for hardware in self.hardware]
+        first = [hardware.device.first_reading for hardware in self.hardware]
         for layer, (_, responses) in zip(
             programmed, self._read_at(programmed, max(first), seed, "reference"), strict=True
         ):
@@ -118,6 +118,8 @@ class ChipArithmetic:
             hardware.device.read_draws(shape, derive_seed(seed, index, purpose, repr(float(seconds))))
             for index, (hardware, shape) in enumerate(zip(self.hardware, self.shapes, strict=True))
         ]
+        for hardware, layer in zip(self.hardware, programmed, strict=True):
+            hardware.device.check_state(layer.state)
         maxes = [np.float32(layer.weight_max) for layer in programmed]
         results = self._read([layer.state for layer in programmed], maxes, tf.constant(seconds, tf.float32), draws)
         return [(kernel, responses.numpy()) for kernel, responses in results]
@@ -142,8 +144,3 @@ def arithmetic(layers: Sequence[AnalogLayer]) -> ChipArithmetic:
     if compiled is None or (compiled.hardware, compiled.shapes) != made_for:
         compiled = _arithmetic[layers[0]] = ChipArithmetic(layers)
     return compiled
-
-
-def first_reading(device: Any) -> float:
-    """Return the time in seconds at which the reference for drift compensation is read."""
-    return float(device.t_0) if getattr(device, "drift_clock", None) == "absolute" else 0.0

@@ -38,7 +38,7 @@ EXTRAS = {
     "ray": "ray",
 }
 PYTHONS = ((3, 11), (3, 13))
-SPACE_NEEDED = 3e9
+SPACE_NEEDED = 7e9
 """Bytes: the archives of Speech Commands, and their clips beside them."""
 
 
@@ -61,7 +61,7 @@ def doctor(
         "backend": _backend(reporter, problems, quick=quick),
         "cache": _cache(problems),
         "speech_synthesis": _speech(),
-        "data": _data(problems),
+        "data": _data(),
         "problems": problems,
     }
     reporter.result(findings)
@@ -161,15 +161,11 @@ def _speech() -> dict[str, Any]:
     return {"available": True, "detail": f"espeakng-loader {_version('espeakng-loader')}"}
 
 
-def _data(problems: list[str]) -> dict[str, Any]:
-    named = os.environ.get("ANALOGNETS_DATA")
-    if not named:
-        return {"path": None, "speech_commands": False}
-    path = Path(named).expanduser()
-    if not path.is_dir():
-        problems.append(f"ANALOGNETS_DATA names '{named}', which is no folder. Correct it or unset it.")
-    places = (path, path / "speech_commands")
-    return {"path": str(path), "speech_commands": any((place / "speech_commands_v0.02").is_dir() for place in places)}
+def _data() -> dict[str, Any]:
+    from analognets.datasets.clip_cache import cache_folder
+
+    path = cache_folder() / "speech_commands"
+    return {"path": str(path), "speech_commands": (path / "speech_commands_v0.02").is_dir()}
 
 
 def _bytes(count: float) -> str:
@@ -190,10 +186,10 @@ def _show(reporter: Reporter, found: dict[str, Any]) -> None:
         ("cache", f"{cache['path']} ({_bytes(cache['bytes'])} used, {_bytes(cache['free_bytes'])} free)"),
         ("synthetic speech", "available" if speech["available"] else speech["detail"]),
         (
-            "data",
-            f"{data['path']} (Speech Commands: {'yes' if data['speech_commands'] else 'no'})"
-            if data["path"]
-            else "ANALOGNETS_DATA is not set; commands take --data DIR, or download",
+            "Speech Commands",
+            f"downloaded to {data['path']}"
+            if data["speech_commands"]
+            else "not downloaded; train takes --data DIR or --data synthetic",
         ),
     ]
     reporter.table(("what", "found"), rows)

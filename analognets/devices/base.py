@@ -117,13 +117,18 @@ class Device(abc.ABC):
         Raises:
             InvalidArgumentError: the time is negative, a needed seed is missing or the state is of another kind.
         """
-        self._check_state(state)
+        self.check_state(state)
         return self.read_with(state, time, self.read_draws(tuple(state["conductance"].shape), seed))
 
     @property
     def state_names(self) -> tuple[str, ...]:
         """Names of the arrays of a state."""
         return ("conductance",)
+
+    @property
+    def first_reading(self) -> float:
+        """Time in seconds of the reading right after programming, to which drift compensation refers."""
+        return 0.0
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings as plain data; `from_config` gives back an equal device."""
@@ -147,7 +152,7 @@ class Device(abc.ABC):
                 "negative device first."
             )
 
-    def _check_state(self, state: Mapping[str, Any]) -> None:
+    def check_state(self, state: Mapping[str, Any]) -> None:
         missing = [name for name in self.state_names if name not in state]
         if missing:
             raise InvalidArgumentError(

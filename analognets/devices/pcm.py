@@ -167,8 +167,8 @@ class PCM(Device):
             names += ["read_noise_amplitude"] + ["read_noise_path"] * (self.read_noise == "coherent")
         return tuple(names)
 
-    def _check_state(self, state: Mapping[str, Any]) -> None:
-        super()._check_state(state)
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        super().check_state(state)
         if "read_noise_path" not in self.state_names:
             return
         pieces = int(state["read_noise_path"].shape[0])
@@ -178,6 +178,11 @@ class PCM(Device):
                 f"{len(self.coherent_knots)} knots. Received: coherent_knots={self.coherent_knots!r}. Read it with the "
                 "settings it was programmed with."
             )
+
+    @property
+    def first_reading(self) -> float:
+        """t_0 on the absolute clock, 0 on the one that starts at the end of programming; nothing has drifted then."""
+        return self.t_0 if self.drift_clock == "absolute" else 0.0
 
     def programming_deviation(self, g: Any) -> Any:
         """Return sigma_prog in uS of devices with the target g = G / g_max.

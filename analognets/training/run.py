@@ -19,9 +19,10 @@ from analognets.training.checkpoints import STATE, Checkpoints
 from analognets.training.files import locked, remove_leftovers, write_atomically, write_json
 from analognets.training.recipe import Recipe
 
-__all__ = ["Run"]
+__all__ = ["Run", "git_commit"]
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "librosa", "pydantic", "safetensors")
+SAME_DATA = ("name", "clips", "classes")
 HARMLESS = {".lock", ".DS_Store"}
 
 
@@ -230,6 +231,7 @@ class Run:
             for folder in (self.path, self.path / "checkpoints"):
                 remove_leftovers(folder)
             if data_info is not None:
+                self._check_same_data(data_info)
                 self.record["data"] = dict(data_info)
             self.record["status"] = "unfinished"
             changed = {key: value for key, value in _environment().items() if self.record.get(key) != value}
@@ -244,6 +246,17 @@ class Run:
                 raise
             self.record.update(status="finished", finished=_now())
             self._write_record()
+
+    def _check_same_data(self, data_info: Mapping[str, Any]) -> None:
+        """Refuse to go on with other data than the run was started with: the result would be of neither."""
+        before = self.record.get("data") or {}
+        changed = [key for key in SAME_DATA if key in before and before[key] != data_info.get(key)]
+        if changed and (self.path / STATE).exists():
+            raise RunError(
+                f"The run '{self.path}' was started with other data. Go on with the same data, or start it anew with "
+                f"overwrite=True (--overwrite). Received: {changed[0]} {data_info.get(changed[0])!r} instead of "
+                f"{before[changed[0]]!r}."
+            )
 
     def _write_record(self) -> None:
         write_json(self.path / "run.json", self.record)
@@ -285,11 +298,11 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
     }
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Return the commit of the checkout this package runs from, with "+" if files differ; None outside of one."""
     here = Path(__file__).resolve()
 

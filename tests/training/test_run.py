@@ -59,6 +59,17 @@ def test_a_session_that_ends_early_says_so_and_can_go_on(tmp_path: Path, error: 
     assert len(Run.open(tmp_path).record["sessions"]) == 2
 
 
+def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, recipe())
+    with pytest.raises(KeyboardInterrupt), run.session({"name": "d", "clips": {"train": 10}}):
+        write_json(tmp_path / "state.json", {})
+        raise KeyboardInterrupt
+    with pytest.raises(RunError, match=r"started with other data.*Received: clips \{'train': 9\}"):
+        with Run.open(tmp_path).session({"name": "d", "clips": {"train": 9}}):
+            pass
+    assert Run.open(tmp_path).record["data"]["clips"] == {"train": 10}
+
+
 def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     finished(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
