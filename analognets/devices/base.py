@@ -153,6 +153,14 @@ class Device(abc.ABC):
             )
 
     def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse a state that this device can't read.
+
+        Args:
+            state: what `program` returned, or the same arrays from a file.
+
+        Raises:
+            InvalidArgumentError: an array is missing or of the wrong kind.
+        """
         missing = [name for name in self.state_names if name not in state]
         if missing:
             raise InvalidArgumentError(

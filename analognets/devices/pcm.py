@@ -168,6 +168,14 @@ class PCM(Device):
         return tuple(names)
 
     def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse a state that lacks an array or whose read-noise path has other knots.
+
+        Args:
+            state: what `program` returned, or the same arrays from a file.
+
+        Raises:
+            InvalidArgumentError: the state does not fit.
+        """
         super().check_state(state)
         if "read_noise_path" not in self.state_names:
             return

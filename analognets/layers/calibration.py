@@ -62,7 +62,8 @@ def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> Non
         largest = float(np.max(np.abs(kernel)))
         limit = largest if sigma is None else min(largest, sigma * float(np.std(kernel)))
         layer.freeze_weight_range(max(limit, PositiveRange.smallest))
-    refresh_compiled(model)
+    if keras.backend.backend() == "jax":
+        refresh_compiled(model)  # there a compiled step holds the number
 
 
 def input_batches(data: Any, batch_size: int, batches: int | None) -> Iterator[Any]:

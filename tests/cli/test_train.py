@@ -41,10 +41,10 @@ def test_json_is_all_that_stands_on_stdout(first_training: tuple[Path, Any]) -> 
 
 def test_progress_is_told_once_and_in_order(first_training: tuple[Path, Any]) -> None:
     lines = first_training[1].err.splitlines()
-    assert [line for line in lines if line.startswith("Stage")] == [
-        line for line in lines if "2/2 (100 %)" in line and "epoch 1/1" in line
-    ]
-    assert len([line for line in lines if line.startswith("Data: ")]) == 1
+    # A slow machine also prints lines in between, at most one every ten seconds.
+    assert len([line for line in lines if line.startswith("Stage") and "2/2 (100 %)" in line]) == 2
+    assert all("epoch 1/1" in line for line in lines if line.startswith("Stage"))
+    assert len([line for line in lines if line.startswith("Data: 100/100")]) == 1
     assert len([line for line in lines if line.startswith("Epoch 1/1: loss ")]) == 2
     assert lines[-1] == f"Finished: {first_training[0]}"
     assert not [line for line, following in zip(lines, lines[1:], strict=False) if line == following]
@@ -218,7 +218,13 @@ def start(words: list[str], environment: dict[str, str], folder: Path) -> subpro
     """Start a command and return once its training has finished an epoch."""
     command = [sys.executable, "-m", "analognets", *words]
     process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
     )
     assert process.stderr is not None
     seen = []
@@ -233,7 +239,7 @@ def start(words: list[str], environment: dict[str, str], folder: Path) -> subpro
 def test_ctrl_c_and_kill_can_be_resumed(
     call: Call, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
-    epochs = ("--set", "float.epochs=8", "--set", "hardware_aware.epochs=0", "--set", "augmentation={}")
+    epochs = ("--set", "float.epochs=30", "--set", "hardware_aware.epochs=0", "--set", "augmentation={}")
     sampling = ("--set", "sampling={steps: 1, balance: null}")
     words = ["train", "kws", "--data", str(speech), *TINY, *epochs, *sampling, "--out", "a run"]
     process = start(words, environment, tmp_path)
@@ -250,7 +256,7 @@ def test_ctrl_c_and_kill_can_be_resumed(
     assert process.returncode == -signal.SIGKILL
     monkeypatch.chdir(tmp_path)
     done = len(Run.open("a run").metrics())
-    assert 2 <= done < 8
+    assert 2 <= done < 30
     refused = call("evaluate", "a run")
     assert refused.code == 1
     assert "is not finished (status: unfinished)" in refused.error
@@ -258,9 +264,9 @@ def test_ctrl_c_and_kill_can_be_resumed(
 
     answer = call(*told[1:])
     assert answer.code == 0, answer.err
-    assert f"Going on after epoch {done} of 8." in answer.err
+    assert f"Going on after epoch {done} of 30." in answer.err
     assert Run.open("a run").finished
-    assert [row["epoch"] for row in Run.open("a run").metrics()] == [*range(8)]
+    assert [row["epoch"] for row in Run.open("a run").metrics()] == [*range(30)]
     assert answer.out.splitlines()[-1] == "Next: analognets evaluate 'a run'"
 
 

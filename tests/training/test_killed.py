@@ -27,7 +27,7 @@ def job() -> Iterator[Job]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(HERE)},
     ) as server:
 
         def run(path: Path, fuse: int | None) -> int:
