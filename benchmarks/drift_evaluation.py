@@ -2,8 +2,8 @@
 
 python -m benchmarks.drift_evaluation [--samples 1000] [--batch 100] [--rounds 7] [--memory]
 
-The baseline is `model.predict` on a dataset of batches of 100 of the plain network; `ratio_same_batch` compares with
-`predict` at the larger batch that the chips are evaluated with.
+The baseline is `model.predict` on a dataset of batches of the plain network; `ratio_same_batch` compares with `predict`
+at the batch that the chips are evaluated with. `profile` splits the time of one chip at one time.
 
 --memory also evaluates 1 and 25 chips in processes of their own and compares their peak memory.
 """
@@ -55,6 +55,23 @@ def chip_evaluation(analog: keras.Model, inputs: np.ndarray, batch: int, **setti
     return call
 
 
+def profile(analog: keras.Model, inputs: np.ndarray, batch: int, rounds: int) -> dict[str, float]:
+    """Return median wall seconds of the parts of one chip at one time; a fifth of the programming, for five times."""
+    chips = program(analog, chips=1)
+    runner, chip = chips.runner(batch_size=batch), chips.chips[0]
+    reads = chip.read(chips.layers, "1d")
+    runner.load(reads)
+    parts = {
+        "programming_fifth": lambda: program(analog, chips=1),
+        "reading": lambda: chip.read(chips.layers, "1d"),
+        "loading": lambda: runner.load(reads, refresh=False),
+        "products": lambda: runner.predict(inputs),
+    }
+    table = ratios(interleave(parts, rounds), "products")
+    seconds = {name: row["wall_seconds"] for name, row in table.items()}
+    return {**seconds, "programming_fifth": seconds["programming_fifth"] / len(DRIFT_TIMES)}
+
+
 def peak_memory(chips: int, samples: int) -> float:
     """Return the peak memory in MB of a process that evaluates so many chips."""
     command = [sys.executable, "-m", "benchmarks.drift_evaluation", "--child", str(chips), "--samples", str(samples)]
@@ -72,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=100, help="of the baseline")
-    parser.add_argument("--chip-batch", type=int, default=500)
+    parser.add_argument("--chip-batch", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--child", type=int, default=0, help=argparse.SUPPRESS)
@@ -109,6 +126,7 @@ def main() -> None:
         "ratio_bfloat16": table["chip_5_times_bfloat16"]["wall_ratio"],
         "variants": table,
     }
+    result["profile"] = profile(analog, inputs, size, options.rounds)
     if options.memory:
         one, many = peak_memory(1, options.samples), peak_memory(25, options.samples)
         result["peak_memory_mb"] = {"1_chip": one, "25_chips": many, "ratio": many / one}

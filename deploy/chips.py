@@ -95,7 +95,7 @@ class Chips:
     def __iter__(self) -> Iterator[Chip]:
         return iter(self.chips)
 
-    def runner(self, *, mode: str = "auto", precision: str = "float32", batch_size: int = 500) -> Runner:
+    def runner(self, *, mode: str = "auto", precision: str = "float32", batch_size: int = 100) -> Runner:
         """Return the compiled function that runs these chips; it is made once for each setting."""
         key = (mode, precision, batch_size)
         if key not in self._runners:

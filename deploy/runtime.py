@@ -53,7 +53,7 @@ class Runner:
     """
 
     def __init__(
-        self, model: keras.Model, *, mode: str = "auto", precision: str = "float32", batch_size: int = 500
+        self, model: keras.Model, *, mode: str = "auto", precision: str = "float32", batch_size: int = 100
     ) -> None:
         check_choice("Runner", "mode", mode, ("auto", "fused", "plain"))
         check_choice("Runner", "precision", precision, ("float32", "bfloat16"))
