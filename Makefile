@@ -30,7 +30,7 @@ export MPLBACKEND ?= Agg
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.made-demo  ## Train a short keyword spotter, programme 25 chips, print how they age (about 12 minutes)
+demo: $(VENV)/.made-demo  ## Train a short keyword spotter, programme 25 chips, print how they age
 	$(BIN)/analognets train kws --recipe kws_demo --out runs/demo --keep
 	$(BIN)/analognets evaluate runs/demo --chips 25
 
