@@ -14,7 +14,14 @@ from analognets.training.recipe import Recipe, load_recipe
 
 __all__ = ["MODELS", "KeywordTask", "build_model", "find_recipe", "list_recipes", "prepare"]
 
-MODELS = {"analognet_kws": "analognets.zoo.kws"}
+MODELS = {
+    "analognet_kws": "analognets.zoo.kws",
+    "analognet_vww": "analognets.zoo.vww",
+    "ds_cnn": "analognets.zoo.baselines",
+    "micronet_kws_m": "analognets.zoo.baselines",
+    "micronet_kws_s": "analognets.zoo.baselines",
+    "mobilenet_v1_025": "analognets.zoo.baselines",
+}
 """Networks that a recipe can name, and the module of each."""
 
 SAMPLING = ("balance", "word_power", "steps")
