@@ -1,6 +1,6 @@
 """Ordinary against depthwise convolutions on a crossbar: AnalogNets and their depthwise ancestors, trained alike.
 
-python -m benchmarks.depthwise_study --data DIR --images DIR [--runs runs/depthwise] [--results zoo/results] [--only ...]
+python -m benchmarks.depthwise_study --data DIR --images DIR [--runs runs/depthwise] [--results zoo/results]
 
 Every network is a run folder of its own with both stages of the same recipe; what is finished is not done again.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-
-import pandas as pd
 
 from analognets.training.run import Run
 from benchmarks.kws_study import call, collect, is_evaluated

@@ -1,4 +1,4 @@
-"""Well-known depthwise-separable TinyML networks to compare with: they show what a crossbar makes of depthwise layers."""
+"""Well-known depthwise-separable TinyML networks to compare with: what a crossbar makes of depthwise layers."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def micronet_kws_s(
 ) -> keras.Model:
     """Build MicroNet-KWS-S, our reconstruction: 59,136 weights, 4,032 of them depthwise.
 
-    conv 10x4 1->84; depthwise-separable 84->112 stride 2, 112->84, 84->84, 84->84, 84->196; average pool; dense 196->12;
-    ReLU6 throughout. AnalogNet-KWS has ordinary 3x3 convolutions in place of its separable ones.
+    conv 10x4 1->84; depthwise-separable 84->112 stride 2, 112->84, 84->84, 84->84, 84->196; average pool; dense
+    196->12; ReLU6 throughout. AnalogNet-KWS has ordinary 3x3 convolutions in place of its separable ones.
 
     Args:
         input_shape: (frames, coefficients, 1) of the MFCC features.
