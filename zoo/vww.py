@@ -9,7 +9,7 @@ import keras
 
 __all__ = ["VWW_BLOCKS", "analognet_vww"]
 
-VWW_BLOCKS = ((64, 32, 2), (64, 32, 1), (64, 32, 1), (80, 48, 2), (80, 48, 1), (112, 64, 2), (136, 64, 1), (112, 64, 2))
+VWW_BLOCKS = ((64, 32, 2), (64, 32, 1), (64, 32, 1), (80, 48, 2), (80, 48, 1), (112, 64, 2), (136, 64, 1), (112, 80, 2))
 """(expansion, projection, stride) of each fused inverted bottleneck of AnalogNet-VWW."""
 
 
@@ -27,14 +27,14 @@ def analognet_vww(
     """Build AnalogNet-VWW, our reconstruction: fused inverted bottlenecks, all layers on one 1024 x 512 array.
 
     conv 3x3 3->32 stride 2; eight blocks of an ordinary 3x3 convolution that widens and a 1x1 convolution that narrows
-    again, with a sum around those that keep their shape; conv 1x1 64->128; average pool; dense 128->2: 354,144 weights,
+    again, with a sum around those that keep their shape; conv 1x1 80->128; average pool; dense 128->2: 354,144 weights,
     67.5 % of the array, and 7,220 array passes for 100 x 100 pixels. Batch-norm and ReLU stay digital.
 
     Why so: a depthwise layer would leave all but one cell in C idle and noisy, so expansion and depthwise filter of the
     inverted bottleneck are fused into one ordinary 3x3 convolution. No layer is a narrow bottleneck: a projection keeps
-    at least 32 channels and 47 % of its expansion. At most 112 channels enter a 3x3 layer, or its rows would not fit
-    into 1024. Columns stay within 128, one pass of the converters, but for one expansion (136). Most passes are spent at
-    25 x 25, where the array is used best for what a position costs.
+    at least 32 channels and 47 % of its expansion. Rows stay far below 1024 (at most 576), so that no layer is split,
+    and columns within 128, one pass of the converters, but for one expansion (136). With the first sum at 25 x 25, the
+    50 x 50 positions of the stem are paid for once.
 
     Args:
         input_shape: (height, width, 3) of the pictures; the weights don't depend on it.
