@@ -22,6 +22,7 @@ __all__ = [
     "InvalidArgumentError",
     "MissingExtraError",
     "NotCalibratedError",
+    "PresetError",
     "RecipeError",
     "RunError",
     "UnknownNameError",
@@ -68,6 +69,10 @@ class ChecksumError(DataError):
 
 class ChipFileError(AnalogNetsError, OSError):
     """A stored chip is cut short, changed or does not fit the model."""
+
+
+class PresetError(AnalogNetsError, ValueError):
+    """A preset is missing, broken, unsafe to load or does not fit this version."""
 
 
 class RecipeError(AnalogNetsError, ValueError):

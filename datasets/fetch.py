@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analognets.errors import ChecksumError, DataError
+from analognets.datasets.download import download
+from analognets.errors import DataError
 
 __all__ = ["Archive", "fetch", "install", "unpack"]
 
-_CONNECT_SECONDS = 30
 _UNPACKED_RATIO = 1.6
 
 
@@ -39,25 +39,6 @@ class Archive:
         return self.url.rpartition("/")[2]
 
 
-class _Bar:
-    """What pooch takes for a progress bar; passes counts on to a function."""
-
-    def __init__(self, report: Callable[[int], None]) -> None:
-        self.total = 0
-        self._done = 0
-        self._report = report
-
-    def update(self, amount: int) -> None:
-        self._done += amount
-        self._report(self._done)
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        self._report(self._done)
-
-
 def fetch(archive: Archive, folder: Path | str, *, report: Callable[[int], None] | None = None) -> Path:
     """Return the path of the archive in `folder`, downloaded unless a file with its sha256 is there already.
 
@@ -68,39 +49,16 @@ def fetch(archive: Archive, folder: Path | str, *, report: Callable[[int], None]
 
     Raises:
         ChecksumError: what came does not have the archive's sha256; nothing is kept of it.
-        DataError: the address can't be reached, or the transfer broke off.
+        DataError: the address can't be reached, or the transfer broke off; the next call goes on from there.
     """
-    import pooch
-    import requests
-
-    bar = _Bar(report or (lambda done: None))
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")
-    try:
-        return Path(
-            pooch.retrieve(
-                archive.url,
-                known_hash=f"sha256:{archive.sha256}",
-                fname=archive.file_name,
-                path=folder,
-                downloader=pooch.HTTPDownloader(progressbar=bar, timeout=_CONNECT_SECONDS),
-            )
-        )
-    except ValueError as error:
-        if "hash" not in str(error).lower():
-            raise DataError(f"Can't download {archive.url}: {error}") from error
-        raise ChecksumError(
-            f"{archive.url} must have the sha256 {archive.sha256}. Received: a file with another one, now deleted. "
-            "Try again; if it stays so, the file was changed at its source or on its way."
-        ) from error
-    except (requests.RequestException, OSError) as error:
-        raise DataError(
-            f"Can't download {archive.url} into {folder}: {_reason(error)}. Check the network and try again, or "
-            f"fetch it elsewhere and unpack it into a folder named {archive.folder}."
-        ) from error
-    finally:
-        logger.setLevel(level)
+    return download(
+        archive.url,
+        folder,
+        sha256=archive.sha256,
+        report=report,
+        advice="Check the network and try again, or fetch it elsewhere and unpack it into a folder named "
+        f"{archive.folder}.",
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,7 @@ from analognets import crossbar as crossbars
 from analognets.deploy.programming import ProgrammedLayer
 from analognets.errors import ChipFileError
 from analognets.layers import analog_layers
+from analognets.training.files import file_sha256, put_in_place
 
 if TYPE_CHECKING:
     from analognets.deploy.chips import Chip, Chips
@@ -27,11 +28,6 @@ __all__ = ["load_chips", "model_fingerprint", "save_chips"]
 
 FORMAT = 1
 INDEX = "chips.json"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_fingerprint(model: keras.Model) -> str:
@@ -58,7 +54,9 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
         for chip in chips:
             name = f"chip_{chip.number:04d}.safetensors"
             save_file(_arrays(chip), draft / name)
-            entries.append({"file": name, "number": chip.number, "seed": chip.seed, "sha256": _sha256(draft / name)})
+            entries.append(
+                {"file": name, "number": chip.number, "seed": chip.seed, "sha256": file_sha256(draft / name)}
+            )
         index = {
             "format": FORMAT,
             "seed": chips.seed,
@@ -69,7 +67,7 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
             "chips": entries,
         }
         (draft / INDEX).write_text(json.dumps({**index, "sha256": _index_sha256(index)}, indent=1), "utf-8")
-        _put_in_place(draft, target)
+        put_in_place(draft, target)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ChipFileError(
@@ -77,21 +75,6 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _put_in_place(draft: Path, target: Path) -> None:
-    """Move a finished draft to its place; what was there is removed last, so nothing is lost on the way."""
-    if not target.exists():
-        os.replace(draft, target)
-        return
-    old = draft.with_name(f"{draft.name}-old")
-    os.replace(target, old)
-    try:
-        os.replace(draft, target)
-    except BaseException:
-        os.replace(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _index_sha256(index: dict[str, Any]) -> str:
@@ -154,7 +137,7 @@ def _load_chip(source: Path, entry: dict[str, Any], layers: int) -> Chip:
     path = source / Path(entry["file"]).name
     if not path.is_file():
         raise ChipFileError(f"Chip {entry['number']} is missing: '{path}' does not exist. Programme the chips again.")
-    if _sha256(path) != entry["sha256"]:
+    if file_sha256(path) != entry["sha256"]:
         raise ChipFileError(
             f"'{path}' is not the file that was written: it was cut short or changed (sha256 differs). "
             "Programme the chips again."

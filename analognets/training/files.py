@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from analognets.errors import RunError
 
-__all__ = ["file_sha256", "locked", "remove_leftovers", "write_atomically", "write_json"]
+__all__ = ["file_sha256", "locked", "put_in_place", "remove_leftovers", "write_atomically", "write_json"]
 
 _MARK = ".part-"
 
@@ -52,6 +53,26 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def put_in_place(draft: Path, target: Path) -> None:
+    """Move a finished folder to its place; what was there is removed last, so nothing is lost on the way.
+
+    Args:
+        draft: the finished folder, beside `target`.
+        target: its place; a folder that is there is replaced.
+    """
+    if not target.exists():
+        os.replace(draft, target)
+        return
+    old = draft.with_name(f"{draft.name}-old")
+    os.replace(target, old)
+    try:
+        os.replace(draft, target)
+    except BaseException:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, data: Any) -> None:
