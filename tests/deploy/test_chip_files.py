@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -166,7 +167,7 @@ def test_a_place_that_can_not_be_written_is_one_sentence(chips, tmp_path, monkey
 
 
 def test_a_failure_at_the_last_move_brings_the_old_chips_back(chips, folder, tmp_path, monkeypatch) -> None:
-    move, calls = chip_files.os.replace, []
+    move, calls = os.replace, []
 
     def failing(source: Path, target: Path) -> None:
         calls.append(source)
@@ -174,7 +175,7 @@ def test_a_failure_at_the_last_move_brings_the_old_chips_back(chips, folder, tmp
             raise OSError("interrupted")
         move(source, target)
 
-    monkeypatch.setattr(chip_files.os, "replace", failing)
+    monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(OSError, match="interrupted"):
         chips.save(folder, overwrite=True)
     monkeypatch.undo()
