@@ -1,0 +1,213 @@
+"""What stands in a .tflite file: operators, inputs and outputs with their scales, weights and products."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import math
+import re
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from analognets.errors import DataError, MissingExtraError
+
+__all__ = ["LiteRTFile", "TensorFacts", "read_litert"]
+
+IDENTIFIER = b"TFL3"
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
+NUMBERED = r"^in\d{3}_"
+"""What `to_litert` puts before the names of several inputs, to keep their order in the signature."""
+SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorFacts:
+    """An input or output: real value = scale * (stored value - zero_point).
+
+    Args:
+        name: of the model's input or output.
+        position: its number in the file, by which C code and interpreters find it.
+        shape: with the batch axis.
+        dtype: such as "int8" or "float32".
+        scale: > 0; None if the tensor is not quantised.
+        zero_point: the stored value that stands for 0; None if the tensor is not quantised.
+    """
+
+    name: str
+    position: int
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LiteRTFile:
+    """The facts of one .tflite file.
+
+    Args:
+        path: where it lies; None if it was read from bytes.
+        size: bytes.
+        sha256: of the file, as hexadecimal text.
+        operators: how often each operator stands in the file, by its name in the schema.
+        inputs: in the model's order, which a file with several need not keep.
+        outputs: in the model's order.
+        macs: multiply-accumulates of one inference: convolutions and matrix products.
+        weights: constant factors of these products, biases not counted.
+        weight_type: type they are stored as, such as "int8"; "-" if there are none.
+    """
+
+    path: Path | None
+    size: int
+    sha256: str
+    operators: dict[str, int]
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    macs: int
+    weights: int
+    weight_type: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain data for JSON."""
+        return {**dataclasses.asdict(self), "path": None if self.path is None else str(self.path)}
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count} {name}" for name, count in self.operators.items())
+        lines = [f"{self.size} bytes, {self.weights} {self.weight_type} weights, {self.macs} MACs", f"  {kinds}"]
+        for kind, tensors in (("input", self.inputs), ("output", self.outputs)):
+            for tensor in tensors:
+                steps = "" if tensor.scale is None else f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
+                lines.append(f"  {kind} {tensor.name}: {tensor.dtype} {tensor.shape}{steps}")
+        return "\n".join(lines)
+
+
+def schema() -> ModuleType:
+    """Return the generated module that knows the file format; LiteRT's is quicker to import than TensorFlow's."""
+    for name in SCHEMAS:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise MissingExtraError("Reading .tflite files", "litert")
+
+
+def read_litert(source: str | Path | bytes) -> LiteRTFile:
+    """Read the facts of a .tflite file, or of its bytes.
+
+    Raises:
+        DataError: there is no such file, or it is no .tflite file.
+        MissingExtraError: neither LiteRT nor TensorFlow is installed.
+    """
+    path = None if isinstance(source, bytes) else Path(source)
+    content = read_content(source)
+    where = "The bytes given" if path is None else f"'{path}'"
+    form = schema()
+    try:
+        model = form.ModelT.InitFromPackedBuf(content, 0)
+        graph = model.subgraphs[0]
+        steps = [(operator_name(form, model, operator), operator) for operator in graph.operators]
+        products = [product(graph, name, operator) for name, operator in steps if name in WEIGHTED]
+        kernels = {index: graph.tensors[index] for _, index in products if index is not None}
+        kernels = {i: t for i, t in kernels.items() if model.buffers[t.buffer].data is not None}
+        inputs, outputs = (
+            tuple(facts(form, graph.tensors[index], name, list(indices).index(index)) for name, index in ends)
+            for ends, indices in zip(named_ends(model), (graph.inputs, graph.outputs), strict=True)
+        )
+    except Exception as error:  # a broken buffer fails anywhere in the generated code
+        raise DataError(f"{where} can't be read as a .tflite file: {error}. Export it again.") from error
+    return LiteRTFile(
+        path=path,
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        operators=dict(Counter(name for name, _ in steps)),
+        inputs=inputs,
+        outputs=outputs,
+        macs=sum(macs for macs, _ in products),
+        weights=sum(math.prod(map(int, tensor.shape)) for tensor in kernels.values()),
+        weight_type="/".join(sorted({type_name(form, tensor.type) for tensor in kernels.values()})) or "-",
+    )
+
+
+def read_content(source: str | Path | bytes) -> bytes:
+    """Return the bytes of a .tflite file.
+
+    Raises:
+        DataError: there is no such file, or it is no .tflite file.
+    """
+    if isinstance(source, bytes):
+        content, where = source, "The bytes given"
+    else:
+        where = f"'{source}'"
+        try:
+            content = Path(source).read_bytes()
+        except OSError as error:
+            raise DataError(f"The file {where} can't be read: {error.strerror}.") from error
+    if content[4:8] != IDENTIFIER:
+        raise DataError(f"{where} is no .tflite file: bytes 4 to 7 must be {IDENTIFIER!r}. Received: {content[4:8]!r}.")
+    return content
+
+
+def operator_name(form: ModuleType, model: Any, operator: Any) -> str:
+    """Return the schema's name of an operator, or "CUSTOM:name"."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    name = next(key for key, value in vars(form.BuiltinOperator).items() if value == number and key.isupper())
+    return f"CUSTOM:{(code.customCode or b'').decode()}" if name == "CUSTOM" else name
+
+
+def type_name(form: ModuleType, number: int) -> str:
+    """Return "int8" for the schema's INT8, and so on."""
+    return next(key for key, value in vars(form.TensorType).items() if value == number and key.isupper()).lower()
+
+
+def named_ends(model: Any) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return (name, tensor index) of the inputs and of the outputs in the order of their names in the signature.
+
+    Without a signature they come as they stand in the file.
+    """
+    graph = model.subgraphs[0]
+    if not model.signatureDefs:
+        inputs, outputs = (
+            [(graph.tensors[i].name.decode(), i) for i in ends] for ends in (graph.inputs, graph.outputs)
+        )
+        return inputs, outputs
+    signature = model.signatureDefs[0]
+    inputs, outputs = (
+        [(end.name.decode(), end.tensorIndex) for end in sorted(ends, key=lambda end: natural(end.name.decode()))]
+        for ends in (signature.inputs, signature.outputs)
+    )
+    return [(re.sub(NUMBERED, "", name), index) for name, index in inputs], outputs
+
+
+def natural(name: str) -> list[Any]:
+    """Return a key that sorts output_2 before output_10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def facts(form: ModuleType, tensor: Any, name: str, position: int) -> TensorFacts:
+    """Return the facts of one input or output."""
+    found, scale, zero = tensor.quantization, None, None
+    if found is not None and found.scale is not None and len(found.scale) == 1:
+        scale, zero = float(found.scale[0]), int(found.zeroPoint[0])
+    shape = tuple(int(size) for size in tensor.shape) if tensor.shape is not None else ()
+    return TensorFacts(name, position, shape, type_name(form, tensor.type), scale, zero)
+
+
+def product(graph: Any, name: str, operator: Any) -> tuple[int, int | None]:
+    """Return the multiply-accumulates of an operator and the index of its weights."""
+    shapes = [None if i < 0 else [int(n) for n in graph.tensors[i].shape] for i in operator.inputs]
+    made = math.prod(int(n) for n in graph.tensors[operator.outputs[0]].shape)
+    kernel = shapes[1] or []
+    if name == "CONV_2D":
+        return made * math.prod(kernel[1:]), operator.inputs[1]
+    if name == "DEPTHWISE_CONV_2D":
+        return made * math.prod(kernel[1:3]), operator.inputs[1]
+    if name == "TRANSPOSE_CONV":
+        return math.prod(shapes[2] or []) * kernel[0] * math.prod(kernel[1:3]), operator.inputs[1]
+    if name == "FULLY_CONNECTED":
+        return made * kernel[-1], operator.inputs[1]
+    inner = (shapes[0] or [1])[-2 if operator.builtinOptions and operator.builtinOptions.adjX else -1]
+    return made * inner, operator.inputs[1]
