@@ -47,7 +47,13 @@ _DOORS: dict[str, dict[str, str]] = {
         "train_batches": "pipeline",
         "eval_batches": "pipeline",
     },
-    "deploy": {"program": "chips", "Chips": "chips", "summarize": "chips", "drift_figure": "figures"},
+    "deploy": {
+        "program": "chips",
+        "Chips": "chips",
+        "summarize": "chips",
+        "drift_figure": "figures",
+        "place": "accelerator",
+    },
 }
 
 

@@ -60,7 +60,8 @@ def _unknown(key: str, root: type[pydantic.BaseModel]) -> str:
         same = [path for path in paths if path.rpartition(".")[2] == last]
         guess = same[:1] or difflib.get_close_matches(key, paths, n=1, cutoff=0.5)
     hint = f" Did you mean '{guess[0]}'?" if guess else ""
-    place = f"`{parent}`" if parent else "a recipe"
+    kind = root.__name__.lower()
+    place = f"`{parent}`" if parent else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
     return f"Unknown key '{key}'.{hint} Known keys of {place}: {', '.join(_names(section))}."
 
 
