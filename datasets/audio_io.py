@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,15 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from analognets.datasets.base import CLIP_SAMPLES, SAMPLE_RATE
-from analognets.datasets.clip_cache import ClipCache, content_key
+from analognets.datasets.clip_cache import ClipCache
+from analognets.datasets.file_reader import Progress, fault_notes, read_files
 from analognets.errors import DataError, check_choice
 
 __all__ = ["Clips", "Progress", "fit_length", "read_clips", "read_wav", "resample", "to_int16"]
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total) while something long goes on."""
-
-_BATCH = 512
 _UNKNOWN_SIZE = (0, 0xFFFFFFFF)
 
 
@@ -164,74 +159,19 @@ def read_clips(
         DataError: a file can't be read and `on_corrupt` is "error"; the message names it.
     """
     check_choice("read_clips", "on_corrupt", on_corrupt, ("error", "skip"))
-    key = content_key(files, root) if cache else ""
-    found = cache.load(key, len(files)) if cache else None
-    faults: dict[str, str] = {}
-    rates: dict[str, int] = {}
-    extra = ""
-    inputs: np.ndarray | None = None
 
-    def batches() -> Iterator[np.ndarray]:
-        return _batches(files, root, on_corrupt, faults, rates, progress)
+    def read(path: Path) -> tuple[np.ndarray, int]:
+        samples, rate = read_wav(path)
+        return fit_length(samples), 0 if rate == SAMPLE_RATE else rate
 
-    if found:
-        inputs, faults, rates = found
-    elif cache:
-        inputs, extra = cache.store(key, len(files), batches(), faults, rates)
-    if inputs is None:
-        inputs = np.empty((len(files), CLIP_SAMPLES), np.int16)
-        for i, batch in enumerate(batches()):
-            inputs[i * _BATCH : i * _BATCH + len(batch)] = batch
-    if faults and on_corrupt == "error":
-        raise DataError(next(iter(faults.values())))
-    if progress:
-        progress(len(files), len(files))
-    names = [_name(path, root) for path in files] if faults else []
-    kept = np.array([i for i, name in enumerate(names) if name not in faults]) if faults else np.arange(len(files))
-    return Clips(inputs[kept] if faults else inputs, kept, (*_notes(faults, rates), *([extra] if extra else [])))
+    blank = np.zeros(CLIP_SAMPLES, np.int16)
+    found = read_files(
+        files, read, blank, root=root, on_corrupt=on_corrupt, cache=cache, settings=str(CLIP_SAMPLES), progress=progress
+    )
+    return Clips(found.inputs, found.kept, (*_notes(found.remarks), *fault_notes(found.faults, "clips"), *found.notes))
 
 
-def _batches(
-    files: Sequence[Path],
-    root: Path,
-    on_corrupt: str,
-    faults: dict[str, str],
-    rates: dict[str, int],
-    progress: Progress | None,
-) -> Iterator[np.ndarray]:
-    """Yield the clips in blocks, in order; zeros stand for a file in `faults`."""
-
-    def read(path: Path) -> tuple[np.ndarray, int, str]:
-        try:
-            samples, rate = read_wav(path)
-        except DataError as error:
-            if on_corrupt == "error":
-                raise
-            return np.zeros(CLIP_SAMPLES, np.int16), SAMPLE_RATE, str(error)
-        return fit_length(samples), rate, ""
-
-    with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        for first in range(0, len(files), _BATCH):
-            chosen = files[first : first + _BATCH]
-            read_now = list(pool.map(read, chosen))
-            for path, (_, rate, fault) in zip(chosen, read_now, strict=True):
-                if fault:
-                    faults[_name(path, root)] = fault
-                if rate != SAMPLE_RATE:
-                    rates[_name(path, root)] = rate
-            if progress:
-                progress(first + len(chosen), len(files))
-            yield np.stack([samples for samples, _, _ in read_now])
-
-
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
-def _notes(faults: dict[str, str], rates: dict[str, int]) -> Iterable[str]:
+def _notes(rates: dict[str, int]) -> Iterable[str]:
     if rates:
         name, rate = next(iter(rates.items()))
         yield f"{len(rates)} clips were resampled to {SAMPLE_RATE} Hz, such as {name} ({rate} Hz)."
-    if faults:
-        shown = ", ".join(list(faults)[:5]) + (", ..." if len(faults) > 5 else "")
-        yield f"{len(faults)} clips can't be read and were skipped: {shown}."

@@ -37,7 +37,8 @@ class Split:
     """One part of a data set.
 
     Args:
-        inputs: clips x ...; keyword spotting has int16 (clips, 16000) at 16 kHz. May be a read-only memory map.
+        inputs: clips x ...; keyword spotting has int16 (clips, 16000) at 16 kHz, pictures are uint8 (pictures, height,
+            width, 3). May be a read-only memory map.
         labels: int32 (clips,), positions in `TaskData.classes`.
         names: one identifier a clip, the same wherever the clip stands, such as "bed/060cd039_nohash_0.wav".
         speakers: one identifier a clip; "" where there is no speaker, as in silence.
@@ -66,6 +67,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def kind(self) -> str:
+        """What the inputs are: "image" if they have four axes, else "audio"."""
+        return "image" if self.inputs.ndim == 4 else "audio"
+
     def select(self, which: Sequence[int] | np.ndarray | slice) -> Split:
         """Return the clips at these positions, in this order; a slice copies no audio."""
         positions = np.arange(len(self))[which]
@@ -82,7 +88,7 @@ class DatasetInfo:
     """Where a data set comes from and what may be said about it.
 
     Args:
-        name: registry name.
+        name: registry name, or the name of the folder where the data are a user's own.
         version: version of the data set itself.
         homepage: address.
         licence: licence of the data.
@@ -107,7 +113,7 @@ class TaskData:
     """A data set ready for a task: train, validation and test splits and what goes with them.
 
     Args:
-        name: registry name.
+        name: as in `DatasetInfo`.
         train: split to learn from.
         validation: split to choose by.
         test: split to report; nothing of it stands in the other two.
@@ -123,6 +129,11 @@ class TaskData:
     classes: tuple[str, ...]
     background: list[np.ndarray] = field(default_factory=list)
     info: DatasetInfo = field(default_factory=lambda: DatasetInfo("", "", "", "", "", "", True))
+
+    @property
+    def kind(self) -> str:
+        """What the inputs are: "audio" or "image"."""
+        return self.train.kind
 
     @property
     def splits(self) -> dict[str, Split]:

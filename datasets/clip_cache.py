@@ -1,4 +1,4 @@
-"""Clips that were read or made once, kept on disk as plain arrays that are mapped into memory, never pickled."""
+"""Clips and pictures that were read or made once, kept as plain arrays that are mapped into memory, never pickled."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def cache_folder(named: Path | str | None = None) -> Path:
     return Path(pooch.os_cache("analognets"))
 
 
-def content_key(files: Sequence[Path], root: Path) -> str:
-    """Return a text that changes when a file is added, removed, renamed, resized or rewritten."""
-    digest = hashlib.sha256(f"{_FORMAT}\n{root.resolve()}\n{CLIP_SAMPLES}\n".encode())
+def content_key(files: Sequence[Path], root: Path, settings: str = str(CLIP_SAMPLES)) -> str:
+    """Return a text that changes with `settings` and when a file is added, removed, renamed, resized or rewritten."""
+    digest = hashlib.sha256(f"{_FORMAT}\n{root.resolve()}\n{settings}\n".encode())
     for path in files:
         try:
             status = path.stat()
@@ -51,10 +51,14 @@ class ClipCache:
     Args:
         folder: where the arrays stand; made on first use.
         keep: how many arrays stay; the ones not used for longest go first.
+        shape: of one clip or picture.
+        dtype: of the arrays.
     """
 
     folder: Path
     keep: int = 8
+    shape: tuple[int, ...] = (CLIP_SAMPLES,)
+    dtype: str = "<i2"
 
     def load(self, key: str, clips: int) -> tuple[np.ndarray, dict[str, str], dict[str, int]] | None:
         """Return (clips, faults, rates) as they were stored, or None if they are not there or not whole."""
@@ -62,7 +66,7 @@ class ClipCache:
         try:
             stored = np.load(array, mmap_mode="r", allow_pickle=False)
             notes = json.loads(facts.read_text(encoding="utf-8"))
-            if stored.shape != (clips, CLIP_SAMPLES) or stored.dtype != np.int16:
+            if stored.shape != (clips, *self.shape) or stored.dtype != np.dtype(self.dtype):
                 return None
             os.utime(array)
             return np.asarray(stored), dict(notes["faults"]), dict(notes["rates"])
@@ -77,7 +81,7 @@ class ClipCache:
         Args:
             key: from `content_key`.
             clips: number of clips in all blocks.
-            batches: int16 blocks; errors raised while they are made pass through.
+            batches: blocks of `dtype`; errors raised while they are made pass through.
             faults: files left out and why, filled while the blocks are made.
             rates: rates of the files that were resampled, filled while the blocks are made.
         """
@@ -86,10 +90,10 @@ class ClipCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with _aside(array) as out:
-                header = {"descr": "<i2", "fortran_order": False, "shape": (clips, CLIP_SAMPLES)}
+                header = {"descr": self.dtype, "fortran_order": False, "shape": (clips, *self.shape)}
                 np.lib.format.write_array_header_1_0(out, header)
                 for block in _guarded(blocks):
-                    out.write(np.ascontiguousarray(block, "<i2").data)
+                    out.write(np.ascontiguousarray(block, self.dtype).data)
                 with _aside(facts) as text:
                     text.write(json.dumps({"faults": faults, "rates": rates}).encode())
         except _BlockError as error:

@@ -1,4 +1,4 @@
-"""From clips to batches of features: balanced, augmented, reproducible ones to train on, plain ones to evaluate."""
+"""From clips and pictures to batches of features: balanced, augmented, reproducible to train on, plain to evaluate."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import tensorflow as tf
 from analognets.datasets.augment import Augmentation, Noise, noise_bank
 from analognets.datasets.base import Split, TaskData
 from analognets.datasets.frontend import MFCC
+from analognets.datasets.frontends import frontend_kind
+from analognets.datasets.image_augment import ImageAugmentation
+from analognets.datasets.image_frontend import Image
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_integer, check_number
 
 __all__ = ["eval_batches", "features", "sample_epoch", "standardize", "train_batches"]
@@ -22,9 +25,9 @@ _NO_CLIP = -1
 
 def train_batches(
     data: TaskData,
-    frontend: MFCC,
+    frontend: MFCC | Image,
     *,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation | ImageAugmentation | None = None,
     batch_size: int = 100,
     seed: int = 0,
     epoch: int = 0,
@@ -33,15 +36,17 @@ def train_batches(
     extra: tuple[TaskData, float | Mapping[str, float]] | None = None,
     steps: int | None = None,
 ) -> tf.data.Dataset:
-    """Return one epoch of training batches: (features float32 (batch, frames, coefficients, 1), labels int32 (batch,)).
+    """Return one epoch of training batches: (features float32, labels int32 (batch,)).
+
+    Features are (batch, frames, coefficients, 1) of sound and (batch, height, width, channels) of pictures.
 
     Everything random depends on (seed, epoch) only: the same pair gives the same batches bit for bit on the same
     machine, whatever the number of threads. All batches are full.
 
     Args:
         data: its `train` split is used, and `background` if the augmentation mixes noise in.
-        frontend: turns waveforms into features.
-        augmentation: None: the clips as they are.
+        frontend: turns waveforms or pictures into features; of the same kind as the data.
+        augmentation: an `Augmentation` for sound, an `ImageAugmentation` for pictures; None: the clips as they are.
         batch_size: clips in a batch, 1 to 65536.
         seed: at least 0.
         epoch: at least 0.
@@ -54,10 +59,11 @@ def train_batches(
         steps: batches in an epoch; None: as many full batches as `data.train` has.
 
     Raises:
-        InvalidArgumentError: a setting is not allowed, or there is nothing to draw.
+        InvalidArgumentError: a setting is not allowed, data and front end don't fit, or there is nothing to draw.
         UnknownNameError: `balance` or `extra` names a class that `data` doesn't have.
     """
-    augmentation = augmentation or Augmentation()
+    _check_kinds(data.train, frontend, augmentation)
+    augmentation = augmentation or (ImageAugmentation() if data.kind == "image" else Augmentation())
     order, labels = sample_epoch(
         data,
         batch_size=batch_size,
@@ -70,13 +76,13 @@ def train_batches(
         make_silence=augmentation.silence_recut,
     )
     splits = [data.train.inputs, *([extra[0].train.inputs] if extra else [])]
-    samples = splits[0].shape[1]
+    shape = splits[0].shape[1:]
     seeds = np.random.default_rng([seed, epoch, 1]).integers(-(2**31), 2**31, (len(order), 2)).astype(np.int32)
     noise = None
-    if augmentation.needs_noise:
+    if isinstance(augmentation, Augmentation) and isinstance(frontend, MFCC) and augmentation.needs_noise:
         noise = noise_bank(
             data.background,
-            samples=samples,
+            samples=shape[0],
             coloured_share=augmentation.coloured_noise,
             sample_rate=frontend.sample_rate,
         )
@@ -85,7 +91,7 @@ def train_batches(
 
     def make(order: Any, label: Any, seed: Any) -> tuple[Any, Any]:
         audio = tf.numpy_function(functools.partial(_gather, splits), [order], splits[0].dtype, stateful=False)
-        audio.set_shape([batch_size, samples])
+        audio.set_shape([batch_size, *shape])
         return graph(audio, label == silence, seed, noise), label
 
     batches = tf.data.Dataset.from_tensor_slices((order, labels, seeds)).map(make)
@@ -134,25 +140,26 @@ def sample_epoch(
     return np.concatenate(chosen)[order], np.concatenate(labels)[order]
 
 
-def eval_batches(split: Split, frontend: MFCC, *, batch_size: int = 256) -> tf.data.Dataset:
+def eval_batches(split: Split, frontend: MFCC | Image, *, batch_size: int = 256) -> tf.data.Dataset:
     """Return all clips of a split in order, unchanged: (features float32, labels int32); the last batch may be short.
 
     Raises:
-        InvalidArgumentError: the split is empty or `batch_size` is not allowed.
+        InvalidArgumentError: the split is empty, `batch_size` is not allowed, or the front end is of another kind.
     """
     found, labels = features(split, frontend, batch_size=batch_size)
     return _quiet(tf.data.Dataset.from_tensor_slices((found, labels)).batch(batch_size).prefetch(2))
 
 
-def features(split: Split, frontend: MFCC, *, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of all clips of a split, float32 (clips, frames, coefficients, 1), and their int32 labels.
+def features(split: Split, frontend: MFCC | Image, *, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features of all clips or pictures of a split, float32, and their int32 labels.
 
     Raises:
-        InvalidArgumentError: the split is empty or `batch_size` is not allowed.
+        InvalidArgumentError: the split is empty, `batch_size` is not allowed, or the front end is of another kind.
     """
     check_integer("features", "batch_size", batch_size, 1, 65536)
     if not len(split):
         raise InvalidArgumentError("Features need at least one clip. Received: a split of no clips.")
+    _check_kinds(split, frontend)
     graph = _plain_graph(frontend)
     starts = range(0, len(split), batch_size)
     found = [graph(tf.constant(split.inputs[start : start + batch_size])).numpy() for start in starts]
@@ -170,6 +177,18 @@ def standardize(frontend: MFCC, split: Split) -> MFCC:
     mean = found.mean(axis=(0, 1, 3), dtype=np.float64)
     std = np.maximum(found.std(axis=(0, 1, 3), dtype=np.float64), 1e-6)
     return MFCC.from_config({**config, "mean": tuple(mean.tolist()), "std": tuple(std.tolist())})
+
+
+def _check_kinds(split: Split, frontend: Any, augmentation: Any = None) -> None:
+    kinds = {"the data": split.kind, "the front end": frontend_kind(frontend)}
+    if augmentation is not None:
+        kinds["the augmentation"] = "image" if isinstance(augmentation, ImageAugmentation) else "audio"
+    if len(set(kinds.values())) > 1:
+        found = ", ".join(f"{what} for {kind}" for what, kind in kinds.items())
+        raise InvalidArgumentError(
+            "Data, front end and augmentation must be of one kind: MFCC and Augmentation for audio, Image and "
+            f"ImageAugmentation for images. Received: {found}."
+        )
 
 
 def _quiet(batches: tf.data.Dataset) -> tf.data.Dataset:
@@ -191,7 +210,7 @@ def _gather(splits: list[np.ndarray], order: np.ndarray) -> np.ndarray:
 
 # Kept, so that the batches of the next epoch don't trace and compile again.
 @functools.lru_cache(maxsize=8)
-def _training_graph(frontend: MFCC, augmentation: Augmentation) -> Any:
+def _training_graph(frontend: MFCC | Image, augmentation: Augmentation | ImageAugmentation) -> Any:
     @tf.function
     def graph(audio: Any, silence: Any, seed: Any, noise: Noise | None) -> Any:
         draws = augmentation.draw(tf.shape(audio)[0], seed)
@@ -201,7 +220,7 @@ def _training_graph(frontend: MFCC, augmentation: Augmentation) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _plain_graph(frontend: MFCC) -> Any:
+def _plain_graph(frontend: MFCC | Image) -> Any:
     return tf.function(frontend, reduce_retracing=True)
 
 

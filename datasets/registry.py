@@ -14,7 +14,7 @@ from analognets.errors import InvalidArgumentError, UnknownNameError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["dataset_summary", "list_datasets", "load_dataset"]
+__all__ = ["dataset_kind", "dataset_summary", "for_folder", "is_generated", "list_datasets", "load_dataset", "stand_in"]
 
 
 class _Entry(NamedTuple):
@@ -22,6 +22,7 @@ class _Entry(NamedTuple):
     function: str
     summary: str
     on_disk: bool
+    kind: str
 
 
 _DATASETS = {
@@ -30,19 +31,57 @@ _DATASETS = {
         "load_speech_commands",
         "Google Speech Commands v0.02: recorded words, 12 or 35 classes (CC BY 4.0)",
         on_disk=True,
+        kind="audio",
     ),
     "synthetic_speech": _Entry(
         "analognets.datasets.synthetic_speech",
         "load_synthetic_speech",
         "the 12 classes spoken by the synthesiser espeak-ng; needs no download",
         on_disk=False,
+        kind="audio",
+    ),
+    "image_folder": _Entry(
+        "analognets.datasets.image_folder",
+        "load_image_folder",
+        "your own pictures in folders named after their classes",
+        on_disk=True,
+        kind="image",
+    ),
+    "visual_wake_words": _Entry(
+        "analognets.datasets.image_folder",
+        "load_visual_wake_words",
+        "pictures in person/ and non_person/, the layout of MLPerf Tiny's Visual Wake Words",
+        on_disk=True,
+        kind="image",
     ),
 }
+_STAND_INS = {"audio": "synthetic_speech", "image": "synthetic_persons"}
+_RECORDED = {"synthetic_speech": "speech_commands", "synthetic_persons": "visual_wake_words"}
 
 
 def list_datasets() -> dict[str, str]:
     """Return the names of all data sets, and one line on each."""
     return {name: entry.summary for name, entry in sorted(_DATASETS.items())}
+
+
+def dataset_kind(name: str) -> str | None:
+    """Return what a data set holds, "audio" or "image"; None if there is no data set of that name."""
+    return _DATASETS[name].kind if name in _DATASETS else None
+
+
+def is_generated(name: str) -> bool:
+    """Whether a data set is made by the machine itself and reads no folder."""
+    return name in _DATASETS and not _DATASETS[name].on_disk
+
+
+def stand_in(name: str) -> str:
+    """Return the generated data set that stands in for another one; a name that is unknown stays as it is."""
+    return name if name not in _DATASETS or is_generated(name) else _STAND_INS[_DATASETS[name].kind]
+
+
+def for_folder(name: str) -> str:
+    """Return the data set to read a folder with: this one, or, if it is generated, the recorded one of its task."""
+    return _RECORDED.get(name, name)
 
 
 def load_dataset(name: str, data_dir: Path | str | None = None, **options: Any) -> TaskData:

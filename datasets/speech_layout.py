@@ -12,7 +12,20 @@ from typing import NamedTuple
 from analognets.datasets.base import KWS_CLASSES
 from analognets.errors import DataError
 
-__all__ = ["KEYWORDS", "TEST_FOLDER", "TRAIN_FOLDER", "WORDS", "Clip", "Layout", "find_folders", "official_split"]
+__all__ = [
+    "KEYWORDS",
+    "NOISE_FOLDER",
+    "SILENCE",
+    "TEST_FOLDER",
+    "TRAIN_FOLDER",
+    "UNKNOWN",
+    "WORDS",
+    "Clip",
+    "Layout",
+    "find_folders",
+    "hash_percent",
+    "official_split",
+]
 
 TRAIN_FOLDER = "speech_commands_v0.02"
 TEST_FOLDER = "speech_commands_test_set_v0.02"
@@ -42,13 +55,18 @@ class Clip(NamedTuple):
         return speaker if found else ""
 
 
-def official_split(speaker: str) -> str:
-    """Return the split the data set's own rule gives a speaker: 10 % validation, 10 % test, by the SHA-1 of the name.
+def hash_percent(name: str) -> float:
+    """Return the place that the SHA-1 of a name gives it, 0 to 100: the same on every machine, whoever else is there.
 
     Source: README of Speech Commands v0.02 (its rule, our code).
     """
-    place = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16) % _HASH_MODULUS
-    percent = place * 100.0 / (_HASH_MODULUS - 1)
+    place = int(hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest(), 16) % _HASH_MODULUS
+    return place * 100.0 / (_HASH_MODULUS - 1)
+
+
+def official_split(speaker: str) -> str:
+    """Return the split the data set's own rule gives a speaker: 10 % validation, 10 % test, by `hash_percent`."""
+    percent = hash_percent(speaker)
     return "validation" if percent < 10 else "test" if percent < 20 else "train"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, cast
 from analognets.errors import AnalogNetsError, RecipeError, UnknownNameError
 from analognets.training.recipe import Recipe, load_recipe
 
-__all__ = ["MODELS", "KeywordTask", "build_model", "find_recipe", "list_recipes", "prepare"]
+__all__ = ["MODELS", "Task", "build_model", "find_recipe", "list_recipes", "prepare"]
 
 MODELS = {
     "analognet_kws": "analognets.zoo.kws",
@@ -28,6 +29,7 @@ SAMPLING = ("balance", "word_power", "steps")
 """What a recipe can say about how clips are drawn: arguments of `train_batches`."""
 
 CALIBRATION_CLIPS = 1000
+"""Most training clips or pictures that the converter ranges are set with, spread evenly over all of them."""
 
 
 def list_recipes() -> list[str]:
@@ -73,13 +75,13 @@ def build_model(recipe: Recipe, *, classes: int, input_shape: tuple[int, ...]) -
 
 
 @dataclasses.dataclass(frozen=True)
-class KeywordTask:
-    """A keyword-spotting recipe with its objects.
+class Task:
+    """A recipe with its objects: words in clips of sound, or what pictures show.
 
     Args:
         recipe: what it was made from.
         data: the data set, an `analognets.datasets.base.TaskData`.
-        frontend: the MFCC layer.
+        frontend: the `MFCC` or `Image` layer.
         model: builds the untrained network.
         training: the `TrainingData` that `analognets.training.train` takes.
     """
@@ -89,6 +91,11 @@ class KeywordTask:
     frontend: Any
     model: Callable[[], Any]
     training: Any
+
+    @property
+    def samples(self) -> str:
+        """What the data set is counted in: "clips" or "pictures"."""
+        return "pictures" if self.data.kind == "image" else "clips"
 
     def features(self, split: str) -> tuple[Any, Any]:
         """Return (features, labels) of "train", "validation" or "test", without augmentation."""
@@ -105,7 +112,7 @@ def data_record(data: Any) -> dict[str, Any]:
 
 def prepare(
     recipe: Recipe, *, data_dir: Any = None, progress: Callable[[int, int], None] | None = None, **options: Any
-) -> KeywordTask:
+) -> Task:
     """Load the recipe's data and make all objects of its training.
 
     Args:
@@ -120,14 +127,18 @@ def prepare(
         DataError: the data can't be read.
     """
     from analognets.datasets.augment import Augmentation
-    from analognets.datasets.frontend import MFCC
+    from analognets.datasets.frontends import frontend as make_frontend
+    from analognets.datasets.frontends import frontend_kind
+    from analognets.datasets.image_augment import ImageAugmentation
     from analognets.datasets.pipeline import eval_batches, features, train_batches
-    from analognets.datasets.registry import load_dataset
+    from analognets.datasets.registry import dataset_kind, load_dataset
     from analognets.training.progress import TrainingData
 
     try:
-        frontend = MFCC.from_preset(recipe.frontend.preset, **recipe.frontend.options)
-        augmentation = Augmentation(**cast(dict[str, Any], recipe.augmentation))
+        frontend = make_frontend(recipe.frontend.preset, **cast(dict[str, Any], recipe.frontend.options))
+        kind = frontend_kind(frontend)
+        change = ImageAugmentation if kind == "image" else Augmentation
+        augmentation = change(**cast(dict[str, Any], recipe.augmentation))
     except AnalogNetsError:
         raise
     except (TypeError, ValueError) as error:
@@ -135,18 +146,23 @@ def prepare(
     for name in recipe.sampling:
         if name not in SAMPLING:
             raise UnknownNameError("option of `sampling`", name, SAMPLING)
+    if dataset_kind(recipe.dataset.name) not in (kind, None):
+        raise RecipeError(
+            f"The front end '{recipe.frontend.preset}' takes {kind}, and the data set '{recipe.dataset.name}' holds "
+            f"{dataset_kind(recipe.dataset.name)}. Set `frontend` to one that fits, such as "
+            f"{'rgb_96' if kind == 'audio' else 'arm_40ms'}."
+        )
     data = load_dataset(recipe.dataset.name, data_dir, progress=progress, **{**recipe.dataset.options, **options})
     settings: dict[str, Any] = {"augmentation": augmentation, "batch_size": recipe.batch_size, **recipe.sampling}
-    calibration = data.train.select(slice(None, None, max(1, len(data.train) // CALIBRATION_CLIPS)))
+    calibration = data.train.select(slice(None, None, max(1, math.ceil(len(data.train) / CALIBRATION_CLIPS))))
     training = TrainingData(
         train_batches=lambda epoch: train_batches(data, frontend, seed=recipe.seed, epoch=epoch, **settings),
         validation=eval_batches(data.validation, frontend, batch_size=recipe.batch_size),
         calibration=features(calibration, frontend)[0],
         info=data_record(data),
     )
-    samples = data.train.inputs.shape[1]
-    shape = (frontend.frames(samples), frontend.coefficients, 1)
-    return KeywordTask(
+    shape = cast(tuple[int, ...], frontend.compute_output_shape(data.train.inputs.shape)[1:])
+    return Task(
         recipe,
         data,
         frontend,

@@ -25,7 +25,7 @@ RecipeName = Annotated[str | None, typer.Option(help="Another recipe: its name, 
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Change the recipe, such as --set float.epochs=2; repeatable.")
 ]
-Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic' for speech by espeak-ng.")]
+Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic' for made speech or pictures.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/<recipe> by default.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random; the recipe's by default.")]
 FloatFrom = Annotated[Path | None, typer.Option(help="Take the float network of this run and train stage 2 only.")]
@@ -82,14 +82,18 @@ def train(
 
 
 def is_synthetic(data: str) -> bool:
-    """Whether --data asks for made speech instead of naming a folder."""
+    """Whether --data asks for made data instead of naming a folder."""
     return data == "synthetic"
 
 
 def use_data(recipe: Any, data: str | None) -> Any:
     """Return the recipe on the data set that --data asks for; options of another data set don't fit and go."""
-    name = None if data is None else "synthetic_speech" if is_synthetic(data) else "speech_commands"
-    return recipe if name in (None, recipe.dataset.name) else recipe.replace({"dataset": name})
+    from analognets.datasets.registry import for_folder, stand_in
+
+    if data is None:
+        return recipe
+    name = (stand_in if is_synthetic(data) else for_folder)(recipe.dataset.name)
+    return recipe if name == recipe.dataset.name else recipe.replace({"dataset": name})
 
 
 def resolve(name: str, overrides: list[str], data: str | None, seed: int | None, float_from: Path | None) -> Any:
@@ -137,9 +141,10 @@ def start_backend(reporter: _console.Reporter) -> None:
 
 def load_task(reporter: _console.Reporter, recipe: Any, data: str | None, skip_corrupt: bool) -> Any:
     """Load the data of a recipe with a bar, from the folder `data` or from where its loader looks by itself."""
+    from analognets.datasets.registry import is_generated
     from analognets.zoo.tasks import prepare
 
-    options = {"on_corrupt": "skip"} if skip_corrupt and recipe.dataset.name != "synthetic_speech" else {}
+    options = {"on_corrupt": "skip"} if skip_corrupt and not is_generated(recipe.dataset.name) else {}
     folder = None if data is None or is_synthetic(data) else Path(data)
     with reporter.progress("Data", 100) as bar:
         return prepare(recipe, data_dir=folder, progress=percent(bar), **options)
@@ -154,15 +159,19 @@ def gather(
     """
     import keras
 
+    from analognets.datasets.registry import dataset_kind
+
     try:
         job = load_task(reporter, recipe, data, skip_corrupt)
     except DataError as error:
         if data is None:
-            error.add_note("Without recordings, train on speech made by espeak-ng: --data synthetic")
+            made = "speech made by espeak-ng" if dataset_kind(recipe.dataset.name) == "audio" else "drawn pictures"
+            error.add_note(f"Without recordings, train on {made}: --data synthetic")
         raise
     for note in job.data.info.notes:
         reporter.warn(note)
-    reporter.note(f"{job.data.info.name}: {', '.join(f'{len(s)} {n}' for n, s in job.data.splits.items())} clips")
+    counts = ", ".join(f"{len(split)} {name}" for name, split in job.data.splits.items())
+    reporter.note(f"{job.data.info.name}: {counts} {job.samples}")
     origin: dict[str, Any] = {"folder": None if data is None or is_synthetic(data) else str(Path(data).resolve())}
     origin |= {"skip_corrupt": skip_corrupt, "float_from": str(source.path.resolve()) if source else None}
     training = dataclasses.replace(job.training, info={**job.training.info, **origin})
