@@ -19,6 +19,7 @@ MODELS = {
     "analognet_kws": "analognets.zoo.kws",
     "analognet_vww": "analognets.zoo.vww",
     "ds_cnn": "analognets.zoo.baselines",
+    "finetuned": "analognets.zoo.finetune",
     "micronet_kws_m": "analognets.zoo.baselines",
     "micronet_kws_s": "analognets.zoo.baselines",
     "mobilenet_v1_025": "analognets.zoo.baselines",
