@@ -55,7 +55,7 @@ def restored_statistics(
         with contextlib.ExitStack() as stack:
             for layer, read in zip(layers, reads, strict=True):
                 stack.enter_context(layer.programmed(*compensated(layer, read, drift_compensation)))
-            model(np.asarray(inputs), training=True)
+            model(keras.tree.map_structure(np.asarray, inputs), training=True)
         yield
     finally:
         for layer, name, value in changed:

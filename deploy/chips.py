@@ -12,7 +12,7 @@ import pandas as pd
 
 from analognets.deploy.batch_norm import restored_statistics
 from analognets.deploy.programming import ProgrammedLayer, ReadLayer, arithmetic
-from analognets.deploy.runtime import Runner
+from analognets.deploy.runtime import Runner, samples_in
 from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import AnalogLayer, analog_layers
@@ -40,8 +40,13 @@ class Chip:
         return arithmetic(layers).read(self.layers, parse_duration(time), self.seed)
 
 
-def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
-    """Return the share of samples whose largest output (or output > 0.5, if there is one) is the label."""
+def accuracy(labels: Any, outputs: Any) -> float:
+    """Return the share of samples whose largest output (or output > 0.5, if there is one) is the label.
+
+    Raises:
+        InvalidArgumentError: there are several outputs, or several sets of labels.
+    """
+    labels, outputs = (the_one(what, value) for what, value in (("labels", labels), ("outputs", outputs)))
     if outputs.shape[-1] == 1:
         return float(np.mean((outputs[:, 0] > 0.5) == labels.reshape(-1).astype(bool)))
     if labels.ndim == outputs.ndim:
@@ -49,10 +54,45 @@ def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(np.mean(outputs.argmax(-1) == labels))
 
 
-def as_arrays(data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return (inputs, labels) as arrays from a pair or from a dataset of batches."""
-    if isinstance(data, tuple) and len(data) == 2 and hasattr(data[0], "shape"):
-        inputs, labels = np.asarray(data[0]), np.asarray(data[1])
+def the_one(what: str, value: Any) -> np.ndarray:
+    """Return the only array of a structure."""
+    leaves = keras.tree.flatten(value)
+    if len(leaves) != 1:
+        names = ", ".join(map(str, value)) if isinstance(value, dict) else str(len(leaves))
+        raise InvalidArgumentError(
+            f"A model with several {what} has no single accuracy: give metric=function(labels, outputs) that returns "
+            f"a number. Received: a {type(value).__name__} of {what} ({names})."
+        )
+    return leaves[0]
+
+
+def arrays(part: Any) -> Any:
+    """Return an array, or a list, tuple or dict of arrays; a list of numbers is one array."""
+    leaves = keras.tree.flatten(part)
+    if isinstance(part, dict) or not hasattr(part, "shape") and all(np.ndim(leaf) for leaf in leaves):
+        return keras.tree.map_structure(np.asarray, part)
+    return np.asarray(part)
+
+
+def is_pair(data: Any) -> bool:
+    """Whether data is (inputs, labels) rather than a sequence of batches, which are pairs or triples themselves."""
+    if not isinstance(data, tuple) or len(data) != 2:
+        return False
+    if isinstance(data[0], (list, tuple)):
+        return bool(data[0]) and all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(data))
+    return isinstance(data[0], dict) or hasattr(data[0], "shape")
+
+
+def as_arrays(data: Any, inputs_wanted: int | None = 1) -> tuple[Any, Any]:
+    """Return (inputs, labels) as arrays, or structures of arrays, from a pair or from a dataset of batches.
+
+    Args:
+        data: a pair, or an iterable of pairs.
+        inputs_wanted: how many inputs the model has; a pair of pairs is two batches if it has one.
+    """
+    batches = isinstance(data, tuple) and inputs_wanted == 1 and isinstance(data[0] if data else None, tuple)
+    if is_pair(data) and not batches:
+        inputs, labels = (arrays(part) for part in data)
     else:
         pairs = []
         for batch in data if isinstance(data, Iterable) and not hasattr(data, "shape") else [data]:
@@ -61,14 +101,17 @@ def as_arrays(data: Any) -> tuple[np.ndarray, np.ndarray]:
                     "Evaluation data must be (inputs, labels) arrays or batches of (inputs, labels). "
                     f"Received: {type(data).__name__} of {type(batch).__name__}."
                 )
-            pairs.append((np.asarray(batch[0]), np.asarray(batch[1])))
+            pairs.append([arrays(part) for part in batch])
         if not pairs:
             raise InvalidArgumentError("Evaluation data must hold at least one batch of (inputs, labels).")
-        inputs, labels = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    if len(inputs) != len(labels) or len(inputs) == 0:
+        inputs, labels = (
+            keras.tree.map_structure(lambda *parts: np.concatenate(parts), *part) for part in zip(*pairs, strict=True)
+        )
+    counts = samples_in(inputs), samples_in(labels)
+    if counts[0] != counts[1] or counts[0] == 0:
         raise InvalidArgumentError(
             "Evaluation data needs as many labels as inputs, at least one. "
-            f"Received: {len(inputs)} inputs, {len(labels)} labels."
+            f"Received: {counts[0]} inputs, {counts[1]} labels."
         )
     return inputs, labels
 
@@ -104,11 +147,11 @@ class Chips:
 
     def predict(
         self, inputs: Any, *, chip: int = 0, at: str | float = "25s", drift_compensation: bool = True, **settings: Any
-    ) -> np.ndarray:
-        """Return the outputs of one chip at one time.
+    ) -> Any:
+        """Return the outputs of one chip at one time, an array or what structure of arrays the model returns.
 
         Args:
-            inputs: array of samples.
+            inputs: array of samples, or a list, tuple or dict of arrays for a model with several inputs.
             chip: which one, from 0.
             at: time of the read, such as "1d", or seconds.
             drift_compensation: scale the outputs of each tile back to its level after programming.
@@ -120,7 +163,7 @@ class Chips:
         check_integer("predict", "chip", chip, 0, len(self) - 1)
         runner = self.runner(**settings)
         runner.load(self.chips[chip].read(self.layers, at), drift_compensation=drift_compensation)
-        return runner.predict(np.asarray(inputs))
+        return runner.predict(arrays(inputs))
 
     def evaluate(
         self,
@@ -129,19 +172,20 @@ class Chips:
         at: str | float | Sequence[str | float] = DRIFT_TIMES,
         drift_compensation: bool | str = True,
         batch_norm_calibration: Any = None,
-        metric: Callable[[np.ndarray, np.ndarray], float] = accuracy,
+        metric: Callable[[Any, Any], float] = accuracy,
         progress: Callable[[int, int], None] | None = None,
         **settings: Any,
     ) -> pd.DataFrame:
         """Measure every chip at every time.
 
         Args:
-            data: (inputs, labels) arrays, or a dataset of such batches.
+            data: (inputs, labels) arrays, or a dataset of such batches; lists, tuples or dicts of arrays where the
+                model has several inputs or outputs.
             at: times since programming, or one: text with a unit, or seconds.
             drift_compensation: True, False, or "both".
             batch_norm_calibration: inputs (no labels) on which the batch-norm statistics are estimated anew for each
                 chip and time (AdaBS, Joshi et al. 2020); None leaves them as trained.
-            metric: function of (labels, outputs) that returns a number.
+            metric: function of (labels, outputs) that returns a number; a model with several outputs needs one.
             progress: called with (done, total) after each reading.
             **settings: of `Runner`: mode, precision, batch_size.
 
@@ -150,7 +194,7 @@ class Chips:
         """
         check_choice("evaluate", "drift_compensation", drift_compensation, (True, False, "both"))
         modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
-        inputs, labels = as_arrays(data)
+        inputs, labels = as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
         times = [parse_duration(time) for time in ([at] if isinstance(at, (str, int, float)) else at)]
         runner = self.runner(**settings)
         rows: list[tuple[Any, ...]] = []

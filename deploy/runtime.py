@@ -37,6 +37,28 @@ def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -
     return read.kernel * layer.tiling.expand(read.scale), ranges
 
 
+def samples_in(inputs: Any) -> int:
+    """Return how many samples there are in an array, or in each of a list, tuple or dict of arrays.
+
+    Raises:
+        InvalidArgumentError: the arrays differ in their number of samples, or there is none.
+    """
+    leaves = keras.tree.flatten(inputs)
+    counts = {len(leaf) if np.ndim(leaf) else 0 for leaf in leaves}
+    if len(counts) != 1:
+        shapes = ", ".join(str(np.shape(leaf)) for leaf in leaves) or "none"
+        raise InvalidArgumentError(f"All inputs must have as many samples as each other. Received: shapes {shapes}.")
+    return counts.pop()
+
+
+def padded(piece: Any, size: int) -> Any:
+    """Return a batch as a tensor of `size` samples, the last one repeated as often as needed."""
+    missing = size - len(piece)
+    if missing:
+        piece = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)])
+    return tf.convert_to_tensor(piece)
+
+
 class Runner:
     """Computes a model's outputs with programmed weights, without retracing from chip to chip.
 
@@ -106,26 +128,35 @@ class Runner:
         ]
         self.twin.load([read.kernel for read in reads], ranges)
 
-    def predict(self, inputs: Any) -> np.ndarray:
-        """Return the model's outputs for an array of inputs."""
-        return np.concatenate(list(self.batches(inputs)))
+    def predict(self, inputs: Any) -> Any:
+        """Return the model's outputs for all samples of an array, or of a list, tuple or dict of arrays.
 
-    def batches(self, inputs: Any) -> Iterator[np.ndarray]:
+        The outputs come in the structure of the model's outputs.
+
+        Raises:
+            InvalidArgumentError: there is no sample, or the inputs differ in their number of samples.
+        """
+        pieces = list(self.batches(inputs))
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+
+    def batches(self, inputs: Any) -> Iterator[Any]:
         """Yield the outputs batch by batch; every call has the same shape.
 
         Raises:
-            InvalidArgumentError: there is no sample.
+            InvalidArgumentError: there is no sample, or the inputs differ in their number of samples.
         """
-        if len(inputs) == 0:
-            raise InvalidArgumentError(f"A prediction needs at least one sample. Received: shape {np.shape(inputs)}.")
-        size = -(-len(inputs) // -(-len(inputs) // self.batch_size))
-        for first in range(0, len(inputs), size):
-            piece = inputs[first : first + size]
-            missing = size - len(piece)
-            if missing:
-                piece = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)])
-            outputs = self._function(tf.convert_to_tensor(piece), self._weights)
-            yield outputs.numpy()[: size - missing]
+        count = samples_in(inputs)
+        if count == 0:
+            shapes = [np.shape(leaf) for leaf in keras.tree.flatten(inputs)]
+            raise InvalidArgumentError(
+                f"A prediction needs at least one sample. Received: shape {', '.join(map(str, shapes))}."
+            )
+        size = -(-count // -(-count // self.batch_size))
+        for first in range(0, count, size):
+            kept = min(size, count - first)
+            piece = keras.tree.map_structure(lambda leaf, i=first: padded(leaf[i : i + size], size), inputs)
+            outputs = self._function(piece, self._weights)
+            yield keras.tree.map_structure(lambda leaf, n=kept: leaf.numpy()[:n], outputs)
 
     @property
     def traces(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -11,113 +12,70 @@ import keras
 
 from analognets import crossbar as crossbars
 from analognets.conversion.rebuild import Rebuild, check_model
+from analognets.conversion.report import ConversionReport, LayerConversion
+from analognets.conversion.survey import Survey, is_product, own_variables, reason_digital
 from analognets.crossbar import Tiling, matrix_shape
 from analognets.errors import ConversionError, UnknownNameError, check_number
 from analognets.layers import (
     ADCGain,
     AnalogConv1D,
     AnalogConv2D,
+    AnalogConv3D,
     AnalogDense,
+    AnalogDepthwiseConv1D,
     AnalogDepthwiseConv2D,
     AnalogLayer,
+    AnalogTimeDistributed,
     WeightClip,
 )
 
-__all__ = ["ANALOG_CLASS", "ConversionReport", "LayerConversion", "to_analog", "to_digital"]
+__all__ = ["ANALOG_CLASS", "to_analog", "to_digital"]
 
 ANALOG_CLASS: dict[type, Any] = {
     keras.layers.Dense: AnalogDense,
     keras.layers.Conv1D: AnalogConv1D,
     keras.layers.Conv2D: AnalogConv2D,
+    keras.layers.Conv3D: AnalogConv3D,
+    keras.layers.DepthwiseConv1D: AnalogDepthwiseConv1D,
     keras.layers.DepthwiseConv2D: AnalogDepthwiseConv2D,
 }
 DIGITAL_CLASS: dict[type, Any] = {analog: digital for digital, analog in ANALOG_CLASS.items()}
 ANALOG_SETTINGS = ("crossbar", "weight_noise", "adc_gain", "calibrated", "seed")
-DIGITAL_BY_DESIGN = {
-    keras.layers.BatchNormalization: "a scale and shift per channel, digital by design",
-    keras.layers.LayerNormalization: "normalisation, digital by design",
-    keras.layers.GroupNormalization: "normalisation, digital by design",
-    keras.layers.Normalization: "a scale and shift per feature, digital by design",
-    keras.layers.Embedding: "a table look-up, not a product",
-    keras.layers.PReLU: "an activation, digital by design",
-}
 
 
-@dataclasses.dataclass(frozen=True)
-class LayerConversion:
-    """What happened to one layer that has weights."""
-
-    layer: str
-    kind: str
-    converted: bool
-    why: str
-    weights: int
-    rows: int = 0
-    cols: int = 0
-    tiles: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class ConversionReport:
-    """Which layers were converted, which were left, and why.
-
-    Args:
-        layers: one `LayerConversion` for each layer with weights.
-        hardware: name of the hardware, or "digital".
-    """
-
-    layers: tuple[LayerConversion, ...]
-    hardware: str
-
-    @property
-    def converted(self) -> tuple[LayerConversion, ...]:
-        """The converted layers."""
-        return tuple(layer for layer in self.layers if layer.converted)
-
-    @property
-    def left(self) -> tuple[LayerConversion, ...]:
-        """The layers with weights that were left as they are."""
-        return tuple(layer for layer in self.layers if not layer.converted)
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.converted)} of {len(self.layers)} layers with weights converted ({self.hardware})"]
-        for layer in self.layers:
-            size = f"{layer.rows} x {layer.cols} cells, tiles: {layer.tiles}" if layer.tiles else layer.why
-            lines.append(f"  {'converted' if layer.converted else 'left':9} {layer.layer} ({layer.kind}): {size}")
-        return "\n".join(lines)
-
-
-def layers_named(model: keras.Model, names: Iterable[str]) -> set[int]:
-    """Return the ids of the layers of these names and of all layers inside them.
+def layers_named(model: keras.Model, names: Iterable[str], paths: dict[int, str]) -> set[int]:
+    """Return the ids of the layers of these names or paths and of all layers inside them.
 
     Raises:
         UnknownNameError: the model has no layer of that name.
     """
     wanted = [names] if isinstance(names, str) else list(names)
     layers = model._flatten_layers(include_self=False)
-    known = {layer.name for layer in layers}
+    names_of = {id(layer): {layer.name, paths.get(id(layer), layer.name)} for layer in layers}
+    known = set().union(*names_of.values())
     for name in wanted:
         if name not in known:
             raise UnknownNameError("layer to exempt", name, known)
-    return {id(inner) for layer in layers if layer.name in wanted for inner in layer._flatten_layers()}
+    exempt = [layer for layer in layers if not names_of[id(layer)].isdisjoint(wanted)]
+    return {id(inner) for layer in exempt for inner in layer._flatten_layers()}
 
 
 def reason_left(layer: keras.layers.Layer, exempt: set[int], hardware: crossbars.Crossbar) -> str | None:
     """Return why a layer with weights stays digital, or None if it can be converted."""
     if id(layer) in exempt:
         return "exempt by request"
-    for kind, why in DIGITAL_BY_DESIGN.items():
-        if isinstance(layer, kind):
-            return why
     if isinstance(layer, AnalogLayer):
         return "already analog"
     if type(layer) not in ANALOG_CLASS:
         parent = next((kind for kind in ANALOG_CLASS if isinstance(layer, kind)), None)
-        if parent is not None:
-            return f"a subclass of {parent.__name__} whose call may differ"
-        return "no analog version of this layer"
+        why = reason_digital(layer) or (
+            f"a subclass of {parent.__name__} whose call may differ" if parent else "no analog version of this layer"
+        )
+        return why
     if getattr(layer, "lora_enabled", False):
-        return "its kernel is changed by LoRA"
+        return "its kernel is changed by LoRA: merge the two first"
+    if getattr(layer, "quantization_mode", None):
+        return f"its kernel is quantised ({layer.quantization_mode})"
     try:
         Tiling(unrolled_shape(layer), hardware.rows, hardware.cols)
     except ConversionError:
@@ -128,7 +86,7 @@ def reason_left(layer: keras.layers.Layer, exempt: set[int], hardware: crossbars
 def unrolled_shape(layer: keras.layers.Layer) -> tuple[int, ...]:
     """Shape of a Keras layer's kernel as it would lie on the crossbar."""
     *positions, inputs, outputs = layer.kernel.shape
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
+    if isinstance(layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)):
         return (*positions, inputs, inputs * outputs)
     return (*positions, inputs * getattr(layer, "groups", 1), outputs)
 
@@ -142,10 +100,11 @@ def to_analog(
 ) -> keras.Model:
     """Return an analog copy of any Keras model: products on crossbars, all the rest stays digital Keras.
 
-    Every Dense, Conv1D, Conv2D and DepthwiseConv2D becomes its analog layer with the same weights, sharing one
-    trainable ADC gain if the hardware says so. The copy computes the same as the model until `calibrate` has set the
-    converter ranges. Works on Sequential, functional, nested and subclassed models (those that can be rebuilt from
-    their config). The model given is not changed.
+    Every Dense, Conv1D, Conv2D, Conv3D, DepthwiseConv1D and DepthwiseConv2D (grouped, dilated, shared or inside of
+    TimeDistributed too) becomes its analog layer with the same weights, sharing one trainable ADC gain if the hardware
+    says so. All other layers stay as they are; the report names them and says why. The copy computes the same as the
+    model until `calibrate` has set the converter ranges. Works on Sequential, functional, nested and subclassed models
+    (those that can be rebuilt from their config). The model given is not changed.
 
     A converted subclassed model can't be read back from a `.keras` file, since its class makes plain layers: keep the
     plain model and `save_weights`, and convert again.
@@ -154,7 +113,7 @@ def to_analog(
         model: a built Keras model.
         hardware: a `Crossbar`, the name of a preset, or a config.
         weight_noise: eta >= 0, the training noise as a share of W_max.
-        exempt: names of layers, blocks or nested models to leave digital.
+        exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
 
     Returns:
         The analog model, not compiled, with the attribute `conversion_report`.
@@ -167,39 +126,37 @@ def to_analog(
     check_model(model)
     hardware = crossbars.get(hardware)
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
-    left = layers_named(model, exempt)
+    survey = Survey(model)
+    left = layers_named(model, exempt, survey.paths)
     shared = ADCGain(name="adc_gain")
     records: dict[int, LayerConversion] = {}
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer | None:
-        if isinstance(layer, ADCGain) or not (layer._trainable_variables or layer._non_trainable_variables):
+        if isinstance(layer, ADCGain) or not own_variables(layer):
             return None
         why = reason_left(layer, left, hardware)
-        kind, count = type(layer).__name__, layer.count_params()
+        records[id(layer)] = record(layer, why, survey, hardware)
         if why is not None:
-            records[id(layer)] = LayerConversion(layer.name, kind, False, why, count)
             return None
-        tiling = Tiling(unrolled_shape(layer), hardware.rows, hardware.cols)
-        rows, cols = matrix_shape(tiling.kernel_shape)
-        records[id(layer)] = LayerConversion(layer.name, kind, True, "", count, rows, cols, len(tiling.blocks()))
-        config = layer.get_config()
-        for key in ("kernel_constraint", "depthwise_constraint"):
-            constraint = config.get(key)
-            if isinstance(constraint, dict) and constraint.get("class_name") == WeightClip.__name__:
-                config[key] = None
         gain = shared if hardware.adc_gain == "shared" else ADCGain(name="adc_gain")
-        return ANALOG_CLASS[type(layer)].from_config(
-            {**config, "crossbar": hardware, "weight_noise": weight_noise, "adc_gain": gain}
-        )
+        config = {"crossbar": hardware, "weight_noise": weight_noise, "adc_gain": gain}
+        return ANALOG_CLASS[type(layer)].from_config({**without_clip(layer.get_config()), **config})
 
-    rebuild = Rebuild(replace)
+    def recast(layer: keras.layers.Layer) -> type:
+        if type(layer) is keras.layers.TimeDistributed and reason_left(layer.layer, left, hardware) is None:
+            return AnalogTimeDistributed
+        return type(layer)
+
+    rebuild = Rebuild(replace, recast)
     analog = rebuild.model(model)
     for layer, owner in rebuild.inside:
-        why = f"made by '{owner.name}' ({type(owner).__name__}) itself"
-        records[id(layer)] = LayerConversion(layer.name, type(layer).__name__, False, why, layer.count_params())
+        if own_variables(layer):
+            made = f"made by '{owner.name}' ({type(owner).__name__}) itself"
+            why = made if is_product(layer) else reason_digital(layer) or made
+            records[id(layer)] = record(layer, why, survey, hardware)
     report = ConversionReport(tuple(records.values()), hardware.name)
     if not report.converted:
-        kinds = Counter(record.kind for record in report.left)
+        kinds = Counter(entry.kind for entry in report.left)
         raise ConversionError(
             f"Model '{model.name}' has no layer to convert; analog versions exist for "
             f"{', '.join(kind.__name__ for kind in ANALOG_CLASS)}. "
@@ -207,6 +164,36 @@ def to_analog(
         )
     analog.conversion_report = report
     return analog
+
+
+def record(layer: keras.layers.Layer, why: str | None, survey: Survey, hardware: crossbars.Crossbar) -> LayerConversion:
+    """Return the report's entry of a layer that stays digital for a reason, or is converted if there is none."""
+    entry = LayerConversion(
+        layer=layer.name,
+        kind=type(layer).__name__,
+        converted=why is None,
+        why=why or "",
+        weights=layer.count_params(),
+        path=survey.path(layer),
+        product=is_product(layer),
+        macs=survey.macs(layer),
+    )
+    if why is not None:
+        return entry
+    tiling = Tiling(unrolled_shape(layer), hardware.rows, hardware.cols)
+    rows, cols = matrix_shape(tiling.kernel_shape)
+    tiles, kernel = len(tiling.blocks()), math.prod(layer.kernel.shape)
+    return dataclasses.replace(entry, rows=rows, cols=cols, tiles=tiles, kernel=kernel)
+
+
+def without_clip(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a layer's config without the weight clipping of stage 1, whose place the frozen range takes."""
+    config = dict(config)
+    for key in ("kernel_constraint", "depthwise_constraint"):
+        constraint = config.get(key)
+        if isinstance(constraint, dict) and constraint.get("class_name") == WeightClip.__name__:
+            config[key] = None
+    return config
 
 
 def to_digital(model: keras.Model) -> keras.Model:
@@ -237,7 +224,10 @@ def to_digital(model: keras.Model) -> keras.Model:
             )
         return kind.from_config(config)
 
-    digital = Rebuild(replace).model(model)
+    def recast(layer: keras.layers.Layer) -> type:
+        return keras.layers.TimeDistributed if isinstance(layer, AnalogTimeDistributed) else type(layer)
+
+    digital = Rebuild(replace, recast).model(model)
     if not records:
         raise ConversionError(f"Model '{model.name}' has no analog layer, so it is digital already.")
     digital.conversion_report = ConversionReport(tuple(records), "digital")

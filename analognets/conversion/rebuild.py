@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,8 +20,13 @@ __all__ = ["Rebuild", "check_model"]
 class Rebuild:
     """One pass over a model: makes each layer's replacement and remembers the pairs to copy weights between."""
 
-    def __init__(self, replace: Callable[[keras.layers.Layer], keras.layers.Layer | None]) -> None:
+    def __init__(
+        self,
+        replace: Callable[[keras.layers.Layer], keras.layers.Layer | None],
+        recast: Callable[[keras.layers.Layer], Any] = type,
+    ) -> None:
         self.replace = replace
+        self.recast = recast
         self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self.done: dict[int, keras.layers.Layer] = {}
         self.inside: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
@@ -42,8 +48,15 @@ class Rebuild:
         """Copy a layer that is not converted itself; its inner layers may be."""
         if isinstance(layer, keras.Model) and is_cloneable(layer):
             return keras.models.clone_model(layer, clone_function=self.layer, recursive=True)
+        if isinstance(layer, keras.layers.TFSMLayer):
+            raise ConversionError(
+                f"Layer '{layer.name}' (TFSMLayer) is a TensorFlow SavedModel, a graph without Keras layers, which "
+                "can't be converted. Take the model's `.keras` or `.h5` file instead."
+            )
+        if type(layer) is keras.layers.Lambda:
+            return same_lambda(layer)
         try:
-            new = layer.__class__.from_config(layer.get_config())
+            new = self.recast(layer).from_config(layer.get_config())
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ConversionError(
                 f"'{layer.name}' ({type(layer).__name__}) can't be rebuilt from its config. Give the class a "
@@ -103,6 +116,7 @@ class Rebuild:
                 self.pair_inside(old, fresh)
         for old, fresh in self.pairs:
             copy_weights(old, fresh)
+            copy_state(old, fresh)
         return new
 
 
@@ -152,6 +166,29 @@ def check_model(model: Any) -> None:
 def is_cloneable(model: keras.Model) -> bool:
     """Whether Keras can rebuild the model from its graph: Sequential and functional models."""
     return isinstance(model, keras.Sequential) or hasattr(type(model), "operations")
+
+
+def same_lambda(layer: Any) -> keras.layers.Layer:
+    """Return a Lambda layer with the very function of another, which its config does not hold in full."""
+    return keras.layers.Lambda(
+        layer.function,
+        output_shape=layer._output_shape,
+        mask=layer.mask,
+        arguments=layer.arguments,
+        name=layer.name,
+        trainable=layer.trainable,
+        dtype=layer.dtype_policy,
+    )
+
+
+def copy_state(old: Any, new: Any) -> None:
+    """Copy what preprocessing layers keep beside their variables: vocabularies, and numbers derived from variables."""
+    if hasattr(old, "save_assets") and hasattr(new, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
+    if isinstance(new, keras.layers.Normalization):
+        new.finalize_state()
 
 
 def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:

@@ -108,11 +108,21 @@ class AnalogLayer(Base):
     def effective_kernel(self, training: bool | None) -> Any:
         """The kernel the product sees: plus N(0, (eta * W_max)^2) in training."""
         kernel = ops.convert_to_tensor(self.kernel_variable, dtype=self.compute_dtype)
-        if not training or self.weight_noise == 0:
+        if not training:
+            return kernel
+        for unused in self.unused_ranges():
+            kernel = kernel + ops.cast(0.0 * unused, kernel.dtype)
+        if self.weight_noise == 0:
             return kernel
         deviation = self.weight_noise * self.noise_scale * self.weight_range()
         noise = keras.random.normal(kernel.shape, dtype="float32", seed=self.seed_generator)
         return kernel + ops.cast(noise * deviation, kernel.dtype)
+
+    def unused_ranges(self) -> list[Any]:
+        """Ranges no converter uses now; added as zeros they get a gradient of zero, so Keras has none to miss."""
+        if not self.calibrated or self.crossbar.dac_bits is None and self.crossbar.adc_bits is None:
+            return [self.input_range, self.adc_gain.gain]
+        return [self.adc_gain.gain] if self.crossbar.adc_bits is None else []
 
     def product(self, inputs: Any, kernel: Any) -> Any:
         """The plain product (matrix product or convolution) of inputs and kernel."""
@@ -152,6 +162,7 @@ class AnalogLayer(Base):
             inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
         if self._programmed is not None:
             kernel, adc_ranges = self._programmed
+            kernel = ops.cast(kernel, inputs.dtype)
             return self.tiled_product(inputs, kernel, adc_ranges, self.programmed_product)
         kernel = self.effective_kernel(training)
         if not self.calibrated:

@@ -9,7 +9,7 @@ from keras import ops
 
 from analognets.layers.base import AnalogLayer
 
-__all__ = ["AnalogConv1D", "AnalogConv2D", "AnalogDepthwiseConv2D"]
+__all__ = ["AnalogConv1D", "AnalogConv2D", "AnalogConv3D", "AnalogDepthwiseConv1D", "AnalogDepthwiseConv2D"]
 
 
 def unrolled(kernel: Any, groups: int) -> Any:
@@ -76,6 +76,21 @@ class AnalogConv2D(AnalogConvolution, keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable(package="analognets")
+class AnalogConv3D(AnalogConvolution, keras.layers.Conv3D):
+    """3-D convolution computed on crossbar tiles; see `AnalogConv2D`.
+
+    Takes every argument of `keras.layers.Conv3D` and those of `analognets.layers.base.AnalogLayer`. Input
+    (batch, depth, height, width, channels), output (batch, depth', height', width', filters).
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+        ConversionError: one input channel alone needs more rows than a tile has.
+
+    Source: as `AnalogLayer`.
+    """
+
+
+@keras.saving.register_keras_serializable(package="analognets")
 class AnalogConv1D(AnalogConvolution, keras.layers.Conv1D):
     """1-D convolution computed on crossbar tiles; see `AnalogConv2D`.
 
@@ -104,23 +119,12 @@ class AnalogConv1D(AnalogConvolution, keras.layers.Conv1D):
         )
 
 
-@keras.saving.register_keras_serializable(package="analognets")
-class AnalogDepthwiseConv2D(AnalogConvolution, keras.layers.DepthwiseConv2D):
-    """Depthwise 2-D convolution computed on crossbar tiles; its low utilisation is why AnalogNets avoid it.
-
-    Takes every argument of `keras.layers.DepthwiseConv2D` and those of `analognets.layers.base.AnalogLayer`. Programmed
-    as a dense block of height x width x channels rows and channels x multiplier columns, of which one cell in
-    `channels` holds a weight; the zero cells carry programming and read noise like any other.
-
-    Raises:
-        InvalidArgumentError: an argument is out of range.
-
-    Source: derived from the shape of the kernel; that AnalogNets (arXiv 2111.06503) argues so is from memory.
-    """
+class AnalogDepthwise(AnalogConvolution):
+    """What the depthwise convolutions share: a kernel (..., channels, multiplier), a group for each channel."""
 
     @property
     def kernel_variable(self) -> keras.Variable:
-        """The trainable kernel (height, width, channels, multiplier)."""
+        """The trainable kernel (..., channels, multiplier)."""
         return self.kernel
 
     @property
@@ -146,3 +150,32 @@ class AnalogDepthwiseConv2D(AnalogConvolution, keras.layers.DepthwiseConv2D):
         kernel = ops.convert_to_tensor(self.kernel.value, "float32")
         *positions, channels, multiplier = kernel.shape
         return unrolled(ops.reshape(kernel, (*positions, 1, channels * multiplier)), channels)
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class AnalogDepthwiseConv1D(AnalogDepthwise, keras.layers.DepthwiseConv1D):
+    """Depthwise 1-D convolution computed on crossbar tiles; see `AnalogDepthwiseConv2D`.
+
+    Takes every argument of `keras.layers.DepthwiseConv1D` and those of `analognets.layers.base.AnalogLayer`. Input
+    (batch, steps, channels), output (batch, steps', channels x multiplier).
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+
+    Source: as `AnalogDepthwiseConv2D`.
+    """
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class AnalogDepthwiseConv2D(AnalogDepthwise, keras.layers.DepthwiseConv2D):
+    """Depthwise 2-D convolution computed on crossbar tiles; its low utilisation is why AnalogNets avoid it.
+
+    Takes every argument of `keras.layers.DepthwiseConv2D` and those of `analognets.layers.base.AnalogLayer`. Programmed
+    as a dense block of height x width x channels rows and channels x multiplier columns, of which one cell in
+    `channels` holds a weight; the zero cells carry programming and read noise like any other.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+
+    Source: derived from the shape of the kernel; that AnalogNets (arXiv 2111.06503) argues so is from memory.
+    """

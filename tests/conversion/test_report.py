@@ -46,9 +46,9 @@ def test_report() -> None:
         "big": "one input channel needs more than the 24 rows of a tile",
         "norm": "a scale and shift per channel, digital by design",
         "prelu": "an activation, digital by design",
-        "transposed": "no analog version of this layer",
+        "transposed": "a transposed convolution, which has no analog version",
         "depth": "exempt by request",
-        "gru_cell": "no analog version of this layer",
+        "gru_cell": "recurrent: no analog version of the products inside of its time loop",
         "own": "a subclass of Dense whose call may differ",
     }
     (dense,) = report.converted
@@ -61,7 +61,10 @@ def test_report() -> None:
         3000,
     )
     text = str(report)
-    assert text.startswith("1 of 8 layers with weights converted (flat)")
+    weights = sum(layer.weights for layer in report.layers)
+    share = f"{100 * 4 * 600 / weights:.1f} % of weights"
+    assert text.startswith(f"1 of 6 products analog ({share})"), "those of OwnDense are not known"
+    assert report.weights_share == 4 * 600 / weights and report.macs_share is None
     assert "converted logits (Dense): 4 x 600 cells, tiles: 2" in text
     assert "left      depth (DepthwiseConv2D): exempt by request" in text
 
@@ -118,7 +121,8 @@ def test_an_unknown_exempt_layer_names_the_nearest() -> None:
 def test_nothing_to_convert_is_one_sentence() -> None:
     model = keras.Sequential([keras.Input((4, 3)), L.LSTM(2), L.BatchNormalization()], name="recurrent")
     sentence = (
-        "Model 'recurrent' has no layer to convert; analog versions exist for Dense, Conv1D, Conv2D, DepthwiseConv2D. "
+        "Model 'recurrent' has no layer to convert; analog versions exist for Dense, Conv1D, Conv2D, Conv3D, "
+        r"DepthwiseConv1D, DepthwiseConv2D\. "
         r"Received layers with weights: LSTMCell, BatchNormalization\."
     )
     with pytest.raises(ConversionError, match=sentence):
