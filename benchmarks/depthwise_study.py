@@ -11,6 +11,8 @@ import argparse
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from analognets.training.run import Run
 from benchmarks.kws_study import call, collect, is_evaluated
 
@@ -45,7 +47,7 @@ def depthwise_layers(folder: Path) -> list[str]:
 def study(options: argparse.Namespace) -> dict[str, Path]:
     """Train and evaluate every network that is asked for and not done; return the folders of all that are done."""
     tasks = {name: ("kws", options.data, changes) for name, changes in SPEECH.items()}
-    tasks |= {name: ("vww", options.images, changes) for name, changes in IMAGES.items()}
+    tasks |= {name: ("vww_stand_in", options.images, changes) for name, changes in IMAGES.items()}
     wanted = options.only.split(",") if options.only else list(tasks)
     for name in wanted:
         recipe, data, changes = tasks[name]
@@ -70,6 +72,21 @@ def train(
         call("evaluate", str(folder), "--chips", str(chips), "--drift-compensation", "on")
 
 
+def occupied(folder: Path, depthwise: str) -> dict[str, float | int]:
+    """Return what a run's network takes of the chip: real weights, cells, arrays and passes."""
+    from analognets.deploy.accelerator import place
+
+    placed = place(Run.open(folder).float_model(), accelerator="aon_cim", depthwise=depthwise)
+    cells = sum(block.cells for block in placed.blocks)
+    return {
+        "weights": round(placed.effective_utilisation * cells),
+        "cells": cells,
+        "effective_utilisation": placed.effective_utilisation,
+        "arrays": placed.arrays,
+        "passes": placed.total_passes,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="Speech Commands")
@@ -79,7 +96,13 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=25)
     parser.add_argument("--only", default="", help="networks, separated by commas")
     options = parser.parse_args()
-    table, records = collect(study(options))
+    folders = study(options)
+    table, records = collect(folders)
+    chip = {
+        name: occupied(options.runs / name.removesuffix(DEPTHWISE_DIGITAL), "digital" if name != plain else "analog")
+        for name, plain in ((name, name.removesuffix(DEPTHWISE_DIGITAL)) for name in folders)
+    }
+    table = table.join(pd.DataFrame.from_dict(chip, orient="index"), on="variant")
     options.results.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.results / "depthwise.csv", index=False, float_format="%.6g")
     (options.results / "depthwise.json").write_text(json.dumps(records, indent=1) + "\n", "utf-8")
