@@ -73,16 +73,16 @@ def train(
 
 
 def occupied(folder: Path, depthwise: str) -> dict[str, float | int]:
-    """Return what a run's network takes of the chip: real weights, cells, arrays and passes."""
+    """Return what a run's network takes of the chip."""
     from analognets.deploy.accelerator import place
 
     placed = place(Run.open(folder).float_model(), accelerator="aon_cim", depthwise=depthwise)
-    cells = sum(block.cells for block in placed.blocks)
     return {
-        "weights": round(placed.effective_utilisation * cells),
-        "cells": cells,
-        "effective_utilisation": placed.effective_utilisation,
+        "weights": placed.weights,
+        "cells": placed.cells,
         "arrays": placed.arrays,
+        "utilisation": placed.utilisation,
+        "effective_utilisation": placed.effective_utilisation,
         "passes": placed.total_passes,
     }
 
