@@ -38,7 +38,13 @@ _ROOMS = ("conversion", "crossbar", "devices", "errors", "layers", "training", "
 
 # zoo, datasets and deploy hold no __init__.py (see pyproject.toml): what they show beside their modules is listed here.
 _DOORS: dict[str, dict[str, str]] = {
-    "zoo": {"analognet_kws": "kws"},
+    "zoo": {
+        "list_models": "registry",
+        "load_preset": "registry",
+        "from_preset": "registry",
+        "save_to_preset": "saving",
+        "analognet_kws": "kws",
+    },
     "datasets": {
         "load_dataset": "registry",
         "list_datasets": "registry",

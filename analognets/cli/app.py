@@ -34,6 +34,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("analognets.cli.train:train", "Train a network for an analog chip; resumes what was interrupted."),
     "evaluate": Command("analognets.cli.evaluate:evaluate", "Programme a trained network into chips and watch it age."),
+    "zoo": Command("analognets.cli.zoo:zoo", "List, show, download and save pretrained networks."),
     "data": Command("analognets.cli.data:data", "List, prepare and describe data sets."),
     "doctor": Command(
         "analognets.cli.doctor:doctor", "Check this installation: versions, backend, caches, speech, data."

@@ -11,6 +11,7 @@ import typer
 from analognets.cli import _console
 from analognets.cli.data import Json, Quiet
 from analognets.cli.train import load_task, resume_command, start_backend, use_data
+from analognets.cli.trained import open_trained
 from analognets.errors import ChipFileError, ConversionError, DataError, RunError
 
 __all__ = ["evaluate"]
@@ -45,7 +46,12 @@ class Precision(enum.StrEnum):
     bfloat16 = "bfloat16"
 
 
-RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Trained = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|PRESET", help="Folder of a finished run, or a preset: its name, folder, .zip or address."
+    ),
+]
 Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic'; by default as in training.")]
 Count = Annotated[int | None, typer.Option(min=1, help="How many chips to programme.")]
 Times = Annotated[str | None, typer.Option(help="Times since programming, such as 25s,1h,1d,30d,1y.")]
@@ -60,11 +66,11 @@ BatchNorm = Annotated[
 Products = Annotated[Precision, typer.Option(help="Of the products behind the converters.")]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
 Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results by default.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
 
 
 def evaluate(
-    run: RunFolder,
+    run: Trained,
     data: Data = None,
     chips: Count = None,
     at: Times = None,
@@ -80,13 +86,12 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy over drift time on simulated chips; write table, figure and report."""
-    from analognets.training.run import Run
     from analognets.units import parse_duration
 
     if load_chips is not None and not chips is seed is save_chips is None:
         raise typer.BadParameter("--load-chips programmes no chips: leave --chips, --seed and --save-chips out.")
     reporter = _console.Reporter(json=json, quiet=quiet)
-    trained = Run.open(run)
+    trained = open_trained(run)
     refuse_untrained(trained)
     if save_chips is not None and save_chips.exists():
         raise ChipFileError(f"--save-chips writes a new folder. Received: '{save_chips}', which exists.")
@@ -119,7 +124,8 @@ def evaluate(
         )
     summary = summarize(table, float_accuracy)
     write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm)
-    show(reporter, folder, job, summary, float_accuracy, split)
+    name = getattr(trained, "digital_name", "Float network, digital")
+    show(reporter, folder, job, summary, float_accuracy, split, name)
 
 
 def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> tuple[Any, Any, float]:
@@ -160,11 +166,12 @@ def refuse_untrained(run: Any) -> None:
 
 def results_folder(run: Any, named: Path | None) -> Path:
     """Return the folder for the results, made if need be."""
-    folder: Path = named or run.path / "results"
     try:
+        folder: Path = named or run.results
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"The folder for the results, '{folder}', can't be made: {error.strerror}.") from error
+        where = named or "results"
+        raise RunError(f"The folder for the results, '{where}', can't be made: {error.strerror}.") from error
     return folder
 
 
@@ -180,13 +187,19 @@ def load_job(reporter: _console.Reporter, run: Any, data: str | None) -> Any:
         raise DataError(
             f"The data this run was trained on were in '{folder}', which is gone. Name their new place with --data."
         )
-    job = load_task(reporter, use_data(run.recipe, data), folder, origin.get("skip_corrupt", False))
+    recipe = use_data(run.recipe, data)
+    try:
+        job = load_task(reporter, recipe, folder, origin.get("skip_corrupt", False))
+    except DataError as error:
+        if folder is None:
+            error.add_note(f"It was trained on {run.recipe.dataset.name}: name its folder with --data DIR.")
+        raise
     if data is not None:
         for note in job.data.info.notes:
             reporter.warn(note)
     if list(job.data.classes) != origin.get("classes", list(job.data.classes)):
         raise DataError(
-            f"The run '{run.path}' was trained on other classes than those of {job.data.info.name}. Name the data it "
+            f"'{run.path}' was trained on other classes than those of {job.data.info.name}. Name the data it "
             "was trained on with --data."
         )
     return job
@@ -228,7 +241,13 @@ def write_results(
 
 
 def show(
-    reporter: _console.Reporter, folder: Path, job: Any, summary: Any, float_accuracy: float, split: Split
+    reporter: _console.Reporter,
+    folder: Path,
+    job: Any,
+    summary: Any,
+    float_accuracy: float,
+    split: Split,
+    digital_name: str,
 ) -> None:
     """Print the drift table."""
     columns = ["at", "seconds", "mean", "std", "chips", "drift_compensation", "loss"]
@@ -250,7 +269,7 @@ def show(
             "rows": rows,
         }
     )
-    reporter.say(f"Float network, digital: {100 * float_accuracy:.2f} % of {clips} {split} clips ({name})")
+    reporter.say(f"{digital_name}: {100 * float_accuracy:.2f} % of {clips} {split} clips ({name})")
     reporter.table(
         ["time", "mean %", "std", "loss in points", "chips", "drift compensation"],
         [

@@ -1,0 +1,264 @@
+"""`analognets zoo`: pretrained networks - list, look at, download, and save one's own."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analognets.cli import _console
+from analognets.cli.data import Json, Quiet
+
+__all__ = ["open_preset", "zoo"]
+
+zoo = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show, download and save pretrained networks.")
+
+Handle = Annotated[
+    str, typer.Argument(help="Bundled name, folder, .zip, https://...zip#sha256=..., or hf://user/repo@revision.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use what is in the cache; also by ANALOGNETS_OFFLINE=1.")]
+Sha256 = Annotated[str | None, typer.Option("--sha256", help="Of the .zip, or of preset.json for hf:// and folders.")]
+Unverified = Annotated[
+    bool, typer.Option("--allow-unverified", help="Take an https:// archive without a sha256: nobody vouches for it.")
+]
+To = Annotated[Path | None, typer.Option("--to", help="Also copy the preset into this new folder.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+Target = Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the preset, or a name ending in .zip.")]
+Name = Annotated[str | None, typer.Option(help="Name of the preset; that of the folder by default.")]
+Description = Annotated[str, typer.Option(help="One sentence for the model card.")]
+Statement = Annotated[str, typer.Option(help="What must be said about the data, put first in the model card.")]
+DirectMapping = Annotated[
+    Path | None, typer.Option(help="Evaluated run that mapped the same float network without training for hardware.")
+]
+Data = Annotated[str | None, typer.Option(help="Folder of the data, or 'synthetic'; by default as in training.")]
+Measure = Annotated[bool, typer.Option("--measure/--no-measure", help="Measure digital accuracy on the test split.")]
+Precision = Annotated[str, typer.Option(help="Of the kernels: float16 or float32.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a preset that is there.")]
+
+
+@zoo.command("list")
+def list_(json: Json = False) -> None:
+    """List the presets that come with the package."""
+    from analognets.zoo.registry import list_models
+
+    reporter = _console.Reporter(json=json)
+    table = list_models()
+    rows = [{key: None if value != value else value for key, value in row.items()} for row in _plain_rows(table)]
+    reporter.result(rows)
+    reporter.table(
+        ["name", "bits", "parameters", "accuracy %", "after 1 day %", "loss in points", "kB", "data"],
+        [
+            (
+                row["name"],
+                _text(row["bits"], "{:d}"),
+                f"{row['parameters']:,}",
+                _text(row["accuracy"], "{:.2f}", 100),
+                _text(row["accuracy_1d"], "{:.2f}", 100),
+                _text(row["loss_1d"], "{:.2f}"),
+                f"{row['bytes'] / 1000:.0f}",
+                row["data"],
+            )
+            for row in rows
+        ],
+    )
+    if rows:
+        reporter.say(f"Next: analognets zoo show {rows[0]['name']}")
+
+
+def _plain_rows(table: Any) -> list[dict[str, Any]]:
+    return [
+        {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
+        for row in table.astype({"bits": "float64"}).reset_index().to_dict("records")
+    ]
+
+
+def _text(value: float | None, form: str, scale: int = 1) -> str:
+    return "-" if value is None else form.format(int(value) if form == "{:d}" else value * scale)
+
+
+@zoo.command("show")
+def show(
+    handle: Handle,
+    sha256: Sha256 = None,
+    offline: Offline = False,
+    allow_unverified: Unverified = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show a preset's model card."""
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    preset = open_preset(reporter, handle, sha256, offline, allow_unverified)
+    record = preset.record.model_dump()
+    record["architecture"].pop("config")
+    rows = [{key: None if value != value else value for key, value in row.items()} for row in _results(preset)]
+    reporter.result({"path": str(preset.path), **record, "results": rows})
+    header, _, body = preset.card.removeprefix("---\n").partition("\n---\n")
+    reporter.say((body or header).strip())
+
+
+def _results(preset: Any) -> list[dict[str, Any]]:
+    return list(preset.results.to_dict("records"))
+
+
+@zoo.command("download")
+def download(
+    handle: Handle,
+    to: To = None,
+    sha256: Sha256 = None,
+    offline: Offline = False,
+    allow_unverified: Unverified = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch a preset into the cache, check it, and say where it is."""
+    from analognets.errors import PresetError
+    from analognets.zoo.preset_files import INDEX
+
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    if to is not None and to.exists():
+        raise PresetError(f"--to names a new folder. Received: '{to}', which exists.")
+    preset = open_preset(reporter, handle, sha256, offline, allow_unverified)
+    place = preset.path
+    if to is not None:
+        place = _copied(preset, to)
+    files = {name: stored.model_dump() for name, stored in preset.record.files.items()}
+    reporter.result({"name": preset.name, "path": str(place), "files": files})
+    reporter.say(f"{preset.name}: {len(files) + 1} files in {place}, every sha256 as in {INDEX}")
+    reporter.say(f"Next: analognets evaluate {shlex.quote(str(place))} --data DIR")
+
+
+def _copied(preset: Any, target: Path) -> Path:
+    """Copy a preset's own files, and nothing that lies beside them, into a folder that appears when it is whole."""
+    import uuid
+
+    from analognets.errors import PresetError
+    from analognets.zoo.preset_files import INDEX, check_file, read_record
+
+    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        draft.mkdir(parents=True)
+        for name in (INDEX, *preset.record.files):
+            shutil.copyfile(check_file(preset.path, name, root=preset.root), draft / name)
+        read_record(draft)
+        draft.rename(target)
+    except OSError as error:
+        raise PresetError(f"The preset can't be copied to '{target}': {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+@zoo.command("save")
+def save(
+    run: RunFolder,
+    target: Target,
+    name: Name = None,
+    description: Description = "",
+    statement: Statement = "",
+    direct_mapping: DirectMapping = None,
+    data: Data = None,
+    measure: Measure = True,
+    precision: Precision = "float16",
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a preset of a finished run."""
+    from analognets.cli.evaluate import load_job
+    from analognets.cli.train import start_backend
+    from analognets.errors import PresetError
+    from analognets.training.run import Run
+
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    trained = Run.open(run)
+    if not trained.finished:
+        raise PresetError(f"A preset is made from a finished run. Received: '{run}' (status: {trained.status}).")
+    start_backend(reporter)
+
+    from analognets.zoo.saving import check_place, save_to_preset
+
+    check_place(target, overwrite)
+    test = load_job(reporter, trained, data).features("test") if measure else None
+    more = {} if direct_mapping is None else {"direct mapping": _direct_mapping(trained, direct_mapping)}
+    with reporter.status("Saving, reading back and measuring ..."):
+        preset = save_to_preset(
+            trained,
+            target,
+            name=name,
+            description=description,
+            statement=statement,
+            results=more,
+            test_data=test,
+            precision=precision,
+            overwrite=overwrite,
+        )
+    report_saved(reporter, preset, target)
+
+
+def _direct_mapping(run: Any, folder: Path) -> Any:
+    """Return the results of a run that mapped the float network of `run` as it is.
+
+    Raises:
+        PresetError: that run trained it, has another float network, or was not evaluated.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from analognets.errors import PresetError
+    from analognets.training.run import Run
+
+    other = Run.open(folder)
+    stage = other.recipe.hardware_aware
+    summary = folder / "results" / "summary.csv"
+    if stage is None or stage.epochs or not summary.is_file():
+        raise PresetError(
+            f"--direct-mapping takes an evaluated run with hardware_aware.epochs=0. Received: '{folder}'."
+        )
+    ours, theirs = run.float_model().get_weights(), other.float_model().get_weights()
+    if len(ours) != len(theirs) or not all(np.array_equal(one, two) for one, two in zip(ours, theirs, strict=True)):
+        raise PresetError(
+            f"'{folder}' mapped another float network than that of '{run.path}', so it says nothing of it."
+        )
+    return pd.read_csv(summary)
+
+
+def report_saved(reporter: _console.Reporter, preset: Any, target: Path) -> None:
+    """Print what was saved, and how others get the same."""
+    from analognets.training.files import file_sha256
+
+    accuracy = preset.record.accuracy
+    pinned = target if target.is_file() else preset.path / "preset.json"
+    digest = file_sha256(pinned)
+    size = sum(stored.bytes for stored in preset.record.files.values())
+    reporter.result(
+        {"name": preset.name, "path": str(target), "sha256": digest, "bytes": size, **accuracy.model_dump()}
+    )
+    measured = "" if accuracy.digital is None else f", digital accuracy {100 * accuracy.digital:.2f} %"
+    reporter.say(f"Saved {preset.name} to {target}: {size / 1000:.0f} kB{measured}")
+    reporter.say(f"sha256 of {pinned.name}: {digest}")
+    if target.is_file():
+        reporter.say(f"On a web server its handle is https://.../{target.name}#sha256={digest}")
+    reporter.say(f"Next: analognets zoo show {shlex.quote(str(target))}")
+
+
+def open_preset(
+    reporter: _console.Reporter,
+    handle: str,
+    sha256: str | None = None,
+    offline: bool = False,
+    allow_unverified: bool = False,
+) -> Any:
+    """Open the preset of a handle, with a line a megabyte if it has to be downloaded."""
+    from analognets.zoo.registry import load_preset
+
+    seen = [0]
+
+    def received(done: int) -> None:
+        if done - seen[0] >= 1_000_000:
+            seen[0] = done
+            reporter.note(f"Download: {done / 1e6:.0f} MB")
+
+    return load_preset(handle, sha256=sha256, offline=offline, allow_unverified=allow_unverified, progress=received)
