@@ -117,8 +117,8 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
         blocks.append("\n".join(lines))
     if record.accuracy.reference is not None and set(results["condition"]) - {"digital"}:
         blocks.append(
-            f"Losses are measured against the float network's {100 * record.accuracy.reference:.2f} %. Each chip is "
-            "programmed and read by the package's device model, not by a real chip."
+            f"Losses are measured against the {100 * record.accuracy.reference:.2f} % of the float network that training "
+            "for hardware began with. Chips are programmed and read by the package's device model; none of them is real."
         )
     return "\n\n".join(blocks)
 
@@ -147,12 +147,12 @@ def _limits(record: PresetRecord) -> str:
 
 def _origin(record: PresetRecord) -> str:
     origin = dict(record.origin)
-    versions = origin.pop("versions", None)
+    versions, recipe = origin.pop("versions", None), origin.pop("recipe", None)
     lines = [f"- {key.replace('_', ' ')}: {value}" for key, value in origin.items() if value is not None]
     if isinstance(versions, dict):
         lines.append(f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}")
-    if "recipe.yaml" in record.files or record.architecture.kind == "zoo":
-        lines.append("- recipe: recipe.yaml beside this file, every default written out")
+    if recipe is not None:
+        lines.insert(0, f"- recipe: '{recipe}', every default written out in recipe.yaml beside this file")
     return "\n".join(lines) or "Not recorded."
 
 

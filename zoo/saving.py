@@ -47,7 +47,7 @@ from analognets.zoo.safe_config import from_config, to_config
 __all__ = ["RESULT_COLUMNS", "check_place", "save_to_preset"]
 
 RESULT_COLUMNS = ("condition", "at", "seconds", "drift_compensation", "mean", "std", "chips", "loss", "float_accuracy")
-SAID_OF_DATA = ("name", "version", "homepage", "licence", "citation", "statement", "synthetic", "clips", "notes")
+SAID_OF_DATA = ("name", "version", "homepage", "licence", "citation", "statement", "synthetic", "clips")
 REBUILT = 1e-5
 
 
@@ -168,7 +168,7 @@ def _from_run(source: Any) -> Source:
     if not run.finished:
         raise PresetError(f"A preset is made from a finished run. Received: '{run.path}' (status: {run.status}).")
     record = run.record.get("data") or {}
-    origin = {key: run.record.get(key) for key in ("fingerprint", "seed", "git_commit", "finished", "versions")}
+    origin = {key: run.record.get(key) for key in ("seed", "git_commit", "finished", "versions")}
     summary = run.path / "results" / "summary.csv"
     return Source(
         model=run.float_model() if run.recipe.hardware_aware is None else run.analog_model(),
@@ -176,7 +176,7 @@ def _from_run(source: Any) -> Source:
         classes=list(record.get("classes", [])),
         frontend=frontend(run.recipe.frontend.preset, **cast(dict[str, Any], run.recipe.frontend.options)),
         data={key: record[key] for key in SAID_OF_DATA if record.get(key)},
-        origin={"recipe": run.recipe.name, **origin},
+        origin={"recipe": run.recipe.name, "recipe_fingerprint": run.recipe.fingerprint(), **origin},
         results={"hardware-aware": pd.read_csv(summary)} if summary.is_file() else {},
     )
 

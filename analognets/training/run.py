@@ -206,7 +206,7 @@ class Run:
         if not path.exists():
             raise RunError(f"The run '{self.path}' has no {name} (status: {self.status}). Train it to the end first.")
         try:
-            return keras.models.load_model(path)
+            return keras.models.load_model(path, safe_mode=True)
         except Exception as error:  # Keras raises many kinds for a broken file
             raise RunError(f"'{path}' can't be loaded: {error} Train the run again, or restore the file.") from error
 
