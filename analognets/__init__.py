@@ -59,6 +59,7 @@ _DOORS: dict[str, dict[str, str]] = {
         "summarize": "chips",
         "drift_figure": "figures",
         "place": "accelerator",
+        "cost": "accelerator",
     },
 }
 

@@ -1,18 +1,25 @@
 """The layer-serial accelerator: where each weight lies, what each inference costs."""
 
 from analognets.deploy.accelerator.chip import Accelerator, Constant, list_accelerators, load_accelerator
+from analognets.deploy.accelerator.costs import Cost, LayerCost, cost
 from analognets.deploy.accelerator.placement import Block, Placement, place
+from analognets.deploy.accelerator.schedule import LayerTime, schedule
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
 
 __all__ = [
     "Accelerator",
     "Block",
     "Constant",
+    "Cost",
+    "LayerCost",
+    "LayerTime",
     "LayerWork",
     "Placement",
     "Workload",
+    "cost",
     "list_accelerators",
     "load_accelerator",
     "place",
+    "schedule",
     "workload",
 ]

@@ -123,7 +123,6 @@ class Energy(Section):
         adc: power of a running ADC.
         cell: power of a conducting cell (differential pair).
         control: energy to start a pass.
-        input: energy to bring one number to its row: im2col and DAC register.
         result: energy of one ADC result in the digital pipeline: scale, batch-norm, activation, pooling.
         sram: energy of one byte read or written.
         mac: energy of one digital product.
@@ -134,7 +133,6 @@ class Energy(Section):
     adc: Microwatt
     cell: Nanowatt
     control: Picojoule
-    input: Picojoule
     result: Picojoule
     sram: Picojoule
     mac: Picojoule

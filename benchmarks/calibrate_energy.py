@@ -1,0 +1,120 @@
+"""Find the energy constants of the packaged accelerators from published TOPS/W, and write them into their YAML files.
+
+python -m benchmarks.calibrate_energy [--write]
+
+Without --write the constants and residuals are only printed, and it fails if the files hold others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analognets.deploy.accelerator import Accelerator, LayerWork, Workload, cost, load_accelerator, workload
+from analognets.deploy.accelerator.calibration import FREE, Calibrated, Observation, calibrate_energy
+
+ROOT = Path(__file__).resolve().parents[1]
+CHIPS = ROOT / "deploy" / "accelerator" / "chips"
+PUBLISHED = ROOT / "benchmarks" / "published" / "accelerators.yaml"
+WEIGHTS = {"verified": 1.0, "memory": 0.5}
+ORIGIN = "least squares on AnalogNets' TOPS/W of KWS, VWW and a full array (benchmarks.calibrate_energy)"
+SCALED = "AON-CiM's, times the factor that gives a full product of the core its published 10.5 TOPS/W"
+
+
+def published() -> dict[str, Any]:
+    return yaml.safe_load(PUBLISHED.read_text("utf-8"))
+
+
+def full_array(chip: Accelerator) -> Workload:
+    """Return one product that fills an array."""
+    rows, cols = chip.array.rows, chip.array.cols
+    layer = LayerWork("full array", "Dense", (rows, cols), rows * cols, 1, rows, rows, cols)
+    return Workload("full array", (layer,))
+
+
+def networks() -> dict[str, Workload]:
+    from analognets.zoo.kws import analognet_kws
+    from analognets.zoo.vww import analognet_vww
+
+    return {"analognet_kws": workload(analognet_kws()), "analognet_vww": workload(analognet_vww())}
+
+
+def observations(chip: Accelerator, models: dict[str, Workload]) -> list[Observation]:
+    figures = published()
+    seen = [
+        Observation(name, models[name], figure["bits"], figure["value"], WEIGHTS[figure["status"]])
+        for name in models
+        for figure in figures["models"][name]["tops_per_watt"]
+    ]
+    return seen + [
+        Observation("full array", full_array(chip), figure["bits"], figure["value"], WEIGHTS[figure["status"]])
+        for figure in figures["peak_tops_per_watt"]
+    ]
+
+
+def calibrate(models: dict[str, Workload]) -> Calibrated:
+    chip = load_accelerator("aon_cim")
+    return calibrate_energy(chip, observations(chip, models), origin=ORIGIN)
+
+
+def with_geometry(chip: Accelerator, rows: int, cols: int, adcs: int) -> Accelerator:
+    """Return the accelerator with its constants and another array."""
+    return chip.replace(array={"rows": rows, "cols": cols}, adcs=adcs)
+
+
+def scaled(chip: Accelerator, factor: float) -> dict[str, dict[str, Any]]:
+    """Return the energy constants of an accelerator times a factor."""
+    constants = chip.model_dump()["energy"]
+    for constant in constants.values():
+        constant |= {"value": float(f"{factor * constant['value']:.5g}"), "origin": SCALED, "status": "calibrated"}
+    return constants
+
+
+def with_constants(text: str, constants: dict[str, dict[str, Any]]) -> str:
+    """Return the text of an accelerator's file with the lines of its section `energy` replaced."""
+    head, energy, tail = re.split(r"(^energy:\n(?:  .*\n)*)", text, maxsplit=1, flags=re.MULTILINE)
+    lines = [
+        f'  {name}: {{value: {item["value"]:g}, unit: {item["unit"]}, origin: "{item["origin"]}", '
+        f"status: {item['status']}}}"
+        for name, item in constants.items()
+    ]
+    return head + "\n".join(["energy:", *lines, ""]) + tail
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="write the constants into the files")
+    write = parser.parse_args().write
+    result = calibrate(networks())
+    chip = result.accelerator
+    for term in FREE:
+        constant = getattr(chip.energy, term)
+        print(f"{term:8} {constant.value:9.4g} {constant.unit}")
+    for name, bits, paper, ours, error in result.residuals:
+        print(f"{name:14} {bits} bit: published {paper:7.2f}, ours {ours:7.2f} TOPS/W ({100 * error:+.2f} %)")
+    core = with_geometry(chip, 256, 256, 256)
+    predicted = cost(full_array(core), core, bits=8).tops_per_watt
+    factor = predicted / published()["hermes_core"]["tops_per_watt"]["value"]
+    print(f"HERMES core predicted at {predicted:.2f} TOPS/W; its own constants are AON-CiM's times {factor:.4f}")
+    energies = {"aon_cim": chip.model_dump()["energy"], "tiles_256": chip.model_dump()["energy"]}
+    energies["hermes"] = scaled(chip, factor)
+    changed = []
+    for name, constants in energies.items():
+        path = CHIPS / f"{name}.yaml"
+        before = path.read_text("utf-8")
+        after = with_constants(before, constants)
+        if after != before:
+            changed.append(name)
+            if write:
+                path.write_text(after, "utf-8")
+    if changed and not write:
+        sys.exit(f"Other constants stand in: {', '.join(changed)}. Write these with --write.")
+
+
+if __name__ == "__main__":
+    main()
