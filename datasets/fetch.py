@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,14 @@ _UNPACKED_RATIO = 1.6
 
 @dataclass(frozen=True)
 class Archive:
-    """A .tar.gz on the web.
+    """A .tar.gz or .zip on the web.
 
     Args:
         url: address.
         sha256: checksum of the file, in hexadecimal.
         bytes: size of the file.
-        folder: name of the folder to unpack into.
+        folder: name of the folder to unpack into; if all members of a .zip stand in a folder of that name, it is the
+            same one.
     """
 
     url: str
@@ -66,9 +68,10 @@ def _reason(error: Exception) -> str:
 
 
 def unpack(path: Path, target: Path, *, name: str = "") -> None:
-    """Unpack a .tar.gz into the new folder `target`, which appears only when all of it is there.
+    """Unpack a .tar.gz or .zip into the new folder `target`, which appears only when all of it is there.
 
-    Members that would be written elsewhere, links to elsewhere and devices are refused (tarfile's "data" filter).
+    Members that would be written elsewhere, links to elsewhere and devices are refused (tarfile's "data" filter,
+    and the same for .zip). If all members of a .zip stand in one folder named as `target`, that level is left out.
 
     Args:
         path: archive.
@@ -81,14 +84,30 @@ def unpack(path: Path, target: Path, *, name: str = "") -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        with tarfile.open(path, "r:*") as archive:
-            archive.extractall(aside, filter="data")
-        aside.chmod(0o755)
-        aside.rename(target)
-    except (tarfile.TarError, OSError, EOFError) as error:
+        found = aside
+        if zipfile.is_zipfile(path):
+            found = _unzip(path, aside, target.name)
+        else:
+            with tarfile.open(path, "r:*") as archive:
+                archive.extractall(aside, filter="data")
+        found.chmod(0o755)
+        found.rename(target)
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
         raise DataError(f"Can't unpack {name or path}: {_reason(error)}. Delete {path} and fetch it again.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _unzip(path: Path, aside: Path, folder: str) -> Path:
+    """Unpack into `aside` and return where the members stand: there, or in its only folder if it is named `folder`."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            parts = Path(name.replace("\\", "/")).parts
+            if name.startswith("/") or ".." in parts or ":" in name:
+                raise zipfile.BadZipFile(f"the member {name!r} would be written elsewhere")
+        archive.extractall(aside)
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    return aside / folder if tops == {folder} and (aside / folder).is_dir() else aside
 
 
 def install(archives: Sequence[Archive], target: Path, *, progress: Callable[[int, int], None] | None = None) -> None:

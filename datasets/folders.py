@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analognets.datasets.base import Split
-from analognets.datasets.speech_layout import Clip, hash_percent
+from analognets.datasets.base import DatasetInfo, Split
+from analognets.datasets.speech_layout import NOISE_FOLDER, Clip, hash_percent
 from analognets.errors import DataError, check_choice, check_number
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SplitRule",
     "describe_splits",
     "find_classes",
+    "folder_info",
     "read_folders",
     "require_all",
     "split_items",
@@ -127,10 +128,11 @@ def read_folders(data_dir: Path | str, suffixes: Sequence[str], *, what: str) ->
                 name = f"{class_folder.name}/{folder.name}/{rest}" if split else f"{class_folder.name}/{rest}"
                 inside.setdefault(split, []).append(Item(path, class_folder.name, name))
     items = {split: tuple(sorted(found, key=lambda item: item.name)) for split, found in inside.items()}
-    if split_folders and "" in items:
+    beside = [item.folder for item in items.get("", ()) if item.folder != NOISE_FOLDER]
+    if split_folders and beside:
         raise DataError(
             f"{root} holds the split folder {split_folders[0].name}/ and, beside it, {what} in the class folder "
-            f"{items[''][0].folder}/. Sort all of them into splits, or none."
+            f"{beside[0]}/. Sort all of them into splits, or none."
         )
     if not items:
         raise DataError(
@@ -256,3 +258,19 @@ def describe_splits(splits: Mapping[str, Sequence[Any] | Split], *, what: str) -
     """Return the counts of the splits as words for a statement."""
     sizes = zip((splits[split] for split in SPLITS), ("training", "validation", "test"), strict=True)
     return ", ".join(f"{len(split):,} {name}" for split, name in sizes) + f" {what}"
+
+
+def folder_info(
+    root: Path, statement: str, notes: Sequence[str], *, licence: str, citation: str, homepage: str
+) -> DatasetInfo:
+    """Return what may be said about a user's folder: what the user said, and "not stated" for the rest."""
+    return DatasetInfo(
+        root.absolute().name,
+        "",
+        homepage,
+        licence or "not stated",
+        citation or "not stated",
+        statement,
+        synthetic=False,
+        notes=tuple(notes),
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analognets.datasets.base import DatasetInfo, Split, TaskData, check_disjoint
+from analognets.datasets.base import Split, TaskData, check_disjoint
 from analognets.datasets.clip_cache import ClipCache, cache_folder
 from analognets.datasets.file_reader import Progress
 from analognets.datasets.folders import (
@@ -17,6 +17,7 @@ from analognets.datasets.folders import (
     SplitRule,
     describe_splits,
     find_classes,
+    folder_info,
     read_folders,
     require_all,
     split_items,
@@ -184,16 +185,7 @@ def _load(
         notes.append(f"The pictures have several sizes; they were {how} to {wanted[0]} x {wanted[1]}.")
     splits, read_notes = read_splits(chosen, classes, folders.root, wanted, shape[1], *store)
     statement = f"{first} {len(classes)} classes: {describe_splits(splits, what='pictures')}."
-    info = DatasetInfo(
-        folders.root.absolute().name,
-        "",
-        about["homepage"],
-        about["licence"] or "not stated",
-        about["citation"] or "not stated",
-        " ".join([statement, *made]),
-        synthetic=False,
-        notes=(*notes, *missing, *read_notes),
-    )
+    info = folder_info(folders.root, " ".join([statement, *made]), (*notes, *missing, *read_notes), **about)
     data = TaskData(info.name, splits["train"], splits["validation"], splits["test"], classes, info=info)
     check_disjoint(data, speakers=False)
     return data

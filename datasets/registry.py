@@ -40,6 +40,27 @@ _DATASETS = {
         on_disk=False,
         kind="audio",
     ),
+    "coco_vww": _Entry(
+        "analognets.datasets.coco",
+        "load_coco_vww",
+        "Visual Wake Words made from COCO 2014 or 2017: does a picture show a person? (20 GB)",
+        on_disk=True,
+        kind="image",
+    ),
+    "synthetic_persons": _Entry(
+        "analognets.datasets.synthetic_persons",
+        "load_synthetic_persons",
+        "drawn scenes with and without a person; needs no download",
+        on_disk=False,
+        kind="image",
+    ),
+    "audio_folder": _Entry(
+        "analognets.datasets.audio_folder",
+        "load_audio_folder",
+        "your own recordings in folders named after their words",
+        on_disk=True,
+        kind="audio",
+    ),
     "image_folder": _Entry(
         "analognets.datasets.image_folder",
         "load_image_folder",

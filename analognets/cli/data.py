@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,34 @@ __all__ = ["data", "percent"]
 
 data = typer.Typer(no_args_is_help=True, add_completion=False, help="List, prepare and describe data sets.")
 
+DOWNLOADS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "speech_commands": ("analognets.datasets.speech_commands", ()),
+    "coco_vww": ("analognets.datasets.coco", ("year",)),
+}
+"""Module of each data set that can be downloaded, and which options its `download` takes too."""
+
+RECIPES = {
+    "speech_commands": "kws",
+    "synthetic_speech": "kws",
+    "visual_wake_words": "vww",
+    "coco_vww": "vww --set dataset=coco_vww",
+    "synthetic_persons": "vww",
+}
+"""What `analognets train` trains on a data set."""
+
 Name = Annotated[str, typer.Argument(help="Name of the data set; `analognets data list` shows them.")]
-Folder = Annotated[Path | None, typer.Option("--data", help="Folder of a recorded data set; the cache by default.")]
-Classes = Annotated[int | None, typer.Option(help="12 or 35, for speech_commands.")]
+Folder = Annotated[Path | None, typer.Option("--data", help="Folder of the data set; the cache by default.")]
+Classes = Annotated[
+    str | None, typer.Option(help="12 or 35 for speech_commands; names of folders, such as on,off, for your own data.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Option of the data set's loader, such as --set year=2014 or --set size=64; repeatable."
+    ),
+]
 SkipCorrupt = Annotated[
-    bool, typer.Option("--skip-corrupt", help="Leave out clips that can't be read instead of stopping.")
+    bool, typer.Option("--skip-corrupt", help="Leave out clips or pictures that can't be read instead of stopping.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
@@ -41,13 +65,14 @@ def info(
     name: Name = "speech_commands",
     folder: Folder = None,
     classes: Classes = None,
+    set_: Set = None,
     skip_corrupt: SkipCorrupt = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what a data set holds: clips by class and split, licence, citation, and what was found while reading."""
+    """Show what a data set holds: clips or pictures by class and split, licence, citation, and what was found while reading."""
     reporter = _console.Reporter(json=json, quiet=quiet)
-    describe(reporter, load(reporter, name, folder, classes, skip_corrupt))
+    describe(reporter, load(reporter, name, folder, options(classes, set_, skip_corrupt)))
 
 
 @data.command("prepare")
@@ -55,25 +80,48 @@ def prepare(
     name: Name = "speech_commands",
     folder: Folder = None,
     classes: Classes = None,
+    set_: Set = None,
     skip_corrupt: SkipCorrupt = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Download (if no folder is given), check and cache a data set, so that training starts at once."""
-    from analognets.datasets.registry import list_datasets
+    from analognets.datasets.registry import is_generated, list_datasets
     from analognets.errors import UnknownNameError
 
     reporter = _console.Reporter(json=json, quiet=quiet)
     if name not in list_datasets():
         raise UnknownNameError("data set", name, list_datasets())
-    if name == "speech_commands" and folder is None:
-        from analognets.datasets.speech_commands import download
-
+    wanted = options(classes, set_, skip_corrupt)
+    if name in DOWNLOADS and folder is None:
+        module, settings = DOWNLOADS[name]
+        fetch = importlib.import_module(module).download
         with reporter.progress("Download", 100) as bar:
-            download(progress=percent(bar))
-    describe(reporter, load(reporter, name, folder, classes, skip_corrupt))
-    where = "synthetic" if name == "synthetic_speech" else folder and str(folder)
-    reporter.say(f"Next: analognets train kws{f' --data {shlex.quote(where)}' if where else ''}")
+            fetch(progress=percent(bar), **{key: wanted[key] for key in settings if key in wanted})
+    found = load(reporter, name, folder, wanted)
+    describe(reporter, found)
+    if name in RECIPES:
+        where = "synthetic" if is_generated(name) else folder and str(folder)
+        reporter.say(f"Next: analognets train {RECIPES[name]}{f' --data {shlex.quote(where)}' if where else ''}")
+
+
+def options(classes: str | None, set_: list[str] | None, skip_corrupt: bool) -> dict[str, Any]:
+    """Return the loader's options that the command line asks for.
+
+    Raises:
+        RecipeError: an item of --set is no `name=value`.
+    """
+    from analognets.training.recipe import split_override
+
+    found: dict[str, Any] = {}
+    if classes is not None:
+        found["classes"] = int(classes) if classes.isdigit() else [name.strip() for name in classes.split(",")]
+    for text in set_ or []:
+        key, value = split_override(text)
+        found[key] = value
+    if skip_corrupt:
+        found["on_corrupt"] = "skip"
+    return found
 
 
 def percent(bar: _console.Task) -> Callable[[int, int], None]:
@@ -87,15 +135,12 @@ def percent(bar: _console.Task) -> Callable[[int, int], None]:
     return update
 
 
-def load(reporter: _console.Reporter, name: str, folder: Path | None, classes: int | None, skip_corrupt: bool) -> Any:
+def load(reporter: _console.Reporter, name: str, folder: Path | None, wanted: dict[str, Any]) -> Any:
     """Load a data set with a bar."""
     from analognets.datasets.registry import load_dataset
 
-    options: dict[str, Any] = {} if classes is None else {"classes": classes}
-    if skip_corrupt:
-        options["on_corrupt"] = "skip"
     with reporter.progress("Data", 100) as bar:
-        return load_dataset(name, folder, progress=percent(bar), **options)
+        return load_dataset(name, folder, progress=percent(bar), **wanted)
 
 
 def describe(reporter: _console.Reporter, found: Any) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "Section",
     "Stage",
     "load_recipe",
+    "split_override",
 ]
 
 Count = Annotated[int, Field(ge=0, le=100_000)]
@@ -313,13 +314,18 @@ class Recipe(Section):
             >>> recipe = recipe.replace(["hardware_aware.hardware.adc_gain=per_layer", "seed=3"])
         """
         data = copy.deepcopy(self.to_dict())
-        pairs = overrides.items() if isinstance(overrides, Mapping) else map(_split_override, overrides)
+        pairs = overrides.items() if isinstance(overrides, Mapping) else map(split_override, overrides)
         for key, value in pairs:
             _assign(data, key, value)
         return Recipe.from_dict(data, source=f"The recipe '{self.name}' with its overrides")
 
 
-def _split_override(text: str) -> tuple[str, Any]:
+def split_override(text: str) -> tuple[str, Any]:
+    """Return the dotted key and the value, read as YAML, of a text such as "hardware_aware.epochs=2".
+
+    Raises:
+        RecipeError: it has no "=" or no key, or its value is not YAML.
+    """
     key, equals, value = text.partition("=")
     if not (equals and key.strip()):
         raise RecipeError(
