@@ -256,6 +256,7 @@ def finetune_recipe(
         crossbar.get(hardware)
     source = Source.open(preset)
     _head(source.network)
+    _check_kind(source, str(dataset.get("name")))
     base, changes = _start(source)
     batch = min(base.batch_size, MOST_IN_A_BATCH, max(4, samples // 8))
     steps = max(1, samples // batch)
@@ -267,7 +268,7 @@ def finetune_recipe(
         "description": f"Fine-tuning of {source.name} for {', '.join(classes)}",
         "seed": seed,
         "model": {"name": "finetuned", "options": _options(source, freeze)},
-        "dataset": dict(dataset),
+        "dataset": _dataset(source, dataset),
         "batch_size": batch,
         "sampling": _sampling(base, classes),
         "augmentation": _augmentation(base, classes),
@@ -277,6 +278,32 @@ def finetune_recipe(
     if hardware is not None:
         changes["hardware_aware.hardware"] = hardware
     return base.replace(changes).replace(overrides)
+
+
+def _check_kind(source: Source, dataset: str) -> None:
+    from analognets.datasets.frontends import frontend_kind
+    from analognets.datasets.registry import dataset_kind
+
+    if source.frontend is None:
+        raise PresetError(
+            f"The preset '{source.name}' has no front end, so nothing says how its features are made. Save it again "
+            "with save_to_preset(..., frontend=...)."
+        )
+    takes, holds = frontend_kind(source.frontend), dataset_kind(dataset)
+    if holds not in (takes, None):
+        what = {"audio": "recordings", "image": "pictures"}
+        raise PresetError(
+            f"'{source.name}' takes {what[takes]}, and the data are {what[holds]}. Choose a preset of their kind: "
+            "`analognets zoo list` shows them."
+        )
+
+
+def _dataset(source: Source, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Let pictures be read in the size that the network takes, so that they are resized once."""
+    found = {"name": dataset["name"], "options": dict(dataset.get("options", {}))}
+    if found["name"] == "image_folder":
+        found["options"].setdefault("size", list(source.network.input_shape[1:3]))
+    return found
 
 
 def _stage(key: str, stage: Stage, epochs: int, rate: float) -> dict[str, Any]:
@@ -289,11 +316,6 @@ def _start(source: Source) -> tuple[Recipe, dict[str, Any]]:
     """Return the recipe to start from, and what of it is the front end's."""
     if source.recipe is not None:
         return source.recipe, {}
-    if source.frontend is None:
-        raise PresetError(
-            f"The preset '{source.name}' has no front end, so nothing says how its features are made. Save it again "
-            "with save_to_preset(..., frontend=...)."
-        )
     from analognets.datasets.frontends import frontend_kind
 
     kind = frontend_kind(source.frontend)

@@ -33,6 +33,7 @@ class Command(NamedTuple):
 # To add a command write its module and one line here; imports of TensorFlow and the like belong inside its functions.
 COMMANDS = {
     "train": Command("analognets.cli.train:train", "Train a network for an analog chip; resumes what was interrupted."),
+    "finetune": Command("analognets.cli.finetune:finetune", "Train a pretrained network on your own data."),
     "evaluate": Command("analognets.cli.evaluate:evaluate", "Programme a trained network into chips and watch it age."),
     "zoo": Command("analognets.cli.zoo:zoo", "List, show, download and save pretrained networks."),
     "data": Command("analognets.cli.data:data", "List, prepare and describe data sets."),
