@@ -116,9 +116,10 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
                 )
         blocks.append("\n".join(lines))
     if record.accuracy.reference is not None and set(results["condition"]) - {"digital"}:
+        before = f"{100 * record.accuracy.reference:.2f} %"
         blocks.append(
-            f"Losses are measured against the {100 * record.accuracy.reference:.2f} % of the float network that training "
-            "for hardware began with. Chips are programmed and read by the package's device model; none of them is real."
+            f"Losses are measured against the {before} of the float network that training for hardware began with. "
+            "Chips are programmed and read by the package's device model; none of them is real."
         )
     return "\n\n".join(blocks)
 
