@@ -177,8 +177,8 @@ def check_code(path: Path, config: dict[str, Any]) -> None:
             inside = item["config"] if isinstance(item["config"], dict) else {}
             name = inside.get("name", item["class_name"])
             raise ConversionError(
-                f"Layer '{name}' of the model in '{path}' is a Lambda: Python code in a file, which is not run. Build the "
-                "model in Python with a keras.layers.Layer of your own in its place, and load its weights."
+                f"Layer '{name}' of the model in '{path}' is a Lambda: Python code in a file, which is not run. Build "
+                "the model in Python with a keras.layers.Layer of your own in its place, and load its weights."
             )
 
 
