@@ -35,6 +35,11 @@ COMMANDS = {
     "train": Command("analognets.cli.train:train", "Train a network for an analog chip; resumes what was interrupted."),
     "finetune": Command("analognets.cli.finetune:finetune", "Train a pretrained network on your own data."),
     "evaluate": Command("analognets.cli.evaluate:evaluate", "Programme a trained network into chips and watch it age."),
+    "cost": Command("analognets.cli.cost:cost", "Say what an inference costs on an accelerator: time, energy, area."),
+    "compare": Command(
+        "analognets.cli.compare:compare", "Set float, int8 on a microcontroller and analog chips side by side."
+    ),
+    "export": Command("analognets.cli.export:export", "Write a network as int8 .tflite or C++ for microcontrollers."),
     "zoo": Command("analognets.cli.zoo:zoo", "List, show, download and save pretrained networks."),
     "data": Command("analognets.cli.data:data", "List, prepare and describe data sets."),
     "doctor": Command(

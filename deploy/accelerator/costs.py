@@ -124,8 +124,10 @@ class Cost:
 
     @property
     def activation_kb(self) -> float:
-        """Activation memory in kB (1024 bytes): largest input and output of one layer; tensors kept for a later sum
-        come on top."""
+        """Activation memory in kB (1024 bytes): the largest input and output of one layer.
+
+        Tensors that are kept for a later sum come on top.
+        """
         return max(layer.work.inputs + layer.work.outputs for layer in self.layers) * self.bits / 8 / 1024
 
     def table(self) -> pd.DataFrame:
@@ -188,8 +190,9 @@ class Cost:
                 f"  {self.operations / 1e6:.1f} MOp in {self.passes:,} passes, {self.latency_us:.1f} us, "
                 f"{self.inferences_per_second:,.0f} inferences/s, {self.tops:.3f} TOPS",
                 f"  {self.energy_uj:.3f} uJ an inference, {self.power_mw:.1f} mW, {self.tops_per_watt:.2f} TOPS/W",
-                f"  {100 * self.utilisation:.1f} % of the cells in use ({100 * self.effective_utilisation:.1f} % hold a "
-                f"weight), {self.area_mm2:.2f} mm^2, {self.activation_kb:.1f} kB of activations",
+                f"  {100 * self.utilisation:.1f} % of the cells in use "
+                f"({100 * self.effective_utilisation:.1f} % hold a weight), "
+                f"{self.area_mm2:.2f} mm^2, {self.activation_kb:.1f} kB of activations",
                 f"  {place.statement}",
                 f"  {self.origin}",
             ]

@@ -12,7 +12,7 @@ from analognets.deploy.accelerator.workload import LayerWork
 __all__ = ["TERMS", "energy", "events"]
 
 TERMS = {"static": 1.0, "row": 1e-3, "adc": 1e-3, "cell": 1e-6, "control": 1.0, "result": 1.0, "sram": 1.0, "mac": 1.0}
-"""The terms of the energy, and how many pJ one event costs for a constant of 1: mW ns is 1 pJ, uW ns 1e-3, nW ns 1e-6."""
+"""The terms of the energy, and the pJ of one event for a constant of 1: mW ns is 1 pJ, uW ns 1e-3, nW ns 1e-6."""
 
 
 def events(layer: LayerWork, time: LayerTime, placement: Placement, bits: int) -> dict[str, float]:

@@ -1,0 +1,189 @@
+"""`analognets cost`: speed, energy and area of a network on an accelerator."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analognets.cli import _console
+from analognets.cli.data import Json, Quiet
+from analognets.cli.train import start_backend
+from analognets.errors import RunError, UnknownNameError
+
+__all__ = ["cost"]
+
+FIGURES = {"floorplan": "floorplan_figure", "timeline": "timeline_figure", "energy": "energy_figure"}
+
+
+class Depthwise(enum.StrEnum):
+    """What --depthwise takes."""
+
+    analog = "analog"
+    digital = "digital"
+
+
+Network = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of a finished run, handle of a preset, a .keras or .h5 file, or the name of a network such as "
+        "analognet_kws."
+    ),
+]
+Bits = Annotated[int | None, typer.Option(help="Of the converters; by default the network's own, else 8.")]
+Chip = Annotated[str, typer.Option("--accelerator", help="Name of an accelerator, or the path of a YAML file.")]
+Channels = Annotated[Depthwise, typer.Option(help="Unroll depthwise layers onto the array, or leave them digital.")]
+Overlap = Annotated[
+    bool | None,
+    typer.Option("--overlapped/--in-sequence", help="Digital work during the array's or after; the chip's by default."),
+]
+Figures = Annotated[Path | None, typer.Option("--figure", help="Also draw floorplan, timeline and energy here.")]
+
+
+def cost(
+    network: Network,
+    bits: Bits = None,
+    accelerator: Chip = "aon_cim",
+    depthwise: Channels = Depthwise.analog,
+    overlapped: Overlap = None,
+    figure: Figures = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say where a network's weights lie on an accelerator, and what an inference costs in time, energy and area."""
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    start_backend(reporter)
+
+    from analognets.deploy.accelerator import cost as cost_of
+    from analognets.deploy.accelerator import load_accelerator
+
+    chip = load_accelerator(accelerator)
+    if bits is not None:
+        chip.check_bits(bits)
+    if figure is not None:
+        make_folder(figure)
+    with reporter.status(f"Reading {network} ..."):
+        model = open_network(network)
+    result = cost_of(model, chip, bits=bits, depthwise=depthwise.value, overlapped=overlapped)
+    files = [] if figure is None else draw(result, figure)
+    reporter.result({**result.to_dict(), "figures": [str(file) for file in files]})
+    show(reporter, result, files)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the figures if need be.
+
+    Raises:
+        RunError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The folder for the figures, '{folder}', can't be made: {error.strerror}.") from error
+
+
+def open_network(text: str) -> Any:
+    """Return the Keras model that a word of the command line stands for.
+
+    Raises:
+        UnknownNameError: it is no run, preset, file or network.
+        RunError: the run is not finished.
+    """
+    from analognets.training.run import Run
+    from analognets.zoo.handles import bundled
+    from analognets.zoo.preset_files import INDEX
+    from analognets.zoo.tasks import MODELS
+
+    path = Path(text)
+    if (path / "run.json").is_file():
+        run = Run.open(path)
+        if not run.finished:
+            raise RunError(f"The run '{path}' is not finished (status: {run.status}). Train it to its end first.")
+        return run.float_model() if run.recipe.hardware_aware is None else run.analog_model()
+    if path.suffix in (".keras", ".h5") and path.is_file():
+        from analognets.conversion import load_model
+
+        return load_model(path)
+    if text in bundled() or "://" in text or (path / INDEX).exists() or path.is_file():
+        from analognets.zoo.registry import load_preset
+
+        return load_preset(text).model()
+    if path.is_dir():
+        raise RunError(f"'{path}' is neither a run nor a preset: it holds no 'run.json' and no '{INDEX}'.")
+    networks = plain_networks(MODELS)
+    if text in networks:
+        return networks[text]()
+    hint = "A run is given by its folder, a network of your own by its .keras file."
+    raise UnknownNameError("network", text, [*networks, *bundled()], hint)
+
+
+def plain_networks(modules: Any) -> dict[str, Any]:
+    """Return the builders of the networks that need no options, by name."""
+    import importlib
+    import inspect
+
+    builders = {name: getattr(importlib.import_module(module), name, None) for name, module in modules.items()}
+    return {
+        name: builder
+        for name, builder in builders.items()
+        if builder is not None
+        and all(item.default is not item.empty for item in inspect.signature(builder).parameters.values())
+    }
+
+
+def draw(result: Any, folder: Path) -> list[Path]:
+    """Write the figures into the folder and return their paths."""
+    from analognets.deploy.accelerator import figures
+
+    name = f"{result.placement.workload.model}_{result.accelerator.name}_{result.bits}bit"
+    files = []
+    for kind, function in FIGURES.items():
+        files.append(folder / f"{name}_{kind}.png")
+        subject = result.placement if kind == "floorplan" else result
+        getattr(figures, function)(subject, files[-1])
+    return files
+
+
+def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
+    """Print the table of layers and the totals."""
+    place = result.placement
+    rows = []
+    for row in result.table().to_dict("records"):
+        size = f"{row['rows']} x {row['cols']}" if row["analog"] else "digital"
+        rows.append(
+            (
+                row["layer"],
+                size,
+                f"{100 * row['utilisation']:.2f}",
+                row["blocks"],
+                f"{row['positions']:,}",
+                f"{row['passes']:,}",
+                f"{row['operations'] / 1e6:.2f}",
+                f"{row['time_us']:.2f}",
+                f"{row['energy_uj']:.3f}",
+                f"{row['tops_per_watt']:.2f}",
+            )
+        )
+    columns = ["layer", "cells", "array %", "blocks", "positions", "passes", "MOp", "us", "uJ", "TOPS/W"]
+    chip = result.accelerator
+    reporter.table(columns, rows, title=f"{place.workload.model} on {chip.name} at {result.bits} bit")
+    totals = [
+        ("inferences/s", f"{result.inferences_per_second:,.0f}"),
+        ("latency", f"{result.latency_us:.1f} us, {result.passes:,} passes"),
+        ("energy", f"{result.energy_uj:.3f} uJ an inference, {result.power_mw:.1f} mW while running"),
+        ("efficiency", f"{result.tops_per_watt:.2f} TOPS/W"),
+        ("throughput", f"{result.tops:.3f} TOPS of {chip.peak_tops(result.bits):.3f} an array at its peak"),
+        (
+            "utilisation",
+            f"{100 * result.utilisation:.1f} % of the cells, {100 * result.effective_utilisation:.1f} % with weights",
+        ),
+        ("area", f"{result.area_mm2:.2f} mm^2"),
+        ("activations", f"{result.activation_kb:.1f} kB of {chip.sram.value:g} kB"),
+    ]
+    reporter.table(["total", ""], totals)
+    reporter.say(place.statement)
+    reporter.say(result.origin)
+    for file in files:
+        reporter.say(f"Written: {file}")
