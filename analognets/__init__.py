@@ -26,6 +26,7 @@ __all__ = [
     "devices",
     "errors",
     "layers",
+    "metrics",
     "to_analog",
     "to_digital",
     "training",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 _FUNCTIONS = {"to_analog": "analognets.conversion", "to_digital": "analognets.conversion"}
-_ROOMS = ("conversion", "crossbar", "devices", "errors", "layers", "training", "units")
+_ROOMS = ("conversion", "crossbar", "devices", "errors", "layers", "metrics", "training", "units")
 
 # zoo, datasets and deploy hold no __init__.py (see pyproject.toml): what they show beside their modules is listed here.
 _DOORS: dict[str, dict[str, str]] = {
@@ -58,6 +59,10 @@ _DOORS: dict[str, dict[str, str]] = {
         "Chips": "chips",
         "summarize": "chips",
         "drift_figure": "figures",
+        "to_litert": "litert",
+        "to_litert_qat": "qat",
+        "to_tflm": "tflm",
+        "Interpreter": "litert_runtime",
         "place": "accelerator",
         "cost": "accelerator",
     },

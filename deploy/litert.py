@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def convert(network: keras.Model, shapes: list[tuple[int, ...]], samples: list[n
     ]
 
     def serve(*inputs: Any) -> Any:
-        return network(keras.tree.pack_sequence_as(network.inputs, list(inputs)), training=False)
+        return network(packed(network, inputs), training=False)
 
     with tempfile.TemporaryDirectory() as folder, held_back_output():
         archive = keras.export.ExportArchive()
@@ -189,6 +189,15 @@ def convert(network: keras.Model, shapes: list[tuple[int, ...]], samples: list[n
                 f"Model '{network.name}' can't be written with LiteRT's built-in operators"
                 f"{' in 8 bit' if samples else ''}: {reason(error)}"
             ) from error
+
+
+def packed(network: keras.Model, inputs: Sequence[Any]) -> Any:
+    """Return inputs, in the order of `network.inputs`, in the structure (one, list, dict) the model is called with."""
+    graph = network._functional if isinstance(network, keras.Sequential) else network
+    structure = getattr(graph, "_inputs_struct", None)
+    if structure is None:
+        return list(inputs) if len(inputs) > 1 else inputs[0]
+    return keras.tree.pack_sequence_as(structure, list(inputs))
 
 
 def input_name(name: str, number: int | None) -> str:

@@ -18,7 +18,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.deploy.litert import IO_TYPES, check_target, digital_model, input_shapes, representative_inputs
+from analognets.deploy.litert import (
+    IO_TYPES,
+    check_target,
+    digital_model,
+    input_shapes,
+    packed,
+    representative_inputs,
+)
 from analognets.deploy.litert_file import LiteRTFile, read_litert
 from analognets.deploy.qat_graph import describe_network
 from analognets.deploy.tflm_runtime import child_environment
@@ -106,9 +113,7 @@ def to_litert_qat(
         folder = Path(place)
         record |= {**settings, "sets": write_data(folder, network, data), **output_kind(network)}
         probe = [np.load(folder / f"x0_{i}.npy", mmap_mode="r")[:PROBE] for i in range(len(record["inputs"]))]
-        expected = np.asarray(
-            network(keras.tree.pack_sequence_as(network.inputs, [*map(np.array, probe)]), training=False)
-        )
+        expected = np.asarray(network(packed(network, [*map(np.array, probe)]), training=False))
         named = {f"w{number}": value for number, value in enumerate(weights)}
         np.savez(folder / "weights.npz", expected=expected, **named)
         (folder / "job.json").write_text(json.dumps(record), "utf-8")

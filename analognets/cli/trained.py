@@ -15,6 +15,7 @@ class TrainedPreset:
 
     Args:
         preset: an `analognets.zoo.preset.Preset` that a run was saved to.
+        chips: whether it must have an analog network, to be programmed into chips.
 
     Raises:
         ConversionError: it has no analog network, or no recipe that says which data it takes.
@@ -23,15 +24,15 @@ class TrainedPreset:
     finished = True
     digital_name = "This preset's weights, digital"
 
-    def __init__(self, preset: Any) -> None:
-        if not preset.is_analog:
+    def __init__(self, preset: Any, *, chips: bool = True) -> None:
+        if chips and not preset.is_analog:
             raise ConversionError(
                 f"The preset '{preset.name}' is a digital network, with nothing to programme into chips. Use one that "
                 "was trained for hardware (`analognets zoo list`), or make it analog in Python: "
                 "an.to_analog(an.zoo.from_preset(...), 'aon_cim_8bit')."
             )
         self.recipe = preset.recipe
-        if self.recipe is None or self.recipe.hardware_aware is None:
+        if self.recipe is None or chips and self.recipe.hardware_aware is None:
             raise ConversionError(
                 f"The preset '{preset.name}' holds no recipe, so it is not known which data it takes. Evaluate it in "
                 "Python: an.deploy.program(an.zoo.from_preset(...), chips=25).evaluate(test_data)."
@@ -57,11 +58,16 @@ class TrainedPreset:
         """Return the same weights as a plain Keras network."""
         from analognets.conversion import to_digital
 
-        return to_digital(self.preset.model())
+        model = self.preset.model()
+        return to_digital(model) if self.preset.is_analog else model
 
 
-def open_trained(text: str | Path) -> Any:
+def open_trained(text: str | Path, *, chips: bool = True) -> Any:
     """Return the `Run` in a folder, or the preset of a handle as a `TrainedPreset`.
+
+    Args:
+        text: folder or handle.
+        chips: whether a preset must have an analog network.
 
     Raises:
         RunError: there is neither.
@@ -77,7 +83,7 @@ def open_trained(text: str | Path) -> Any:
     if "://" in str(text) or str(text) in bundled() or (path / INDEX).exists() or path.is_file():
         from analognets.zoo.registry import load_preset
 
-        return TrainedPreset(load_preset(str(text)))
+        return TrainedPreset(load_preset(str(text)), chips=chips)
     try:
         return Run.open(path)
     except RunError as error:

@@ -1,0 +1,185 @@
+"""`analognets export`: a trained network as files for microcontrollers."""
+
+from __future__ import annotations
+
+import enum
+import re
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analognets.cli import _console
+from analognets.cli.data import Json, Quiet, percent
+from analognets.cli.evaluate import load_job, refuse_untrained
+from analognets.cli.train import start_backend
+from analognets.cli.trained import open_trained
+from analognets.errors import DataError
+
+__all__ = ["export", "train_rival"]
+
+
+class Target(enum.StrEnum):
+    """What --to takes."""
+
+    litert = "litert"
+    tflm = "tflm"
+
+
+class Quantize(enum.StrEnum):
+    """What --quantize takes."""
+
+    int8 = "int8"
+    none = "none"
+
+
+class Ends(enum.StrEnum):
+    """What --io takes."""
+
+    int8 = "int8"
+    float32 = "float32"
+
+
+Trained = Annotated[str, typer.Argument(help="Folder of a finished run, or a preset such as analognet_kws.hwa_8bit.")]
+To = Annotated[Target, typer.Option(help="A .tflite file (litert), or that and C++ for TFLM (tflm).")]
+Out = Annotated[Path, typer.Option(help="Folder for the files; made if need be.")]
+How = Annotated[Quantize, typer.Option(help="8-bit integers, or 32-bit floats.")]
+Epochs = Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware training; 0: quantise as it is.")]
+Io = Annotated[Ends, typer.Option(help="Type of inputs and outputs of an int8 file.")]
+Name = Annotated[str | None, typer.Option(help="Name of the files and in C++; the recipe's by default.")]
+Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic'; by default as in training.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the quantisation-aware training.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of these names.")]
+
+
+def export(
+    run: Trained,
+    out: Out,
+    to: To = Target.litert,
+    quantize: How = Quantize.int8,
+    qat_epochs: Epochs = 0,
+    io: Io = Ends.int8,
+    name: Name = None,
+    data: Data = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a network as an int8 .tflite file, or as C++ for a microcontroller.
+
+    A run gives its float network, a preset its weights as a plain network. int8 takes its ranges from training clips.
+    """
+    if quantize is Quantize.none and qat_epochs:
+        raise typer.BadParameter("--quantize none and --qat-epochs exclude each other.")
+    if name is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise typer.BadParameter("--name must be a letter, then letters, digits and '_'.")
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    trained = open_trained(run, chips=False)
+    if not trained.finished:
+        refuse_untrained(trained)
+    word = name or re.sub(r"[^A-Za-z0-9_]", "_", trained.recipe.name)
+    word = word if word[0].isalpha() else f"net_{word}"
+    if out.exists() and not out.is_dir():
+        raise DataError(f"--out names a folder. Received: the file '{out}'.")
+    start_backend(reporter)
+
+    from analognets.deploy.tflm import refuse_existing
+
+    refuse_existing(out, files_of(word, to), overwrite)
+    job = None if quantize is Quantize.none else load_job(reporter, trained, data)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{word}.tflite"
+        if qat_epochs:
+            train_rival(reporter, trained.float_model(), job, path, epochs=qat_epochs, seed=seed, io=io.value)
+        else:
+            quantise(reporter, trained, job, path, io.value)
+        finish(reporter, trained, path, out, to, overwrite)
+
+
+def files_of(name: str, target: Target) -> list[str]:
+    """Return the names of the files an export writes."""
+    more = [f"{name}_model.cc", f"{name}_model.h", f"{name}_ops.h"] if target is Target.tflm else []
+    return [f"{name}.tflite", *more, f"{name}.json"]
+
+
+def quantise(reporter: _console.Reporter, trained: Any, job: Any, path: Path, io: str) -> None:
+    """Write the .tflite file without training."""
+    from analognets.deploy.litert import to_litert
+
+    with reporter.status("Converting ..."):
+        if job is None:
+            to_litert(trained.float_model(), path, quantize="none")
+        else:
+            to_litert(trained.float_model(), path, job.training.calibration, io=io)
+
+
+def train_rival(
+    reporter: _console.Reporter, network: Any, job: Any, path: Path, *, epochs: int, seed: int, io: str = "int8"
+) -> None:
+    """Train a network for 8 bit on the batches of its recipe, augmented as there, and write the .tflite file."""
+    import numpy as np
+
+    from analognets.deploy.qat import to_litert_qat
+    from analognets.deploy.qat_graph import describe_network
+
+    describe_network(network)
+    sets = []
+    with reporter.progress("Features to train on", epochs) as bar:
+        for epoch in range(epochs):
+            features, labels = zip(*job.training.train_batches(epoch), strict=True)
+            sets.append((np.concatenate(features), np.concatenate(labels)))
+            bar.advance()
+    with reporter.progress("Quantisation-aware training", 100) as bar:
+        move = percent(bar)
+        to_litert_qat(
+            network,
+            path,
+            sets,
+            epochs=epochs,
+            batch_size=job.recipe.batch_size,
+            seed=seed,
+            io=io,
+            progress=lambda done, total, values: move(done, total),
+        )
+
+
+def frontend_settings(recipe: Any) -> dict[str, Any]:
+    """Return what the recipe's front end computes, as plain data."""
+    from analognets.datasets.frontends import frontend
+
+    made = frontend(recipe.frontend.preset, **recipe.frontend.options)
+    config = {key: value for key, value in made.get_config().items() if key not in ("name", "trainable", "dtype")}
+    return {"preset": recipe.frontend.preset, **config}
+
+
+def finish(reporter: _console.Reporter, trained: Any, path: Path, out: Path, target: Target, overwrite: bool) -> None:
+    """Write the files and say what they are."""
+    from analognets.deploy.litert_file import read_litert
+    from analognets.deploy.tflm import make_folder, plain, to_tflm
+    from analognets.training.files import write_atomically, write_json
+
+    classes = list((trained.record.get("data") or {}).get("classes") or [])
+    settings = frontend_settings(trained.recipe)
+    arena = None
+    if target is Target.tflm:
+        with reporter.status("Writing C++ and measuring the arena ..."):
+            made = to_tflm(path, out, name=path.stem, classes=classes, frontend=settings, overwrite=overwrite)
+        facts, arena = made.model, made.arena
+    else:
+        make_folder(out)
+        write_atomically(out / path.name, path.read_bytes())
+        facts = read_litert(out / path.name)
+        record = {**facts.to_dict(), "path": path.name, "classes": classes, "frontend": plain(settings)}
+        write_json(out / f"{path.stem}.json", record)
+    files = files_of(path.stem, target)
+    reporter.result({**facts.to_dict(), "arena_bytes": arena, "folder": str(out), "files": files})
+    reporter.say(str(facts))
+    if target is Target.tflm:
+        reporter.say(
+            f"Tensor arena: {arena} bytes (TFLM's reference kernels, measured)"
+            if arena is not None
+            else "Tensor arena: not measured; install tflite-micro with: pip install 'analognets[tflm]'"
+        )
+    reporter.say(f"Written to {out}: {', '.join(files)}")
