@@ -19,14 +19,16 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "units": {"errors"},
     "_version": set(),
+    # Figures of merit in plain NumPy: at the bottom, so that training, benchmarks and sweeps judge by one definition.
+    "metrics": {"errors"},
     "devices": set(),
     "crossbar": {"devices"},
     "layers": {"devices", "crossbar"},
     "conversion": {"devices", "crossbar", "layers"},
     "spiking": {"devices", "crossbar", "layers", "conversion"},
     "datasets": set(),
-    "training": {"devices", "crossbar", "layers", "conversion", "datasets"},
-    "zoo": {"devices", "crossbar", "layers", "conversion", "training", "spiking", "datasets"},
+    "training": {"devices", "crossbar", "layers", "conversion", "datasets", "metrics"},
+    "zoo": {"devices", "crossbar", "layers", "conversion", "training", "spiking", "datasets", "metrics"},
 }
 ROOMS["deploy"] = {*ROOMS} - BASE
 ROOMS["cli"] = {*ROOMS} - BASE

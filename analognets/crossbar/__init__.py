@@ -1,18 +1,62 @@
-"""DAC, ADC, weight-to-conductance mapping, tiles and hardware presets."""
+"""DAC, ADC, weight-to-conductance mapping, tiles, hardware presets and the analog product with its non-idealities."""
 
+from analognets.crossbar.cells import program, program_with, programming_draws, read, read_with
 from analognets.crossbar.converters import convert, levels, steps
+from analognets.crossbar.forward import draw_chip, forward
 from analognets.crossbar.hardware import Crossbar, get, list_presets
-from analognets.crossbar.mapping import Tiling, conductances_to_weights, matrix_shape, weights_to_conductances
+from analognets.crossbar.mapping import (
+    Tiling,
+    column_scales,
+    conductances_to_weights,
+    matrix_shape,
+    weights_to_conductances,
+)
+from analognets.crossbar.nonidealities import (
+    ADCGainSpread,
+    ADCNonlinearity,
+    ADCOffsetSpread,
+    InputNoise,
+    IRDrop,
+    OutputNoise,
+    PolarityAsymmetry,
+    ShortTermNoise,
+    StuckDevices,
+)
+from analognets.crossbar.nonideality import NonIdeality
+from analognets.crossbar.product_error import ProductError, product_error
+from analognets.crossbar.registry import get_nonideality, list_nonidealities
 
 __all__ = [
+    "ADCGainSpread",
+    "ADCNonlinearity",
+    "ADCOffsetSpread",
     "Crossbar",
+    "IRDrop",
+    "InputNoise",
+    "NonIdeality",
+    "OutputNoise",
+    "PolarityAsymmetry",
+    "ProductError",
+    "ShortTermNoise",
+    "StuckDevices",
     "Tiling",
+    "column_scales",
     "conductances_to_weights",
     "convert",
+    "draw_chip",
+    "forward",
     "get",
+    "get_nonideality",
     "levels",
+    "list_nonidealities",
     "list_presets",
     "matrix_shape",
+    "product_error",
+    "program",
+    "program_with",
+    "programming_draws",
+    "read",
+    "read_with",
     "steps",
     "weights_to_conductances",
 ]

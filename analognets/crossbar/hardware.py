@@ -13,7 +13,9 @@ import yaml
 
 from analognets import devices
 from analognets.crossbar.converters import check_bits
-from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice, check_integer
+from analognets.crossbar.nonideality import NonIdeality
+from analognets.crossbar.registry import get_nonideality, in_order, list_nonidealities
+from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice, check_integer, check_number
 
 __all__ = ["Crossbar", "get", "list_presets"]
 
@@ -30,13 +32,20 @@ class Crossbar:
         dac_bits: resolution of the DACs, 2 to 16; None is an ideal DAC.
         adc_bits: resolution of the ADCs, 2 to 16; None is an ideal ADC.
         adc_gain: "shared": one ADC gain S for all layers of a model, r_ADC = S * r_DAC * W_max (AnalogNets);
-            "per_layer": every layer has its own.
+            "per_layer": every layer has its own; "fixed": r_ADC = adc_bound * alpha * gamma, nothing to calibrate.
         drift_compensation: a `GlobalDriftCompensation` (one digital scalar a tile), or None.
         name: what to call it in reports.
         source: where the figures come from.
+        adc_bound: bound of the ADCs, > 0, where 1 is a full input on a full weight; only with adc_gain="fixed".
+        weight_scale: what gamma belongs to: "layer", "tile" or "column".
+        input_range: what alpha belongs to: "layer" or "tile".
+        inactive_device: what the device of a pair does whose target is 0: "programmed": it has programming noise like
+            any other (aihwkit); "off": it is exactly 0 (Rasch et al.).
+        nonidealities: what makes the product differ from the plain one, `NonIdeality` objects or their configs; kept
+            in the order in which they act.
 
     Raises:
-        InvalidArgumentError: a figure is out of range.
+        InvalidArgumentError: a figure is out of range, or a non-ideality is given twice.
 
     Source: the defaults are AON-CiM's of AnalogNets (arXiv 2111.06503): PCM and 8-bit activations verified in its
     abstract, 1024 x 512 differential cells from memory.
@@ -53,13 +62,24 @@ class Crossbar:
     )
     name: str = "custom"
     source: str = ""
+    adc_bound: float | None = None
+    weight_scale: str = "layer"
+    input_range: str = "layer"
+    inactive_device: str = "programmed"
+    nonidealities: tuple[NonIdeality, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("rows", "cols"):
             object.__setattr__(self, name, check_integer("Crossbar", name, getattr(self, name), 1, 1 << 20))
         for name in ("dac_bits", "adc_bits"):
             object.__setattr__(self, name, check_bits("Crossbar", name, getattr(self, name)))
-        check_choice("Crossbar", "adc_gain", self.adc_gain, ("shared", "per_layer"))
+        check_choice("Crossbar", "adc_gain", self.adc_gain, ("shared", "per_layer", "fixed"))
+        check_choice("Crossbar", "weight_scale", self.weight_scale, ("layer", "tile", "column"))
+        check_choice("Crossbar", "input_range", self.input_range, ("layer", "tile"))
+        check_choice("Crossbar", "inactive_device", self.inactive_device, ("programmed", "off"))
+        self._check_bound()
+        found = in_order(get_nonideality(one) for one in self.nonidealities)
+        object.__setattr__(self, "nonidealities", found)
         object.__setattr__(self, "device", devices.get(self.device))
         compensation = self.drift_compensation
         if isinstance(compensation, dict):
@@ -71,6 +91,15 @@ class Crossbar:
                 f"Received: drift_compensation={compensation!r}."
             )
 
+    def _check_bound(self) -> None:
+        if self.adc_bound is not None:
+            object.__setattr__(self, "adc_bound", check_number("Crossbar", "adc_bound", self.adc_bound, 1e-6, 1e6))
+        if (self.adc_bound is None) == (self.adc_gain == "fixed"):
+            raise InvalidArgumentError(
+                "Crossbar needs `adc_bound` with adc_gain='fixed', and only then. "
+                f"Received: adc_gain={self.adc_gain!r}, adc_bound={self.adc_bound!r}."
+            )
+
     def replace(self, **changes: Any) -> Crossbar:
         """Return a copy with some settings changed: `crossbar.replace(adc_bits=6)`.
 
@@ -80,10 +109,114 @@ class Crossbar:
         _check_settings(changes)
         return dataclasses.replace(self, **changes)
 
+    def strengths(self) -> dict[str, Any]:
+        """Return what is on and how strong, by the names that `without`, `scaled` and `with_strength` take.
+
+        Bits of the converters, scales of the device's noises, then the non-idealities in the order in which they act.
+        """
+        bits = {name: getattr(self, name) for name in _BITS if getattr(self, name) is not None}
+        scales = {name: getattr(self.device, f"{name}_scale") for name in device_effects(self.device)}
+        return {**bits, **scales, **{one.name: one.strength for one in self.nonidealities}}
+
+    def nonideality(self, name: str) -> NonIdeality | None:
+        """Return the non-ideality of that name, or None if the crossbar does not have it.
+
+        Raises:
+            UnknownNameError: there is no such non-ideality.
+        """
+        found = {one.name: one for one in self.nonidealities}
+        if name not in found and name not in list_nonidealities():
+            raise UnknownNameError("non-ideality", name, {*list_nonidealities(), *found})
+        return found.get(name)
+
+    def with_nonideality(self, nonideality: Any, **settings: Any) -> Crossbar:
+        """Return a copy that has this non-ideality, in place of one of the same name.
+
+        Args:
+            nonideality: an object, a config, or a name with its settings.
+            **settings: as in `get_nonideality`.
+        """
+        new = get_nonideality(nonideality, **settings)
+        others = [one for one in self.nonidealities if one.name != new.name]
+        return self.replace(nonidealities=(*others, new))
+
+    def without(self, *names: str) -> Crossbar:
+        """Return a copy with some of `strengths` switched off; "device_noise" is all that the device has.
+
+        `crossbar.without("ir_drop", "adc_bits", "drift")` has no IR drop, ideal ADCs and devices that don't drift.
+
+        Raises:
+            UnknownNameError: there is no such effect.
+            InvalidArgumentError: the device can't have it.
+        """
+        changed = self
+        for name in names:
+            if name in _BITS:
+                changed = changed.replace(**{name: None})
+            elif name == "device_noise" or name in _EFFECTS:
+                changed = changed.scaled(name, 0.0)
+            else:
+                changed.nonideality(name)
+                kept = tuple(one for one in changed.nonidealities if one.name != name)
+                changed = changed.replace(nonidealities=kept)
+        return changed
+
+    def scaled(self, name: str, factor: float) -> Crossbar:
+        """Return a copy with one effect `factor` times as strong.
+
+        Args:
+            name: of `strengths`; "device_noise" scales programming noise and read noise together (and at factor 0
+                switches drift off too).
+            factor: >= 0. An effect that is not there stays away.
+
+        Raises:
+            UnknownNameError: there is no such effect.
+            InvalidArgumentError: the effect can't be scaled, the device can't have it or it gets out of range.
+        """
+        factor = check_number("scaled", "factor", factor, 0.0)
+        if name in _BITS:
+            raise InvalidArgumentError(
+                f"Bits can't be scaled. Received: {name!r}. Use with_strength({name!r}, 6), or without({name!r}) for "
+                "an ideal converter."
+            )
+        if name == "device_noise":
+            changed = self
+            for effect in device_effects(self.device):
+                changed = changed if effect == "drift" and factor else changed.scaled(effect, factor)
+            return changed
+        if name in _EFFECTS:
+            return self.with_strength(name, check_device_effect(self.device, name) * factor)
+        present = self.nonideality(name)
+        return self if present is None else self.with_nonideality(present.scaled(factor))
+
+    def with_strength(self, name: str, value: Any) -> Crossbar:
+        """Return a copy in which one effect has this strength, whether it was there before or not.
+
+        Args:
+            name: of `strengths` or `list_nonidealities()`, or with a dot another setting of a non-ideality, such as
+                "adc_nonlinearity.spread".
+            value: its new strength in its own unit; for dac_bits and adc_bits 2 to 16 or None.
+
+        Raises:
+            UnknownNameError: there is no such effect.
+            InvalidArgumentError: the value is out of range, or the device can't have the effect.
+        """
+        if name in _BITS:
+            return self.replace(**{name: value})
+        if name in _EFFECTS:
+            check_device_effect(self.device, name)
+            return self.replace(device=dataclasses.replace(self.device, **{f"{name}_scale": value}))
+        name, _, setting = name.partition(".")
+        present = self.nonideality(name)
+        if present is None:
+            return self.with_nonideality(name, **{setting or "strength": value})
+        return self.with_nonideality(present.replace(**{setting or present.strength_field: value}))
+
     def get_config(self) -> dict[str, Any]:
         """Return the settings as plain data; `from_config` gives back an equal crossbar."""
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         config["device"] = devices.serialize(self.device)
+        config["nonidealities"] = [keras.saving.serialize_keras_object(one) for one in self.nonidealities]
         config["drift_compensation"] = (
             None if self.drift_compensation is None else keras.saving.serialize_keras_object(self.drift_compensation)
         )
@@ -97,6 +230,7 @@ class Crossbar:
             UnknownNameError: a setting of some name does not exist.
         """
         _check_settings(config)
+        config = {**config, "nonidealities": tuple(config.get("nonidealities", ()))}
         return cls(**config)
 
     @classmethod
@@ -116,6 +250,27 @@ def _check_settings(names: Iterable[str]) -> None:
             raise UnknownNameError("crossbar setting", name, known)
 
 
+_BITS = ("dac_bits", "adc_bits")
+_EFFECTS = ("programming_noise", "drift", "read_noise")
+
+
+def device_effects(device: devices.Device) -> list[str]:
+    """Return which of programming_noise, drift and read_noise a device has."""
+    return [name for name in _EFFECTS if hasattr(device, f"{name}_scale")]
+
+
+def check_device_effect(device: devices.Device, name: str) -> float:
+    """Return the scale of one effect of a device.
+
+    Raises:
+        InvalidArgumentError: the device can't have it.
+    """
+    if name not in device_effects(device):
+        has = ", ".join(device_effects(device)) or "nothing that could be scaled"
+        raise InvalidArgumentError(f"The device {type(device).__name__} has {has}. Received: {name!r}.")
+    return getattr(device, f"{name}_scale")
+
+
 def list_presets() -> list[str]:
     """Return the names of the hardware presets."""
     folder = resources.files("analognets.crossbar") / "presets"
@@ -128,7 +283,9 @@ def _load_preset(name: str) -> Crossbar:
         raise UnknownNameError("hardware preset", name, list_presets())
     text = (resources.files("analognets.crossbar") / "presets" / f"{name}.yaml").read_text("utf-8")
     settings = yaml.safe_load(text)
-    settings["device"] = devices.get(settings["device"])
+    settings["device"] = devices.get(settings["device"], **settings.pop("device_settings", {}))
+    effects = settings.pop("nonidealities", {})
+    settings["nonidealities"] = tuple(get_nonideality(kind, **values) for kind, values in effects.items())
     return Crossbar(name=name, **settings)
 
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from analognets.errors import ConversionError
 
-__all__ = ["Tiling", "conductances_to_weights", "matrix_shape", "weights_to_conductances"]
+__all__ = ["Tiling", "column_scales", "conductances_to_weights", "matrix_shape", "weights_to_conductances"]
 
 
 def weights_to_conductances(weights: Any, weight_max: Any, g_max: float) -> Any:
@@ -20,7 +20,7 @@ def weights_to_conductances(weights: Any, weight_max: Any, g_max: float) -> Any:
 
     Args:
         weights: array of any shape.
-        weight_max: W_max > 0, the weight that maps to g_max.
+        weight_max: W_max > 0, the weight that maps to g_max: a scalar, or one number a column.
         g_max: largest conductance in uS.
 
     Returns:
@@ -41,6 +41,22 @@ def conductances_to_weights(conductances: Any, weight_max: Any, g_max: float) ->
         g_max: largest conductance in uS.
     """
     return (conductances[0] - conductances[1]) * (weight_max / g_max)
+
+
+def column_scales(weights: Any) -> Any:
+    """Return the scales that use the devices of each column in full: gamma_i = max_j |W_ij|, 1 for columns of zeros.
+
+    Args:
+        weights: W, shape (..., inputs, outputs), on one tile.
+
+    Returns:
+        A float32 vector with one number > 0 a column.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 21 (verified).
+    """
+    weights = ops.abs(ops.convert_to_tensor(weights, "float32"))
+    largest = ops.max(ops.reshape(weights, (-1, weights.shape[-1])), axis=0)
+    return ops.where(largest > 0, largest, 1.0)
 
 
 def matrix_shape(kernel_shape: tuple[int, ...]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -11,6 +12,9 @@ from analognets.devices.drift_compensation import GlobalDriftCompensation
 from analognets.devices.ideal import IdealDevice
 from analognets.devices.pcm import PCM
 from analognets.devices.pcm_14nm import PCM14nm
+from analognets.devices.pulsed import PulsedDevice, PulsedLinear
+from analognets.devices.pulsed_pcm import PulsedPCM, PulsedStepPCM
+from analognets.devices.reram import ReRAM
 from analognets.errors import InvalidArgumentError, UnknownNameError
 
 __all__ = [
@@ -19,6 +23,11 @@ __all__ = [
     "GlobalDriftCompensation",
     "IdealDevice",
     "PCM14nm",
+    "PulsedDevice",
+    "PulsedLinear",
+    "PulsedPCM",
+    "PulsedStepPCM",
+    "ReRAM",
     "State",
     "derive_seed",
     "deserialize",
@@ -27,7 +36,8 @@ __all__ = [
     "serialize",
 ]
 
-_DEVICES: dict[str, type[Device]] = {"ideal": IdealDevice, "pcm": PCM, "pcm_14nm": PCM14nm}
+_DEVICES: dict[str, type[Device]] = {"ideal": IdealDevice, "pcm": PCM, "pcm_14nm": PCM14nm, "reram": ReRAM}
+_DEVICES |= {"pulsed_linear": PulsedLinear, "pulsed_pcm": PulsedPCM, "pulsed_step_pcm": PulsedStepPCM}
 
 
 def list_devices() -> list[str]:
@@ -35,23 +45,34 @@ def list_devices() -> list[str]:
     return sorted(_DEVICES)
 
 
-def get(identifier: Any) -> Device:
+def get(identifier: Any, **settings: Any) -> Device:
     """Return a device from a name, a config or a device.
 
     Args:
-        identifier: "pcm", "pcm_14nm" or "ideal" for the default settings; what `serialize` returned; or a `Device`,
-            which is returned as it is.
+        identifier: "pcm", "pcm_14nm", "reram" or "ideal"; what `serialize` returned; or a `Device`, which is returned
+            as it is.
+        **settings: arguments of the named device; without them it has its default settings.
 
     Raises:
-        UnknownNameError: no device has that name.
-        InvalidArgumentError: the identifier is none of these.
+        UnknownNameError: no device has that name, or it has no such setting.
+        InvalidArgumentError: the identifier is none of these, or settings came without a name.
     """
+    if settings and not isinstance(identifier, str):
+        raise InvalidArgumentError(
+            "Settings of a device go with its name; change a device object with dataclasses.replace. "
+            f"Received: {identifier!r} with {', '.join(settings)}."
+        )
     if isinstance(identifier, Device):
         return identifier
     if isinstance(identifier, str):
         if identifier not in _DEVICES:
             raise UnknownNameError("device", identifier, _DEVICES)
-        return _DEVICES[identifier]()
+        kind = _DEVICES[identifier]
+        known = [field.name for field in dataclasses.fields(kind) if field.init]
+        for name in settings:
+            if name not in known:
+                raise UnknownNameError(f"setting of device '{identifier}'", name, known)
+        return kind(**settings)
     if isinstance(identifier, dict):
         return deserialize(identifier)
     raise InvalidArgumentError(

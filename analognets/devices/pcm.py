@@ -59,6 +59,13 @@ class PCM(Device):
             et al.); "programmed": as aihwkit's code computes (verified; aihwkit issue 436).
         read_noise_log_divisor: 2.0 as above (verified: aihwkit code and documentation), 1.0 for
             ln((t + t_read) / t_read) (verified: appendix of Buechel et al.). Less than 2 % in sigma.
+        read_noise_scaling: what Q multiplies. "drifted": the conductance of the moment, as above (aihwkit, verified);
+            "target": the target, G(t) = max(0, G_drift(t) + r * Q * G_target * X(t)) (Rasch et al. 2023, eq. 10,
+            verified), and `read_noise_amplitude` is Q * G_target in uS.
+        read_noise_clock: the t of the read noise. "drift": that of the drift clock; "time": `time` as it is given
+            (Rasch et al. 2023, verified).
+        drift_exponent: "non_negative": nu = |mu + sigma * N2| (aihwkit, verified); "signed": mu + sigma * N2 (Rasch et
+            al. 2023, verified).
         read_noise: "independent": every reading draws X anew from its seed, as in aihwkit. "coherent": X(t) is one
             stored path of each device (our reconstruction): Brownian motion in L(t) = var X(t), drawn at programming.
             Readings a second apart at an hour are nearly alike, corr = sqrt(L1 / L2) at knots, and the variance is
@@ -88,6 +95,9 @@ class PCM(Device):
     t_read: float = 250e-9
     read_noise_reference: str = "target"
     read_noise_log_divisor: float = 2.0
+    read_noise_scaling: str = "drifted"
+    read_noise_clock: str = "drift"
+    drift_exponent: str = "non_negative"
     read_noise: str = "independent"
     coherent_knots: Sequence[float] = (25.0, 300.0, 3600.0, 86_400.0, 2_592_000.0, 31_536_000.0, 315_360_000.0)
     programming_fit: Sequence[float] = (0.26348, 1.9650, -1.1731)
@@ -100,6 +110,14 @@ class PCM(Device):
         "t_0": 20.0,
         "drift_clock": "since_programming",
         "read_noise_reference": "programmed",
+    }
+
+    _like_rasch: ClassVar[dict[str, Any]] = {
+        "t_0": 20.0,
+        "drift_clock": "since_programming",
+        "read_noise_scaling": "target",
+        "read_noise_clock": "time",
+        "drift_exponent": "signed",
     }
 
     def __post_init__(self) -> None:
@@ -118,6 +136,9 @@ class PCM(Device):
             "drift_clock": ("absolute", "since_programming"),
             "read_noise_reference": ("target", "programmed"),
             "read_noise_log_divisor": (2.0, 1.0),
+            "read_noise_scaling": ("drifted", "target"),
+            "read_noise_clock": ("drift", "time"),
+            "drift_exponent": ("non_negative", "signed"),
             "read_noise": ("independent", "coherent"),
         }
         for name, allowed in choices.items():
@@ -156,6 +177,14 @@ class PCM(Device):
         Source: IBM/aihwkit, inference/noise/pcm.py and hermes.py (verified).
         """
         return cls(**{**cls._like_aihwkit, **settings})
+
+    @classmethod
+    def like_rasch(cls, **settings: Any) -> PCM:
+        """Return the device with every named option as the equations of Rasch et al. have it, and further `settings`.
+
+        Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 7 to 12 (verified).
+        """
+        return cls(**{**cls._like_rasch, **settings})
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -229,11 +258,14 @@ class PCM(Device):
             conductance = g_target + self.programming_noise_scale * deviation * draws["programming"]
             conductance = ops.maximum(conductance, 0.0)
         mean, spread = self.drift_moments(g, log_g)
-        state = {"conductance": conductance, "drift_exponent": ops.abs(mean + spread * draws["drift"])}
+        exponent = mean + spread * draws["drift"]
+        exponent = exponent if self.drift_exponent == "signed" else ops.abs(exponent)
+        state = {"conductance": conductance, "drift_exponent": exponent}
         if self.read_noise_reference == "programmed":
             g = conductance * (1.0 / self.g_max)
             log_g = ops.log(ops.maximum(g, LOWEST))
-        state["read_noise_amplitude"] = self.read_amplitude(g, log_g)
+        amplitude = self.read_amplitude(g, log_g)
+        state["read_noise_amplitude"] = amplitude if self.read_noise_scaling == "drifted" else amplitude * g_target
         if self.read_noise == "coherent":
             state["read_noise_path"] = ops.convert_to_tensor(draws["path"], dtype="float32")
         return state
@@ -259,7 +291,11 @@ class PCM(Device):
         if self.read_noise_scale:
             noise = self._path(state, time) if self.read_noise == "coherent" else draws["read"] * self._deviation(time)
             q = ops.convert_to_tensor(state["read_noise_amplitude"], dtype="float32")
-            conductance = ops.maximum(conductance * (1.0 + self.read_noise_scale * q * noise), 0.0)
+            if self.read_noise_scaling == "drifted":
+                conductance = conductance * (1.0 + self.read_noise_scale * q * noise)
+            else:
+                conductance = conductance + self.read_noise_scale * q * noise
+            conductance = ops.maximum(conductance, 0.0)
         return conductance
 
     def drift_log_time(self, time: Any) -> Any:
@@ -271,7 +307,7 @@ class PCM(Device):
 
     def read_noise_variance(self, time: Any) -> Any:
         """Return L(t) = max(0, ln((t + t_read) / (2 t_read))), the variance of the read noise in units of Q^2."""
-        since = self._since(time)
+        since = time if self.read_noise_clock == "time" else self._since(time)
         scale = 1.0 / (self.read_noise_log_divisor * self.t_read)
         if isinstance(since, float):
             return math.log(max((since + self.t_read) * scale, 1.0))

@@ -1,0 +1,112 @@
+"""Weights in the devices of a crossbar: programmed into pairs, read back at any later time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras import ops
+
+from analognets.crossbar.hardware import Crossbar
+from analognets.crossbar.mapping import conductances_to_weights, weights_to_conductances
+from analognets.crossbar.nonidealities import StuckDevices
+from analognets.crossbar.nonideality import draw_uniform
+from analognets.devices import State
+
+__all__ = ["program", "program_with", "programming_draws", "read", "read_with"]
+
+PINNED = "pinned"
+"""Name of the array of a state that says what devices hold which can't be programmed: uS, -1 for all others."""
+
+
+def programming_draws(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: int) -> dict[str, Any]:
+    """Return the draws that programming a kernel needs; those of the device are the device's own.
+
+    Args:
+        crossbar: the hardware.
+        kernel_shape: (..., inputs, outputs).
+        seed: whole number >= 0.
+    """
+    shape = (2, *kernel_shape)
+    draws = dict(crossbar.device.programming_draws(shape, seed))
+    for one in _stuck(crossbar):
+        for part in ("place", "value"):
+            draws[f"{one.name} {part}"] = draw_uniform(shape, seed, f"{one.name} {part}")
+    return draws
+
+
+def program_with(crossbar: Crossbar, weights: Any, weight_scale: Any, draws: Mapping[str, Any]) -> State:
+    """Return the state of a kernel programmed with the given draws; see `program`."""
+    device = crossbar.device
+    targets = weights_to_conductances(weights, weight_scale, device.g_max)
+    state = dict(device.program_with(targets, draws))
+    pinned = None
+    for one in _stuck(crossbar):
+        held = one.values(draws[f"{one.name} place"], draws[f"{one.name} value"]) * device.g_max
+        pinned = held if pinned is None else ops.where(held < 0, pinned, held)
+    if crossbar.inactive_device == "off":
+        pinned = -1.0 if pinned is None else pinned
+        pinned = ops.where(targets > 0, pinned, ops.zeros_like(targets))
+    if pinned is not None:
+        state[PINNED] = pinned
+    return state
+
+
+def read_with(crossbar: Crossbar, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
+    """Return what a kernel's devices hold at `time`, in [-1, 1] up to noise, with the given draws; see `read`."""
+    device = crossbar.device
+    conductances = device.read_with(state, time, draws)
+    if PINNED in state:
+        pinned = ops.convert_to_tensor(state[PINNED], dtype="float32")
+        conductances = ops.where(pinned >= 0, pinned, conductances)
+    return conductances_to_weights(conductances, 1.0, device.g_max)
+
+
+def program(crossbar: Crossbar, weights: Any, *, weight_scale: Any = 1.0, seed: int) -> State:
+    """Programme a kernel into pairs of devices.
+
+    G+ = g_max max(w, 0),  G- = g_max max(-w, 0),  w = clip(W / gamma, -1, 1),  each with the noise of its device;
+    stuck devices and, with inactive_device="off", those with target 0 keep what they have for ever.
+
+    Args:
+        crossbar: the hardware.
+        weights: W, shape (..., inputs, outputs).
+        weight_scale: gamma > 0, a scalar or one number a column.
+        seed: whole number >= 0; one seed gives one chip bit for bit.
+
+    Returns:
+        The device's state, each array with a leading axis of 2 for the pair, and `pinned` (uS, -1 where a device is
+        free) if there are devices that can't be programmed.
+
+    Raises:
+        InvalidArgumentError: the seed is not valid.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 7, 13, 21, 22 (verified).
+    """
+    return program_with(crossbar, weights, weight_scale, programming_draws(crossbar, tuple(weights.shape), seed))
+
+
+def read(
+    crossbar: Crossbar, state: Mapping[str, Any], time: Any, *, weight_scale: Any = 1.0, seed: int | None = None
+) -> Any:
+    """Return the weights that a programmed kernel stands for at `time`.
+
+    W(t) = gamma (G+(t) - G-(t)) / g_max
+
+    Args:
+        crossbar: the hardware.
+        state: what `program` returned, or the same arrays from a file.
+        time: seconds since programming, a text such as "1d", or a scalar tensor of seconds.
+        weight_scale: gamma > 0 as in `program`.
+        seed: whole number >= 0 for the noise of this reading; not needed where the device has none.
+
+    Raises:
+        InvalidArgumentError: the time is negative, a needed seed is missing or the state is of another kind.
+    """
+    crossbar.device.check_state(state)
+    draws = crossbar.device.read_draws(tuple(state["conductance"].shape), seed)
+    return read_with(crossbar, state, time, draws) * ops.cast(weight_scale, "float32")
+
+
+def _stuck(crossbar: Crossbar) -> list[StuckDevices]:
+    return [one for one in crossbar.nonidealities if isinstance(one, StuckDevices) and one.active]

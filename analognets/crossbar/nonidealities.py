@@ -1,0 +1,328 @@
+"""The non-idealities of the realistic crossbar of Rasch et al. 2023."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_normal
+from analognets.errors import InvalidArgumentError, check_choice, check_number
+
+__all__ = [
+    "ADCGainSpread",
+    "ADCNonlinearity",
+    "ADCOffsetSpread",
+    "InputNoise",
+    "IRDrop",
+    "OutputNoise",
+    "PolarityAsymmetry",
+    "ShortTermNoise",
+    "StuckDevices",
+]
+
+
+def _registered(kind: type) -> type:
+    return keras.saving.register_keras_serializable(package="analognets")(dataclasses.dataclass(frozen=True)(kind))
+
+
+@_registered
+class InputNoise(NonIdeality):
+    """Gaussian noise on the inputs, between DAC and array: x' = x + sigma * N, anew at each product.
+
+    Args:
+        deviation: sigma >= 0, inputs being in [-1, 1]. Not in the standard model (0).
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: aihwkit, `inp_noise` of IOParameters (verified).
+    """
+
+    deviation: float
+    name: ClassVar[str] = "input_noise"
+
+    def input_disturbance(self, shape: Any, seed: Any) -> Any:
+        """Return sigma * N."""
+        return self.deviation * draw_normal(shape, seed, self.name)
+
+
+@_registered
+class StuckDevices(NonIdeality):
+    """Devices that can't be programmed: with probability p, G = 0, G = g_max or G uniform in [0, g_max], for ever.
+
+    Which devices these are is part of the programmed chip (`analognets.crossbar.program`); on one chip, those of a
+    small share are also among those of a larger one. It acts on the single devices of a pair, and only on the active
+    one where the crossbar has `inactive_device="off"`.
+
+    Args:
+        share: p from 0 to 1.
+        at: "zero", "g_max" or "random".
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), sensitivity analysis (verified).
+    """
+
+    share: float
+    at: str = "zero"
+    strength_field: ClassVar[str] = "share"
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {"share": (0.0, 1.0)}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("StuckDevices", "at", self.at, ("zero", "g_max", "random"))
+
+    @property
+    def name(self) -> str:
+        """stuck_at_zero, stuck_at_g_max or stuck_at_random."""
+        return f"stuck_at_{self.at}"
+
+    def values(self, place: Any, value: Any) -> Any:
+        """Return G / g_max of stuck devices and -1 for the others, from two arrays of numbers uniform in [0, 1)."""
+        level = {"zero": ops.zeros_like(value), "g_max": ops.ones_like(value), "random": value}[self.at]
+        return ops.where(place < self.share, level, -1.0)
+
+
+@_registered
+class IRDrop(NonIdeality):
+    """Voltage lost along the wires: the more current a column carries, the less arrives from its far rows.
+
+        z_i' = z_i - f * c_i * sum_j w_ij x_j (1 - (1 - j/n)^2)
+        c = 0.05 a^3 - 0.2 a^2 + 0.5 a,   a_i = R_w * g * n * sum_j |w_ij| |x_j|
+
+    n is the number of rows in use, j = 0 the row next to the read-out.
+
+    Args:
+        factor: f >= 0; 1 is the standard model.
+        wire_resistance: R_w of one cell's piece of wire in Ohm, >= 0.
+        conductance: g in uS that weights of 1 have here, >= 0. The paper has 5 uS in this place (and 25 uS as g_max of
+            its noise model); so has aihwkit.
+        polynomial: coefficients of a, a^2, a^3.
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 16 to 18 (verified); the position weight also in aihwkit
+    (verified). The authors say that it under-estimates the drop about 5 x for correlated inputs.
+    """
+
+    factor: float = 1.0
+    wire_resistance: float = 0.35
+    conductance: float = 5.0
+    polynomial: Sequence[float] = (0.5, -0.2, 0.05)
+    name: ClassVar[str] = "ir_drop"
+    strength_field: ClassVar[str] = "factor"
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {
+        "factor": (0.0, 1e4),
+        "wire_resistance": (0.0, 1e6),
+        "conductance": (0.0, 1e6),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        values = tuple(check_number("IRDrop", "polynomial", value) for value in self.polynomial)
+        if not values:
+            raise InvalidArgumentError("`polynomial` of IRDrop must hold at least one number. Received: none.")
+        object.__setattr__(self, "polynomial", values)
+
+    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+        """Return a_i and sum_j w_ij x_j (1 - (1 - j/n)^2)."""
+        shape = kernel.shape[:-1]
+        rows = math.prod(shape)
+        position = 1.0 - (1.0 - np.arange(rows) / rows) ** 2
+        position = ops.convert_to_tensor(position.reshape(*shape, 1), dtype=kernel.dtype)
+        load = self.wire_resistance * self.conductance * 1e-6 * rows
+        return Term("magnitude", ops.abs(kernel) * load), Term("signed", kernel * position)
+
+    def offset(self, products: Sequence[Any]) -> Any:
+        """Return -f * c(a) * weighted sum."""
+        load, weighted = products
+        share = self.polynomial[-1]
+        for coefficient in reversed(self.polynomial[:-1]):
+            share = share * load + coefficient
+        return (share * load) * (weighted * -self.factor)
+
+
+@_registered
+class ShortTermNoise(NonIdeality):
+    """Noise of the devices within one product, anew at each, as it arrives at the outputs.
+
+        law "pcm":       sd_i = sigma * sqrt( sum_j |w_ij| x_j^2 )
+        law "constant":  sd   = sigma * sqrt( sum_j x_j^2 )
+
+    Args:
+        deviation: sigma >= 0 as a share of g_max; 0.0175 is the standard model, 0.01 with law "constant" that of ReRAM.
+        law: how the noise of a device goes with its conductance: "pcm" (variance in proportion) or "constant".
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 14 (verified); "constant" as ADDITIVE_CONSTANT of aihwkit
+    (verified). Exact: a weighted sum of independent Gaussian numbers is Gaussian.
+    """
+
+    deviation: float = 0.0175
+    law: str = "pcm"
+    name: ClassVar[str] = "short_term_noise"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("ShortTermNoise", "law", self.law, ("pcm", "constant"))
+
+    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+        """Return the variance, sigma^2 folded in."""
+        cells = ops.abs(kernel) if self.law == "pcm" else ops.ones_like(kernel[..., :1])
+        return (Term("square", cells * self.deviation**2),)
+
+    def variance(self, products: Sequence[Any]) -> Any:
+        """Return the variance of each output."""
+        return products[0]
+
+
+class _PerColumn(NonIdeality):
+    """What has one number a column."""
+
+    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (outputs,)."""
+        return kernel_shape[-1:]
+
+
+@_registered
+class ADCNonlinearity(_PerColumn):
+    """S-shaped response of the ADC, different in each column.
+
+        z' = P z / (1 + |zeta_i z|),   zeta_i = mu (1 + sigma N_i),   P = (1 + z_1 * mean_k |zeta_k|)^2
+
+    Args:
+        curvature: mu >= 0, 1/4 in the sensitivity analysis, 0 in the standard model.
+        spread: sigma >= 0, the relative spread over columns.
+        slope_one_at: z_1 >= 0, the output at which the mean slope is 1; 0 makes it the slope at zero.
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 19; that the bracket of P is squared is our reading, which
+    aihwkit's `slope_calibration` supports (verified).
+    """
+
+    curvature: float = 0.25
+    spread: float = 0.0
+    slope_one_at: float = 2.0
+    name: ClassVar[str] = "adc_nonlinearity"
+    strength_field: ClassVar[str] = "curvature"
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {
+        "curvature": (0.0, 1e3),
+        "spread": (0.0, 1e3),
+        "slope_one_at": (0.0, 1e3),
+    }
+
+    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+        """Return P z / (1 + |zeta z|)."""
+        zeta = ops.abs(self.curvature * (1.0 + self.spread * chip))
+        prefactor = ops.square(1.0 + self.slope_one_at * ops.mean(zeta))
+        zeta = ops.cast(column.along(zeta), outputs.dtype)
+        return ops.cast(prefactor, outputs.dtype) * outputs / (1.0 + zeta * ops.abs(outputs))
+
+
+@_registered
+class PolarityAsymmetry(NonIdeality):
+    """Devices that read differently for negative inputs, which have a phase of their own.
+
+        z_i' = z_i - sum_j a_ij w_ij max(-x_j, 0),   a_ij = sigma N_ij
+
+    Added behind the non-linearity of the ADC, as aihwkit orders it. Inputs that are never negative don't see it.
+
+    Args:
+        deviation: sigma >= 0. Not in the standard model (0).
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), sensitivity analysis (verified).
+    """
+
+    deviation: float
+    name: ClassVar[str] = "polarity_asymmetry"
+
+    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the kernel."""
+        return kernel_shape
+
+    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+        """Return sum_j a_ij w_ij max(-x_j, 0)."""
+        return (Term("negative", kernel * ops.cast(chip * self.deviation, kernel.dtype)),)
+
+    def offset(self, products: Sequence[Any]) -> Any:
+        """Return what the negative phase gets too much, with its sign."""
+        return -products[0]
+
+
+@_registered
+class OutputNoise(NonIdeality):
+    """Gaussian noise at the ADC, anew at each product: z' = z + sigma * N.
+
+    Args:
+        deviation: sigma >= 0 in units of the outputs; 0.04 is the standard model, half a step of an 8-bit ADC with the
+            bound 10.
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 2 (verified).
+    """
+
+    deviation: float = 0.04
+    name: ClassVar[str] = "output_noise"
+
+    def variance(self, products: Sequence[Any]) -> Any:
+        """Return sigma^2."""
+        return self.deviation**2
+
+
+@_registered
+class ADCGainSpread(_PerColumn):
+    """ADCs of different gain: z' = z (1 + sigma N_i).
+
+    Args:
+        deviation: sigma >= 0. Not in the standard model (0).
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: ours; the paper has no such term.
+    """
+
+    deviation: float
+    name: ClassVar[str] = "adc_gain_spread"
+
+    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+        """Return z (1 + sigma N_i)."""
+        return outputs * ops.cast(column.along(1.0 + self.deviation * chip), outputs.dtype)
+
+
+@_registered
+class ADCOffsetSpread(_PerColumn):
+    """ADCs of different offset: z' = z + sigma N_i.
+
+    Args:
+        deviation: sigma >= 0 in units of the outputs. Not in the standard model (0).
+
+    Raises:
+        InvalidArgumentError: a setting is out of range.
+
+    Source: ours; the paper has no such term.
+    """
+
+    deviation: float
+    name: ClassVar[str] = "adc_offset_spread"
+
+    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+        """Return z + sigma N_i."""
+        return outputs + ops.cast(column.along(self.deviation * chip), outputs.dtype)
