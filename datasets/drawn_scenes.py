@@ -58,7 +58,7 @@ def draw_scene(person: bool, size: int, rng: np.random.Generator) -> np.ndarray:
     return _photograph(picture, size, rng)
 
 
-def _colour(rng: np.random.Generator, near: Sequence[float] | None = None, spread: float = 12) -> Colour:
+def _colour(rng: np.random.Generator, near: Sequence[float] | np.ndarray | None = None, spread: float = 12) -> Colour:
     """Return a colour: any, now and then one of skin or hair, or one near a given one."""
     if near is None:
         palette = rng.random()
@@ -107,7 +107,8 @@ def _photograph(picture: Image.Image, size: int, rng: np.random.Generator) -> np
     picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, 1.6))))
     image = np.asarray(picture.resize((size, size), Image.Resampling.BOX), float)
     image = (image - 128) * rng.uniform(0.5, 1.1) + 128 + rng.uniform(-40, 40) + rng.uniform(-12, 12, 3)
-    shade = np.linspace(*rng.uniform(-25, 25, 2), size)
+    first, last = rng.uniform(-25, 25, 2)
+    shade = np.linspace(first, last, size)
     image += shade[:, None, None] if rng.random() < 0.5 else shade[None, :, None]
     image += rng.normal(0, rng.uniform(1, 12), image.shape)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)

@@ -198,7 +198,7 @@ def split_items(folders: Folders, rule: SplitRule, *, what: str) -> tuple[dict[s
     if missing and not by_speaker:
         _even_out(made, [*missing])
     notes = tuple(
-        f"There is no {split} folder: {len(made[split])} of {len(pool)} training {what} were set aside for it, by a "
+        f"There is no {split} folder: {len(made[split])} of {len(pool)} {what} were set aside for it, by a "
         f"hash of the {'speaker' if by_speaker else 'file name'}."
         for split in missing
     )

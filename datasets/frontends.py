@@ -30,7 +30,7 @@ def frontend(preset: str, **options: Any) -> MFCC | Image:
     Raises:
         UnknownNameError: there is no such preset.
         InvalidArgumentError: a setting is not allowed.
-        TypeError: the layer has no such setting.
+        ValueError: the layer has no such setting.
     """
     if preset in audio_frontend.list_presets():
         return MFCC.from_preset(preset, **options)

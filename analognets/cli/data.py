@@ -70,7 +70,7 @@ def info(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what a data set holds: clips or pictures by class and split, licence, citation, and what was found while reading."""
+    """Show what a data set holds: counts by class and split, licence, citation, and what was found while reading."""
     reporter = _console.Reporter(json=json, quiet=quiet)
     describe(reporter, load(reporter, name, folder, options(classes, set_, skip_corrupt)))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import http.server
 import struct
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +67,57 @@ def build_tree(
 def speech_tree(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a data set: `build_tree` without its folder."""
     return functools.partial(build_tree, tmp_path / "data")
+
+
+def picture(name: str, size: tuple[int, int] = (24, 32)) -> np.ndarray:
+    """Return a picture, uint8 (height, width, 3), that only this name has: smooth, with an edge."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    rng = np.random.default_rng(seed)
+    height, width = size
+    canvas = rng.uniform(20, 120, 3) + np.linspace(0, 60, height)[:, None, None] + np.zeros((height, width, 3))
+    canvas[:, int(rng.uniform(0.2, 0.8) * width) :] += rng.uniform(20, 70, 3)
+    return canvas.astype(np.uint8)
+
+
+def write_picture(path: Path, size: tuple[int, int] = (24, 32)) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(path.name, size)).save(path)
+
+
+def build_pictures(root: Path, counts: dict[str, int], size: tuple[int, int] = (24, 32), suffix: str = ".png") -> Path:
+    """Write so many pictures into each folder, such as {"train/person": 5}; names differ over all folders."""
+    for folder, count in counts.items():
+        for number in range(count):
+            write_picture(root / folder / f"{folder.replace('/', '_')}_{number:03d}{suffix}", size)
+    return root
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes pictures: `build_pictures` without its folder."""
+    return functools.partial(build_pictures, tmp_path / "data")
+
+
+@pytest.fixture
+def web() -> Iterator[Callable[[Path], str]]:
+    """Return a function that serves a folder over HTTP and returns its address."""
+    running = []
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    def serve(folder: Path) -> str:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield serve
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -7,6 +7,7 @@ import io
 import socket
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +168,21 @@ def test_the_official_addresses_hold_files_of_the_stated_size() -> None:
     for archive in ARCHIVES:
         answer = requests.head(archive.url, timeout=30, allow_redirects=True)
         assert int(answer.headers["content-length"]) == archive.bytes
+
+
+def test_zip_files_are_unpacked_and_bad_ones_refused(tmp_path: Path) -> None:
+    def zipped(name: str, members: dict[str, str]) -> Path:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for member, text in members.items():
+                archive.writestr(member, text)
+        return tmp_path / name
+
+    unpack(zipped("one.zip", {"pictures/a.txt": "a", "pictures/sub/b.txt": "b"}), tmp_path / "out" / "pictures")
+    assert (tmp_path / "out" / "pictures" / "sub" / "b.txt").read_text() == "b"
+    unpack(zipped("two.zip", {"pictures/a.txt": "a", "c.txt": "c"}), tmp_path / "two" / "pictures")
+    assert (tmp_path / "two" / "pictures" / "pictures" / "a.txt").read_text() == "a"
+    for number, name in enumerate(("../evil.txt", "/evil.txt", "pictures/../../evil.txt")):
+        with pytest.raises(DataError, match="would be written elsewhere"):
+            unpack(zipped(f"evil{number}.zip", {name: "x"}), tmp_path / f"bad{number}" / "pictures")
+        assert not list((tmp_path / f"bad{number}").iterdir())
+    assert not list(tmp_path.rglob("evil.txt"))
