@@ -15,7 +15,7 @@ from analognets.errors import ChecksumError, DataError
 __all__ = ["download", "is_offline"]
 
 _CONNECT_SECONDS = 30
-_PIECE = 1 << 14
+_PIECE = 1 << 12  # at most this much of a broken transfer is lost
 _ATTEMPTS = 4
 _WAIT_SECONDS = 0.2
 

@@ -277,7 +277,8 @@ def unpack(archive: Path, target: Path) -> None:
         with zipfile.ZipFile(archive) as source:
             members = [member for member in source.infolist() if not member.is_dir()]
             top = {member.filename.partition("/")[0] for member in members}
-            inside = f"{top.pop()}/" if len(top) == 1 and "/" in members[0].filename else ""
+            folder = top.pop() if len(top) == 1 and "/" in members[0].filename else ""
+            inside = f"{folder}/" if PLAIN_NAME.fullmatch(folder) else ""
             _check_members(archive, members, inside)
             for member in members:
                 with source.open(member) as data, (aside / member.filename.removeprefix(inside)).open("xb") as file:
