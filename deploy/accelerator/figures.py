@@ -59,7 +59,8 @@ def _panels(placement: Placement) -> tuple[Any, list[Any]]:
     array = placement.accelerator.array
     wide = min(placement.arrays, 4)
     deep = math.ceil(placement.arrays / wide)
-    height = min(7.0, max(3.2, 5.6 * array.rows / max(array.rows, array.cols)))
+    tallest = 5.6 if placement.arrays <= 3 else 3.6
+    height = max(0.5, array.rows / max(array.rows, array.cols)) * tallest
     figure = _figure(max(4.6, wide * height * array.cols / array.rows + 1.4), deep * height + 0.8)
     panels = figure.subplots(deep, wide, squeeze=False).reshape(-1)
     for number, axes in enumerate(panels):
@@ -89,16 +90,18 @@ def floorplan_figure(placement: Placement, path: Any = None) -> Any:
     colours = _colours([layer.name for layer in placement.workload.analog])
     for axes in panels[: placement.arrays]:
         axes.set_facecolor(GREY)
-    keys = []
+    keys: dict[str, int] = {}  # layers with a block too small for its name get a number, and the name in the legend
     for block in placement.blocks:
-        axes = panels[block.array]
-        colour = colours[block.layer]
+        axes, colour = panels[block.array], colours[block.layer]
         axes.add_patch(Rectangle((block.col, block.row), block.cols, block.rows, fc=colour, ec="white", lw=0.8))
-        if not _label(axes, block, placement, colour):
-            keys.append(block.layer)
+        size = f"{block.rows} x {block.cols}"
+        if not _label(axes, block, placement, colour, block.layer, size):
+            number = keys.setdefault(block.layer, len(keys) + 1)
+            _label(axes, block, placement, colour, str(number))
     if keys:
-        handles = [Rectangle((0, 0), 1, 1, fc=colours[name]) for name in dict.fromkeys(keys)]
-        figure.legend(handles, list(dict.fromkeys(keys)), loc="outside lower center", ncols=3, fontsize="x-small")
+        handles = [Rectangle((0, 0), 1, 1, fc=colours[name]) for name in keys]
+        labels = [f"{number} {name}" for name, number in keys.items()]
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="x-small")
     figure.suptitle(
         f"{placement.workload.model} on {placement.accelerator.name}: {100 * placement.utilisation:.1f} % of the cells "
         "in use",
@@ -107,24 +110,22 @@ def floorplan_figure(placement: Placement, path: Any = None) -> Any:
     return _save(figure, path)
 
 
-def _label(axes: Any, block: Block, placement: Placement, colour: Any) -> bool:
-    """Write a block's name and size into it if it is large enough; returns whether it was."""
+def _label(axes: Any, block: Block, placement: Placement, colour: Any, text: str, size: str = "") -> bool:
+    """Write a block's name, and its size below, into it if it is large enough; returns whether it was."""
     array = placement.accelerator.array
-    unit = max(array.rows, array.cols) / 1024  # a character is about 11 cells wide and 20 high in a figure of 1024
-    text, size = block.layer, f"{block.rows} x {block.cols}"
+    unit = max(array.rows, array.cols) / (1024 if placement.arrays <= 3 else 660)  # cells of 1/1024 of a tall picture
     long, short = max(block.rows, block.cols), min(block.rows, block.cols)
-    lines = f"{text}\n{size}" if short >= 46 * unit else text
+    lines = f"{text}\n{size}" if size and short >= 46 * unit else text
     across = max(map(len, lines.split("\n"))) * 11.5 * unit
-    if short < 22 * unit or long < across:
+    if short < 20 * unit or long < across:
         return False
-    upright = block.cols < across
     red, green, blue, _ = colour
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
     axes.text(
         block.col + block.cols / 2,
         block.row + block.rows / 2,
         lines,
-        rotation=90 if upright else 0,
+        rotation=90 if block.cols < across else 0,
         ha="center",
         va="center",
         fontsize=7,
@@ -241,12 +242,13 @@ def timeline_figure(cost: Cost, path: Any = None) -> Any:
             hatch="/////",
             lw=0.8,
         )
-        note = f"{layer.time.passes:,} passes" if layer.work.analog else "digital"
+        passes = f"{layer.time.passes:,} pass{'es' if layer.time.passes != 1 else ''}"
+        note = passes if layer.work.analog else "digital"
         axes.text(layer.time.end_ns / 1e3 + 0.006 * cost.latency_us, number, note, va="center", fontsize="x-small")
     axes.set_yticks(range(len(cost.layers)), [layer.work.name for layer in cost.layers], fontsize="small")
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * cost.latency_us)
-    axes.set_xlabel("time in us (filled: array, hatched: digital pipeline)")
+    axes.set_xlabel("time in us (filled: array; hatched: work of the digital pipeline, added up)")
     axes.set_title(
         f"{cost.placement.workload.model} on {cost.accelerator.name}, {cost.bits} bit: {cost.latency_us:.1f} us, "
         f"digital work {'overlapped' if cost.overlapped else 'in sequence'}",

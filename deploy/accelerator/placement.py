@@ -18,7 +18,7 @@ from analognets.errors import ConversionError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Block", "Placement", "pack", "place"]
+__all__ = ["Block", "Placement", "cut", "pack", "place", "spread"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +208,8 @@ def place(
     A kernel is a block of (kernel positions x input channels) rows and one column an output, im2col. One that is too
     tall is cut by input channels, one that is too wide by outputs, into the fewest nearly equal pieces, as
     `analognets.crossbar.Tiling` does. Blocks are packed as they stand, none is turned; what one array can't hold goes
-    to further ones. Converters serve every k-th column, so that any `adcs` columns side by side take one pass.
+    to further ones. Where all arrays work at once, the blocks of a layer are spread over them. ADC k serves the columns
+    k, k + adcs, k + 2 adcs, ..., so that any `adcs` columns side by side take one pass.
 
     Args:
         model: a built Keras model, plain or analog, or its `Workload`.
@@ -232,14 +233,18 @@ def place(
     work = dataclasses.replace(model, layers=layers)
     if not work.analog:
         raise ConversionError(f"Model '{model.model}' has no layer left for the arrays of '{chip.name}'.")
-    whole = [block for layer in work.analog for block in cut(layer, chip.array.rows, chip.array.cols)]
-    blocks, arrays = pack(whole, chip.array.rows, chip.array.cols)
-    if arrays > math.ceil(sum(block.cells for block in whole) / chip.cells) and chip.adcs < chip.array.cols:
+    rows, cols = chip.array.rows, chip.array.cols
+    blocks, arrays = pack([block for layer in work.analog for block in cut(layer, rows, cols)], rows, cols)
+    if chip.adcs < cols and arrays > math.ceil(sum(block.cells for block in blocks) / chip.cells):
         # Strips as wide as the converters cost no further pass, and leave fewer gaps.
-        strips = [block for layer in work.analog for block in cut(layer, chip.array.rows, chip.adcs)]
-        other, fewer = pack(strips, chip.array.rows, chip.array.cols)
+        other, fewer = pack([block for layer in work.analog for block in cut(layer, rows, chip.adcs)], rows, cols)
         if fewer < arrays:
             blocks, arrays = other, fewer
+    if chip.arrays_at_once == "all" and chip.arrays >= arrays > 0:
+        strips = [block for layer in work.analog for block in cut(layer, rows, min(cols, chip.adcs))]
+        apart = spread(strips, chip.arrays, rows, cols)
+        if apart:
+            blocks, arrays = apart, max(block.array for block in apart) + 1
     return Placement(chip, work, tuple(blocks), arrays)
 
 
@@ -304,3 +309,35 @@ def pack(blocks: Sequence[Block], rows: int, cols: int) -> tuple[list[Block], in
         for block, (array, row, col) in zip(blocks, best, strict=True)
     ]
     return placed, arrays
+
+
+def spread(blocks: Sequence[Block], arrays: int, rows: int, cols: int) -> list[Block]:
+    """Place the blocks of each layer on different arrays as far as there is room, so that they can run at once.
+
+    Args:
+        blocks: none larger than an array.
+        arrays: how many there are.
+        rows: word lines of an array.
+        cols: bit lines of an array.
+
+    Returns:
+        The placed blocks in the same order; none if they do not all fit.
+    """
+    import rectpack
+
+    bins = [rectpack.MaxRectsBssf(cols, rows, rot=False) for _ in range(arrays)]
+    of_layer: list[dict[str, int]] = [{} for _ in bins]
+    used = [0] * arrays
+    placed: dict[int, Block] = {}
+    for number in sorted(range(len(blocks)), key=lambda index: -blocks[index].cells):
+        block = blocks[number]
+        for array in sorted(range(arrays), key=lambda one: (of_layer[one].get(block.layer, 0), used[one])):
+            place = bins[array].add_rect(block.cols, block.rows)
+            if place is not None:
+                break
+        else:
+            return []
+        of_layer[array][block.layer] = of_layer[array].get(block.layer, 0) + 1
+        used[array] += block.cells
+        placed[number] = dataclasses.replace(block, array=array, row=place.y, col=place.x)
+    return [placed[number] for number in range(len(blocks))]
