@@ -44,6 +44,7 @@ _DOORS: dict[str, dict[str, str]] = {
         "load_preset": "registry",
         "from_preset": "registry",
         "save_to_preset": "saving",
+        "finetune_recipe": "finetune",
         "analognet_kws": "kws",
     },
     "datasets": {
