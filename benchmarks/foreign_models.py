@@ -100,7 +100,7 @@ MODELS = {
         "af9111d50e6e85b2f2123345e0316ef1c384865ebf6b06340ddac7e66017450f",
         people(96, 1 / 255, labelled=True),
         "Accuracy of a person detector made for COCO photographs of 96 x 96, on CIFAR-100 photographs of 32 x 32 "
-        "(people or not) that were enlarged to 96 x 96. That is not its task: only the differences between the figures count.",
+        "(people or not) that were enlarged to 96 x 96. Not its task: only the differences between the figures count.",
     ),
     "pretrainedResnet": Foreign(
         f"{TRAINED}/image_classification/trained_models/pretrainedResnet.h5",

@@ -68,13 +68,22 @@ def load_model(path: Path | str, *, custom_objects: Mapping[str, Any] | None = N
             source = Path(folder) / f"model{'.keras' if write is write_zip else '.h5'}"
             write(path, source, config)
         try:
-            return keras.models.load_model(source, custom_objects=custom, compile=False, safe_mode=True)
+            model = keras.models.load_model(source, custom_objects=custom, compile=False, safe_mode=True)
         except (TypeError, ValueError, KeyError, OSError, AttributeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()
             raise DataError(
                 f"Keras can't load the model in '{path}'. Received: {reason[-1] if reason else type(error).__name__} "
                 f"{HINT}."
             ) from error
+    return without_lists_of_one(model)
+
+
+def without_lists_of_one(model: keras.Model) -> keras.Model:
+    """Return a functional model whose one input, and whose one output, is no list, as Keras 2 meant it."""
+    if type(model).__name__ != "Functional" or not isinstance(model._inputs_struct, list) or len(model.inputs) != 1:
+        return model
+    outputs = model.outputs[0] if len(model.outputs) == 1 else model.outputs
+    return keras.Model(model.inputs[0], outputs, name=model.name)
 
 
 def opened(path: Path) -> tuple[Callable[[Path], dict[str, Any]], Callable[[Path, Path, dict[str, Any]], None]]:

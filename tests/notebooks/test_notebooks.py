@@ -75,18 +75,24 @@ def texts(notebook: dict[str, Any]) -> Iterator[str]:
             yield "".join(output.get("text", output.get("data", {}).get("text/plain", [])))
 
 
-@pytest.mark.slow
-def test_the_quickstart_runs_in_fast_mode(tmp_path: Path) -> None:
-    for package in ("espeakng_loader", "nbclient", "jupytext", "ipykernel"):
-        pytest.importorskip(package, reason=f"needs {package}: pip install 'analognets[notebooks,speech]'")
-    target = tmp_path / "executed.ipynb"
-    environment = {**os.environ, "ANALOGNETS_FAST": "1", "ANALOGNETS_CACHE": str(tmp_path), "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-c", EXECUTE, str(FOLDER / "01_quickstart.py"), str(target)]
+def executed(source: str, folder: Path) -> dict[str, Any]:
+    """Return a notebook after it has run in fast mode, with `folder` for all that it writes."""
+    for package in ("nbclient", "jupytext", "ipykernel"):
+        pytest.importorskip(package, reason=f"needs {package}: pip install 'analognets[notebooks]'")
+    target = folder / "executed.ipynb"
+    environment = {**os.environ, "ANALOGNETS_FAST": "1", "ANALOGNETS_CACHE": str(folder), "TMPDIR": str(folder)}
+    command = [sys.executable, "-c", EXECUTE, str(FOLDER / source), str(target)]
     done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=FAST_SECONDS, check=False
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=FAST_SECONDS, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    notebook = json.loads(target.read_text("utf-8"))
+    return json.loads(target.read_text("utf-8"))
+
+
+@pytest.mark.slow
+def test_the_quickstart_runs_in_fast_mode(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
+    notebook = executed("01_quickstart.py", tmp_path)
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     text = "\n".join(texts(notebook))
     assert "Synthetic: 12 classes" in text
@@ -97,3 +103,18 @@ def test_the_quickstart_runs_in_fast_mode(tmp_path: Path) -> None:
     assert [run["status"] for run in runs] == ["finished"]
     rows = next(tmp_path.rglob("quickstart/metrics.jsonl")).read_text("utf-8").splitlines()
     assert len(rows) == 3
+
+
+@pytest.mark.slow
+def test_bring_your_own_model_runs_in_fast_mode(tmp_path: Path) -> None:
+    text = "\n".join(texts(executed("03_bring_your_own_model.py", tmp_path)))
+    assert re.search(
+        r"3 of 4 products analog \(\d+\.\d % of weights, \d+\.\d % of multiplications\) on aon_cim_8bit", text
+    )
+    assert "left      separable (SeparableConv2D): two products in one layer" in text
+    assert "1 of 4 products analog" in text, "two more layers were exempt"
+    assert re.search(r"float 0\.\d+, 8-bit converters 0\.\d+", text)
+    assert re.search(r"largest difference: (0\.0|\d\.\d+e-\d\d)\b", text)
+    assert "53 of 53 products analog" in text
+    means = re.findall(r"True\s+[\d.e+]+\s+1d\s+([\d.]+)", text)
+    assert means and all(0 <= float(mean) <= 1 for mean in means)
