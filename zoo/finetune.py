@@ -28,7 +28,9 @@ FALLBACK = {"audio": "kws", "image": "vww"}
 
 MADE_CLASSES = ("silence", "unknown")
 FLOAT_STEPS, HARDWARE_STEPS = 240, 120
-FLOAT_RATE, HARDWARE_RATE = 2e-3, 5e-4
+RATES, FROZEN_RATES = (1e-3, 5e-4), (2e-2, 5e-3)
+"""Learning rates of both stages; a head alone bears more, and needs it."""
+
 MOST_IN_A_BATCH = 50
 
 
@@ -160,7 +162,8 @@ def replace_head(
     new = keras.layers.Dense(
         classes, use_bias=head.use_bias, kernel_initializer=kernel_initializer, dtype=head.dtype_policy, name=head.name
     )
-    return keras.Model(model.inputs, new(head.input), name=model.name)
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    return keras.Model(inputs, new(head.input), name=model.name)
 
 
 def _head(model: keras.Model) -> keras.layers.Dense:
@@ -263,6 +266,7 @@ def finetune_recipe(
     aware = base.hardware_aware or HardwareAware(label_smoothing=base.float_stage.label_smoothing)
     aware_epochs = _epochs(HARDWARE_STEPS, steps) if hardware_aware_epochs is None else hardware_aware_epochs
     float_epochs = _epochs(FLOAT_STEPS, steps) if epochs is None else epochs
+    rates = FROZEN_RATES if freeze else RATES
     changes |= {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{source.name}-{suffix}").lstrip("._-"),
         "description": f"Fine-tuning of {source.name} for {', '.join(classes)}",
@@ -272,8 +276,8 @@ def finetune_recipe(
         "batch_size": batch,
         "sampling": _sampling(base, classes),
         "augmentation": _augmentation(base, classes),
-        **_stage("float", base.float_stage, float_epochs, FLOAT_RATE),
-        **_stage("hardware_aware", aware, aware_epochs, HARDWARE_RATE),
+        **_stage("float", base.float_stage, float_epochs, rates[0]),
+        **_stage("hardware_aware", aware, aware_epochs, rates[1]),
     }
     if hardware is not None:
         changes["hardware_aware.hardware"] = hardware
