@@ -281,6 +281,8 @@ def finetune_recipe(
     }
     if hardware is not None:
         changes["hardware_aware.hardware"] = hardware
+    if freeze:
+        changes["hardware_aware.weight_range_sigma"] = None  # clipping anew would change the layers that stay
     return base.replace(changes).replace(overrides)
 
 

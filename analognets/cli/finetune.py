@@ -10,16 +10,7 @@ import typer
 
 from analognets.cli import _console
 from analognets.cli.data import Json, Quiet, SkipCorrupt
-from analognets.cli.train import (
-    Keep,
-    Overwrite,
-    TrainingBars,
-    gather,
-    is_finished,
-    report,
-    resume_command,
-    start_backend,
-)
+from analognets.cli.train import Keep, Overwrite, run_recipe, start_backend
 from analognets.errors import DataError, PresetError
 
 __all__ = ["finetune"]
@@ -88,8 +79,6 @@ def finetune(
 
     The last layer is replaced by one for your classes. The same command goes on with a run that was interrupted.
     """
-    from analognets.training.run import Run
-
     if bits is not None and hardware is not None:
         raise typer.BadParameter("--bits and --hardware both name the chip: give one of them.")
     reporter = _console.Reporter(json=json, quiet=quiet)
@@ -115,26 +104,8 @@ def finetune(
             overrides=set_ or [],
         )
     path = out or Path("runs") / recipe.name
-    if keep and not overwrite and is_finished(path, recipe):
-        reporter.note(f"{path} is finished; it is kept as it is.")
-        report(reporter, Run.open(path))
-        return
     refuse_other_weights(path, recipe, overwrite)
-    hint = resume_command(path, data=str(data), float_from=None, skip_corrupt=skip_corrupt)
-    if not overwrite and path.is_dir() and any(path.iterdir()):
-        Run.create(path, recipe)  # a folder that can't be used is better refused before anything slow
-        _console.set_resume_hint(hint)
-    reporter.note(f"Fine-tuning {preset}, seed {recipe.seed}, run folder {path}")
-    network, training = gather(reporter, recipe, str(data), None, skip_corrupt)
-    run = Run.create(path, recipe, overwrite=overwrite)
-    _console.set_resume_hint(hint)
-
-    from analognets.training import train as run_stages
-
-    with TrainingBars(reporter) as bars:
-        run_stages(run, model=network, data=training, progress=bars)
-    _console.set_resume_hint(None)
-    report(reporter, Run.open(run.path))
+    run_recipe(reporter, recipe, path, data=str(data), skip_corrupt=skip_corrupt, keep=keep, overwrite=overwrite)
 
 
 def survey(data: Path, wanted: list[str] | None, *, unknown: bool, silence: bool) -> Folder:

@@ -14,7 +14,7 @@ from analognets.cli import _console
 from analognets.cli.data import Json, Quiet, SkipCorrupt, percent
 from analognets.errors import DataError, RunError
 
-__all__ = ["is_synthetic", "load_task", "resume_command", "start_backend", "train", "use_data"]
+__all__ = ["is_synthetic", "load_task", "resume_command", "run_recipe", "start_backend", "train", "use_data"]
 
 STAGES = {"float": "Stage 1, float", "hardware_aware": "Stage 2, hardware-aware"}
 MEASURES = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation", "val_noisy_accuracy": "with noise"}
@@ -51,12 +51,28 @@ def train(
 
     The same command goes on with a run that was interrupted.
     """
-    from analognets.training.run import Run
-
     reporter = _console.Reporter(json=json, quiet=quiet)
     resolved = resolve(recipe or task, set_ or [], data, seed, float_from)
     folder = out or Path("runs") / resolved.name
-    if keep and not overwrite and is_finished(folder, resolved):
+    options = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
+    run_recipe(reporter, resolved, folder, data=data, float_from=float_from, **options)
+
+
+def run_recipe(
+    reporter: _console.Reporter,
+    recipe: Any,
+    folder: Path,
+    *,
+    data: str | None,
+    float_from: Path | None = None,
+    skip_corrupt: bool = False,
+    keep: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Train a recipe in a folder, or go on with what was begun there, with bars, hints and a report."""
+    from analognets.training.run import Run
+
+    if keep and not overwrite and is_finished(folder, recipe):
         reporter.note(f"{folder} is finished; it is kept as it is.")
         report(reporter, Run.open(folder))
         return
@@ -64,13 +80,13 @@ def train(
         raise RunError(f"--float-from and --out name the same folder, '{folder}'. Choose another one for the new run.")
     hint = resume_command(folder, data=data, float_from=float_from, skip_corrupt=skip_corrupt)
     if not overwrite and folder.is_dir() and any(folder.iterdir()):
-        Run.create(folder, resolved)  # a folder that can't be used is better refused before anything slow
+        Run.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
         _console.set_resume_hint(hint)
     source = Run.open(float_from) if float_from else None
-    reporter.note(f"Recipe {resolved.name}, seed {resolved.seed}, run folder {folder}")
+    reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
     start_backend(reporter)
-    network, training = gather(reporter, resolved, data, source, skip_corrupt)
-    run = Run.create(folder, resolved, overwrite=overwrite)
+    network, training = gather(reporter, recipe, data, source, skip_corrupt)
+    run = Run.create(folder, recipe, overwrite=overwrite)
     _console.set_resume_hint(hint)
 
     from analognets.training import train as run_stages
