@@ -52,6 +52,8 @@ _DOORS: dict[str, dict[str, str]] = {
         "list_datasets": "registry",
         "MFCC": "frontend",
         "Augmentation": "augment",
+        "Image": "image_frontend",
+        "ImageAugmentation": "image_augment",
         "train_batches": "pipeline",
         "eval_batches": "pipeline",
     },

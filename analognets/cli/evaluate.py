@@ -224,7 +224,7 @@ def write_results(
         "hardware": hardware,
         "chips": int(table["chip"].nunique()),
         "batch-norm re-estimated": "yes" if batch_norm else "no",
-        f"{split} clips": len(job.data.splits[split]),
+        f"{split} {job.samples}": len(job.data.splits[split]),
         "recipe fingerprint": run.recipe.fingerprint(),
         "seed": run.recipe.seed,
         "code": run.record.get("git_commit") or run.record["versions"]["analognets"],
@@ -269,7 +269,7 @@ def show(
             "rows": rows,
         }
     )
-    reporter.say(f"{digital_name}: {100 * float_accuracy:.2f} % of {clips} {split} clips ({name})")
+    reporter.say(f"{digital_name}: {100 * float_accuracy:.2f} % of {clips} {split} {job.samples} ({name})")
     reporter.table(
         ["time", "mean %", "std", "loss in points", "chips", "drift compensation"],
         [
@@ -286,6 +286,6 @@ def show(
         title="Accuracy since programming",
     )
     if job.data.info.synthetic:
-        reporter.say("Synthetic speech: these figures say nothing about real voices.")
+        reporter.say("Synthetic data: these figures say nothing about real ones.")
     reporter.say(f"Written to {folder}: drift.csv, summary.csv, drift.png, report.html")
     reporter.say(f"Next: open {folder / 'report.html'}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analognets.datasets import speech_commands
+from analognets.datasets import coco, speech_commands
 
 Call = Callable[..., Any]
 
@@ -19,7 +19,15 @@ def test_list(call: Call) -> None:
     answer = call("data", "list")
     assert answer.code == 0
     assert "speech_commands" in answer.out and "synthetic_speech" in answer.out
-    assert set(json.loads(call("data", "list", "--json").out)) == {"speech_commands", "synthetic_speech"}
+    assert set(json.loads(call("data", "list", "--json").out)) == {
+        "audio_folder",
+        "coco_vww",
+        "image_folder",
+        "speech_commands",
+        "synthetic_persons",
+        "synthetic_speech",
+        "visual_wake_words",
+    }
 
 
 def test_info_counts_clips_and_says_whose_they_are(call: Call, speech: Path) -> None:
@@ -95,7 +103,13 @@ def test_wrong_rate_and_broken_clips(call: Call, recordings: ModuleType, tmp_pat
         (("prepare", "mnist"), "Unknown data set"),
         (("info", "--data", "nowhere"), "which does not exist"),
         (("info", "--classes", "10"), "`classes` of load_speech_commands must be one of 12, 35"),
+        (("info", "--classes", "many"), "`classes` of load_speech_commands must be one of 12, 35"),
         (("info", "synthetic_speech", "--classes", "35"), "Unknown option of synthetic_speech"),
+        (("info", "synthetic_persons", "--set", "sise=32"), "Unknown option of synthetic_persons. Did you mean 'size'"),
+        (("info", "synthetic_persons", "--set", "size"), "a dotted key, '=' and a value"),
+        (("info", "visual_wake_words"), "needs a folder that holds person/ and non_person/"),
+        (("info", "coco_vww", "--data", "nowhere"), "`analognets data prepare coco_vww`"),
+        (("prepare", "image_folder"), "name a folder that holds one folder a class"),
         (("info", "synthetic_speech", "--data", "nowhere"), "is generated and reads no folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -107,6 +121,88 @@ def test_wrong_input_is_one_sentence(call: Call, words: tuple[str, ...], says: s
 
 
 def test_usage_errors_exit_2(call: Call) -> None:
-    assert call("data", "info", "--classes", "many").code == 2
     assert call("data", "shred").code == 2
     assert call("data").code == 2
+
+
+def test_pictures_in_folders(call: Call, recordings: ModuleType, tmp_path: Path) -> None:
+    root = recordings.build_pictures(tmp_path / "yard", {"person": 30, "non_person": 30, "dog": 9})
+    answer = call("data", "prepare", "visual_wake_words", "--data", root)
+    assert answer.code == 0, answer.err
+    rows = {line.split()[0]: line.split()[1:] for line in answer.out.splitlines() if line.strip()}
+    assert sum(map(int, rows["all"])) == 60
+    assert "don't take them for COCO's" in answer.out and "Licence: not stated" in answer.out
+    assert "left out: dog" in answer.err
+    assert answer.out.splitlines()[-1] == f"Next: analognets train vww --data {root}"
+    own = (
+        "data",
+        "info",
+        "image_folder",
+        "--data",
+        root,
+        "--classes",
+        "dog,person",
+        "--set",
+        "size=[16, 20]",
+        "--json",
+    )
+    found = json.loads(call(*own, "--quiet").out)
+    assert found["clips"]["dog"]["train"] + found["clips"]["person"]["train"] == found["clips"]["all"]["train"]
+    assert found["name"] == "yard"
+    wrong = call("data", "info", "image_folder", "--data", root, "--classes", "cat,person")
+    assert "holds no class 'cat' with pictures. Classes there: dog, non_person, person." in wrong.error
+
+
+def test_words_in_folders(call: Call, recordings: ModuleType, tmp_path: Path) -> None:
+    for word in ("on", "off", "cat"):
+        for number in range(12):
+            recordings.write(tmp_path / "own" / word / f"{number}.wav", recordings.tone(f"{word}{number}"))
+    words = (
+        "data",
+        "prepare",
+        "audio_folder",
+        "--data",
+        tmp_path / "own",
+        "--classes",
+        "on,off",
+        "--set",
+        "unknown=true",
+    )
+    answer = call(*words)
+    assert answer.code == 0, answer.err
+    assert [line.split()[0] for line in answer.out.splitlines() if "   " in line.strip()][:4] == [
+        "class",
+        "on",
+        "off",
+        "unknown",
+    ]
+
+
+def test_drawn_persons_and_what_next(call: Call) -> None:
+    options = ("--set", "pictures_per_class=3", "--set", "held_out_per_class=1", "--set", "size=16")
+    answer = call("data", "prepare", "synthetic_persons", *options)
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == "Next: analognets train vww --data synthetic"
+
+
+def test_coco_is_downloaded_with_its_year(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(*, progress: Callable[[int, int], None], **options: Any) -> None:
+        progress(1, 1)
+        asked.append(options)
+
+    monkeypatch.setenv("ANALOGNETS_CACHE", str(tmp_path))
+    monkeypatch.setattr(coco, "download", download)
+    answer = call("data", "prepare", "coco_vww", "--set", "year=2014", "--set", "size=64")
+    assert asked == [{"year": 2014}]
+    assert "coco_2014, which has no annotations/instances_train2014.json" in answer.error
+
+
+def test_every_data_set_that_names_a_recipe_names_one_that_is_there() -> None:
+    from analognets.cli.data import DOWNLOADS, RECIPES
+    from analognets.datasets.registry import list_datasets
+    from analognets.zoo.tasks import list_recipes
+
+    assert {*RECIPES, *DOWNLOADS} <= set(list_datasets())
+    assert {words.split()[0] for words in RECIPES.values()} <= set(list_recipes())

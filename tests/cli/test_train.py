@@ -159,6 +159,39 @@ def test_without_recordings_synthetic_speech_is_named(call: Call, tmp_path: Path
     assert "Hint: " in answer.err and "--data synthetic" in answer.err
 
 
+def test_a_recipe_of_pictures_stays_on_its_data_set() -> None:
+    from analognets.cli.train import use_data
+    from analognets.zoo.tasks import find_recipe
+
+    own = find_recipe("vww", ["dataset={name: image_folder, options: {classes: [cat, dog]}}"])
+    assert use_data(own, "somewhere") is own
+    assert use_data(own, None) is own
+    drawn = use_data(own, "synthetic")
+    assert (drawn.dataset.name, drawn.dataset.options) == ("synthetic_persons", {})
+    assert use_data(drawn, "somewhere").dataset.name == "visual_wake_words"
+    odd = find_recipe("vww", ["dataset=nowhere"])
+    assert use_data(odd, "synthetic") is odd
+
+
+def test_pictures_are_trained_on(call: Call, recordings: ModuleType, tmp_path: Path) -> None:
+    root = recordings.build_pictures(tmp_path / "yard", {"person": 20, "non_person": 20}, (16, 16))
+    tiny = ("--set", "batch_size=8", "--set", "sampling={steps: 1}", "--set", "frontend=rgb_32", *ONE_EPOCH)
+    answer = call(
+        *("train", "vww", "--data", root, *tiny, "--set", "model.options={}", "--set", "float.warmup_epochs=0"),
+        *("--out", tmp_path / "run"),
+    )
+    assert answer.code == 0, answer.err
+    assert "validation, " in answer.err and " test pictures" in answer.err
+    data = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["data"]
+    assert (data["name"], data["classes"]) == ("yard", ["non_person", "person"])
+
+
+def test_without_pictures_drawn_ones_are_named(call: Call, tmp_path: Path) -> None:
+    answer = call("train", "vww", "--out", tmp_path / "run")
+    assert "needs a folder that holds person/ and non_person/" in answer.error
+    assert "Hint: Without recordings, train on drawn pictures: --data synthetic" in answer.err
+
+
 def test_a_foreign_folder_is_left_alone(call: Call, speech: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     for more in ((), ("--overwrite",)):
@@ -180,6 +213,8 @@ def test_usage_errors_exit_2(call: Call) -> None:
         ("kws", "synthetic", "synthetic_speech"),
         ("kws_demo", "somewhere", "speech_commands"),
         ("kws", "somewhere", "speech_commands"),
+        ("vww", "synthetic", "synthetic_persons"),
+        ("vww", "somewhere", "visual_wake_words"),
     ],
 )
 def test_options_of_another_data_set_go_with_it(recipe: str, data: str, name: str) -> None:

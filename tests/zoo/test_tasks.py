@@ -15,6 +15,15 @@ from analognets.errors import InvalidArgumentError, RecipeError, UnknownNameErro
 from analognets.training.recipe import Recipe
 from analognets.zoo.tasks import MODELS, build_model, find_recipe, list_recipes, prepare
 
+PICTURES = """
+name: mine
+model: analognet_vww
+dataset: {name: visual_wake_words, options: {size: 16}}
+frontend: {preset: rgb_32, options: {grey: true}}
+batch_size: 8
+sampling: {balance: uniform, steps: 3}
+augmentation: {flip: true, shift: 0.1, brightness: 0.1}
+"""
 TINY = ("batch_size=8", "sampling.steps=2", "model.options.widths=[4,4,4,4,4]", "augmentation={}")
 
 
@@ -31,6 +40,14 @@ def made(clips: int = 3) -> TaskData:
     info = DatasetInfo("noise", "1", "https://example.org", "CC0", "nobody", "Noise.", synthetic=True)
     background = [rng.normal(0, 0.1, 20_000).astype(np.float32)]
     return TaskData("noise", split("train"), split("validation"), split("test"), KWS_CLASSES, background, info)
+
+
+def drawn(pictures: int = 40) -> TaskData:
+    """Return a data set of noise pictures of two classes."""
+    inputs = np.random.default_rng(0).integers(0, 256, (pictures, 16, 16, 3), dtype=np.uint8)
+    part = Split(inputs, np.arange(pictures, dtype=np.int32) % 2, tuple(f"x/{i}" for i in range(pictures)))
+    info = DatasetInfo("drawn", "1", "", "CC0", "nobody", "Noise.", synthetic=True)
+    return TaskData("drawn", part, part.select(slice(0, 10)), part.select(slice(10, 20)), ("no", "yes"), info=info)
 
 
 @pytest.fixture
@@ -159,3 +176,55 @@ def test_the_same_recipe_gives_the_same_batches(loads: list[tuple[Any, ...]]) ->
     recipe = find_recipe("kws", TINY)
     np.testing.assert_array_equal(first(recipe), first(recipe))
     assert not np.array_equal(first(recipe), first(recipe.replace(["seed=1"])))
+
+
+def test_a_recipe_of_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def load(name: str, data_dir: Any, **options: Any) -> TaskData:
+        asked.append((name, data_dir, options))
+        return drawn()
+
+    monkeypatch.setattr(registry, "load_dataset", load)
+    recipe = Recipe.from_yaml(PICTURES)
+    task = prepare(recipe, data_dir="there")
+    assert asked == [("visual_wake_words", "there", {"progress": None, "size": 16})]
+    assert task.samples == "pictures"
+    batches = list(task.training.train_batches(0))
+    assert [tuple(found.shape) for found, _ in batches] == [(8, 32, 32, 1)] * 3
+    assert np.concatenate([labels for _, labels in batches]).mean() == 0.5
+    again = list(task.training.train_batches(0))
+    np.testing.assert_array_equal(again[0][0], batches[0][0])
+    features, labels = task.features("test")
+    assert features.shape == (10, 32, 32, 1)
+    np.testing.assert_array_equal(labels, task.data.test.labels)
+    model = task.model()
+    assert (model.input_shape, model.output_shape) == ((None, 32, 32, 1), (None, 2))
+    assert task.training.info["clips"]["train"] == 40
+
+
+def test_kinds_that_do_not_go_together(loads: list[tuple[Any, ...]]) -> None:
+    recipe = Recipe.from_yaml(PICTURES)
+    with pytest.raises(RecipeError, match="'arm_40ms' takes audio, and the data set 'visual_wake_words' holds image"):
+        prepare(recipe.replace({"frontend": "arm_40ms", "augmentation": {}}))
+    with pytest.raises(RecipeError, match="'rgb_32' takes image, and the data set 'speech_commands' holds audio"):
+        prepare(recipe.replace({"dataset": "speech_commands"}))
+    with pytest.raises(RecipeError, match="`frontend` or `augmentation` does not exist.*speed"):
+        prepare(recipe.replace({"augmentation": {"speed": 0.1}}))
+    with pytest.raises(UnknownNameError, match="Unknown front end. Did you mean 'rgb_32'"):
+        prepare(recipe.replace({"frontend": "rgb32"}))
+    assert loads == []
+
+
+@pytest.mark.parametrize("clips", [999, 1000, 1001, 1999, 2500])
+def test_calibration_reaches_from_the_first_clip_to_the_last(clips: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most 1000, evenly spread: no more than one step is missing at the end, where another class may stand."""
+    from analognets.zoo import tasks
+
+    marked = drawn(clips)
+    marked.train.inputs[:] = (np.arange(clips) * 255 / clips).astype(np.uint8)[:, None, None, None]
+    monkeypatch.setattr(registry, "load_dataset", lambda *arguments, **options: marked)
+    calibration = prepare(Recipe.from_yaml(PICTURES)).training.calibration
+    assert 500 <= len(calibration) <= tasks.CALIBRATION_CLIPS
+    assert calibration[-1].mean() > 1 - 0.02
+    assert calibration[0].mean() == -1
