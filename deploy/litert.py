@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -217,12 +218,13 @@ def reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def held_back_output() -> Iterator[None]:
-    """Keep what the converter's native code writes to stdout and stderr from the user's terminal and pipes."""
+    """Keep what the converter writes to stdout and stderr, and its warnings about itself, from the user's terminal."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ValueError, OSError):
             stream.flush()
     kept = [os.dup(number) for number in (1, 2)]
-    with tempfile.TemporaryFile() as hole:
+    with tempfile.TemporaryFile() as hole, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         for number in (1, 2):
             os.dup2(hole.fileno(), number)
         try:

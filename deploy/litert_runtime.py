@@ -14,7 +14,10 @@ from analognets.errors import DataError, InvalidArgumentError, MissingExtraError
 __all__ = ["KERNELS", "Interpreter"]
 
 KERNELS = {"optimized": "BUILTIN", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
-"""What computes: with XNNPACK, LiteRT's own quick kernels, or the plain ones that TFLM equals bit for bit."""
+"""What computes: XNNPACK, LiteRT's own quick kernels, or the plain ones that TFLM equals bit for bit.
+
+But for softmax: TFLM's is off by a step now and then.
+"""
 
 
 class Interpreter:
@@ -22,7 +25,7 @@ class Interpreter:
 
     Args:
         model: path of a .tflite file, or its bytes.
-        kernels: "optimized" (XNNPACK, quickest), "builtin" (without XNNPACK) or "reference" (equal to TFLM's).
+        kernels: "optimized" (XNNPACK, quickest), "builtin" (without XNNPACK) or "reference" (as TFLM's).
         threads: 1 to 64.
 
     Raises:

@@ -43,6 +43,7 @@ from analognets.training.files import write_atomically
 __all__ = ["has_tfmot", "to_litert_qat"]
 
 PACKAGES = ("tensorflow_model_optimization", "tf_keras")
+WORKER = (sys.executable, "-P", "-m", "analognets.deploy.qat_worker")
 PROBE = 32
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -163,13 +164,12 @@ def write_data(folder: Path, network: keras.Model, data: Any) -> int:
 
 def run_worker(folder: Path, timeout: float | None, progress: Progress | None) -> None:
     """Run the worker on a folder to its end; it is ended too if anything is raised here, Ctrl-C included."""
-    command = [sys.executable, "-P", "-m", "analognets.deploy.qat_worker", str(folder)]
     environment = {**child_environment(), "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
     deadline = None if timeout is None else time.monotonic() + timeout
     with (
         (folder / "stderr").open("wb") as said,
         subprocess.Popen(
-            command,
+            [*WORKER, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,

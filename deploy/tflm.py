@@ -230,7 +230,7 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def number_text(value: float) -> str:
     """Return a C++ float literal that gives back the same 32-bit float."""
-    return f"{float(np.float32(value))!r}f"
+    return f"{np.float32(value)}f"
 
 
 def operators_header(name: str, facts: LiteRTFile) -> str:
