@@ -16,7 +16,6 @@ import numpy as np
 from analognets import crossbar
 from analognets.conversion import to_digital
 from analognets.errors import PresetError, RecipeError, check_integer
-from analognets.layers import analog_layers
 from analognets.training.recipe import HardwareAware, Recipe, Stage
 from analognets.training.run import Run
 from analognets.zoo.tasks import find_recipe
@@ -70,7 +69,9 @@ class Source:
 
         found = load_preset(preset)
         handle = str(Path(preset).resolve()) if Path(preset).exists() else str(preset)
-        return cls(handle, found.name, _digital(found.model()), found.recipe, found.frontend, found.classes)
+        return cls(
+            handle, found.name, _digital(found.model(), found.is_analog), found.recipe, found.frontend, found.classes
+        )
 
     @classmethod
     def _of_run(cls, folder: Path) -> Source:
@@ -78,19 +79,20 @@ class Source:
 
         run = Run.open(folder)
         settings: Any = run.recipe.frontend
-        network = run.float_model() if run.recipe.hardware_aware is None else run.analog_model()
+        analog = run.recipe.hardware_aware is not None
+        network = run.analog_model() if analog else run.float_model()
         return cls(
             str(folder.resolve()),
             run.recipe.name,
-            _digital(network),
+            _digital(network, analog),
             run.recipe,
             frontend(settings.preset, **settings.options),
             tuple((run.record.get("data") or {}).get("classes", ())),
         )
 
 
-def _digital(network: keras.Model) -> keras.Model:
-    return to_digital(network) if analog_layers(network) else network
+def _digital(network: keras.Model, analog: bool) -> keras.Model:
+    return to_digital(network) if analog else network
 
 
 def finetuned(
