@@ -25,7 +25,7 @@ __all__ = [
     "StoredFile", "check_file", "pack", "read_record", "read_tensors", "unpack",
 ]  # fmt: skip
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 INDEX = "preset.json"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.safetensors"

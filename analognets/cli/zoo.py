@@ -45,8 +45,7 @@ def list_(json: Json = False) -> None:
     from analognets.zoo.registry import list_models
 
     reporter = _console.Reporter(json=json)
-    table = list_models()
-    rows = [{key: None if value != value else value for key, value in row.items()} for row in _plain_rows(table)]
+    rows = _plain_rows(list_models().reset_index())
     reporter.result(rows)
     reporter.table(
         ["name", "bits", "parameters", "accuracy %", "after 1 day %", "loss in points", "kB", "data"],
@@ -69,14 +68,17 @@ def list_(json: Json = False) -> None:
 
 
 def _plain_rows(table: Any) -> list[dict[str, Any]]:
-    return [
-        {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
-        for row in table.astype({"bits": "float64"}).reset_index().to_dict("records")
-    ]
+    """Return the rows of a table as plain Python values, None where there is none."""
+    import pandas as pd
+
+    def plain(value: Any) -> Any:
+        return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
+
+    return [{str(key): plain(value) for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def _text(value: float | None, form: str, scale: int = 1) -> str:
-    return "-" if value is None else form.format(int(value) if form == "{:d}" else value * scale)
+    return "-" if value is None else form.format(value * scale)
 
 
 @zoo.command("show")
@@ -93,14 +95,9 @@ def show(
     preset = open_preset(reporter, handle, sha256, offline, allow_unverified)
     record = preset.record.model_dump()
     record["architecture"].pop("config")
-    rows = [{key: None if value != value else value for key, value in row.items()} for row in _results(preset)]
-    reporter.result({"path": str(preset.path), **record, "results": rows})
+    reporter.result({"path": str(preset.path), **record, "results": _plain_rows(preset.results)})
     header, _, body = preset.card.removeprefix("---\n").partition("\n---\n")
     reporter.say((body or header).strip())
-
-
-def _results(preset: Any) -> list[dict[str, Any]]:
-    return list(preset.results.to_dict("records"))
 
 
 @zoo.command("download")

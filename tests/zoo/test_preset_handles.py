@@ -288,6 +288,19 @@ class Hub(http.server.BaseHTTPRequestHandler):
             headers = {} if found else {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"}
             self.send(200 if found else 404, content, body, {"Content-Type": "application/json", **headers})
             return
+        if path == f"/api/models/someone/nets/tree/{self.COMMIT}":
+            items = [item for item in root.rglob("*") if item.is_file()]
+            tree = [
+                {
+                    "type": "file",
+                    "path": item.relative_to(root).as_posix(),
+                    "size": item.stat().st_size,
+                    "oid": "0" * 40,
+                }
+                for item in items
+            ]
+            self.send(200, json.dumps(tree).encode(), body, {"Content-Type": "application/json"})
+            return
         name = path.partition(f"/resolve/{self.COMMIT}/")[2]
         if not name or not (root / name).is_file():
             self.send(404, b"", body, {"X-Error-Code": "EntryNotFound"})
