@@ -33,7 +33,7 @@ COMMIT = "1afd2c9820f795965a6134facd0b4dfae41ef23f"
 LICENCE = "Apache-2.0"
 TIMES = ("25s", "1d")
 CALIBRATION = 100
-MISSING = "the data to feed it are not at hand"
+MISSING = "there are no data at hand to feed it"
 Data = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 
 

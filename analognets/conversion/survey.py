@@ -159,8 +159,8 @@ def multiplications(layer: keras.layers.Layer, shape: Shape) -> int | None:
         positions = spatial(layer, layer.compute_output_shape(shape))
     elif isinstance(layer, TRANSPOSED_CONVOLUTIONS):
         positions = spatial(layer, shape)
-    elif isinstance(layer, RECURRENT_CELLS):
-        positions = ()
+    elif isinstance(layer, RECURRENT_CELLS):  # the bias of a GRUCell has two axes too
+        positions, weights = (), math.prod(layer.kernel.shape) + math.prod(layer.recurrent_kernel.shape)
     else:
         return None
     return None if None in positions else math.prod(positions) * weights

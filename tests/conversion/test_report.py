@@ -62,9 +62,11 @@ def test_report() -> None:
     )
     text = str(report)
     weights = sum(layer.weights for layer in report.layers)
-    share = f"{100 * 4 * 600 / weights:.1f} % of weights"
-    assert text.startswith(f"1 of 6 products analog ({share})"), "those of OwnDense are not known"
-    assert report.weights_share == 4 * 600 / weights and report.macs_share is None
+    macs = {"big": 36 * 300, "transposed": 36 * 144, "depth": 36 * 36, "gru_cell": 36 * 96, "own": 16, "logits": 2400}
+    assert {layer.layer: layer.macs for layer in report.products} == macs
+    assert report.weights_share == 2400 / weights and report.macs_share == 2400 / sum(macs.values())
+    shares = f"{100 * 2400 / weights:.1f} % of weights, {100 * report.macs_share:.1f} % of multiplications"
+    assert text.startswith(f"1 of 6 products analog ({shares}) on flat")
     assert "converted logits (Dense): 4 x 600 cells, tiles: 2" in text
     assert "left      depth (DepthwiseConv2D): exempt by request" in text
 

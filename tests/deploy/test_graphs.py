@@ -98,3 +98,19 @@ def test_a_layer_used_twice_is_one_set_of_devices(samples) -> None:
     assert len(chips.layers) == 2
     assert chips.runner().mode == "plain"
     assert chips.predict(samples[:5]).shape == (5, 3)
+
+
+def test_several_inputs_and_outputs_run_fused_as_they_run_plain(samples) -> None:
+    keras.utils.set_random_seed(6)
+    left, right = keras.Input((7, 5, 2), name="left"), keras.Input((4,), name="right")
+    x = layers.Flatten()(layers.Conv2D(3, 3, activation="relu")(left))
+    x = layers.Concatenate()([x, layers.Dense(5, activation="relu")(right)])
+    outputs = {"first": layers.Dense(3, name="first")(x), "second": layers.Dense(2, name="second")(x)}
+    model = to_analog(keras.Model({"left": left, "right": right}, outputs), Crossbar(device="pcm"))
+    data = {"left": samples, "right": np.random.default_rng(0).normal(size=(len(samples), 4)).astype("float32")}
+    calibrate(model, [data])
+    chips = program(model, 1)
+    plain, fused = (chips.predict(data, at="1h", mode=mode, batch_size=64) for mode in ("plain", "fused"))
+    for name in ("first", "second"):
+        difference = np.abs(plain[name] - fused[name]).max(axis=1)
+        assert len(difference) == len(samples) and np.mean(difference < 1e-4) > 0.7
