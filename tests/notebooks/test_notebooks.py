@@ -118,3 +118,17 @@ def test_bring_your_own_model_runs_in_fast_mode(tmp_path: Path) -> None:
     assert "53 of 53 products analog" in text
     means = re.findall(r"True\s+[\d.e+]+\s+1d\s+([\d.]+)", text)
     assert means and all(0 <= float(mean) <= 1 for mean in means)
+
+
+@pytest.mark.slow
+def test_own_words_are_finetuned_in_fast_mode(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
+    text = "\n".join(texts(executed("02_finetune_your_own_words.py", tmp_path)))
+    assert "112 training clips of coffee, curtain, radio, window" in text, "the fast switch was not in effect"
+    assert "analognet_kws.hwa_8bit knows: down, go" in text
+    assert "weights_sha256: " in text
+    assert re.search(r"\d+ test clips, float accuracy 0\.\d+", text)
+    assert re.search(r"heard +coffee +curtain +radio +window +silence", text)
+    assert re.search(r"Preset\('my_words.hwa_8bit'.*\) True", text)
+    runs = [json.loads(path.read_text("utf-8")) for path in tmp_path.rglob("finetuned/run.json")]
+    assert [run["status"] for run in runs] == ["finished"]
