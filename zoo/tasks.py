@@ -112,7 +112,12 @@ def data_record(data: Any) -> dict[str, Any]:
 
 
 def prepare(
-    recipe: Recipe, *, data_dir: Any = None, progress: Callable[[int, int], None] | None = None, **options: Any
+    recipe: Recipe,
+    *,
+    data_dir: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+    calibrate: bool = True,
+    **options: Any,
 ) -> Task:
     """Load the recipe's data and make all objects of its training.
 
@@ -120,6 +125,7 @@ def prepare(
         recipe: from `find_recipe`.
         data_dir: where the data set lies; None: where its loader looks by itself.
         progress: called with (done, total) while clips are read or made.
+        calibrate: False leaves out the training features that set converter ranges, for evaluations.
         **options: further options of the data set's loader, such as on_corrupt="skip".
 
     Raises:
@@ -159,7 +165,7 @@ def prepare(
     training = TrainingData(
         train_batches=lambda epoch: train_batches(data, frontend, seed=recipe.seed, epoch=epoch, **settings),
         validation=eval_batches(data.validation, frontend, batch_size=recipe.batch_size),
-        calibration=features(calibration, frontend)[0],
+        calibration=features(calibration, frontend)[0] if calibrate else None,
         info=data_record(data),
     )
     shape = cast(tuple[int, ...], frontend.compute_output_shape(data.train.inputs.shape)[1:])

@@ -107,7 +107,7 @@ def evaluate(
 
     network = trained.analog_model()
     made = None if load_chips is None else Chips.load(load_chips, network)
-    job = load_job(reporter, trained, data)
+    job = load_job(reporter, trained, data, calibrate=batch_norm)
     inputs, labels, float_accuracy = run_float(reporter, trained, job, split)
     if made is None:
         made = programmed(reporter, network, chips or defaults.chips, defaults.seed if seed is None else seed)
@@ -175,7 +175,7 @@ def results_folder(run: Any, named: Path | None) -> Path:
     return folder
 
 
-def load_job(reporter: _console.Reporter, run: Any, data: str | None) -> Any:
+def load_job(reporter: _console.Reporter, run: Any, data: str | None, *, calibrate: bool = True) -> Any:
     """Load the data of a run, from where the training had it unless told otherwise.
 
     Raises:
@@ -189,7 +189,7 @@ def load_job(reporter: _console.Reporter, run: Any, data: str | None) -> Any:
         )
     recipe = use_data(run.recipe, data)
     try:
-        job = load_task(reporter, recipe, folder, origin.get("skip_corrupt", False))
+        job = load_task(reporter, recipe, folder, origin.get("skip_corrupt", False), calibrate=calibrate)
     except DataError as error:
         if folder is None:
             error.add_note(f"It was trained on {run.recipe.dataset.name}: name its folder with --data DIR.")

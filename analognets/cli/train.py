@@ -155,7 +155,9 @@ def start_backend(reporter: _console.Reporter) -> None:
         import analognets.training  # noqa: F401
 
 
-def load_task(reporter: _console.Reporter, recipe: Any, data: str | None, skip_corrupt: bool) -> Any:
+def load_task(
+    reporter: _console.Reporter, recipe: Any, data: str | None, skip_corrupt: bool, *, calibrate: bool = True
+) -> Any:
     """Load the data of a recipe with a bar, from the folder `data` or from where its loader looks by itself."""
     from analognets.datasets.registry import is_generated
     from analognets.zoo.tasks import prepare
@@ -163,7 +165,7 @@ def load_task(reporter: _console.Reporter, recipe: Any, data: str | None, skip_c
     options = {"on_corrupt": "skip"} if skip_corrupt and not is_generated(recipe.dataset.name) else {}
     folder = None if data is None or is_synthetic(data) else Path(data)
     with reporter.progress("Data", 100) as bar:
-        return prepare(recipe, data_dir=folder, progress=percent(bar), **options)
+        return prepare(recipe, data_dir=folder, progress=percent(bar), calibrate=calibrate, **options)
 
 
 def gather(

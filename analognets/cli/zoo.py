@@ -178,7 +178,7 @@ def save(
     from analognets.zoo.saving import check_place, save_to_preset
 
     check_place(target, overwrite)
-    test = load_job(reporter, trained, data).features("test") if measure else None
+    test = load_job(reporter, trained, data, calibrate=False).features("test") if measure else None
     more = {} if direct_mapping is None else {"direct mapping": _direct_mapping(trained, direct_mapping)}
     with reporter.status("Saving, reading back and measuring ..."):
         preset = save_to_preset(
