@@ -128,6 +128,9 @@ def test_wheel_holds_all_modules_and_data_and_no_stray_package(archives: dict[st
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert names == expected_files()
     assert any(name.startswith("analognets/zoo/recipes/") and name.endswith(".yaml") for name in names)
+    for name in ("preset.json", "weights.safetensors", "golden.safetensors", "recipe.yaml", "results.csv", "README.md"):
+        assert f"analognets/zoo/presets/analognet_kws.hwa_8bit/{name}" in names
+    assert archives[kind].stat().st_size < 15e6
 
 
 def test_sdist_holds_all_modules_and_data(archives: dict[str, Path]) -> None:

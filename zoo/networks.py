@@ -51,6 +51,11 @@ def describe(model: keras.Model, recipe: Recipe | None, custom_objects: Mapping[
     return Architecture(kind="keras", name=model.name, input_shape=shape, config=config)
 
 
+def _stands_alone(recipe: Recipe) -> bool:
+    """Whether the recipe's network is built from its options alone, not from another preset's weights."""
+    return recipe.model.name in MODELS and "preset" not in recipe.model.options
+
+
 def _has_graph(model: Any) -> bool:
     """Whether a model is functional or Sequential, and of no class of the user's own."""
     return type(model).__module__.split(".")[0] == "keras" and bool(getattr(model, "inputs", None)) and model.built
@@ -72,6 +77,8 @@ def build(
         return model
     if recipe is None or recipe.model.name != plan.name or None in (plan.input_shape or [None]):
         raise PresetError(f"{where} is built by its recipe.yaml, which is missing or names another network.")
+    if not _stands_alone(recipe):
+        raise PresetError(f"{where} names a network that other files would be opened for ('{plan.name}'), refused.")
     shape = tuple(int(axis) for axis in plan.input_shape or () if axis is not None)
     try:
         model = build_model(recipe, classes=len(record.classes), input_shape=shape)

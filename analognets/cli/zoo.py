@@ -124,7 +124,8 @@ def download(
     files = {name: stored.model_dump() for name, stored in preset.record.files.items()}
     reporter.result({"name": preset.name, "path": str(place), "files": files})
     reporter.say(f"{preset.name}: {len(files) + 1} files in {place}, every sha256 as in {INDEX}")
-    reporter.say(f"Next: analognets evaluate {shlex.quote(str(place))} --data DIR")
+    command = ["evaluate", str(place), "--data", "DIR"] if preset.is_analog else ["zoo", "show", str(place)]
+    reporter.say(f"Next: analognets {shlex.join(command)}")
 
 
 def _copied(preset: Any, target: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 import struct
 import zipfile
@@ -18,7 +19,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from analognets.errors import AnalogNetsError, ChecksumError, PresetError
+from analognets.training.recipe import Recipe
 from analognets.zoo import preset_files
+from analognets.zoo.handles import bundled
 from analognets.zoo.preset_files import MAX_HEADER, pack, unpack
 from analognets.zoo.registry import load_preset
 from analognets.zoo.safe_config import check_config, from_config, to_config
@@ -117,6 +120,19 @@ def test_a_lambda_layer_never_runs_and_is_not_saved_either(tmp_path: Path) -> No
         from_config(
             json.loads(json.dumps(to_config(model))), where="It", custom_objects={"Lambda": keras.layers.Lambda}
         )
+
+
+def test_a_recipe_can_not_send_for_other_files(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundled()["analognet_kws.float"], tmp_path / "p"))
+    text = (folder / "recipe.yaml").read_text("utf-8")
+    recipe = Recipe.from_yaml(text).to_dict()
+    recipe["model"] = {"name": "finetuned", "options": {"preset": "https://host.invalid/p.zip", "weights_sha256": None}}
+    swap(folder, "recipe.yaml", json.dumps(recipe).encode())
+    with pytest.raises(PresetError, match="missing or names another network"):
+        load_preset(folder).model()
+    edit(folder, lambda record: record["architecture"].update(name="finetuned"))
+    with pytest.raises(PresetError, match="other files would be opened for"):
+        load_preset(folder).model()
 
 
 def test_usual_layers_pass() -> None:
