@@ -65,13 +65,13 @@ class Source:
         """
         if (Path(preset) / "run.json").is_file():
             return cls._of_run(Path(preset))
+        from analognets.zoo.handles import bundled
         from analognets.zoo.registry import load_preset
 
-        found = load_preset(preset)
-        handle = str(Path(preset).resolve()) if Path(preset).exists() else str(preset)
-        return cls(
-            handle, found.name, _digital(found.model(), found.is_analog), found.recipe, found.frontend, found.classes
-        )
+        found, text = load_preset(preset), str(preset)
+        handle = text if "://" in text or text in bundled() else str(Path(text).expanduser().resolve())
+        network = _digital(found.model(), found.is_analog)
+        return cls(handle, found.name, network, found.recipe, found.frontend, found.classes)
 
     @classmethod
     def _of_run(cls, folder: Path) -> Source:
