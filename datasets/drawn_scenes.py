@@ -37,7 +37,7 @@ def draw_scene(person: bool, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return a scene as uint8 RGB (size, size, 3).
 
     A person has a head with hair, a trunk, and arms and legs of two parts each in any pose, stands or sits, measures
-    from a third of the picture's height to more than all of it, and may be cut off by the border or hidden in part.
+    from half of the picture's height to more than all of it, and may be cut off by the border or hidden in part.
     Scenes without one hold one thing more, so that the number of things tells nothing.
 
     Args:
@@ -87,7 +87,7 @@ def _background(side: int, rng: np.random.Generator) -> Image.Image:
         grain = rng.standard_normal((cells, cells, 1)) + rng.uniform(0, 0.7) * rng.standard_normal((cells, cells, 3))
         grid = np.uint8(np.clip(128 + 40 * grain, 0, 255))
         texture = Image.fromarray(grid).resize((coarse, coarse), Image.Resampling.BICUBIC)
-        canvas += (np.asarray(texture, float) - 128) * rng.uniform(0, 0.6)
+        canvas += (np.asarray(texture, float) - 128) * rng.uniform(0, 0.4)
     horizon *= _FINE
     picture = Image.fromarray(np.uint8(np.clip(canvas, 0, 255))).resize((side, side), Image.Resampling.BILINEAR)
     pen = ImageDraw.Draw(picture)
@@ -128,7 +128,7 @@ def _turned(length: float, angle: float) -> Point:
 
 
 def _person(pen: Any, side: int, rng: np.random.Generator) -> None:
-    height = side * np.exp(rng.uniform(np.log(0.35), np.log(1.3)))
+    height = side * np.exp(rng.uniform(np.log(0.5), np.log(1.3)))
     middle = side * rng.uniform(0.2, 0.8)
     top = side * rng.uniform(0.02, 0.3) if height > 0.7 * side else rng.uniform(0.05 * side, 0.98 * side - height)
     head = height * rng.uniform(0.13, 0.17)

@@ -21,7 +21,7 @@ from analognets.errors import check_integer
 
 __all__ = ["load_synthetic_persons"]
 
-_RECIPE = "synthetic_persons 1"
+_RECIPE = "synthetic_persons 2"
 _BLOCK = 128
 
 
