@@ -223,9 +223,14 @@ class ADCNonlinearity(_PerColumn):
         "slope_one_at": (0.0, 1e3),
     }
 
+    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return (outputs,), or None if all columns are alike."""
+        return kernel_shape[-1:] if self.spread else None
+
     def response(self, outputs: Any, chip: Any, column: Column) -> Any:
         """Return P z / (1 + |zeta z|)."""
-        zeta = ops.abs(self.curvature * (1.0 + self.spread * chip))
+        differences = self.spread * chip if self.spread else ops.zeros(outputs.shape[column.axis])
+        zeta = ops.abs(self.curvature * (1.0 + differences))
         prefactor = ops.square(1.0 + self.slope_one_at * ops.mean(zeta))
         zeta = ops.cast(column.along(zeta), outputs.dtype)
         return ops.cast(prefactor, outputs.dtype) * outputs / (1.0 + zeta * ops.abs(outputs))

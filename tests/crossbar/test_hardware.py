@@ -24,8 +24,9 @@ CROSSBARS = [
 ]
 
 
-def test_there_are_three_presets() -> None:
-    assert crossbar.list_presets() == ["aon_cim_4bit", "aon_cim_6bit", "aon_cim_8bit"]
+def test_the_presets() -> None:
+    names = ["aimc_reram", "aimc_standard", "aon_cim_4bit", "aon_cim_6bit", "aon_cim_8bit"]
+    assert crossbar.list_presets() == names
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8])
@@ -75,7 +76,9 @@ def test_get_takes_names_configs_and_objects() -> None:
 
 @pytest.mark.parametrize("identifier", [None, 8, ["aon_cim_8bit"], keras.saving.serialize_keras_object(PCM())])
 def test_what_is_no_hardware_is_one_sentence(identifier: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"Hardware must be a Crossbar, the name of a preset \(aon_cim_4bit"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"Hardware must be a Crossbar, the name of a preset \(aimc_reram, aimc_standard"
+    ):
         crossbar.get(identifier)
 
 
@@ -95,7 +98,7 @@ def test_an_unknown_preset_names_the_nearest() -> None:
         ({"dac_bits": 17}, "`dac_bits` of Crossbar must be a whole number from 2 to 16"),
         (
             {"adc_gain": "free"},
-            "`adc_gain` of Crossbar must be one of 'shared', 'per_layer'. Received: adc_gain='free'",
+            "`adc_gain` of Crossbar must be one of 'shared', 'per_layer', 'fixed'. Received: adc_gain='free'",
         ),
         ({"drift_compensation": True}, "`drift_compensation` of Crossbar must be a GlobalDriftCompensation"),
         ({"device": "pmc"}, "Unknown device. Did you mean 'pcm'"),
