@@ -15,6 +15,7 @@ from analognets import devices
 from analognets.errors import InvalidArgumentError, RunError, check_integer, check_number
 from analognets.training.in_memory.statistics import report
 from analognets.training.in_memory.synapses import Rules, Synapses
+from analognets.units import parse_duration
 
 __all__ = ["MixedPrecision"]
 
@@ -294,22 +295,25 @@ class MixedPrecision(keras.optimizers.Optimizer):
         for array in self._devices.arrays:
             array.program(devices.derive_seed(self.seed, "program"))
 
-    def read(self, time: Any = None, *, seed: int = 0) -> dict[str, np.ndarray]:
+    def read(self, time: Any = None, *, seed: int = 0, compensate: bool = False) -> dict[str, np.ndarray]:
         """Return the weights that a reading of the devices gives, by path; the model's weights stay as they are.
+
+        W(t) = scale * c * (sum G+(t) - sum G-(t)),  c = 1 or sum of all G at the last step / sum of all G(t)
 
         Args:
             time: simulated seconds or a duration text on the clock of `time`; None: now.
             seed: of the reading's noise.
+            compensate: whether each array is scaled against its mean drift (global drift compensation).
         """
-        from analognets.units import parse_duration
-
-        moment = self.time if time is None else parse_duration(time)
-        return {
-            array.path: np.reshape(
-                array._weights(array.conductances(moment, devices.derive_seed(seed, array.path))).numpy(), array.shape
-            )
-            for array in self._devices.arrays
-        }
+        moment, weights = self.time if time is None else parse_duration(time), {}
+        for array in self._devices.arrays:
+            read = array.conductances(moment, devices.derive_seed(seed, array.path))
+            values = array.weights(read)
+            if compensate:
+                first = array.conductances(self.time, devices.derive_seed(seed, array.path, "reference"))
+                values = values * (tf.reduce_sum(first) / tf.reduce_sum(read))
+            weights[array.path] = np.reshape(values.numpy(), array.shape)
+        return weights
 
     def statistics(self, *, bins: int = 24) -> dict[str, dict[str, Any]]:
         """Return what happened to the devices, by path of the variable; see `in_memory.statistics.report`."""

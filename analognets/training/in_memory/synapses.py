@@ -226,15 +226,15 @@ class Synapses:
         """Return the places of all devices of synapses, an axis of 2 N first."""
         return tf.range(2 * self.copies, dtype=tf.int64)[:, None] * self.size + index[None, :]
 
-    def _weights(self, conductances: Any) -> Any:
-        """Return weights of conductances whose first axis holds N positive and N negative devices."""
+    def weights(self, conductances: Any) -> Any:
+        """Return the weights of conductances in uS whose first axis holds N positive and N negative devices."""
         plus = tf.reduce_sum(conductances[: self.copies], 0)
         return self.scale * (plus - tf.reduce_sum(conductances[self.copies :], 0))
 
     def _read(self, index: Any, time: Any) -> None:
         places = self._places(index)
         draws = self.device.read_draws((2 * self.copies, tf.size(index)), self.seed)
-        weights = self._weights(self.device.read_with(self._gather(places), time, draws))
+        weights = self.weights(self.device.read_with(self._gather(places), time, draws))
         self.variable.value.scatter_nd_update(self._spots(index), weights)
 
     def conductances(self, time: Any, seed: Any) -> Any:
@@ -257,7 +257,7 @@ class Synapses:
         """
         conductances = self.conductances(time, self.seed)
         if read:
-            self.variable.value.assign(tf.reshape(self._weights(conductances), self.shape))
+            self.variable.value.assign(tf.reshape(self.weights(conductances), self.shape))
         if refresh:
             plus, minus = (
                 tf.reshape(part, [-1]) for part in (conductances[: self.copies], conductances[self.copies :])

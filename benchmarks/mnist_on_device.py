@@ -1,0 +1,218 @@
+"""MNIST learned on memory devices: the 784-250-10 network of the mixed-precision paper, ablations and float baseline.
+
+python -m benchmarks.mnist_on_device --work RUNS [--data mnist.npz] [--epochs 30] [--seeds 0 1 2] [--variants ...]
+
+Every finished training leaves RUNS/<variant>-<seed>/record.json and is not repeated; an interrupted one goes on from
+its last whole epoch. At the end, and with --collect at any time, the records become
+benchmarks/results/mnist_on_device.json.
+
+Set-up as far as known (from memory of arXiv 2001.11773): sigmoid units, half the sum of squared errors, weights from
+-1 to 1 on 8 uS, epsilon 0.096, 30 epochs, refresh every 100 images. Departures: batches of 10 at a learning rate of 1.0
+(0.1 an image) in place of single images at 0.4, refresh and reading of all devices every 100 batches, no 8-bit
+converters, a batch takes one simulated second (our assumption), biases are digital.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from analognets.errors import DataError
+from analognets.training.checkpoints import Checkpoints
+from analognets.training.files import write_json
+from analognets.training.in_memory import MixedPrecision
+from analognets.training.run import git_commit
+
+RESULT = Path(__file__).parent / "results" / "mnist_on_device.json"
+EPSILON = 0.096
+SETTINGS: dict[str, Any] = {
+    "device": "pulsed_pcm",
+    "weight_range": 1.0,
+    "epsilon": EPSILON,
+    "refresh_every": 100,
+    "read_every": 100,
+    "seconds_per_step": 1.0,
+}
+VARIANTS: dict[str, dict[str, Any] | None] = {
+    "float": None,
+    "device": {},
+    "linear": {"device": "pulsed_linear"},
+    "no_refresh": {"refresh_every": None},
+    "epsilon_half": {"epsilon": EPSILON / 2},
+    "epsilon_double": {"epsilon": EPSILON * 2},
+    "no_accumulation": {"accumulate": False},
+    "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4},
+    "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8},
+    "step_device": {"device": "pulsed_step_pcm"},
+}
+BATCH, LEARNING_RATE = 10, 1.0
+LATER = {"1h": 3600.0, "1d": 86_400.0, "30d": 2_592_000.0}
+
+
+@keras.saving.register_keras_serializable(package="analognets_benchmarks")
+def half_squares(y_true: Any, y_pred: Any) -> Any:
+    """Return half the sum of squared errors of each example."""
+    return 0.5 * keras.ops.sum(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+def load(path: Path | None) -> tuple[np.ndarray, ...]:
+    """Return training and test images (0 to 1, flat) and labels from a file in the format of keras.datasets.mnist."""
+    places = [path] if path else [
+        Path(os.environ.get("ANALOGNETS_DATA", "")) / "mnist" / "mnist.npz",
+        Path.home() / ".keras" / "datasets" / "mnist.npz",
+    ]  # fmt: skip
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise DataError(
+            f"MNIST is missing. Received: {', '.join(map(str, places))}. Fetch it with "
+            "keras.datasets.mnist.load_data(), or name the file with --data."
+        )
+    with np.load(found) as data:
+        flat = [(data[f"x_{part}"].reshape(-1, 784) / 255).astype("float32") for part in ("train", "test")]
+        return flat[0], data["y_train"].astype("int64"), flat[1], data["y_test"].astype("int64")
+
+
+def network(variant: str, seed: int, learning_rate: float) -> keras.Model:
+    """Return the compiled 784-250-10 network of a variant."""
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Dense(250, "sigmoid", name="hidden"), keras.layers.Dense(10, "sigmoid", name="output")]
+    model = keras.Sequential([keras.Input((784,)), *layers])
+    optimizer = keras.optimizers.SGD(learning_rate)
+    settings = VARIANTS[variant]
+    if settings is not None:
+        optimizer = MixedPrecision(optimizer, seed=seed, **{**SETTINGS, **settings})
+    model.compile(optimizer, half_squares, metrics=["accuracy"], jit_compile=False, steps_per_execution=100)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def batches(images: tf.Tensor, labels: tf.Tensor, batch: int, order: np.ndarray) -> tf.data.Dataset:
+    """Return an epoch in a given order, without tf.data's autotuning."""
+    steps = len(order) // batch // 100 * 100
+    data = tf.data.Dataset.from_tensor_slices(order[: steps * batch].reshape(steps, batch))
+    data = data.map(lambda index: (tf.gather(images, index), tf.one_hot(tf.gather(labels, index), 10)))
+    tuning = tf.data.Options()
+    tuning.autotune.enabled = False
+    return data.prefetch(50).with_options(tuning)
+
+
+def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(model.predict(images, batch_size=2000, verbose=0).argmax(-1) == labels))
+
+
+def aged(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return test accuracies some time after the last step, as read and with one scale an array."""
+    optimizer, table = model.optimizer, {}
+    by_path = {array.path: array.variable for array in optimizer.synapses}
+    kept = {path: variable.numpy() for path, variable in by_path.items()}
+    for name, seconds in {"now": 0.0, **LATER}.items():
+        row = {}
+        for kind in ("as_read", "compensated"):
+            weights = optimizer.read(optimizer.time + seconds, seed=1, compensate=kind == "compensated")
+            for path, values in weights.items():
+                by_path[path].assign(values)
+            row[kind] = accuracy(model, images, labels)
+        table[name] = row
+    for path, variable in by_path.items():
+        variable.assign(kept[path])
+    return table
+
+
+def train(variant: str, seed: int, options: argparse.Namespace, data: tuple[np.ndarray, ...]) -> None:
+    """Train one variant to the end, from its last whole epoch on, and write its record."""
+    settings = {"variant": variant, "seed": seed, "epochs": options.epochs, "batch": options.batch}
+    settings |= {"learning_rate": options.learning_rate, "mixed_precision": {**SETTINGS, **(VARIANTS[variant] or {})}}
+    if variant == "float":
+        del settings["mixed_precision"]
+    folder = options.work / f"{variant}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    record_file, curve_file = folder / "record.json", folder / "curve.json"
+    if record_file.is_file() and json.loads(record_file.read_text("utf-8"))["settings"] == settings:
+        return
+    x, y, x_test, y_test = data
+    images, labels = tf.constant(x), tf.constant(y)
+    model = network(variant, seed, options.learning_rate)
+    variables = [*model.variables, *model.optimizer.variables]
+    checkpoints = Checkpoints(folder, fingerprint=json.dumps(settings, sort_keys=True))
+    last = checkpoints.latest()
+    curve = []
+    if last is not None:
+        checkpoints.restore(last.now, variables)
+        curve = json.loads(curve_file.read_text("utf-8"))[: last.epoch]
+    for epoch in range(len(curve), options.epochs):
+        started, worked = time.perf_counter(), time.process_time()
+        order = np.random.default_rng([seed, epoch]).permutation(len(y))
+        fitted = model.fit(batches(images, labels, options.batch, order), epochs=1, verbose=0, shuffle=False)
+        row = {"epoch": epoch + 1, "train_accuracy": fitted.history["accuracy"][-1]}
+        row |= {"test_accuracy": accuracy(model, x_test, y_test), "wall_seconds": time.perf_counter() - started}
+        row["cpu_seconds"] = time.process_time() - worked
+        if variant != "float":
+            row["devices"] = {
+                path: {key: value for key, value in found.items() if key not in ("edges", "g_plus", "g_minus")}
+                for path, found in model.optimizer.statistics().items()
+            }
+        curve.append(row)
+        write_json(curve_file, curve)
+        checkpoints.save(variables, stage="float", epoch=epoch + 1, rows=epoch + 1)
+        print(variant, seed, {key: value for key, value in row.items() if key != "devices"}, flush=True)
+    record = {"settings": settings, "git_commit": git_commit(), "test_accuracy": curve[-1]["test_accuracy"]}
+    if variant != "float":
+        record["statistics"] = model.optimizer.statistics()
+        record["after"] = aged(model, x_test, y_test)
+    write_json(record_file, {**record, "curve": curve})
+
+
+def collect(work: Path) -> dict[str, Any]:
+    """Return the table of all records in a folder."""
+    records = [json.loads(path.read_text("utf-8")) for path in sorted(work.glob("*/record.json"))]
+    table: dict[str, Any] = {}
+    for variant in VARIANTS:
+        found = [record for record in records if record["settings"]["variant"] == variant]
+        if not found:
+            continue
+        scores = [record["test_accuracy"] for record in found]
+        table[variant] = {
+            "test_accuracy_mean": statistics.mean(scores),
+            "test_accuracy_spread": statistics.stdev(scores) if len(scores) > 1 else None,
+            "seeds": {str(record["settings"]["seed"]): record["test_accuracy"] for record in found},
+            "epochs": found[0]["settings"]["epochs"],
+            "records": found,
+        }
+    return {"benchmark": "mnist_on_device", "network": "784-250-10", "about": __doc__, "variants": table}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of the trainings")
+    parser.add_argument("--data", type=Path, help="mnist.npz; else ANALOGNETS_DATA/mnist/mnist.npz, ~/.keras/datasets")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--collect", action="store_true", help="train nothing, write the table of what is finished")
+    parser.add_argument("--result", type=Path, default=RESULT)
+    options = parser.parse_args()
+    if not options.collect:
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+        data = load(options.data)
+        for seed in options.seeds:
+            for variant in options.variants:
+                train(variant, seed, options, data)
+    write_json(options.result, collect(options.work))
+    print(f"wrote {options.result}")
+
+
+if __name__ == "__main__":
+    main()
