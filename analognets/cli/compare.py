@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from analognets.cli.evaluate import Split, load_job, programmed, refuse_untraine
 from analognets.cli.export import train_rival
 from analognets.cli.train import start_backend
 from analognets.cli.trained import open_trained
-from analognets.errors import AnalogNetsError
+from analognets.errors import AnalogNetsError, MissingExtraError
 
 __all__ = ["Row", "compare"]
 
@@ -130,14 +131,15 @@ def check_extras(settings: Settings) -> None:
     Raises:
         MissingExtraError: one is.
     """
-    import importlib.util
-
-    from analognets.errors import MissingExtraError
-
-    if importlib.util.find_spec("ai_edge_litert") is None:
+    if not installed("ai_edge_litert"):
         raise MissingExtraError("Comparing with LiteRT", "litert")
-    if settings.qat_epochs and importlib.util.find_spec("tensorflow_model_optimization") is None:
+    if settings.qat_epochs and not installed("tensorflow_model_optimization"):
         raise MissingExtraError("Quantisation-aware training", "tfmot")
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported; it is not."""
+    return importlib.util.find_spec(package) is not None
 
 
 def wanted_bits(text: str) -> tuple[int, ...]:
