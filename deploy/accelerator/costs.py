@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ class Cost:
     @property
     def tops_per_watt(self) -> float:
         """Operations for each pJ, which is 10^12 operations a second and watt."""
-        return self.operations / self.energy_uj / 1e6 if self.energy_uj else float("inf")
+        return self.operations / self.energy_uj / 1e6 if self.energy_uj else math.inf
 
     @property
     def utilisation(self) -> float:
@@ -143,7 +144,7 @@ class Cost:
                 analog_us=layer.time.analog_ns / 1e3,
                 digital_us=layer.time.digital_ns / 1e3,
                 energy_uj=layer.total_pj / 1e6,
-                tops_per_watt=layer.work.operations / layer.total_pj if layer.total_pj else float("inf"),
+                tops_per_watt=layer.work.operations / layer.total_pj if layer.total_pj else math.inf,
                 **{f"{term}_uj": value / 1e6 for term, value in layer.energy_pj.items()},
             )
         return pd.DataFrame(rows)
@@ -154,7 +155,7 @@ class Cost:
             *("operations", "passes", "latency_us", "inferences_per_second", "energy_uj", "power_mw", "tops"),
             *("tops_per_watt", "utilisation", "effective_utilisation", "area_mm2", "activation_kb"),
         )
-        return {
+        data: dict[str, Any] = {
             "model": self.placement.workload.model,
             "accelerator": self.accelerator.name,
             "bits": self.bits,
@@ -169,6 +170,10 @@ class Cost:
             "layers": self.table().to_dict("records"),
             "blocks": self.placement.to_dict()["blocks"],
         }
+        for part in (data, *data["layers"]):
+            if math.isinf(part["tops_per_watt"]):
+                part["tops_per_watt"] = None  # without energy constants; JSON has no infinity
+        return data
 
     @property
     def origin(self) -> str:

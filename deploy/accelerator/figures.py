@@ -113,7 +113,7 @@ def floorplan_figure(placement: Placement, path: Any = None) -> Any:
 def _label(axes: Any, block: Block, placement: Placement, colour: Any, text: str, size: str = "") -> bool:
     """Write a block's name, and its size below, into it if it is large enough; returns whether it was."""
     array = placement.accelerator.array
-    unit = max(array.rows, array.cols) / (1024 if placement.arrays <= 3 else 660)  # cells of 1/1024 of a tall picture
+    unit = max(array.rows, array.cols) / (1024 if placement.arrays <= 3 else 560)  # cells of 1/1024 of a tall picture
     long, short = max(block.rows, block.cols), min(block.rows, block.cols)
     lines = f"{text}\n{size}" if size and short >= 46 * unit else text
     across = max(map(len, lines.split("\n"))) * 11.5 * unit
