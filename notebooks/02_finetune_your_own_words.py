@@ -77,7 +77,7 @@ recipe = an.zoo.finetune_recipe(
     epochs=2 if FAST else None,
     hardware_aware_epochs=1 if FAST else None,
 )
-print(recipe.to_yaml()[:420])
+print(recipe.to_yaml().partition("frontend:")[0])
 
 # %% [markdown]
 # ## Train: float, then with converters and weight noise
