@@ -32,7 +32,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
     array. A synapse is read when it was pulsed, and all of them every `read_every` steps, with noise and drift. Pairs
     near the end of their range are refreshed every `refresh_every` steps. Variables that are not chosen stay digital.
 
-    The initial weights are written with verification when the optimizer is built (at the start of `fit`). Devices,
+    The initial weights are written with verification when the optimizer is built (at the start of `fit`), and chi
+    begins as what the devices missed of them. Devices,
     chi and the state of all random draws are variables of the optimizer: they are saved and resumed with it, bit for
     bit. Weights that are set later do not reach the devices until `program`.
 
@@ -47,6 +48,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
         weight_range: weight that maps to `conductance_range` on all N devices of a polarity, > 0; or "auto" for each
             variable, the larger of its largest initial weight and 8 of their standard deviations (our choice).
         conductance_range: in uS; None: two thirds of the device's g_max (8 uS of 12, from memory).
+        initial_conductance: what both devices of a pair get above g_min in the initial writing, in uS, >= 0. More than
+            0 leaves the first and largest step of PCM behind.
         refresh_every: steps between refreshes, 1 or more; None: never.
         refresh_above: pairs with a device above this are refreshed, in uS; None: `conductance_range`.
         refresh_below: if their devices differ by less than this, in uS; None: 3/4 of `conductance_range`.
@@ -77,6 +80,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         devices_per_polarity: int = 1,
         weight_range: float | str = "auto",
         conductance_range: float | None = None,
+        initial_conductance: float = 0.0,
         refresh_every: int | None = 100,
         refresh_above: float | None = None,
         refresh_below: float | None = None,
@@ -99,7 +103,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         self.device = _pulsed(device)
         self.rules = self._rules(
             devices_per_polarity, weight_range, conductance_range, epsilon, max_pulses, accumulate,
-            refresh_above, refresh_below, refresh_pulses,
+            initial_conductance, refresh_above, refresh_below, refresh_pulses,
         )  # fmt: skip
         self.choice = variables if isinstance(variables, str) else list(variables)
         self.refresh_every = _steps("refresh_every", refresh_every)
@@ -112,7 +116,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
 
     def _rules(
         self, copies: int, weight_range: Any, conductance_range: Any, epsilon: Any, max_pulses: int, accumulate: bool,
-        above: Any, below: Any, refresh_pulses: int,
+        initial: float, above: Any, below: Any, refresh_pulses: int,
     ) -> Rules:  # fmt: skip
         def number(name: str, value: Any, low: float, high: float) -> float:
             return check_number("MixedPrecision", name, value, low, high)
@@ -128,6 +132,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             epsilon=epsilon if epsilon == "auto" else number("epsilon", epsilon, 1e-12, 1e9),
             max_pulses=check_integer("MixedPrecision", "max_pulses", max_pulses, 1, 255),
             accumulate=bool(accumulate),
+            initial_conductance=number("initial_conductance", initial, 0.0, high),
             refresh_above=number("refresh_above", reach if above is None else above, 0.0, 1e9),
             refresh_below=number("refresh_below", 0.75 * reach if below is None else below, 0.0, 1e9),
             refresh_pulses=check_integer("MixedPrecision", "refresh_pulses", refresh_pulses, 1, 20),
@@ -265,6 +270,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             "variables": self.choice if isinstance(self.choice, str) else list(self.choice),
             "devices_per_polarity": self.rules.devices_per_polarity,
             "weight_range": self.rules.weight_range,
+            "initial_conductance": self.rules.initial_conductance,
             "refresh_every": self.refresh_every,
             "refresh_pulses": self.rules.refresh_pulses,
             "read_every": self.read_every,
@@ -288,7 +294,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         return float(keras.ops.convert_to_numpy(self.base.iterations)) * self.seconds_per_step
 
     def program(self) -> None:
-        """Write the variables' present values to the devices, with verification; chi is cleared.
+        """Write the variables' present values to the devices, with verification; chi takes the rest.
 
         For weights that were set after the optimizer was built (`load_weights`, `set_weights`).
         """

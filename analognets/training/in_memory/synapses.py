@@ -34,6 +34,7 @@ class Rules:
     epsilon: float | str
     max_pulses: int
     accumulate: bool
+    initial_conductance: float
     refresh_above: float
     refresh_below: float
     refresh_pulses: int
@@ -106,7 +107,11 @@ class Synapses:
             wanted = float(self.rules.weight_range)
         else:
             wanted = max(8.0 * float(weights.std()), largest) or 1.0
-        reach = (self.device.g_max - self.device.g_min) / self.rules.conductance_range * wanted
+        reach = (
+            (self.device.g_max - self.device.g_min - self.rules.initial_conductance)
+            / self.rules.conductance_range
+            * wanted
+        )
         if largest > reach:
             raise InvalidArgumentError(
                 f"The devices can't hold '{self.path}': its weights reach {largest:.4g}, the pairs {reach:.4g}. "
@@ -118,15 +123,20 @@ class Synapses:
     # ---- writing all
 
     def program(self, seed: int) -> None:
-        """Write the variable's present value to the devices, clear chi and read the weights back."""
+        """Write the variable's present value to the devices and read it back; chi takes what the devices missed."""
+        wanted = tf.identity(self.variable.value)
         weights = tf.reshape(self.variable.value, [1, 1, -1]) * (1.0 / (self.scale * self.copies))
-        parts = tf.concat([tf.maximum(weights, 0.0), tf.maximum(-weights, 0.0)], 0) + self.device.g_min
+        parts = (
+            tf.concat([tf.maximum(weights, 0.0), tf.maximum(-weights, 0.0)], 0)
+            + self.device.g_min
+            + self.rules.initial_conductance
+        )
         targets = tf.minimum(tf.repeat(parts, self.copies, axis=1), self.device.g_max)
         state = self.device.program(tf.reshape(targets, [-1]), derive_seed(seed, self.path))
         for name, stored in self.state.items():
             stored.assign(self._packed(name, state[name]))
-        self.chi.assign(np.zeros(self.shape, "float32"))
         self.read_all(tf.constant(0.0))
+        self.chi.assign(wanted - self.variable.value)
 
     def _packed(self, name: str, values: Any) -> Any:
         if STORED_AS.get(name) == "uint8":
