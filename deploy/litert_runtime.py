@@ -14,9 +14,10 @@ from analognets.errors import DataError, InvalidArgumentError, MissingExtraError
 __all__ = ["KERNELS", "Interpreter"]
 
 KERNELS = {"optimized": "BUILTIN", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
-"""What computes: XNNPACK, LiteRT's own quick kernels, or the plain ones that TFLM equals bit for bit.
+"""What computes: XNNPACK, LiteRT's own quick kernels, or its plain ones.
 
-But for softmax: TFLM's is off by a step now and then.
+TFLM equals the plain ones bit for bit in convolutions and means; its dense layers and softmax round otherwise now and
+then, by one step.
 """
 
 

@@ -158,9 +158,13 @@ class Network:
 
     def call(self, layer: Any, taken: list[int]) -> int:
         """Record one call of a layer; returns the number of the tensor it makes."""
-        if id(layer) not in self.numbers:
-            self.numbers[id(layer)] = len(self.layers)
-            self.add(layer)
+        if id(layer) in self.numbers:
+            raise ConversionError(
+                f"Quantisation-aware training gives each layer one range, so it can't take '{layer.name}', which is "
+                "called more than once. Use post-training quantisation."
+            )
+        self.numbers[id(layer)] = len(self.layers)
+        self.add(layer)
         self.calls.append({"layer": self.numbers[id(layer)], "inputs": taken})
         self.tensors += 1
         return self.tensors - 1

@@ -71,29 +71,34 @@ def set_ranges(model: Any, features: list[np.ndarray]) -> None:
     before it are, so there are as many passes as layers.
     """
     ranges = [v for v in model.non_trainable_variables if is_activation_range(v.name)]
-    inputs = [v for v in model.non_trainable_variables if v.name.split("/")[-1].startswith("quantize_layer_m")]
-    kept = [(v, v.numpy()) for v in model.non_trainable_variables if "moving_" in v.name.split("/")[-1]]
+    inputs = [v for v in model.non_trainable_variables if is_input_range(v.name)]
     for variable in inputs:  # with several inputs they share the widest range
         edge = min if variable.name.split(":")[0].endswith("min") else max
         variable.assign(edge(0.0, *(float(getattr(array, edge.__name__)()) for array in features)))
+    norms = [layer for layer in model._flatten_layers() if type(layer).__name__ == "BatchNormalization"]
+    for layer in norms:
+        layer.trainable = False  # in Keras 2 it then uses its stored statistics in training mode too
     for _ in range(len(ranges) // 2 + 1):
         before = [variable.numpy() for variable in ranges]
         model(tensors_of(features), training=True)
         for variable, old in zip(ranges, before, strict=True):
             variable.assign((variable.numpy().astype(np.float64) - EMA_DECAY * old) / (1 - EMA_DECAY))
-    for variable, value in kept:
-        variable.assign(value)
+    for layer in norms:
+        layer.trainable = True
+
+
+def is_input_range(name: str) -> bool:
+    """Whether a variable of tfmot is the smallest or largest value of the inputs."""
+    return name.startswith("quantize_layer") and name.split(":")[0].endswith(("_min", "_max"))
 
 
 def is_activation_range(name: str) -> bool:
     """Whether a variable of tfmot is the moving average of an activation's smallest or largest value."""
     last = name.split("/")[-1].split(":")[0]
-    return last.endswith(("_min", "_max")) and "kernel" not in last and not last.startswith("quantize_layer_m")
+    return last.endswith(("_min", "_max")) and "kernel" not in last and not is_input_range(name)
 
 
-def batches(
-    folder: Path, job: dict[str, Any], epoch: int
-) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:  # pragma: no cover - runs in the child
+def batches(folder: Path, job: dict[str, Any], epoch: int) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
     """Yield the shuffled batches of an epoch; what does not fill a batch is left for another epoch."""
     number = epoch % job["sets"]
     features = [np.load(folder / f"x{number}_{i}.npy", mmap_mode="r") for i in range(len(job["inputs"]))]

@@ -91,7 +91,7 @@ def test_the_table_is_readable(first_training: tuple[Path, Any], call: Call, tmp
     lines = answer.out.splitlines()
     assert lines[0].strip() == "Accuracy on 14 validation clips of speech_commands"
     assert re.search(r"version +time +accuracy % +std +size +weights +MACs +uJ +note", answer.out)
-    row = next(line for line in lines if line.startswith("analog, 6 bit"))
+    row = next(line for line in lines if line.strip().startswith("analog, 6 bit"))
     assert re.search(r"1h +[\d.]+ +- +[\d,]+ pairs +[\d,]+ +[\d,]+ +[\d.e-]+ +not trained for it", row)
     assert lines[-1] == f"Written to {tmp_path / 'here'}: compare.csv, compare.json"
 

@@ -26,13 +26,12 @@ needs_tfmot = pytest.mark.skipif(not qat.has_tfmot(), reason="needs tensorflow-m
 
 
 def network() -> keras.Model:
-    """Return a net with a nested model, a shared layer, a + of tensors and layers whose arguments have other names."""
+    """Return a net with a nested model, a + of tensors and layers whose arguments have other names in Keras 2."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6, 6, 2), name="grid")
     x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(inputs)
     x = layers.ReLU()(layers.BatchNormalization(name="norm")(x))
-    shared = layers.Conv2D(4, 1, activation="relu", name="shared")
-    x = shared(x) + shared(x)
+    x = layers.Conv2D(4, 1, activation="relu", name="mixed")(x) + x
     x = keras.Sequential([layers.LeakyReLU(negative_slope=0.1), layers.Dropout(0.1)], name="block")(x)
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, layers.Dense(3, name="logits")(x))
@@ -93,8 +92,7 @@ def test_the_graph_is_taken_apart() -> None:
         *("Conv2D", "BatchNormalization", "ReLU", "Conv2D", "Add", "LeakyReLU", "Dropout"),
         *("GlobalAveragePooling2D", "Dense"),
     ]
-    shared = next(number for number, entry in enumerate(record["layers"]) if entry["name"] == "shared")
-    assert [call["layer"] for call in record["calls"]].count(shared) == 2
+    assert record["calls"][4]["inputs"] == [4, 3]
     assert sum(entry["weights"] for entry in record["layers"]) == len(weights)
     leaky = next(entry for entry in record["layers"] if entry["kind"] == "LeakyReLU")
     assert leaky["config"] == {"alpha": pytest.approx(0.1)}
@@ -114,8 +112,11 @@ def test_all_unknown_layers_are_named_at_once() -> None:
     )
     with pytest.raises(ConversionError, match=r"3 layers .*'wave' \(Conv1D\).*'soft'.* elu.*\(LSTM\).*post-training"):
         describe_network(model)
+    inputs = keras.Input((4,))
+    shared = layers.Dense(4, name="twice")
+    with pytest.raises(ConversionError, match=r"can't take 'twice', which is called more than once"):
+        describe_network(keras.Model(inputs, shared(shared(inputs))))
     with pytest.raises(ConversionError, match=r"one output. Received: 2"):
-        inputs = keras.Input((4,))
         describe_network(keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(2)(inputs)]))
 
 

@@ -94,26 +94,31 @@ def test_a_compiler_takes_it_and_a_program_finds_everything(made: SimpleNamespac
 
 
 @needs_tflm
-def test_tflm_equals_litert_bit_for_bit(made: SimpleNamespace) -> None:
-    runner = Interpreter(made.facts.path, kernels="reference")
-    steps = np.random.default_rng(5).integers(-128, 128, (30, 7, 5, 2)).astype(np.int8)
+def test_tflm_equals_litert_bit_for_bit_in_convolutions(nets: SimpleNamespace, tmp_path: Path) -> None:
+    whole = nets.small_net()
+    model = keras.Model(whole.inputs, whole.get_layer("pool").output)
+    data = np.random.default_rng(3).normal(size=(50, 7, 5, 2)).astype(np.float32)
+    facts = to_litert(model, tmp_path / "convolutions.tflite", data)
+    runner = Interpreter(facts.path, kernels="reference")
+    steps = np.random.default_rng(5).integers(-128, 128, (200, 7, 5, 2)).astype(np.int8)
     expected = runner.run([steps])[0]
-    assert len(np.unique(expected, axis=0)) > 5
-    np.testing.assert_array_equal(tflm_runtime.run_tflm(made.facts.path, [steps]), expected)
-    np.testing.assert_array_equal(
-        tflm_runtime.predict_tflm(made.facts.path, made.data[:5]), runner.predict(made.data[:5])
-    )
+    assert len(np.unique(expected, axis=0)) > 100
+    np.testing.assert_array_equal(tflm_runtime.run_tflm(facts.path, [steps]), expected)
+    found = tflm_runtime.predict_tflm(facts.path, data[:5])
+    np.testing.assert_array_equal(found, runner.predict(data[:5]))
 
 
 @needs_tflm
-def test_softmax_differs_by_a_step_at_most(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Softmax()])
-    data = np.random.default_rng(3).normal(scale=3, size=(60, 6)).astype(np.float32)
-    facts = to_litert(model, tmp_path / "softmax.tflite", data)
-    runner = Interpreter(facts.path, kernels="reference")
-    steps = runner.quantize(data)
-    apart = tflm_runtime.run_tflm(facts.path, steps).astype(int) - runner.run(steps)[0]
-    assert np.abs(apart).max() <= 1
+def test_a_dense_layer_or_softmax_differs_by_a_step_at_most_and_seldom(tmp_path: Path) -> None:
+    for layer in (keras.layers.Dense(5), keras.layers.Softmax()):
+        model = keras.Sequential([keras.Input((6,)), layer])
+        data = np.random.default_rng(3).normal(scale=3, size=(200, 6)).astype(np.float32)
+        facts = to_litert(model, tmp_path / f"{layer.name}.tflite", data)
+        runner = Interpreter(facts.path, kernels="reference")
+        steps = runner.quantize(data)
+        apart = tflm_runtime.run_tflm(facts.path, steps).astype(int) - runner.run(steps)[0]
+        assert np.abs(apart).max() <= 1
+        assert (apart != 0).mean() < 0.05
 
 
 @needs_tflm
