@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from analognets.datasets.speech_layout import TRAIN_FOLDER, Clip, Layout, official_split
-from analognets.training.recipe import Recipe, load_recipe
+from analognets.training.recipe import Recipe
 from analognets.training.run import Run, git_commit
 from benchmarks.kws_study import call
 
@@ -92,6 +92,23 @@ def measured(folder: Path, chips: int) -> dict[str, Any]:
     }
 
 
+def write(path: Path, preset: dict[str, str], seed: int, rows: list[dict[str, Any]]) -> None:
+    """Write what is known so far."""
+    result = {
+        "words": WORDS,
+        "preset": preset,
+        "caveat": CAVEAT,
+        "data": "Speech Commands v0.02, CC BY 4.0, P. Warden, arXiv:1804.03209 (2018); the part of it at hand",
+        "seed": seed,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.machine(),
+        "rows": rows,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -120,19 +137,8 @@ def main() -> None:
             rows.append({"training_clips": size, "start": start, **measured(runs / start, options.chips), **counts})
         statement = Run.open(runs / "finetuned").record["data"]["statement"]
         rows[-2]["data_statement"] = rows[-1]["data_statement"] = statement
-    result = {
-        "words": WORDS,
-        "preset": {"handle": options.preset, "name": source.name},
-        "caveat": CAVEAT,
-        "data": "Speech Commands v0.02, CC BY 4.0, P. Warden, arXiv:1804.03209 (2018); the part of it at hand",
-        "seed": load_recipe(begun).seed,
-        "git_commit": git_commit(),
-        "python": platform.python_version(),
-        "platform": platform.machine(),
-        "rows": rows,
-    }
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        preset = {"handle": options.preset, "name": source.name}
+        write(options.results, preset, recipe.seed, rows)
     shown = ["training_clips", "start", "float_accuracy", "float_standard_error", "analog_accuracy_1d"]
     print(pd.DataFrame(rows)[shown].to_string())
 
