@@ -8,8 +8,9 @@ benchmarks/results/mnist_on_device.json.
 
 Set-up as far as known (from memory of arXiv 2001.11773): sigmoid units, half the sum of squared errors, weights from
 -1 to 1 on 8 uS, epsilon 0.096, 30 epochs, refresh every 100 images. Departures: batches of 10 at a learning rate of 2.0
-(0.2 an image) in place of single images at 0.4, output biases that begin at the prior of a class, refresh and reading of all devices every 100 batches, no 8-bit
-converters, a batch takes one simulated second (our assumption), biases are digital.
+(0.2 an image) in place of single images at 0.4, output biases that begin at the prior of a class, refresh and reading
+of all devices every 100 batches, no 8-bit converters, a batch takes one simulated second (our assumption), biases are
+digital.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from analognets.errors import InvalidArgumentError, check_integer, check_number
 
 __all__ = ["PulsedDevice", "PulsedLinear"]
 
-Seed = int | keras.random.SeedGenerator
+Seed: TypeAlias = "int | keras.random.SeedGenerator"
 
 _CURVE_DEVICES = 20_000
 

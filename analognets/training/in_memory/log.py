@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.errors import ConversionError
+from analognets.errors import ConversionError, MissingExtraError
 from analognets.training.files import write_atomically
 from analognets.training.in_memory.mixed_precision import MixedPrecision
 
@@ -34,12 +35,15 @@ class DeviceLog(keras.callbacks.Callback):
         log_dir: folder for TensorBoard: the columns as scalars and histograms of G+ and G-. None: none.
 
     Raises:
+        MissingExtraError: `log_dir` without the tensorboard package.
         ConversionError: in `fit`, if the model's optimizer is not `MixedPrecision`.
     """
 
     def __init__(self, csv_file: str | Path | None = None, *, log_dir: str | Path | None = None) -> None:
         super().__init__()
         self.csv_file = None if csv_file is None else Path(csv_file)
+        if log_dir is not None and importlib.util.find_spec("tensorboard") is None:
+            raise MissingExtraError("`log_dir` of DeviceLog", "tensorboard")
         self.log_dir = log_dir
         self._before: dict[str, dict[str, Any]] = {}
 

@@ -110,7 +110,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         self.read_every = _steps("read_every", read_every)
         self.seconds_per_step = check_number("MixedPrecision", "seconds_per_step", seconds_per_step, 0.0, 1e9, unit="s")
         self.seed = check_integer("MixedPrecision", "seed", seed, 0, 2**63 - 1)
-        self._given = {"conductance_range": conductance_range, "refresh_above": refresh_above}
+        self._given: dict[str, Any] = {"conductance_range": conductance_range, "refresh_above": refresh_above}
         self._given |= {"refresh_below": refresh_below, "epsilon": epsilon}
         self._devices: _Arrays = _Arrays()
 
@@ -255,7 +255,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
                 f"The optimizer's checkpoint is of other devices. Received: {stored}; this optimizer has "
                 f"{self._fingerprint()}. Use the device and devices_per_polarity it was made with."
             )
-        super().load_own_variables({key: store[key] for key in store.keys() if key != "device"})  # noqa: SIM118
+        for index, variable in enumerate(self._variables):
+            variable.assign(np.asarray(store[str(index)]))
 
     def _fingerprint(self) -> str:
         settings = {"device": type(self.device).__name__, **self.device.get_config()}
