@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Placement", "cut", "pack", "place", "spread"]
 
 
+MANY = 400
+"""Blocks beyond which one packing heuristic is tried and none is cut into strips: packing takes quadratic time."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Block:
     """A rectangle of cells of one layer.
@@ -234,14 +238,16 @@ def place(
     if not work.analog:
         raise ConversionError(f"Model '{model.model}' has no layer left for the arrays of '{chip.name}'.")
     rows, cols = chip.array.rows, chip.array.cols
-    blocks, arrays = pack([block for layer in work.analog for block in cut(layer, rows, cols)], rows, cols)
-    if chip.adcs < cols and arrays > math.ceil(sum(block.cells for block in blocks) / chip.cells):
-        # Strips as wide as the converters cost no further pass, and leave fewer gaps.
-        other, fewer = pack([block for layer in work.analog for block in cut(layer, rows, chip.adcs)], rows, cols)
+    whole = [block for layer in work.analog for block in cut(layer, rows, cols)]
+    # Strips as wide as the converters cost no further pass, leave fewer gaps, and can run on arrays side by side.
+    strips = [block for layer in work.analog for block in cut(layer, rows, min(cols, chip.adcs))]
+    strips = strips if len(strips) <= MANY else whole
+    blocks, arrays = pack(whole, rows, cols)
+    if len(strips) > len(whole) and arrays > math.ceil(sum(block.cells for block in whole) / chip.cells):
+        other, fewer = pack(strips, rows, cols)
         if fewer < arrays:
             blocks, arrays = other, fewer
-    if chip.arrays_at_once == "all" and chip.arrays >= arrays > 0:
-        strips = [block for layer in work.analog for block in cut(layer, rows, min(cols, chip.adcs))]
+    if chip.arrays_at_once == "all" and chip.arrays >= arrays:
         apart = spread(strips, chip.arrays, rows, cols)
         if apart:
             blocks, arrays = apart, max(block.array for block in apart) + 1
@@ -284,8 +290,12 @@ def pack(blocks: Sequence[Block], rows: int, cols: int) -> tuple[list[Block], in
     least = math.ceil(sum(block.cells for block in blocks) / (rows * cols))
     best: list[tuple[int, int, int]] = []
     arrays = 0
-    for algorithm in (rectpack.MaxRectsBssf, rectpack.MaxRectsBl, rectpack.MaxRectsBaf, rectpack.SkylineMwf):
-        for order in (rectpack.SORT_AREA, rectpack.SORT_LSIDE, rectpack.SORT_SSIDE):
+    algorithms = [rectpack.MaxRectsBssf, rectpack.MaxRectsBl, rectpack.MaxRectsBaf, rectpack.SkylineMwf]
+    orders = [rectpack.SORT_AREA, rectpack.SORT_LSIDE, rectpack.SORT_SSIDE]
+    if len(blocks) > MANY:
+        algorithms, orders = algorithms[:1], orders[:1]
+    for algorithm in algorithms:
+        for order in orders:
             packer = rectpack.newPacker(
                 mode=rectpack.PackingMode.Offline,
                 bin_algo=rectpack.PackingBin.BFF,

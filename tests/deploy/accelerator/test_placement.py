@@ -18,7 +18,7 @@ from analognets.errors import ConversionError
 
 AON_CIM = load_accelerator("aon_cim")
 kernels = st.lists(
-    st.tuples(st.sampled_from([1, 3, 9]), st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=12
+    st.tuples(st.sampled_from([1, 3, 9]), st.integers(1, 24), st.integers(1, 60)), min_size=1, max_size=8
 )
 
 
@@ -50,7 +50,7 @@ def check(placement: Placement) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(kernels, st.integers(20, 80), st.integers(8, 80), st.data())
+@given(kernels, st.integers(30, 80), st.integers(20, 80), st.data())
 def test_every_weight_lies_in_one_place(
     shapes: list[tuple[int, ...]], rows: int, cols: int, data: st.DataObject
 ) -> None:
