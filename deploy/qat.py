@@ -116,7 +116,7 @@ def to_litert_qat(
         probe = [np.load(folder / f"x0_{i}.npy", mmap_mode="r")[:PROBE] for i in range(len(record["inputs"]))]
         expected = np.asarray(network(packed(network, [*map(np.array, probe)]), training=False))
         named = {f"w{number}": value for number, value in enumerate(weights)}
-        np.savez(folder / "weights.npz", expected=expected, **named)
+        np.savez(folder / "weights.npz", expected=expected, **named)  # type: ignore[arg-type]
         (folder / "job.json").write_text(json.dumps(record), "utf-8")
         run_worker(folder, timeout, progress)
         write_atomically(path, (folder / "model.tflite").read_bytes())

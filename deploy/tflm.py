@@ -117,7 +117,8 @@ def to_tflm(
     arena = arena_size(content) if has_tflm() else None
     source = f'#include "{name}_model.h"\n\n{notice(facts)}\n\n{array(name, content)}'
     header = model_header(name, facts, classes, frontend or {}, arena)
-    for file, text in zip(files, (content, source, header, operators), strict=False):
+    texts: list[bytes | str] = [content, source, header, operators]
+    for file, text in zip(files[:-1], texts, strict=True):
         write_atomically(folder / file, text)
     record = {**facts.to_dict(), "path": files[0], "arena_bytes": arena, "classes": list(classes)}
     write_json(folder / files[-1], {**record, "frontend": plain(frontend or {})})

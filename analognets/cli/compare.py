@@ -308,7 +308,7 @@ def known_cost(network: Any, bits: int) -> dict[str, Any]:
     from analognets.layers import analog_layers
 
     placement = place(network, HARDWARE)
-    found = {
+    found: dict[str, Any] = {
         "cells": placement.cells,
         "weights": placement.weights,
         "macs": sum(layer.weights * layer.positions for layer in workload(network).layers),
