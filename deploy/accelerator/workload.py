@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from analognets import devices
 from analognets.conversion import to_analog
 from analognets.conversion.rebuild import check_model
 from analognets.crossbar import Crossbar, matrix_shape
@@ -23,7 +24,9 @@ __all__ = ["LayerWork", "Workload", "workload"]
 
 DEPTHWISE = ("analog", "digital")
 # No layer is too tall for it, so that all products can be watched, those an accelerator leaves digital included.
-ENDLESS = Crossbar(rows=1 << 20, cols=1 << 20, device="ideal", dac_bits=None, adc_bits=None, name="watched")
+ENDLESS = Crossbar(
+    rows=1 << 20, cols=1 << 20, device=devices.get("ideal"), dac_bits=None, adc_bits=None, name="watched"
+)
 
 
 @dataclasses.dataclass(frozen=True)
