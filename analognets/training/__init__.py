@@ -13,11 +13,14 @@ from analognets.training.run import Run
 
 if TYPE_CHECKING:
     from analognets.training.callbacks import EpochSeeds, NoiseRamp, WeightRangeRefresh
+    from analognets.training.in_memory import DeviceLog, MixedPrecision
     from analognets.training.progress import Progress, TrainingData
     from analognets.training.stages import TrainingResult, train
 
 __all__ = [
+    "DeviceLog",
     "EpochSeeds",
+    "MixedPrecision",
     "NoiseRamp",
     "Progress",
     "Recipe",
@@ -30,6 +33,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "DeviceLog": "in_memory",
+    "MixedPrecision": "in_memory",
     "EpochSeeds": "callbacks",
     "NoiseRamp": "callbacks",
     "WeightRangeRefresh": "callbacks",

@@ -76,11 +76,9 @@ class Synapses:
         self.copies = rules.devices_per_polarity
         self._check()
         device.pulse_curve(rules.refresh_pulses)  # simulated once, and not while a step is traced
-        self.weight_range = self._weight_range()
-        self.scale = self.weight_range / (self.copies * rules.conductance_range)
-        granularity = device.mean_step * self.scale if rules.epsilon == "auto" else float(rules.epsilon)
-        self.epsilon = rounded(granularity)
         name = self.path.replace("/", "_")
+        self._numbers = add_variable((2,), dtype="float32", name=f"{name}_scale_epsilon")
+        self._numbers.assign(self._scale_and_epsilon())
         self.chi = add_variable(self.shape, dtype="float32", name=f"{name}_chi")
         self.state = {
             key: add_variable((2 * self.copies * self.size,), dtype=STORED_AS.get(key, "float32"), name=f"{name}_{key}")
@@ -99,6 +97,22 @@ class Synapses:
                 f"'{self.path}' has a constraint ({type(self.variable.constraint).__name__}). Devices can't obey "
                 "it: they move by pulses only. Remove the constraint, or leave the variable out of `variables`."
             )
+
+    def _scale_and_epsilon(self) -> list[float]:
+        """Return both for the variable's present weights; they are stored, because training goes on with the first."""
+        scale = self._weight_range() / (self.copies * self.rules.conductance_range)
+        granularity = self.device.mean_step * scale if self.rules.epsilon == "auto" else float(self.rules.epsilon)
+        return [scale, rounded(granularity)]
+
+    @property
+    def scale(self) -> float:
+        """Weight of 1 uS."""
+        return float(self._numbers.numpy()[0])
+
+    @property
+    def epsilon(self) -> float:
+        """Weight that counts as one pulse."""
+        return float(self._numbers.numpy()[1])
 
     def _weight_range(self) -> float:
         weights = self.variable.numpy()
@@ -165,26 +179,26 @@ class Synapses:
 
     def due(self) -> tuple[Any, Any]:
         """Return flat indices of the synapses whose chi holds a pulse or more, and how many (signed)."""
-        chi, columns = self.chi.value, self.shape[-1]
+        chi, epsilon, columns = self.chi.value, self._numbers.value[1], self.shape[-1]
         if columns < 16 or len(self.shape) < 2:
             flat = tf.reshape(chi, [-1])
-            index = tf.where(tf.abs(flat) >= self.epsilon)[:, 0]
+            index = tf.where(tf.abs(flat) >= epsilon)[:, 0]
             values = tf.gather(flat, index)
         else:  # most rows hold none: one pass that allocates nothing finds them
             table = tf.reshape(chi, [-1, columns])
             peaks = tf.maximum(tf.reduce_max(table, 1), -tf.reduce_min(table, 1))
-            rows = tf.where(peaks >= self.epsilon)[:, 0]
+            rows = tf.where(peaks >= epsilon)[:, 0]
             part = tf.gather(table, rows)
-            within = tf.where(tf.abs(part) >= self.epsilon)
+            within = tf.where(tf.abs(part) >= epsilon)
             values = tf.gather_nd(part, within)
             index = tf.gather(rows, within[:, 0]) * columns + within[:, 1]
-        pulses = tf.sign(values) * tf.floor(tf.abs(values) * (1.0 / self.epsilon))
+        pulses = tf.sign(values) * tf.floor(tf.abs(values) / epsilon)
         pulses = tf.clip_by_value(pulses, -float(self.rules.max_pulses), float(self.rules.max_pulses))
         return index, pulses
 
     def due_at_random(self) -> tuple[Any, Any]:
         """Return pulses drawn with the probability chi / epsilon, and forget chi: the update without accumulation."""
-        flat = tf.reshape(self.chi.value, [-1]) * (1.0 / self.epsilon)
+        flat = tf.reshape(self.chi.value, [-1]) / self._numbers.value[1]
         pulses = tf.sign(flat) * tf.floor(tf.abs(flat) + keras.random.uniform((self.size,), seed=self.seed))
         pulses = tf.clip_by_value(pulses, -float(self.rules.max_pulses), float(self.rules.max_pulses))
         self.chi.value.assign(tf.zeros_like(self.chi.value))
@@ -197,7 +211,7 @@ class Synapses:
 
         def pulse_and_read() -> Any:
             if self.rules.accumulate:
-                self.chi.value.scatter_nd_sub(self._spots(index), pulses * self.epsilon)
+                self.chi.value.scatter_nd_sub(self._spots(index), pulses * self._numbers.value[1])
             self._pulse(index, pulses, time)
             self._read(index, time)
             return tf.constant(0)
@@ -239,7 +253,7 @@ class Synapses:
     def weights(self, conductances: Any) -> Any:
         """Return the weights of conductances in uS whose first axis holds N positive and N negative devices."""
         plus = tf.reduce_sum(conductances[: self.copies], 0)
-        return self.scale * (plus - tf.reduce_sum(conductances[self.copies :], 0))
+        return self._numbers.value[0] * (plus - tf.reduce_sum(conductances[self.copies :], 0))
 
     def _read(self, index: Any, time: Any) -> None:
         places = self._places(index)
