@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,3 +56,17 @@ def test_packaged_constants_are_what_the_script_finds(aon_cim: Accelerator, kws:
             getattr(aon_cim.energy, term).value, rel=1e-3
         ), "run: python -m benchmarks.calibrate_energy --write"
     assert result.largest < 0.03
+
+
+def test_the_results_file_is_of_this_model(kws: Workload, vww: Workload) -> None:
+    path = SCRIPT.parent / "results" / "accelerator_paper.json"
+    if not path.is_file():
+        pytest.skip("needs the checkout: benchmarks/results is not installed")
+    comparison = json.loads(path.read_text("utf-8"))["comparison"]
+    for name, work in (("analognet_kws", kws), ("analognet_vww", vww)):
+        rows = [row for row in comparison[name] if row["quantity"] == "TOPS/W (arXiv)"]
+        assert [row["bits"] for row in rows] == [8, 6, 4]
+        for row in rows:
+            ours = cost(work, bits=row["bits"]).tops_per_watt
+            assert row["ours"] == pytest.approx(ours, rel=1e-6), "run: python -m benchmarks.accelerator_paper --write"
+            assert row["error"] == pytest.approx(ours / row["paper"] - 1, abs=1e-6)
