@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from analognets.deploy.batch_norm import restored_statistics
 from analognets.deploy.programming import ProgrammedLayer, ReadLayer, arithmetic
 from analognets.deploy.runtime import Runner, samples_in
 from analognets.devices import derive_seed
-from analognets.errors import InvalidArgumentError, NotCalibratedError, check_choice, check_integer
+from analognets.errors import ChipFileError, InvalidArgumentError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import AnalogLayer, analog_layers
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration
 
@@ -219,6 +220,8 @@ class Chips:
         """
         from analognets.deploy.chip_files import save_chips
 
+        if any(type(chip) is not Chip for chip in self.chips):
+            raise ChipFileError("Measured chips lie in open files already: keep the folder they were imported from.")
         save_chips(self, folder, overwrite=overwrite)
 
     @classmethod
@@ -232,6 +235,49 @@ class Chips:
 
         chips, seed = load_chips(folder, model)
         return cls(model, chips, seed)
+
+    def export_targets(self, folder: Any, *, accelerator: Any = None, overwrite: bool = False) -> Path:
+        """Write all that a lab needs to programme this model into real devices, as open files.
+
+        The folder gets an index (index.json, its rules in handover.schema.json), for each tile the target conductances
+        in uS of both polarities (.npy), placed on the arrays of an accelerator, converter settings, digital scales,
+        drift-compensation read-outs, the schedule of an inference, and a copy of the digital variables. Programming
+        noise is no part of it: all chips of a model have the same targets.
+
+        Args:
+            folder: new folder.
+            accelerator: name, YAML file or `Accelerator` that the tiles are placed on; None: one like `aon_cim` with
+                arrays as large as the model's tiles.
+            overwrite: whether other targets there may be replaced; measurements never are.
+
+        Raises:
+            ChipFileError: the folder exists already, or can't be written.
+            ConversionError: the model is computed in other row blocks than the accelerator has, or two layers share a
+                name.
+        """
+        from analognets.deploy.accelerator.handover import export_targets
+
+        return export_targets(self, folder, accelerator=accelerator, overwrite=overwrite)
+
+    @classmethod
+    def import_measured(cls, folder: Any, model: keras.Model) -> Chips:
+        """Build chips from conductances measured in a lab, for the model whose targets were exported.
+
+        At the time of a reading a chip computes with exactly what was read; later its devices go on with the mean drift
+        of the device model. A folder without measured.json gives one chip that holds its targets exactly.
+
+        Args:
+            folder: that `export_targets` made, with measured.json beside index.json, in the same layout; written by
+                hand or by `analognets.deploy.accelerator.handover_measured.record_measurement`.
+            model: the calibrated analog model.
+
+        Raises:
+            ChipFileError: a tile is missing, changed, of another shape or out of range, or the targets are of another
+                model.
+        """
+        from analognets.deploy.accelerator.handover_measured import import_measured
+
+        return cls(model, import_measured(folder, model), 0)
 
 
 def program(
