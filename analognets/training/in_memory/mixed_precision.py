@@ -178,6 +178,12 @@ class MixedPrecision(keras.optimizers.Optimizer):
         return variable if array is None else array.chi
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Take a step: the base rule moves chi and the digital variables, and what is due goes to the devices.
+
+        Args:
+            grads: one for each variable; None leaves the variable alone.
+            trainable_variables: those the optimizer was built with; None: all of them.
+        """
         grads = list(grads)
         if not grads:
             return
@@ -237,6 +243,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: Any) -> None:
+        """Set the learning rate of the base rule."""
         self.base.learning_rate = learning_rate
 
     def scale_loss(self, loss: Any) -> Any:
