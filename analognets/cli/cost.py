@@ -183,7 +183,7 @@ def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
         ("activations", f"{result.activation_kb:.1f} kB of {chip.sram.value:g} kB"),
     ]
     reporter.table(["total", ""], totals)
-    reporter.say(place.statement)
+    reporter.say(result.statement)
     reporter.say(result.origin)
     for file in files:
         reporter.say(f"Written: {file}")

@@ -164,7 +164,7 @@ class Cost:
             "sram_kb": self.accelerator.sram.value,
             "arrays": self.placement.arrays,
             "fits": self.placement.fits,
-            "statement": self.placement.statement,
+            "statement": self.statement,
             "energy_terms_uj": self.energy_terms_uj,
             "constants": {name: constant.model_dump() for name, constant in self.accelerator.constants().items()},
             "layers": self.table().to_dict("records"),
@@ -174,6 +174,13 @@ class Cost:
             if math.isinf(part["tops_per_watt"]):
                 part["tops_per_watt"] = None  # without energy constants; JSON has no infinity
         return data
+
+    @property
+    def statement(self) -> str:
+        """In sentences: what fits where, what was cut, what is left digital, and whether activations fit the SRAM."""
+        need, has = self.activation_kb, self.accelerator.sram.value
+        more = f" Activations take {need:.1f} kB and the SRAM has {has:g} kB: they do not fit." if need > has else ""
+        return self.placement.statement + more
 
     @property
     def origin(self) -> str:
@@ -198,7 +205,7 @@ class Cost:
                 f"  {100 * self.utilisation:.1f} % of the cells in use "
                 f"({100 * self.effective_utilisation:.1f} % hold a weight), "
                 f"{self.area_mm2:.2f} mm^2, {self.activation_kb:.1f} kB of activations",
-                f"  {place.statement}",
+                f"  {self.statement}",
                 f"  {self.origin}",
             ]
         )

@@ -188,3 +188,11 @@ def test_bits_the_converters_do_not_have(kws: Workload) -> None:
         InvalidArgumentError, match="`bits` of accelerator 'aon_cim' must be a whole number from 2 to 8"
     ):
         cost(kws, bits=9)
+
+
+def test_activations_that_do_not_fit_are_said(kws: Workload) -> None:
+    sram = AON_CIM.model_dump()["sram"]
+    small = cost(kws, AON_CIM.replace(sram={**sram, "value": 20.0}), bits=8)
+    assert "Activations take 53.9 kB and the SRAM has 20 kB" in small.statement
+    assert small.to_dict()["statement"] == small.statement
+    assert "Activations" not in cost(kws, bits=8).statement
