@@ -189,7 +189,7 @@ class ShortTermNoise(NonIdeality):
 class _PerColumn(NonIdeality):
     """What has one number a column."""
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return (outputs,)."""
         return kernel_shape[-1:]
 
