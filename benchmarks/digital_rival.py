@@ -3,7 +3,7 @@
 python -m benchmarks.digital_rival RUN [--data DIR] [--qat-epochs 3] [--tflm 200] [--out FILE]
 
 Accuracies are of LiteRT's reference kernels. TFLM (if tflite-micro is installed) is compared with them bit for bit on
-the first test clips.
+the first test clips; for that, dense layers are written as 1x1 convolutions.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from analognets.deploy.chips import accuracy
 from analognets.deploy.litert import to_litert
 from analognets.deploy.litert_file import read_litert
 from analognets.deploy.litert_runtime import Interpreter
+from analognets.deploy.pointwise import pointwise
 from analognets.deploy.qat import to_litert_qat
 from analognets.deploy.tflm_runtime import arena_size, has_tflm, run_tflm
 from analognets.training.files import write_atomically
@@ -85,12 +86,14 @@ def rival(run: Run, data: str | None, qat_epochs: int, tflm: int) -> dict[str, A
         folder = Path(place)
         facts = to_litert(network, folder / "float.tflite", quantize="none")
         result["float"] = {"accuracy": accuracy(labels, expected), "bytes": facts.size}
-        to_litert(network, folder / "ptq.tflite", job.training.calibration)
+        rival_network = pointwise(network)
+        to_litert(rival_network, folder / "ptq.tflite", job.training.calibration)
         result["int8_ptq"] = measured(folder / "ptq.tflite", inputs, labels, expected, tflm)
         if qat_epochs:
             epochs = [job.training.train_batches(epoch) for epoch in range(qat_epochs)]
             sets = [tuple(np.concatenate(part) for part in zip(*batches, strict=True)) for batches in epochs]
-            to_litert_qat(network, folder / "qat.tflite", sets, epochs=qat_epochs, batch_size=run.recipe.batch_size)
+            settings: dict[str, Any] = {"epochs": qat_epochs, "batch_size": run.recipe.batch_size}
+            to_litert_qat(rival_network, folder / "qat.tflite", sets, **settings)
             found = measured(folder / "qat.tflite", inputs, labels, expected, tflm)
             result["int8_qat"] = {"epochs": qat_epochs, **found}
     for name in ("int8_ptq", "int8_qat"):

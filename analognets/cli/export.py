@@ -91,10 +91,11 @@ def export(
     job = None if quantize is Quantize.none else load_job(reporter, trained, data)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{word}.tflite"
+        network = digital_network(trained, to)
         if qat_epochs:
-            train_rival(reporter, trained.float_model(), job, path, epochs=qat_epochs, seed=seed, io=io.value)
+            train_rival(reporter, network, job, path, epochs=qat_epochs, seed=seed, io=io.value)
         else:
-            quantise(reporter, trained, job, path, io.value)
+            quantise(reporter, network, job, path, io.value)
         finish(reporter, trained, path, out, to, overwrite)
 
 
@@ -104,15 +105,23 @@ def files_of(name: str, target: Target) -> list[str]:
     return [f"{name}.tflite", *more, f"{name}.json"]
 
 
-def quantise(reporter: _console.Reporter, trained: Any, job: Any, path: Path, io: str) -> None:
+def digital_network(trained: Any, target: Target) -> Any:
+    """Return the network to convert; for TFLM in the form in which it equals LiteRT bit for bit."""
+    from analognets.deploy.pointwise import pointwise
+
+    network = trained.float_model()
+    return pointwise(network) if target is Target.tflm and getattr(network, "inputs", None) else network
+
+
+def quantise(reporter: _console.Reporter, network: Any, job: Any, path: Path, io: str) -> None:
     """Write the .tflite file without training."""
     from analognets.deploy.litert import to_litert
 
     with reporter.status("Converting ..."):
         if job is None:
-            to_litert(trained.float_model(), path, quantize="none")
+            to_litert(network, path, quantize="none")
         else:
-            to_litert(trained.float_model(), path, job.training.calibration, io=io)
+            to_litert(network, path, job.training.calibration, io=io)
 
 
 def train_rival(

@@ -16,6 +16,7 @@ from analognets.deploy import tflm as tflm_module
 from analognets.deploy import tflm_runtime
 from analognets.deploy.litert import to_litert
 from analognets.deploy.litert_runtime import Interpreter
+from analognets.deploy.pointwise import pointwise
 from analognets.deploy.tflm import OPERATORS, resolver_method, to_tflm
 from analognets.errors import ConversionError, DataError, InvalidArgumentError, MissingExtraError
 
@@ -106,6 +107,37 @@ def test_tflm_equals_litert_bit_for_bit_in_convolutions(nets: SimpleNamespace, t
     np.testing.assert_array_equal(tflm_runtime.run_tflm(facts.path, [steps]), expected)
     found = tflm_runtime.predict_tflm(facts.path, data[:5])
     np.testing.assert_array_equal(found, runner.predict(data[:5]))
+
+
+@needs_tflm
+def test_tflm_equals_litert_bit_for_bit_with_dense_layers_as_convolutions(
+    nets: SimpleNamespace, tmp_path: Path
+) -> None:
+    inputs = keras.Input((7, 5, 2))
+    x = keras.layers.Conv2D(24, 3, activation="relu")(inputs)
+    x = keras.layers.Dense(40, activation="relu")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, keras.layers.Dense(12)(x))
+    data = np.random.default_rng(3).normal(size=(300, 7, 5, 2)).astype(np.float32)
+    same = pointwise(model)
+    np.testing.assert_allclose(same(data), model(data), atol=1e-6)
+    facts = to_litert(same, tmp_path / "pointwise.tflite", data)
+    assert "FULLY_CONNECTED" not in facts.operators
+    runner = Interpreter(facts.path, kernels="reference")
+    steps = runner.quantize(data)
+    expected = runner.run(steps)[0]
+    assert len(np.unique(expected, axis=0)) > 100
+    np.testing.assert_array_equal(tflm_runtime.run_tflm(facts.path, steps), expected)
+
+
+def test_dense_layers_on_more_than_a_vector_and_sequential_models_are_told_apart() -> None:
+    model = keras.Sequential(
+        [keras.Input((3, 4)), keras.layers.Dense(5), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    same = pointwise(model)
+    kinds = [type(layer).__name__ for layer in same.layers]
+    assert kinds == ["InputLayer", "Dense", "Flatten", "Reshape", "Conv2D", "Reshape"]
+    data = np.random.default_rng(0).normal(size=(4, 3, 4)).astype(np.float32)
+    np.testing.assert_allclose(same(data), model(data), atol=1e-6)
 
 
 @needs_tflm
