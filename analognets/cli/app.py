@@ -36,6 +36,9 @@ COMMANDS = {
     "finetune": Command("analognets.cli.finetune:finetune", "Train a pretrained network on your own data."),
     "evaluate": Command("analognets.cli.evaluate:evaluate", "Programme a trained network into chips and watch it age."),
     "cost": Command("analognets.cli.cost:cost", "Say what an inference costs on an accelerator: time, energy, area."),
+    "explore": Command(
+        "analognets.cli.explore:explore", "Sweep kinds of chips: accuracy after a day, efficiency, area, Pareto front."
+    ),
     "compare": Command(
         "analognets.cli.compare:compare", "Set float, int8 on a microcontroller and analog chips side by side."
     ),

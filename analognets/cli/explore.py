@@ -1,0 +1,176 @@
+"""`analognets explore`: accuracy after a day against efficiency and area over many kinds of chips."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analognets.cli import _console
+from analognets.cli.data import Json, Quiet
+from analognets.cli.train import start_backend
+from analognets.errors import AnalogNetsError
+
+__all__ = ["explore"]
+
+Networks = Annotated[
+    list[str], typer.Argument(metavar="RUN|PRESET ...", help="Folders of finished runs, or handles of presets.")
+]
+Bits = Annotated[str, typer.Option(help="Of DACs and ADCs, such as 8,6,4.")]
+Arrays = Annotated[str, typer.Option(help="Rows x columns of an array, such as 1024x512,512x512.")]
+Adcs = Annotated[str, typer.Option(help="ADCs of an array, such as 512,128,64: fewer are shared by more columns.")]
+Clip = Annotated[
+    str | None, typer.Option(help="Weight ranges in standard deviations, such as 1.5,2,3; needs a short retraining.")
+]
+Eta = Annotated[
+    str | None, typer.Option(help="Training noise as a share of W_max, such as 0.05,0.1; needs a short retraining.")
+]
+Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic'; by default as in training.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Most test samples, spread evenly; all by default.")]
+Count = Annotated[int, typer.Option(min=1, help="How many chips to programme at each point.")]
+Time = Annotated[str, typer.Option(help="Time since programming.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the chips.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Of the retraining that --clip and --eta need.")]
+Accelerator = Annotated[str, typer.Option(help="Whose constants to take: a name, or the path of a YAML file.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine; each takes about 1 GB.")]
+OnRay = Annotated[bool, typer.Option("--ray", help="Run on the Ray cluster in RAY_ADDRESS, or one started here.")]
+Out = Annotated[Path, typer.Option(help="Folder for the results; an interrupted exploration goes on there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Forget the exploration that is in the folder.")]
+
+
+def explore(
+    networks: Networks,
+    bits: Bits = "8,6,4",
+    arrays: Arrays = "1024x512,512x512",
+    adcs: Adcs = "512,128,64",
+    clip: Clip = None,
+    eta: Eta = None,
+    data: Data = None,
+    limit: Limit = None,
+    chips: Count = 5,
+    at: Time = "1d",
+    seed: Seed = 0,
+    retrain_epochs: Epochs = 1,
+    accelerator: Accelerator = "aon_cim",
+    workers: Workers = 1,
+    ray: OnRay = False,
+    out: Out = Path("exploration"),
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure networks on all combinations of bits, arrays, ADCs, clipping and noise, and draw the Pareto front.
+
+    The same command goes on with an exploration that was interrupted.
+    """
+    from analognets.units import parse_duration
+
+    parse_duration(at)
+    values: dict[str, Any] = {
+        "bits": numbers("--bits", bits, int),
+        "arrays": sizes(arrays),
+        "adcs": numbers("--adcs", adcs, int),
+        "clip": numbers("--clip", clip, float),
+        "eta": numbers("--eta", eta, float),
+    }
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    start_backend(reporter)
+
+    from analognets.deploy.explore import check_options
+    from analognets.deploy.explore import explore as run
+    from analognets.deploy.explore_figures import pareto_figure
+
+    check_options(**values)
+    points = len(networks) * len(values["bits"]) * len(values["arrays"])
+    points *= max(1, len(values["clip"])) * max(1, len(values["eta"]))
+    resume = [word for word in sys.argv[1:] if word != "--overwrite"]
+    _console.set_resume_hint(shlex.join(["analognets", *resume]))
+    with reporter.progress("Measuring", points) as bar:
+        table = run(
+            networks,
+            out,
+            **values,
+            data=data,
+            limit=limit,
+            chips=chips,
+            at=at,
+            seed=seed,
+            retrain_epochs=retrain_epochs,
+            accelerator=accelerator,
+            workers=workers,
+            ray=ray,
+            overwrite=overwrite,
+            progress=lambda done, total, row: bar.update(done, row["status"]),
+        )
+    _console.set_resume_hint(None)
+    good = table[table["status"] == "ok"]
+    if good.empty:
+        error = AnalogNetsError(f"None of the {len(table)} points could be measured: {table['error'].iloc[0]}")
+        error.add_note(f"All reasons are in {out / 'explore.parquet'}.")
+        raise error
+    pareto_figure(good, out / "pareto.png", title=f"{', '.join(dict.fromkeys(good['network']))} on {accelerator}")
+    show(reporter, table, out)
+
+
+def numbers(option: str, text: str | None, kind: Any) -> list[Any]:
+    """Return the numbers of a list with commas, each once.
+
+    Raises:
+        BadParameter: one is no number.
+    """
+    try:
+        return list(dict.fromkeys(kind(word) for word in text.split(","))) if text else []
+    except ValueError:
+        raise typer.BadParameter(f"{option} takes numbers with commas between them. Received: {text!r}.") from None
+
+
+def sizes(text: str) -> list[tuple[int, int]]:
+    """Return the sizes of a list such as 1024x512,512x512.
+
+    Raises:
+        BadParameter: one is no size.
+    """
+    try:
+        pairs = [tuple(map(int, word.lower().split("x"))) for word in text.split(",")]
+        return [(rows, cols) for rows, cols in dict.fromkeys(pairs)]
+    except ValueError:
+        raise typer.BadParameter(f"--arrays takes sizes such as 1024x512,512x512. Received: {text!r}.") from None
+
+
+def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
+    """Print all points, best accuracy first, and where the files are."""
+    import json
+
+    from analognets.deploy.explore_figures import label_of
+
+    failed = table[table["status"] != "ok"]
+    good = table[table["status"] == "ok"].sort_values("accuracy", ascending=False, kind="stable")
+    reporter.result({"results": str(out), "rows": json.loads(table.to_json(orient="records", double_precision=15))})
+    several = table["network"].nunique() > 1
+    rows = []
+    for _, row in good.iterrows():
+        rows.append(
+            (
+                "*" if row["pareto"] else "",
+                *((row["network"],) if several else ()),
+                label_of(row),
+                row["weights"] if row["ranges"] == "trained" else f"{row['weights']}, ranges {row['ranges']}",
+                f"{100 * row['accuracy']:.2f} +- {100 * row['accuracy_std']:.2f}",
+                f"{row['tops_per_watt']:.2f}",
+                f"{row['energy_uj']:.3f}",
+                f"{row['inferences_per_second']:,.0f}",
+                f"{row['area_mm2']:.2f}",
+                f"{100 * row['utilisation']:.1f}",
+                int(row["arrays"]),
+            )
+        )
+    columns = ["", *(["network"] if several else []), "chip", "weights", "accuracy %", "TOPS/W", "uJ", "inferences/s"]
+    at, chips = good["at"].iloc[0], int(good["chips"].max())
+    title = f"After {at}, {chips} chip{'s' if chips != 1 else ''} a point; * is on the Pareto front"
+    reporter.table([*columns, "mm^2", "cells %", "arrays"], rows, title=title)
+    for _, row in failed.iterrows():
+        reporter.warn(f"{row['network']}, {label_of(row)}: {row['error']}")
+    reporter.say(f"Written to {out}: explore.parquet, pareto.png")
