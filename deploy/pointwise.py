@@ -39,7 +39,7 @@ def pointwise(model: keras.Model) -> keras.Model:
         pixel = keras.layers.Reshape((1, 1, args[0].shape[-1]))(args[0])
         return keras.layers.Reshape((layer.units,))(replaced[layer.name](pixel))
 
-    graph = keras.Model(model.inputs, model.outputs, name=model.name)
+    graph = model._functional if isinstance(model, keras.Sequential) else model
     new = keras.models.clone_model(graph, clone_function=copy, call_function=call)
     for layer in graph.layers:
         if layer.name in replaced:
