@@ -23,6 +23,25 @@ else:
     Base = object
 
 
+def check_modelled(crossbar: crossbars.Crossbar) -> crossbars.Crossbar:
+    """Return the crossbar if analog layers compute all it asks for; leaving something out in silence would flatter it.
+
+    Raises:
+        ConversionError: it has settings that so far only `analognets.crossbar.forward` models.
+    """
+    plain = {"adc_gain": ("shared", "per_layer"), "weight_scale": ("layer",), "input_range": ("layer",)}
+    plain["inactive_device"] = ("programmed",)
+    beyond = [f"{name}='{getattr(crossbar, name)}'" for name, known in plain.items()
+              if getattr(crossbar, name) not in known]  # fmt: skip
+    beyond += [one.name for one in crossbar.nonidealities]
+    if beyond:
+        raise ConversionError(
+            f"Analog layers don't model all of the hardware '{crossbar.name}' yet: {', '.join(beyond)}. Take another "
+            "hardware, such as 'aon_cim_8bit', or compute single products with analognets.crossbar.forward."
+        )
+    return crossbar
+
+
 class AnalogLayer(Base):
     """Mixin that turns a Keras layer with one kernel into its analog version.
 
@@ -57,7 +76,7 @@ class AnalogLayer(Base):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.crossbar = crossbars.get(crossbar)
+        self.crossbar = check_modelled(crossbars.get(crossbar))
         self.weight_noise = check_number(type(self).__name__, "weight_noise", weight_noise, 0.0, 10.0)
         if not (adc_gain is None or isinstance(adc_gain, ADCGain)):
             raise InvalidArgumentError(

@@ -156,3 +156,8 @@ def test_a_kernel_taller_than_a_tile_is_one_sentence() -> None:
     layer = AnalogConv2D(3, 5, crossbar=Crossbar(rows=24))
     with pytest.raises(ConversionError, match="needs 25 rows for one input channel, a tile has 24. Leave this layer"):
         layer.build((None, 9, 9, 1))
+
+
+def test_hardware_that_layers_do_not_model_in_full_is_refused_by_name() -> None:
+    with pytest.raises(ConversionError, match="'aimc_standard' yet: adc_gain='fixed'.*ir_drop.*aon_cim_8bit"):
+        AnalogDense(3, crossbar="aimc_standard")
