@@ -68,9 +68,9 @@ _DOORS: dict[str, dict[str, str]] = {
         "Interpreter": "litert_runtime",
         "place": "accelerator",
         "cost": "accelerator",
-        "explore": "explore",
-        "pareto_figure": "explore_figures",
-        "sweep": "sweep",
+        "explore": "exploration",
+        "pareto_figure": "exploration_figures",
+        "sweep": "sweeps",
     },
 }
 

@@ -79,9 +79,9 @@ def explore(
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
 
-    from analognets.deploy.explore import check_options
-    from analognets.deploy.explore import explore as run
-    from analognets.deploy.explore_figures import pareto_figure
+    from analognets.deploy.exploration import check_options
+    from analognets.deploy.exploration import explore as run
+    from analognets.deploy.exploration_figures import pareto_figure
 
     check_options(**values)
     points = len(networks) * len(values["bits"]) * len(values["arrays"])
@@ -144,7 +144,7 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     """Print all points, best accuracy first, and where the files are."""
     import json
 
-    from analognets.deploy.explore_figures import label_of
+    from analognets.deploy.exploration_figures import label_of
 
     failed = table[table["status"] != "ok"]
     good = table[table["status"] == "ok"].sort_values("accuracy", ascending=False, kind="stable")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analognets.deploy.sweep import point_key
+from analognets.deploy.sweeps import point_key
 from analognets.errors import ConversionError, RunError
 
 __all__ = ["Data", "Network", "load_data", "measure", "open_network"]
@@ -160,6 +160,12 @@ def mapped(model: Any, point: Mapping[str, Any], data: Data) -> tuple[Any, str]:
     analog = [layer.name for layer in before]
     plain = [entry.layer for entry in to_analog(digital, hardware).conversion_report.converted]
     exempt = [name for name in plain if name not in analog]
+    tall = [name for name in analog if name not in plain]
+    if tall:
+        raise ConversionError(
+            f"Layers {', '.join(tall)} do not fit on arrays of {hardware.rows} rows: one input channel needs more. "
+            "Explore taller arrays."
+        )
     made = to_analog(digital, hardware, exempt=exempt)
     after = analog_layers(made)
     for layer, old in zip(after, before, strict=True):

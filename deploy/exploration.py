@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analognets.deploy.explore_point import Network, open_network
-from analognets.deploy.sweep import point_key, sweep
+from analognets.deploy.exploration_point import Network, open_network
+from analognets.deploy.sweeps import point_key, sweep
 from analognets.errors import AnalogNetsError, InvalidArgumentError, check_integer, check_number
 from analognets.training.files import write_atomically
 from analognets.units import parse_duration
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["explore", "pareto_front"]
 
-TASK = "analognets.deploy.explore_point:measure"
+TASK = "analognets.deploy.exploration_point:measure"
 ACCURACY, RETRAINED, RESULTS = "accuracy", "retrained", "explore.parquet"
 OBJECTIVES = {"accuracy": 1, "tops_per_watt": 1, "area_mm2": -1}
 """What is wanted high (1) or low (-1)."""

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from analognets.deploy.sweep import load_results, point_key, sweep
+from analognets.deploy.sweeps import load_results, point_key, sweep
 from analognets.errors import InvalidArgumentError, MissingExtraError, RunError
 
 TASKS = '''
@@ -111,7 +111,7 @@ def test_processes_share_the_cores_and_a_dead_one_ends_its_point_only(task: str,
 def test_ctrl_c_loses_nothing(task: str, tmp_path: Path, workers: int) -> None:
     out = tmp_path / "out"
     code = (
-        "from analognets.deploy.sweep import sweep\n"
+        "from analognets.deploy.sweeps import sweep\n"
         "if __name__ == '__main__':\n"
         f"    sweep({task!r}, [{{'x': x}} for x in (1, 2, 5, 3)], {str(out)!r}, "
         f"settings={settings(tmp_path, waits=5)!r}, workers={workers})\n"

@@ -43,14 +43,14 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     """
     from matplotlib.figure import Figure
 
-    from analognets.deploy.explore import pareto_front
+    from analognets.deploy.exploration import pareto_front
 
     good = table.dropna(subset=["accuracy", "tops_per_watt", "area_mm2"])
     if good.empty:
         raise InvalidArgumentError("There is nothing to draw: no point has accuracy, TOPS/W and area.")
     figure = Figure(figsize=(8.4, 5.0), layout="constrained")
     axes = figure.add_subplot()
-    sizes = 40 + 360 * good["area_mm2"] / good["area_mm2"].max()
+    sizes = 30 + 170 * good["area_mm2"] / good["area_mm2"].max()
     bits = sorted(good["bits"].unique(), reverse=True)
     networks = list(dict.fromkeys(good["network"]))
     for number, (index, row) in enumerate(good.sort_values("area_mm2", ascending=False).iterrows()):
@@ -64,10 +64,10 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
         )
     front = good[pareto_front(good, {"accuracy": 1, "tops_per_watt": 1})].sort_values("tops_per_watt")
     axes.plot(front["tops_per_watt"], 100 * front["accuracy"], "-", color="#888888", lw=1, zorder=1)
-    label_front(axes, good[good["pareto"]].drop_duplicates(["tops_per_watt", "accuracy"]))
     at = str(good["at"].iloc[0])
     axes.set(xlabel="TOPS/W", ylabel=f"accuracy in % after {at} (mean of {int(good['chips'].max())} chips)")
-    axes.set_xlim(0, 1.25 * good["tops_per_watt"].max())
+    axes.set_xlim(0, 1.12 * good["tops_per_watt"].max())
+    label_front(axes, good[good["pareto"]].drop_duplicates(["tops_per_watt", "accuracy"]))
     axes.grid(alpha=0.3)
     axes.set_title(title or "Accuracy, efficiency and area", fontsize="medium")
     legend(axes, good, bits, networks)
@@ -79,13 +79,17 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
 
 def label_front(axes: Any, front: pd.DataFrame) -> None:
     """Write the settings of at most ten points beside them, below or above by turns so that neighbours stay apart."""
+    half = 0.5 * axes.get_xlim()[1]
     for number, (_, row) in enumerate(front.sort_values("tops_per_watt").head(10).iterrows()):
+        left = row["tops_per_watt"] > half
         axes.annotate(
             label_of(row),
             (row["tops_per_watt"], 100 * row["accuracy"]),
-            xytext=(9, 11 if number % 2 else -16),
+            xytext=(-9 if left else 9, 12 if number % 2 else -17),
             textcoords="offset points",
+            ha="right" if left else "left",
             fontsize="x-small",
+            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
             zorder=1000,
         )
 
@@ -102,7 +106,7 @@ def legend(axes: Any, good: pd.DataFrame, bits: list[int], networks: list[str]) 
         shapes = enumerate(networks)
         handles += [handle(name, marker=MARKERS[number % len(MARKERS)]) for number, name in shapes]
     for area in sorted({good["area_mm2"].min(), good["area_mm2"].max()}):
-        size = (40 + 360 * area / good["area_mm2"].max()) ** 0.5
+        size = (30 + 170 * area / good["area_mm2"].max()) ** 0.5
         handles.append(handle(f"{area:.2f} mm$^2$", markersize=size))
     handles.append(handle("on the Pareto front", markeredgecolor="black", markeredgewidth=1.6))
     axes.figure.legend(handles=handles, loc="outside right upper", fontsize="x-small", labelspacing=1.4)
