@@ -99,7 +99,7 @@ def legend(axes: Any, good: pd.DataFrame, bits: list[int], networks: list[str]) 
     from matplotlib.lines import Line2D
 
     def handle(label: str, **settings: Any) -> Any:
-        return Line2D([], [], ls="", marker="o", **{"color": "#999999", "label": label, **settings})
+        return Line2D([], [], **{"ls": "", "marker": "o", "color": "#999999", "label": label, **settings})
 
     handles = [handle(f"{count} bit", color=COLOURS[number % len(COLOURS)]) for number, count in enumerate(bits)]
     if len(networks) > 1:

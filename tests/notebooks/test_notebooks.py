@@ -132,3 +132,20 @@ def test_own_words_are_finetuned_in_fast_mode(tmp_path: Path) -> None:
     assert re.search(r"Preset\('my_words.hwa_8bit'.*\) True", text)
     runs = [json.loads(path.read_text("utf-8")) for path in tmp_path.rglob("finetuned/run.json")]
     assert [run["status"] for run in runs] == ["finished"]
+
+
+@pytest.mark.slow
+def test_from_model_to_chip_runs_in_fast_mode(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
+    notebook = executed("04_from_model_to_chip.py", tmp_path)
+    text = "\n".join(texts(notebook))
+    assert "analognet_kws on aon_cim: 57.4 % of the cells in use" in text
+    assert "991 passes" in text and "7,762 inferences/s" in text
+    assert re.search(r"hermes +4 bit: +[\d,]+ inferences/s", text)
+    assert "'handover.schema.json', 'index.json', 'tiles'" in text
+    assert re.search(r"tiles/0001_conv_2.npy: \(2, 1, 756, 112\), 0.00 to 25.00 uS", text)
+    gap = re.search(r"2 measured chips; largest difference from the chips that were measured: (\S+)", text)
+    assert gap and float(gap[1]) < 0.1, "a measured chip is the chip that was measured"
+    assert re.search(r"\b8 +1024 +512 +128 +0\.\d+ +8\.55", text)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 5

@@ -120,9 +120,8 @@ def test_figure_shows_every_point_that_was_measured(tmp_path: Any) -> None:
     assert list(table["pareto"]) == [True, True, True, False]
     figure = pareto_figure(table, tmp_path / "pareto.png")
     [axes] = figure.axes
-    drawn = sorted(
-        tuple(collection.get_offsets()[0]) for collection in axes.collections if len(collection.get_offsets())
-    )
+    places = [collection.get_offsets() for collection in axes.collections if isinstance(collection, PathCollection)]
+    drawn = sorted(tuple(map(float, place[0])) for place in places)
     assert drawn == [(8.0, 90.0), (8.0, 90.0), (50.0, 80.0)]
     assert {text.get_text() for text in axes.texts} == {
         "8 bit, 1024 x 512, 128 ADCs",
