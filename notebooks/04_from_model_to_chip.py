@@ -119,8 +119,8 @@ print(f"{len(lab)} measured chips; largest difference from the chips that were m
 # ## Which chip would be better?
 # `explore` (on the command line `analognets explore`) measures accuracy after a day on every combination, in parallel
 # if asked to, and goes on where it was interrupted. Bits and arrays reuse the weights; where they change the
-# arithmetic, the converter ranges are set anew. The words here are synthetic, so only the differences tell something; the line
-# joins what no other chip beats in accuracy and efficiency.
+# arithmetic, the converter ranges are set anew. The words here are synthetic, so only the differences tell something.
+# The line joins what no other chip beats in accuracy and efficiency.
 
 # %%
 table = an.deploy.explore(
