@@ -142,7 +142,7 @@ def hardware_of(model: Any, point: Mapping[str, Any]) -> Any:
     from analognets.layers import analog_layers
 
     own = analog_layers(model)[0].crossbar
-    extra = 0 if None in (own.dac_bits, own.adc_bits) else own.dac_bits - own.adc_bits
+    extra = 0 if own.dac_bits is None or own.adc_bits is None else own.dac_bits - own.adc_bits
     bits = point["bits"]
     return own.replace(adc_bits=bits, dac_bits=bits + extra, rows=point["rows"], cols=point["cols"])
 

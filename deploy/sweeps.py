@@ -316,7 +316,9 @@ def _on_ray(task: str, settings: dict[str, Any], left: Points, workers: int) -> 
         raise MissingExtraError("A sweep on Ray", "ray") from error
     started = not ray.is_initialized()
     if started:
-        cluster = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        cluster: dict[str, Any] = (
+            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        )
         ray.init(log_to_driver=False, **cluster)
     try:
         remote = ray.remote(num_cpus=1, max_retries=DEATHS - 1)(run_point)

@@ -76,12 +76,28 @@ def explore(
         "clip": numbers("--clip", clip, float),
         "eta": numbers("--eta", eta, float),
     }
+    settings = {"data": data, "limit": limit, "chips": chips, "at": at, "seed": seed, "retrain_epochs": retrain_epochs}
+    settings |= {"accelerator": accelerator, "workers": workers, "ray": ray, "overwrite": overwrite}
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
+    table = measure(reporter, networks, out, values, settings)
+    good = table[table["status"] == "ok"]
+    if good.empty:
+        error = AnalogNetsError(f"None of the {len(table)} points could be measured: {table['error'].iloc[0]}")
+        error.add_note(f"All reasons are in {out / 'explore.parquet'}.")
+        raise error
 
-    from analognets.deploy.exploration import check_options
-    from analognets.deploy.exploration import explore as run
     from analognets.deploy.exploration_figures import pareto_figure
+
+    pareto_figure(good, out / "pareto.png", title=f"{', '.join(dict.fromkeys(good['network']))} on {accelerator}")
+    show(reporter, table, out)
+
+
+def measure(
+    reporter: _console.Reporter, networks: list[str], out: Path, values: dict[str, Any], settings: dict[str, Any]
+) -> Any:
+    """Run the exploration with a bar, and say how to go on if it is interrupted."""
+    from analognets.deploy.exploration import check_options, explore
 
     check_options(**values)
     points = len(networks) * len(values["bits"]) * len(values["arrays"])
@@ -89,30 +105,11 @@ def explore(
     resume = [word for word in sys.argv[1:] if word != "--overwrite"]
     _console.set_resume_hint(shlex.join(["analognets", *resume]))
     with reporter.progress("Measuring", points) as bar:
-        table = run(
-            networks,
-            out,
-            **values,
-            data=data,
-            limit=limit,
-            chips=chips,
-            at=at,
-            seed=seed,
-            retrain_epochs=retrain_epochs,
-            accelerator=accelerator,
-            workers=workers,
-            ray=ray,
-            overwrite=overwrite,
-            progress=lambda done, total, row: bar.update(done, row["status"]),
+        table = explore(
+            networks, out, **values, **settings, progress=lambda done, total, row: bar.update(done, row["status"])
         )
     _console.set_resume_hint(None)
-    good = table[table["status"] == "ok"]
-    if good.empty:
-        error = AnalogNetsError(f"None of the {len(table)} points could be measured: {table['error'].iloc[0]}")
-        error.add_note(f"All reasons are in {out / 'explore.parquet'}.")
-        raise error
-    pareto_figure(good, out / "pareto.png", title=f"{', '.join(dict.fromkeys(good['network']))} on {accelerator}")
-    show(reporter, table, out)
+    return table
 
 
 def numbers(option: str, text: str | None, kind: Any) -> list[Any]:
