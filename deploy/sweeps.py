@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_results", "point_key", "sweep"]
 
-INDEX, POINTS, RESULTS = "sweep.json", "points", "results.parquet"
+INDEX, POINTS, RESULTS, LOG = "sweep.json", "points", "results.parquet", "workers.log"
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 DEATHS = 2  # a point whose process died so often has failed
 
@@ -57,7 +57,7 @@ def sweep(
 
     Each finished point is a Parquet file of its own, whole or not there, so nothing is lost by Ctrl-C, a kill or a full
     disk. Run the sweep again to go on; more points may be added, and points that failed are tried again. A point that
-    raises is stored with its reason and the others go on.
+    raises is stored with its reason and the others go on. What processes print goes into workers.log.
 
     Args:
         task: "module:function"; called with (settings, point), it returns a flat dict of plain values.
@@ -91,7 +91,7 @@ def sweep(
         left = [(key, point) for key, point in plan.items() if key not in rows]
         run = _on_ray if ray else _in_processes if workers > 1 else _here
         try:
-            for key, row in run(task, dict(settings or {}), left, workers):
+            for key, row in run(task, dict(settings or {}), left, workers, root / LOG):
                 rows[key] = row
                 _store(root, key, row)
                 report(len(rows), len(plan), row)
@@ -223,25 +223,30 @@ def run_point(task: str, settings: dict[str, Any], point: dict[str, Any]) -> Row
 Points = list[tuple[str, dict[str, Any]]]
 
 
-def _here(task: str, settings: dict[str, Any], left: Points, workers: int) -> Iterator[tuple[str, Row]]:
+def _here(task: str, settings: dict[str, Any], left: Points, workers: int, log: Path) -> Iterator[tuple[str, Row]]:
     for key, point in left:
         yield key, run_point(task, settings, point)
 
 
-def _ignore_interrupts() -> None:
-    """In a worker: Ctrl-C is for the parent, which stores what is done and ends its workers."""
+def _begin_worker(log: str) -> None:
+    """In a worker: Ctrl-C is for the parent, which stores what is done; what libraries print goes into a file."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with open(log, "a", encoding="utf-8") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
 
 
-def _in_processes(task: str, settings: dict[str, Any], left: Points, workers: int) -> Iterator[tuple[str, Row]]:
+def _in_processes(
+    task: str, settings: dict[str, Any], left: Points, workers: int, log: Path
+) -> Iterator[tuple[str, Row]]:
     """Run points in processes of their own; one that dies takes its point along, not the sweep."""
     waiting, suspects, deaths = list(left), Points(), dict.fromkeys((key for key, _ in left), 0)
     while waiting or suspects:
         # What ran when a process died runs alone the next time, so that the guilty point is found.
         alone = bool(suspects)
-        lost = yield from _until_a_death(task, settings, suspects if alone else waiting, 1 if alone else workers)
+        lost = yield from _until_a_death(task, settings, suspects if alone else waiting, 1 if alone else workers, log)
         for key, point in lost:
             deaths[key] += 1
             if deaths[key] < DEATHS:
@@ -251,11 +256,11 @@ def _in_processes(task: str, settings: dict[str, Any], left: Points, workers: in
 
 
 def _until_a_death(
-    task: str, settings: dict[str, Any], waiting: Points, workers: int
+    task: str, settings: dict[str, Any], waiting: Points, workers: int, log: Path
 ) -> Generator[tuple[str, Row], None, Points]:
     """Run the points of a list, taking them out of it; returns those that were running when a process died."""
     lost: Points = []
-    with _pool(workers) as pool:
+    with _pool(workers, log) as pool:
         running: dict[Any, tuple[str, dict[str, Any]]] = {}
         while (waiting or running) and not lost:
             try:
@@ -283,14 +288,14 @@ def _died(point: dict[str, Any]) -> Row:
 
 
 @contextlib.contextmanager
-def _pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+def _pool(workers: int, log: Path) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     """Yield fresh processes that share the cores; those that still run at the end of an interrupted block are ended."""
     before = {name: os.environ.get(name) for name in THREADS}
     others = {process.pid for process in multiprocessing.active_children()}
     share = str(max(1, (os.cpu_count() or 1) // workers))
     os.environ.update(dict.fromkeys(THREADS, share))
     pool = concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupts
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=(str(log),)
     )
     try:
         yield pool
@@ -308,7 +313,7 @@ def _pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
-def _on_ray(task: str, settings: dict[str, Any], left: Points, workers: int) -> Iterator[tuple[str, Row]]:
+def _on_ray(task: str, settings: dict[str, Any], left: Points, workers: int, log: Path) -> Iterator[tuple[str, Row]]:
     """Run the same points on a Ray cluster; a worker that dies is tried again by Ray."""
     try:
         import ray
