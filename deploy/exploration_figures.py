@@ -28,7 +28,7 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     """Draw accuracy against TOPS/W; the area of a marker grows with the chip's, what is on the Pareto front is ringed.
 
     Colours are precisions, shapes are networks, whiskers are one standard deviation over the chips. The line joins the
-    points that no other beats in accuracy and TOPS/W, whatever their area.
+    points that no other beats in accuracy and TOPS/W, whatever their area; they are named.
 
     Args:
         table: from `explore`.
@@ -67,7 +67,8 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     at = str(good["at"].iloc[0])
     axes.set(xlabel="TOPS/W", ylabel=f"accuracy in % after {at} (mean of {int(good['chips'].max())} chips)")
     axes.set_xlim(0, 1.12 * good["tops_per_watt"].max())
-    label_front(axes, good[good["pareto"]].drop_duplicates(["tops_per_watt", "accuracy"]))
+    axes.margins(y=0.12)
+    label_front(axes, front.drop_duplicates(["tops_per_watt", "accuracy"]))
     axes.grid(alpha=0.3)
     axes.set_title(title or "Accuracy, efficiency and area", fontsize="medium")
     legend(axes, good, bits, networks)
