@@ -48,7 +48,7 @@ def study(options: argparse.Namespace) -> dict[str, Path]:
     """Train and evaluate every network that is asked for and not done; return the folders of all that are done."""
     tasks = {name: ("kws", options.data, changes) for name, changes in SPEECH.items()}
     tasks |= {name: ("vww_stand_in", options.images, changes) for name, changes in IMAGES.items()}
-    wanted = options.only.split(",") if options.only else list(tasks)
+    wanted = [] if options.collect else options.only.split(",") if options.only else list(tasks)
     for name in wanted:
         recipe, data, changes = tasks[name]
         folder = options.runs / name
@@ -89,13 +89,16 @@ def occupied(folder: Path, depthwise: str) -> dict[str, float | int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="Speech Commands")
-    parser.add_argument("--images", type=Path, required=True, help="folder of person and non_person pictures")
+    parser.add_argument("--data", type=Path, help="Speech Commands")
+    parser.add_argument("--images", type=Path, help="folder of person and non_person pictures")
     parser.add_argument("--runs", type=Path, default=Path("runs/depthwise"))
     parser.add_argument("--results", type=Path, default=Path("zoo/results"))
     parser.add_argument("--chips", type=int, default=25)
     parser.add_argument("--only", default="", help="networks, separated by commas")
+    parser.add_argument("--collect", action="store_true", help="only write the table of what is done")
     options = parser.parse_args()
+    if not (options.collect or (options.data and options.images)):
+        parser.error("--data and --images are needed, or --collect")
     folders = study(options)
     table, records = collect(folders)
     chip = {

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,6 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "zoo" / "results"
 SPEED = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results:begin", "<!-- results:end -->"
+RIVALS = {
+    "float": "float32",
+    "int8_ptq": "int8, quantised after training",
+    "int8_qat": "int8, quantisation-aware for {epochs} epochs",
+}
 TITLES = {
     "hwa_8bit": "8 bit, hardware-aware",
     "hwa_6bit": "6 bit, hardware-aware",
@@ -75,6 +81,46 @@ def speed_table() -> str:
     return markdown(["time against plain Keras", "wall", "CPU"], rows) if rows else ""
 
 
+def percent(row: pd.Series) -> str:
+    return f"{100 * row['mean']:.2f} ± {100 * row['std']:.2f}"
+
+
+def crossbar_table(table: pd.DataFrame) -> str:
+    """Return what each network of the depthwise study takes of the chip, and what is left of its accuracy."""
+    rows = []
+    for variant, part in table[table["drift_compensation"]].groupby("variant", sort=False):
+        name = str(variant).replace("_depthwise_digital", ", depthwise layers digital")
+        part = part.set_index("at")
+        day = part.loc["1d"]
+        rows.append(
+            [
+                name,
+                f"{int(day['weights']):,}",
+                f"{100 * day['weights'] / day['cells']:.1f} %",
+                str(int(day["arrays"])),
+                f"{100 * day['float_accuracy']:.2f}",
+                percent(part.loc["25s"]),
+                percent(day),
+                f"{day['loss']:+.2f}",
+            ]
+        )
+    header = ["network", "weights on the chip", "of its cells", "arrays", "float", "25s", "1d", "loss at 1 d, points"]
+    return markdown(header, rows)
+
+
+def rival_table(result: dict[str, Any]) -> str:
+    """Return the float network beside its int8 versions."""
+    rows = []
+    for name, title in RIVALS.items():
+        if found := result.get(name):
+            exact = found.get("tflm", {})
+            same = f"{exact['clips_bit_exact']} of {exact['clips']} clips" if exact else ""
+            arena = f"{exact['arena_bytes'] / 1000:.0f}" if exact else ""
+            cells = [f"{100 * found['accuracy']:.2f}", f"{found['bytes'] / 1000:.0f}", arena, same]
+            rows.append([title.format(**found), *cells])
+    return markdown(["digital", "accuracy, %", "file, kB", "TFLM arena, kB", "TFLM bit-exact"], rows)
+
+
 def section() -> str:
     """Return the generated part of the README."""
     table = pd.read_csv(RESULTS / "kws.csv")
@@ -92,6 +138,18 @@ def section() -> str:
         "Training noise eta (share of W_max) against accuracy after one day, 8 bit:",
         noise_table(table),
     ]
+    if (RESULTS / "depthwise.csv").exists():
+        parts += [
+            "Ordinary against depthwise convolutions, all trained alike for 8 bit and all on the chip unless said "
+            "otherwise ([figures](zoo/results/depthwise.csv), [recipes](zoo/results/depthwise.json)). The pictures "
+            "of analognet_vww are the stand-in for Visual Wake Words, photographs of CIFAR-100:",
+            crossbar_table(pd.read_csv(RESULTS / "depthwise.csv")),
+        ]
+    if (SPEED / "digital_rival.json").exists():
+        parts += [
+            "The digital rival, AnalogNet-KWS as int8 LiteRT ([figures](benchmarks/results/digital_rival.json)):",
+            rival_table(json.loads((SPEED / "digital_rival.json").read_text("utf-8"))),
+        ]
     if speed := speed_table():
         parts += ["Speed, measured in one run each ([benchmarks/results](benchmarks/results)):", speed]
     return "\n\n".join(parts)

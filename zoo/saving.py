@@ -169,16 +169,25 @@ def _from_run(source: Any) -> Source:
         raise PresetError(f"A preset is made from a finished run. Received: '{run.path}' (status: {run.status}).")
     record = run.record.get("data") or {}
     origin = {key: run.record.get(key) for key in ("seed", "git_commit", "finished", "versions")}
+    recipe = _whole_recipe(run)
     summary = run.path / "results" / "summary.csv"
     return Source(
         model=run.float_model() if run.recipe.hardware_aware is None else run.analog_model(),
-        recipe=run.recipe,
+        recipe=recipe,
         classes=list(record.get("classes", [])),
         frontend=frontend(run.recipe.frontend.preset, **cast(dict[str, Any], run.recipe.frontend.options)),
         data={key: record[key] for key in SAID_OF_DATA if record.get(key)},
-        origin={"recipe": run.recipe.name, "recipe_fingerprint": run.recipe.fingerprint(), **origin},
+        origin={"recipe": recipe.name, "recipe_fingerprint": recipe.fingerprint(), **origin},
         results={"hardware-aware": pd.read_csv(summary)} if summary.is_file() else {},
     )
+
+
+def _whole_recipe(run: Run) -> Recipe:
+    """Return the recipe of both stages, also if the first one was trained in a run of its own (--float-from)."""
+    first = (run.record.get("data") or {}).get("float_from")
+    if not first or run.recipe.float_stage.epochs or not (Path(first) / "run.json").is_file():
+        return run.recipe
+    return run.recipe.replace({"float": Run.open(first).recipe.to_dict()["float"]})
 
 
 def _from_model(source: Any) -> Source:

@@ -71,6 +71,25 @@ def test_the_section_is_written_and_then_up_to_date(
     assert "| hardware-aware training step, batch 100 | 1.04 | 1.06 |" in text
 
 
+def test_networks_on_the_crossbar_and_the_digital_rival_are_shown(
+    generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pd.read_csv(tmp_path / "results" / "kws.csv").replace({"variant": {"hwa_8bit": "net_depthwise_digital"}})
+    chip = {"weights": 1000, "cells": 8000, "arrays": 2, "utilisation": 0.5, "effective_utilisation": 0.1}
+    table[table["variant"] == "net_depthwise_digital"].assign(**chip).to_csv(
+        tmp_path / "results" / "depthwise.csv", index=False
+    )
+    found = {"accuracy": 0.915, "bytes": 318_464, "tflm": {"clips": 200, "clips_bit_exact": 199, "arena_bytes": 61_232}}
+    rivals = {"float": {"accuracy": 0.92, "bytes": 1_209_076}, "int8_qat": {**found, "epochs": 3}}
+    (tmp_path / "speed" / "digital_rival.json").write_text(json.dumps(rivals))
+    run(generator, monkeypatch)
+    text = (tmp_path / "README.md").read_text()
+    row = "| net, depthwise layers digital | 1,000 | 12.5 % | 2 | 92.00 | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |"
+    assert row in text
+    assert "| float32 | 92.00 | 1209 |  |  |" in text
+    assert "| int8, quantisation-aware for 3 epochs | 91.50 | 318 | 61 | 199 of 200 clips |" in text
+
+
 def test_a_changed_figure_is_noticed(generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(generator, monkeypatch)
     readme = tmp_path / "README.md"

@@ -44,6 +44,7 @@ def test_bundled_presets_say_what_they_are(name: str) -> None:
     preset = an.zoo.load_preset(name)
     assert preset.name == name
     assert preset.recipe is not None
+    assert preset.recipe.float_stage.epochs > 0, "the recipe must hold the training of the float network, too"
     assert preset.record.origin["recipe_fingerprint"] == preset.recipe.fingerprint()
     assert preset.record.accuracy.digital is not None and preset.record.accuracy.samples
     assert preset.data["statement"] in preset.card
@@ -67,6 +68,19 @@ def test_the_promised_kws_presets_are_bundled_and_keep_the_limits_of_the_issue()
     assert family.loc["analognet_kws.hwa_6bit", "loss_1d"] <= 1.5
     assert pd.isna(family.loc["analognet_kws.float", "loss_1d"])
     assert sum(path.stat().st_size for folder in bundled().values() for path in folder.iterdir()) < 13e6
+
+
+def test_the_vww_stand_in_says_so_and_keeps_the_limit_of_the_issue() -> None:
+    table = an.zoo.list_models()
+    assert {"analognet_vww.float", "analognet_vww.hwa_8bit"} <= set(table.index)
+    assert table.loc["analognet_vww.hwa_8bit", "loss_1d"] <= 1.2
+    for kind in ("float", "hwa_8bit"):
+        assert "stand-in" in an.zoo.load_preset(f"analognet_vww.{kind}").card
+
+
+def test_depthwise_layers_suffer_on_a_crossbar_and_regular_ones_do_not() -> None:
+    table = an.zoo.list_models()
+    assert table.loc["ds_cnn.hwa_8bit", "loss_1d"] > 10 > 1 > table.loc["analognet_kws.hwa_8bit", "loss_1d"]
 
 
 def test_listing_and_cards_need_no_tensorflow(saved: Path) -> None:
