@@ -24,6 +24,7 @@ RIVALS = {
     "int8_ptq": "int8, quantised after training",
     "int8_qat": "int8, quantisation-aware for {epochs} epochs",
 }
+ACCELERATOR = ("utilisation", "passes", "inferences/s", "TOPS/W (arXiv)", "core TOPS/W", "core TOPS/mm^2")
 TITLES = {
     "hwa_8bit": "8 bit, hardware-aware",
     "hwa_6bit": "6 bit, hardware-aware",
@@ -121,6 +122,45 @@ def rival_table(result: dict[str, Any]) -> str:
     return markdown(["digital", "accuracy, %", "file, kB", "TFLM arena, kB", "TFLM bit-exact"], rows)
 
 
+def accelerator_table(result: dict[str, Any]) -> str:
+    """Return the published figures of the accelerator beside ours."""
+    rows = []
+    for network, figures in result["comparison"].items():
+        for one in figures:
+            if one["quantity"] not in ACCELERATOR:
+                continue
+            origin = one["status"] + (", fitted to" if one.get("calibrated_on") else "")
+            bits = str(one.get("bits", ""))
+            rows.append(
+                [
+                    network,
+                    one["quantity"],
+                    bits,
+                    f"{one['paper']:g}",
+                    f"{one['ours']:.4g}",
+                    f"{one['error']:+.1%}",
+                    origin,
+                ]
+            )
+    return markdown(["", "figure", "bits", "paper", "ours", "error", "paper's figure"], rows)
+
+
+def baselines_table(result: dict[str, Any]) -> str:
+    """Return what depthwise networks cost on the accelerator."""
+    rows = [
+        [
+            one["model"],
+            one["depthwise"],
+            str(one["arrays"]),
+            f"{one['effective_utilisation']:.1%}",
+            f"{one['inferences_per_second']:,.0f}",
+            f"{one['tops_per_watt']:.2f}",
+        ]
+        for one in result["baselines_8bit"]
+    ]
+    return markdown(["network", "depthwise layers", "arrays", "cells with weights", "inferences/s", "TOPS/W"], rows)
+
+
 def section() -> str:
     """Return the generated part of the README."""
     table = pd.read_csv(RESULTS / "kws.csv")
@@ -149,6 +189,16 @@ def section() -> str:
         parts += [
             "The digital rival, AnalogNet-KWS as int8 LiteRT ([figures](benchmarks/results/digital_rival.json)):",
             rival_table(json.loads((SPEED / "digital_rival.json").read_text("utf-8"))),
+        ]
+    if (SPEED / "accelerator_paper.json").exists():
+        accelerator = json.loads((SPEED / "accelerator_paper.json").read_text("utf-8"))
+        parts += [
+            "The AON-CiM accelerator, our reconstruction, beside published figures. The networks were laid out to meet "
+            "utilisation and passes, and the energy constants were fitted to some figures; HERMES is the check "
+            "([all figures](benchmarks/results/accelerator_paper.json)):",
+            accelerator_table(accelerator),
+            "Depthwise networks on the same accelerator, 8 bit:",
+            baselines_table(accelerator),
         ]
     if speed := speed_table():
         parts += ["Speed, measured in one run each ([benchmarks/results](benchmarks/results)):", speed]
