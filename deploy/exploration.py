@@ -98,25 +98,25 @@ def explore(
         "chips": chips,
         "seconds": parse_duration(at),
         "seed": check_integer("explore", "seed", seed, 0, 2**31 - 1),
-        "retrained": str((root / RETRAINED).resolve()),
     }
     combined = list(itertools.product(opened, bits, arrays, clip or (None,), eta or (None,)))
     plan = [as_point(*combination, retrain_epochs) for combination in combined]
+    costs = figures_of(Costs(opened, accelerator), combined, plan, adcs)
     measured = sweep(
         TASK,
         plan,
         root / ACCURACY,
         settings=settings,
+        context={"retrained": str((root / RETRAINED).resolve())},
         workers=workers,
         ray=ray,
         overwrite=overwrite,
         progress=progress,
     )
-    by_key = {point_key({name: row[name] for name in plan[0]}): row for row in _records(measured)}
-    costs = Costs(opened, accelerator)
+    by_key = dict(zip(dict.fromkeys(map(point_key, plan)), _records(measured), strict=True))
     rows = [
-        {**by_key[point_key(point)], "at": at, "adcs": count, **costs.of(combination[0], point, count)}
-        for (combination, point), count in itertools.product(zip(combined, plan, strict=True), adcs)
+        {**by_key[point_key(point)], "at": at, "adcs": count, **costs[number, count]}
+        for (number, point), count in itertools.product(enumerate(plan), adcs)
     ]
     table = finished(rows)
     write_atomically(root / RESULTS, lambda part: table.to_parquet(part, index=False))
@@ -187,6 +187,23 @@ class Costs:
             return {"status": "failed", "error": str(error)}
         names = ("tops_per_watt", "energy_uj", "inferences_per_second", "latency_us", "area_mm2", "utilisation")
         return {**{name: getattr(found, name) for name in names}, "arrays": found.placement.arrays}
+
+
+def figures_of(costs: Costs, combined: Sequence[Any], plan: Sequence[Any], adcs: Sequence[int]) -> dict[Any, Any]:
+    """Return the cost of every combination, known before anything slow is done.
+
+    Raises:
+        InvalidArgumentError: not one of them is possible.
+    """
+    found = {
+        (number, count): costs.of(combination[0], point, count)
+        for (number, (combination, point)), count in itertools.product(
+            enumerate(zip(combined, plan, strict=True)), adcs
+        )
+    }
+    if all(one.get("status") == "failed" for one in found.values()):
+        raise InvalidArgumentError(f"None of these combinations is possible. {next(iter(found.values()))['error']}")
+    return found
 
 
 def finished(rows: list[dict[str, Any]]) -> pd.DataFrame:

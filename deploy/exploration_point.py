@@ -45,6 +45,7 @@ def open_network(source: str | Path) -> Network:
         PresetError: there is no such preset, or it is broken.
     """
     from analognets.training.run import Run
+    from analognets.zoo.handles import bundled
     from analognets.zoo.registry import load_preset
 
     path = Path(source)
@@ -62,7 +63,8 @@ def open_network(source: str | Path) -> Network:
             f"The preset '{preset.name}' was not trained for hardware, so there is nothing to explore. Use one that "
             "was: `analognets zoo list` shows them."
         )
-    return Network(str(preset.name), str(source), preset.recipe, preset.model(), None)
+    handle = str(source) if str(source) in bundled() or not path.exists() else str(path.resolve())
+    return Network(str(preset.name), handle, preset.recipe, preset.model(), None)
 
 
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +204,8 @@ def retrained(network: Network, point: Mapping[str, Any], settings: Mapping[str,
     if point["eta"] is not None:
         changes["hardware_aware.weight_noise"] = point["eta"]
     recipe = data.job.recipe.replace(changes)
-    path = Path(settings["retrained"]) / point_key(point)
+    trained_on = [settings["data"], settings["data_options"], network.data_dir]
+    path = Path(settings["retrained"]) / point_key({**point, "data": trained_on})
     if (path / "run.json").is_file():
         run = Run.open(path)
         if run.finished and run.recipe.fingerprint() == recipe.fingerprint():

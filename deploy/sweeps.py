@@ -48,6 +48,7 @@ def sweep(
     folder: Any,
     *,
     settings: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
     workers: int = 1,
     ray: bool = False,
     overwrite: bool = False,
@@ -64,6 +65,7 @@ def sweep(
         points: what to run, each a dict of plain values; doubles count once.
         folder: for the results; made if need be.
         settings: the same for all points; a folder holds results of one task and one set of settings.
+        context: further settings that may differ when the sweep goes on, such as where its folder lies now.
         workers: processes on this machine; 1 runs in this one. The cores are shared out among them.
         ray: run on the Ray cluster that RAY_ADDRESS names, or on one started here with `workers` processes.
         overwrite: forget what an earlier sweep left in the folder.
@@ -91,7 +93,7 @@ def sweep(
         left = [(key, point) for key, point in plan.items() if key not in rows]
         run = _on_ray if ray else _in_processes if workers > 1 else _here
         try:
-            for key, row in run(task, dict(settings or {}), left, workers, root / LOG):
+            for key, row in run(task, {**(settings or {}), **(context or {})}, left, workers, root / LOG):
                 rows[key] = row
                 _store(root, key, row)
                 report(len(rows), len(plan), row)

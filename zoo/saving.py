@@ -178,8 +178,24 @@ def _from_run(source: Any) -> Source:
         frontend=frontend(run.recipe.frontend.preset, **cast(dict[str, Any], run.recipe.frontend.options)),
         data={key: record[key] for key in SAID_OF_DATA if record.get(key)},
         origin={"recipe": recipe.name, "recipe_fingerprint": recipe.fingerprint(), **origin},
-        results={"hardware-aware": pd.read_csv(summary)} if summary.is_file() else {},
+        results={"hardware-aware": _summary(summary)} if summary.is_file() else {},
     )
+
+
+def _summary(path: Path) -> pd.DataFrame:
+    """Return the drift table of a run, if it is what a card says of it: of the test split and the network as trained.
+
+    Raises:
+        PresetError: it was measured otherwise.
+    """
+    table = pd.read_csv(path)
+    other = "split" in table and set(table["split"]) != {"test"} or "batch_norm" in table and table["batch_norm"].any()
+    if other:
+        raise PresetError(
+            f"'{path}' was not measured on the test split with the network as trained. Run `analognets evaluate "
+            f"{path.parents[1]}` again before saving."
+        )
+    return table.drop(columns=["split", "batch_norm"], errors="ignore")
 
 
 def _whole_recipe(run: Run) -> Recipe:

@@ -214,7 +214,8 @@ def write_results(
     from analognets.training.files import write_atomically
 
     write_atomically(folder / "drift.csv", table.to_csv(index=False))
-    write_atomically(folder / "summary.csv", summary.assign(float_accuracy=float_accuracy).to_csv(index=False))
+    measured = {"float_accuracy": float_accuracy, "split": str(split), "batch_norm": batch_norm}
+    write_atomically(folder / "summary.csv", summary.assign(**measured).to_csv(index=False))
     chip = run.recipe.hardware_aware.hardware
     hardware = ", ".join([chip.preset, *(f"{key} {value}" for key, value in chip.changes().items())])
     title = f"{run.recipe.name} on {job.data.info.name} ({hardware})"

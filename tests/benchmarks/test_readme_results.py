@@ -84,7 +84,7 @@ def test_networks_on_the_crossbar_and_the_digital_rival_are_shown(
     (tmp_path / "speed" / "digital_rival.json").write_text(json.dumps(rivals))
     run(generator, monkeypatch)
     text = (tmp_path / "README.md").read_text()
-    row = "| net, depthwise layers digital | 1,000 | 12.5 % | 2 | 92.00 | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |"
+    row = "| net, depthwise layers digital | 1,000 | 10.0 % | 2 | 92.00 | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |"
     assert row in text
     assert "| float32 | 92.00 | 1209 |  |  |" in text
     assert "| int8, quantisation-aware for 3 epochs | 91.50 | 318 | 61 | 199 of 200 clips |" in text

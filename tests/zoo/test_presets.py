@@ -16,6 +16,7 @@ import pytest
 import analognets as an
 from analognets.errors import InvalidArgumentError, PresetError, UnknownNameError
 from analognets.layers import analog_layers
+from analognets.zoo import saving
 from analognets.zoo.golden import make_golden
 from analognets.zoo.handles import bundled
 from analognets.zoo.preset_files import read_tensors
@@ -76,6 +77,18 @@ def test_the_vww_stand_in_says_so_and_keeps_the_limit_of_the_issue() -> None:
     assert table.loc["analognet_vww.hwa_8bit", "loss_1d"] <= 1.2
     for kind in ("float", "hwa_8bit"):
         assert "stand-in" in an.zoo.load_preset(f"analognet_vww.{kind}").card
+
+
+@pytest.mark.parametrize("other", [{"split": "validation"}, {"batch_norm": True}])
+def test_a_card_takes_no_figures_but_those_of_the_test_split(tmp_path: Path, other: dict[str, Any]) -> None:
+    path = tmp_path / "results" / "summary.csv"
+    path.parent.mkdir()
+    row = {"at": "1d", "mean": 0.9, "split": "test", "batch_norm": False}
+    pd.DataFrame([row]).to_csv(path, index=False)
+    assert list(saving._summary(path).columns) == ["at", "mean"]
+    pd.DataFrame([{**row, **other}]).to_csv(path, index=False)
+    with pytest.raises(PresetError, match="was not measured on the test split with the network as trained"):
+        saving._summary(path)
 
 
 def test_depthwise_layers_suffer_on_a_crossbar_and_regular_ones_do_not() -> None:

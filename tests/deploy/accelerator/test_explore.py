@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.collections import PathCollection
 
-from analognets.deploy.exploration import Costs, check_options, finished, pareto_front
+from analognets.deploy import exploration
+from analognets.deploy.exploration import Costs, check_options, explore, finished, pareto_front
 from analognets.deploy.exploration_figures import label_of, pareto_figure
 from analognets.deploy.exploration_point import Network, hardware_of, mapped
 from analognets.errors import ConversionError, InvalidArgumentError
@@ -155,3 +157,21 @@ def test_options_out_of_range(changes: dict[str, Any], message: str) -> None:
     given_ = {"bits": [8], "arrays": [(2, 2)], "adcs": [1], "clip": [], "eta": [], **changes}
     with pytest.raises(InvalidArgumentError, match=message):
         check_options(**given_)
+
+
+def test_impossible_combinations_are_known_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="None of these combinations is possible"):
+        explore("analognet_kws.hwa_8bit", tmp_path / "out", bits=[12], arrays=[(1024, 512)], adcs=[128])
+    assert not (tmp_path / "out").exists()
+
+
+def test_values_that_text_would_round_find_their_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(task: str, plan: list[dict[str, Any]], folder: Path, **settings: Any) -> pd.DataFrame:
+        assert "retrained" not in settings["settings"], "a moved folder must not be another exploration"
+        folder.mkdir(parents=True)
+        return pd.DataFrame([{**point, "status": "ok", "accuracy": point["eta"]} for point in plan])
+
+    monkeypatch.setattr(exploration, "sweep", measured)
+    eta = [float(value) for value in np.arange(0.01, 0.1, 0.01)]
+    table = explore("analognet_kws.hwa_8bit", tmp_path / "out", bits=[8], arrays=[(1024, 512)], adcs=[128], eta=eta)
+    assert list(table["accuracy"]) == pytest.approx(eta)
