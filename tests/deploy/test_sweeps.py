@@ -117,7 +117,11 @@ def test_ctrl_c_loses_nothing(task: str, tmp_path: Path, workers: int) -> None:
         f"settings={settings(tmp_path, waits=5)!r}, workers={workers})\n"
     )
     (tmp_path / "script.py").write_text(code, "utf-8")
-    process = subprocess.Popen([sys.executable, str(tmp_path / "script.py")], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+    )
     until = time.monotonic() + 60
     while not (tmp_path / "log" / "5").exists() or len(list((out / "points").glob("*.parquet"))) < 2:
         assert time.monotonic() < until and process.poll() is None
