@@ -234,6 +234,14 @@ def section() -> str:
             "Depthwise networks on the same accelerator, 8 bit:",
             baselines_table(accelerator),
         ]
+    if (SPEED / "explore_kws.csv").exists():
+        points = pd.read_csv(SPEED / "explore_kws.csv")
+        parts += [
+            "Accuracy after a day against efficiency, by `analognets explore` over bits, rows and ADCs "
+            f"({points['chips'].max():.0f} chips and {points['samples'].max():.0f} test clips a point, nothing trained "
+            "anew; [figures](benchmarks/results/explore_kws.csv)):",
+            "![Pareto front](benchmarks/results/explore_kws_pareto.png)",
+        ]
     if speed := speed_table():
         parts += ["Speed, measured in one run each ([benchmarks/results](benchmarks/results)):", speed]
     return "\n\n".join(part for part in parts if part)
