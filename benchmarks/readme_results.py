@@ -108,6 +108,14 @@ def crossbar_table(table: pd.DataFrame) -> str:
     return markdown(["network", *chip, "float", "25s", "1d", "loss at 1 d, points"], rows)
 
 
+def untrained(result: dict[str, Any]) -> str:
+    """Return which networks were placed on the accelerator but have no accuracy in the depthwise study."""
+    path = RESULTS / "depthwise.csv"
+    done = set(pd.read_csv(path)["variant"]) if path.exists() else set()
+    missing = sorted({one["model"] for one in result["baselines_8bit"]} - done)
+    return f"Not trained here, so without an accuracy above: {', '.join(missing)}." if missing else ""
+
+
 def verdict(table: pd.DataFrame) -> str:
     """Return what the depthwise study says of the paper's argument, whichever way it comes out."""
     day = table[table["drift_compensation"] & (table["at"] == "1d")].set_index("variant")
@@ -233,6 +241,7 @@ def section() -> str:
             operations_gap(accelerator),
             "Depthwise networks on the same accelerator, 8 bit:",
             baselines_table(accelerator),
+            untrained(accelerator),
         ]
     if (SPEED / "explore_kws.csv").exists():
         points = pd.read_csv(SPEED / "explore_kws.csv")
