@@ -111,6 +111,17 @@ def baselines(chip: Accelerator) -> list[dict[str, Any]]:
     return rows
 
 
+def organisations(models: dict[str, Workload]) -> list[dict[str, Any]]:
+    """Return the AnalogNets on one large array, layer after layer, and on small tiles that work at once."""
+    keys = ("model", "accelerator", "arrays", "utilisation", "inferences_per_second", "energy_uj", "tops_per_watt")
+    rows = []
+    for model in models.values():
+        for name in ("aon_cim", "tiles_256"):
+            data = cost(model, load_accelerator(name), bits=8).to_dict()
+            rows.append({key: data[key] for key in (*keys, "area_mm2")})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help=f"store it as {RESULTS.relative_to(ROOT)}")
@@ -127,6 +138,7 @@ def main() -> None:
         "comparison": comparison,
         "sensitivity_of_hermes_to_the_assumed_cell_power": sensitivity(chip, models, figures),
         "baselines_8bit": baselines(chip),
+        "organisations_8bit": organisations(models),
         "constants": {name: constant.model_dump() for name, constant in chip.constants().items()},
     }
     print(json.dumps(result, indent=2))

@@ -108,6 +108,22 @@ def crossbar_table(table: pd.DataFrame) -> str:
     return markdown(["network", *chip, "float", "25s", "1d", "loss at 1 d, points"], rows)
 
 
+def organisations_table(result: dict[str, Any]) -> str:
+    """Return what the AnalogNets take on one large array and on small tiles."""
+    rows = [
+        [
+            one["model"],
+            one["accelerator"],
+            f"{one['inferences_per_second']:,.0f}",
+            f"{one['energy_uj']:.2f}",
+            f"{one['tops_per_watt']:.2f}",
+            f"{one['area_mm2']:.2f}",
+        ]
+        for one in result["organisations_8bit"]
+    ]
+    return markdown(["network", "chip", "inferences/s", "uJ an inference", "TOPS/W", "mm^2"], rows)
+
+
 def untrained(result: dict[str, Any]) -> str:
     """Return which networks were placed on the accelerator but have no accuracy in the depthwise study."""
     path = RESULTS / "depthwise.csv"
@@ -242,6 +258,8 @@ def section() -> str:
             "Depthwise networks on the same accelerator, 8 bit:",
             baselines_table(accelerator),
             untrained(accelerator),
+            "One large array used layer after layer, against eight tiles of 256 x 256 that work at once, 8 bit:",
+            organisations_table(accelerator),
         ]
     if (SPEED / "explore_kws.csv").exists():
         points = pd.read_csv(SPEED / "explore_kws.csv")
