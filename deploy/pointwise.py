@@ -12,8 +12,8 @@ __all__ = ["pointwise"]
 def pointwise(model: keras.Model) -> keras.Model:
     """Return a network that computes the same, its Dense layers on vectors written as 1x1 convolutions.
 
-    In 8 bit, an output of a fully connected operator differs now and then by one step between LiteRT's reference kernels
-    and TFLM (why was not traced); their convolutions agree bit for bit. Layers inside of nested models, and
+    In 8 bit, an output of a fully connected operator differs now and then by one step between LiteRT's reference
+    kernels and TFLM (why was not traced); their convolutions agree bit for bit. Layers inside of nested models, and
     Dense layers on more than a vector a sample, stay as they are.
 
     Args:
