@@ -50,7 +50,8 @@ def analognet_vww(
         A functional Keras model; input (batch, height, width, 3), output logits (batch, classes).
 
     Source: AnalogNets (arXiv 2111.06503) gives utilisation, input size and inferences a second (from memory); its layer
-    table could not be found, and this one is our reconstruction to meet them.
+    table could not be found, and this one is our reconstruction to meet them. It has more operations than the
+    remembered TOPS imply (benchmarks/results/accelerator_paper.json), so the published network is another one.
     """
     inputs = keras.Input(tuple(input_shape), name="image")
 
