@@ -54,7 +54,7 @@ def restored_statistics(
             norm.momentum = 0.0
         with contextlib.ExitStack() as stack:
             for layer, read in zip(layers, reads, strict=True):
-                stack.enter_context(layer.programmed(*compensated(layer, read, drift_compensation)))
+                stack.enter_context(layer.programmed(compensated(layer, read, drift_compensation)))
             model(keras.tree.map_structure(np.asarray, inputs), training=True)
         yield
     finally:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from analognets import crossbar as crossbars
 from analognets.deploy.programming import ProgrammedLayer
 from analognets.errors import ChipFileError
-from analognets.layers import analog_layers
+from analognets.layers import AnalogLayer, analog_layers
 from analognets.training.files import file_sha256, put_in_place
 
 if TYPE_CHECKING:
@@ -87,7 +88,11 @@ def _arrays(chip: Chip) -> dict[str, np.ndarray]:
         for name, value in layer.state.items():
             arrays[f"{index}/state/{name}"] = np.ascontiguousarray(value)
         arrays[f"{index}/reference"] = np.ascontiguousarray(layer.reference)
-        arrays[f"{index}/weight_max"] = np.asarray([layer.weight_max], np.float64)
+        gamma = np.asarray(layer.weight_max)
+        arrays[f"{index}/weight_max"] = gamma if gamma.ndim else np.asarray([gamma], np.float64)
+        for block, numbers in enumerate(layer.readout):
+            for name, value in numbers.items():
+                arrays[f"{index}/readout/{block}/{name}"] = np.ascontiguousarray(value)
     return arrays
 
 
@@ -110,7 +115,7 @@ def load_chips(folder: Any, model: keras.Model) -> tuple[list[Chip], int]:
             f"{type(stored.device).__name__}) than model '{model.name}' ({ours.name}: {ours.rows} x {ours.cols}, "
             f"{type(ours.device).__name__}). Load the model they belong to, or programme this one."
         )
-    return [_load_chip(source, entry, len(layers)) for entry in index["chips"]], int(index["seed"])
+    return [_load_chip(source, entry, layers) for entry in index["chips"]], int(index["seed"])
 
 
 def _read_index(source: Path) -> dict[str, Any]:
@@ -130,7 +135,7 @@ def _read_index(source: Path) -> dict[str, Any]:
     return index
 
 
-def _load_chip(source: Path, entry: dict[str, Any], layers: int) -> Chip:
+def _load_chip(source: Path, entry: dict[str, Any], layers: Sequence[AnalogLayer]) -> Chip:
     from analognets.deploy.chips import Chip
 
     path = source / Path(entry["file"]).name
@@ -143,13 +148,21 @@ def _load_chip(source: Path, entry: dict[str, Any], layers: int) -> Chip:
         )
     try:
         arrays = load_file(path)
-        programmed = [_layer(arrays, index) for index in range(layers)]
+        programmed = [_layer(arrays, index, layer) for index, layer in enumerate(layers)]
     except (SafetensorError, KeyError) as error:
         raise ChipFileError(f"'{path}' can't be read as a chip. ({error})") from None
     return Chip(int(entry["number"]), int(entry["seed"]), programmed)
 
 
-def _layer(arrays: dict[str, np.ndarray], index: int) -> ProgrammedLayer:
-    prefix = f"{index}/state/"
-    state = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-    return ProgrammedLayer(state, float(arrays[f"{index}/weight_max"][0]), arrays[f"{index}/reference"])
+def _layer(arrays: dict[str, np.ndarray], index: int, layer: AnalogLayer) -> ProgrammedLayer:
+    def under(prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+    gamma = arrays[f"{index}/weight_max"]
+    blocks = 0 if layer.crossbar.plain else layer.tiling.shape[0]
+    return ProgrammedLayer(
+        under(f"{index}/state/"),
+        float(gamma[0]) if gamma.ndim == 1 else gamma,
+        arrays[f"{index}/reference"],
+        [under(f"{index}/readout/{block}/") for block in range(blocks)],
+    )

@@ -221,6 +221,7 @@ def _can_fuse(layer: AnalogLayer) -> bool:
     hardware = layer.crossbar
     return (
         layer.calibrated
+        and hardware.plain
         and hardware.dac_bits is not None
         and hardware.adc_bits is not None
         and layer.tiling.shape[0] == 1

@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from analognets.crossbar import Crossbar, Tiling, conductances_to_weights, weights_to_conductances
+from analognets.crossbar import Crossbar, Tiling, program_with, programming_draws, read_with
 from analognets.deploy.compiled import compiled
 from analognets.devices import derive_seed
 from analognets.layers import AnalogLayer
+from analognets.layers.ranges import over_kernel
 
 __all__ = ["ChipArithmetic", "ProgrammedLayer", "ReadLayer", "arithmetic"]
 
@@ -25,13 +26,15 @@ class ProgrammedLayer:
 
     Args:
         state: the device's arrays, each with the differential pair as first axis of the device shape (uS, exponents).
-        weight_max: the weight that maps to g_max.
+        weight_max: the weight that maps to g_max: a number, or an array with one a tile or a column of each row block.
         reference: response of each tile right after programming, shape (row blocks, column blocks).
+        readout: for each row block what its read-out differs by from other chips', `analognets.crossbar.draw_chip`.
     """
 
     state: dict[str, np.ndarray]
-    weight_max: float
+    weight_max: Any
     reference: np.ndarray
+    readout: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -41,10 +44,14 @@ class ReadLayer:
     Args:
         kernel: float32 tensor of the layer's `crossbar_shape()`, in units of the digital weights.
         scale: the drift compensation of each tile, shape (row blocks, column blocks); ones if there is none.
+        readout: as in `ProgrammedLayer`.
+        seed: of the noise of the products.
     """
 
     kernel: Any
     scale: np.ndarray
+    readout: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    seed: int = 0
 
 
 def pair_shapes(layers: Sequence[AnalogLayer]) -> list[tuple[int, ...]]:
@@ -65,8 +72,7 @@ class ChipArithmetic:
     def _programmed(self, kernels: list[Any], weight_maxes: list[Any], draws: list[Any]) -> list[dict[str, Any]]:
         states = []
         for hardware, kernel, weight_max, drawn in zip(self.hardware, kernels, weight_maxes, draws, strict=True):
-            targets = weights_to_conductances(kernel, weight_max, hardware.device.g_max)
-            states.append(dict(hardware.device.program_with(targets, drawn)))
+            states.append(dict(program_with(hardware, kernel, weight_max, drawn)))
         return states
 
     def _as_read(
@@ -75,22 +81,27 @@ class ChipArithmetic:
         """Return each kernel, and the read-out of each of its tiles that drift compensation goes by."""
         results = []
         for index, (hardware, tiling) in enumerate(zip(self.hardware, self.tilings, strict=True)):
-            conductances = hardware.device.read_with(states[index], seconds, draws[index])
-            kernel = conductances_to_weights(conductances, 1.0, hardware.device.g_max)
+            kernel = read_with(hardware, states[index], seconds, draws[index])
             results.append((kernel * weight_maxes[index], tile_responses(hardware, tiling, kernel)))
         return results
 
     def program(self, layers: Sequence[AnalogLayer], seed: int) -> list[ProgrammedLayer]:
         """Write the kernels into differential pairs of devices, and take the drift-compensation references."""
-        maxes = [np.float32(ops.convert_to_numpy(layer.weight_range())) for layer in layers]
+        maxes = [np.asarray(ops.convert_to_numpy(layer.weight_range()), np.float32) for layer in layers]
+        seeds = [derive_seed(seed, index, "program") for index in range(len(layers))]
         draws = [
-            hardware.device.programming_draws(shape, derive_seed(seed, index, "program"))
-            for index, (hardware, shape) in enumerate(zip(self.hardware, self.shapes, strict=True))
+            programming_draws(hardware, shape[1:], own)
+            for hardware, shape, own in zip(self.hardware, self.shapes, seeds, strict=True)
         ]
-        states = self._program([layer.crossbar_kernel() for layer in layers], maxes, draws)
+        states = self._program([layer.crossbar_kernel() for layer in layers], self._spread(maxes), draws)
         programmed = [
-            ProgrammedLayer({name: value.numpy() for name, value in state.items()}, float(weight_max), np.ones(()))
-            for state, weight_max in zip(states, maxes, strict=True)
+            ProgrammedLayer(
+                {name: value.numpy() for name, value in state.items()},
+                weight_max if weight_max.ndim else float(weight_max),
+                np.ones(()),
+                readouts(layer, own),
+            )
+            for layer, state, weight_max, own in zip(layers, states, maxes, seeds, strict=True)
         ]
         first = [hardware.device.first_reading for hardware in self.hardware]
         for layer, (_, responses) in zip(
@@ -102,14 +113,23 @@ class ChipArithmetic:
     def read(self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int) -> list[ReadLayer]:
         """Read all layers of a chip at a time: alpha = reference response / response now, one a tile."""
         reads = []
-        for hardware, layer, (kernel, responses) in zip(
-            self.hardware, programmed, self._read_at(programmed, seconds, seed, "read"), strict=True
+        results = self._read_at(programmed, seconds, seed, "read")
+        for index, (hardware, layer, (kernel, responses)) in enumerate(
+            zip(self.hardware, programmed, results, strict=True)
         ):
             scale = np.ones_like(responses)
             if hardware.drift_compensation is not None:
                 scale = np.asarray(hardware.drift_compensation.scale(layer.reference, responses))
-            reads.append(ReadLayer(kernel, scale))
+            own = derive_seed(seed, index, "products", repr(float(seconds)))
+            reads.append(ReadLayer(kernel, scale, layer.readout, own))
         return reads
+
+    def _spread(self, maxes: Sequence[Any]) -> list[Any]:
+        """Return each gamma as a number, or with one number an input and output of the kernel."""
+        return [
+            np.float32(gamma) if np.ndim(gamma) == 0 else ops.convert_to_numpy(over_kernel(gamma, tiling))
+            for gamma, tiling in zip(maxes, self.tilings, strict=True)
+        ]
 
     def _read_at(
         self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int, purpose: str
@@ -120,9 +140,17 @@ class ChipArithmetic:
         ]
         for hardware, layer in zip(self.hardware, programmed, strict=True):
             hardware.device.check_state(layer.state)
-        maxes = [np.float32(layer.weight_max) for layer in programmed]
+        maxes = self._spread([layer.weight_max for layer in programmed])
         results = self._read([layer.state for layer in programmed], maxes, tf.constant(seconds, tf.float32), draws)
         return [(kernel, responses.numpy()) for kernel, responses in results]
+
+
+def readouts(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:
+    """Draw what the read-out of each row block of a chip differs by from other chips'."""
+    if layer.crossbar.plain:
+        return []
+    chips = layer.draw_chips([derive_seed(seed, "chip", block) for block in range(layer.tiling.shape[0])])
+    return [{name: np.asarray(ops.convert_to_numpy(value)) for name, value in chip.items()} for chip in chips]
 
 
 def tile_responses(hardware: Crossbar, tiling: Tiling, kernel: Any) -> Any:

@@ -15,6 +15,7 @@ from analognets.deploy.fused import fused_twin
 from analognets.deploy.programming import ReadLayer
 from analognets.errors import InvalidArgumentError, check_choice, check_integer
 from analognets.layers import AnalogLayer, analog_layers
+from analognets.layers.base import Programmed
 
 __all__ = ["Runner", "compensated"]
 
@@ -25,16 +26,19 @@ def adc_ranges(layer: AnalogLayer, adc_range: float, scale: np.ndarray) -> np.nd
     return (adc_range * columns).astype(np.float32)
 
 
-def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -> tuple[Any, list[Any]]:
-    """Return the kernel and the ADC ranges of the row blocks with the digital drift compensation folded in.
+def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -> Programmed:
+    """Return what a layer computes with: the weights as read and the digital drift compensation.
 
-    alpha * ADC(y; r) = ADC(alpha * y; alpha * r), so the scale of a tile goes into its weights and its ADC range.
+    On plain hardware the compensation is folded in: alpha * ADC(y; r) = ADC(alpha * y; alpha * r), so the scale of a
+    tile goes into its weights and its ADC range.
     """
-    if not drift_compensation:
-        read = ReadLayer(read.kernel, np.ones_like(read.scale))
+    scale = read.scale if drift_compensation else np.ones_like(read.scale)
+    if not layer.crossbar.plain:
+        seed = keras.random.SeedGenerator(read.seed)
+        return Programmed(read.kernel, None, tf.constant(scale, tf.float32), read.readout, seed)
     adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
-    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, adc_range, read.scale)]
-    return read.kernel * layer.tiling.expand(read.scale), ranges
+    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, adc_range, scale)]
+    return Programmed(read.kernel * layer.tiling.expand(scale), ranges)
 
 
 def samples_in(inputs: Any) -> int:
@@ -90,6 +94,7 @@ class Runner:
                 f"Received: model '{model.name}', mode={mode!r}, precision={precision!r}. Use mode='plain'."
             )
         self._weights: list[Any] = []
+        self._seeds = [keras.random.SeedGenerator(0) for _ in self.layers]
         self._adc_ranges: list[float] = []
         self._function = compiled(self._run)
 
@@ -97,8 +102,8 @@ class Runner:
         if self.twin is not None:
             return self.twin.model(inputs, training=False)
         with contextlib.ExitStack() as stack:
-            for layer, (kernel, ranges) in zip(self.layers, weights, strict=True):
-                stack.enter_context(layer.programmed(kernel, ranges))
+            for layer, arrays, seed in zip(self.layers, weights, self._seeds, strict=True):
+                stack.enter_context(layer.programmed(Programmed(*arrays, seed=seed)))
             return self.model(inputs, training=False)
 
     @property
@@ -116,7 +121,10 @@ class Runner:
         """
         pairs = list(zip(self.layers, reads, strict=True))
         if self.twin is None:
-            self._weights = [compensated(layer, read, drift_compensation) for layer, read in pairs]
+            chips = [compensated(layer, read, drift_compensation) for layer, read in pairs]
+            self._weights = [(chip.kernel, chip.adc_ranges, chip.scales, chip.chips) for chip in chips]
+            for generator, (_, read) in zip(self._seeds, pairs, strict=True):
+                generator.state.assign(np.array([read.seed, 0], generator.state.dtype))
             return
         if refresh or not self._adc_ranges:
             self._adc_ranges = [float(keras.ops.convert_to_numpy(layer.adc_range())) for layer in self.layers]

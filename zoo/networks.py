@@ -107,7 +107,8 @@ def variables_of(model: keras.Model, precision: str) -> dict[str, np.ndarray]:
         value = np.array(keras.ops.convert_to_numpy(variable.value), order="C")
         if value.dtype.kind not in "iub":
             value = value.astype(np.float32)
-            if value.ndim > 1 and precision == "float16" and np.abs(value).max(initial=0) <= np.finfo(np.float16).max:
+            is_kernel = value.ndim > 1 and variable.name != "w_max"
+            if is_kernel and precision == "float16" and np.abs(value).max(initial=0) <= np.finfo(np.float16).max:
                 value = value.astype(np.float16)
         arrays[f"{number:04d}/{variable.path}"] = value
     return arrays
@@ -131,8 +132,8 @@ def set_variables(model: keras.Model, arrays: Mapping[str, np.ndarray], *, where
     for name, variable in zip(sorted(arrays), model.weights, strict=True):
         variable.assign(arrays[name].astype(variable.dtype))
     for layer in layers_on_chip(model):
-        limit = float(keras.ops.convert_to_numpy(layer.w_max.value))
-        if limit > 0:  # float16 may have rounded a weight to just outside of the range
+        limit = np.array(keras.ops.convert_to_numpy(layer.w_max.value))
+        if limit.all():  # float16 may have rounded a weight to just outside of the range
             layer.freeze_weight_range(limit)
 
 

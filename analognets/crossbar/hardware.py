@@ -212,6 +212,12 @@ class Crossbar:
             return self.with_nonideality(name, **{setting or "strength": value})
         return self.with_nonideality(present.replace(**{setting or present.strength_field: value}))
 
+    @property
+    def plain(self) -> bool:
+        """Whether a product is DAC, exact product and ADC, all with one range a layer."""
+        whole = self.weight_scale == "layer" and self.input_range == "layer" and self.adc_gain != "fixed"
+        return whole and not any(one.active for one in self.nonidealities)
+
     def get_config(self) -> dict[str, Any]:
         """Return the settings as plain data; `from_config` gives back an equal crossbar."""
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -80,6 +80,20 @@ class Device(abc.ABC):
     def read_with(self, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
         """Return the conductances in uS at `time` (seconds, duration text or a scalar tensor of seconds)."""
 
+    def first_deviation(self, g: Any) -> Any:
+        """Return the spread of a first reading of devices with the target g = G / g_max, as a share of g_max.
+
+        What hardware-aware training with the noise of the devices draws its weights from: all noise there is right
+        after programming, no drift.
+
+        Raises:
+            InvalidArgumentError: the device gives no such law.
+        """
+        raise InvalidArgumentError(
+            f"{type(self).__name__} has no law for noise in training. Received: noise_model='device'. Give the class a "
+            "method first_deviation(g), or train with noise_model='gaussian'."
+        )
+
     def program(self, g_target: Any, seed: int) -> State:
         """Programme devices once.
 

@@ -238,6 +238,13 @@ class PCM(Device):
         factor, exponent, high = self.read_noise_fit
         return ops.minimum(factor * ops.exp(-exponent * log_g), high)
 
+    def first_deviation(self, g: Any) -> Any:
+        """Return sqrt((s sigma_prog / g_max)^2 + (r g Q)^2 L), L that of the first reading."""
+        log_g = ops.log(ops.maximum(g, LOWEST))
+        written = self.programming_deviation(g) * (self.programming_noise_scale / self.g_max)
+        read = self.read_amplitude(g, log_g) * g * (self.read_noise_scale * self._deviation(self.first_reading))
+        return ops.sqrt(ops.square(written) + ops.square(read))
+
     def programming_draws(self, shape: tuple[int, ...], seed: int) -> dict[str, Any]:
         """Return standard-normal draws "programming", "drift" and, for coherent noise, "path"."""
         draws = {"drift": normal(shape, seed, "drift")}

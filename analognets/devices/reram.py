@@ -115,6 +115,10 @@ class ReRAM(Device):
         """Return the standard-normal draw "programming"; nothing without noise."""
         return {"programming": normal(shape, seed, "programming")} if self.programming_noise_scale else {}
 
+    def first_deviation(self, g: Any) -> Any:
+        """Return s * sigma(g, t_1) / g_max."""
+        return self.deviation(g, self.times[0]) * (self.programming_noise_scale / self.g_max)
+
     def program_with(self, g_target: Any, draws: Mapping[str, Any]) -> State:
         """Return the state of devices programmed to `g_target` (uS, in [0, g_max]) with the given draws."""
         target = ops.clip(ops.convert_to_tensor(g_target, dtype="float32"), 0.0, self.g_max)

@@ -2,7 +2,7 @@
 
 from analognets.layers.adc_gain import ADCGain
 from analognets.layers.base import AnalogLayer
-from analognets.layers.calibration import analog_layers, calibrate, freeze_weight_range, refresh_compiled
+from analognets.layers.calibration import analog_layers, calibrate, freeze_weight_range, refresh_compiled, set_hardware
 from analognets.layers.constraints import WeightClip
 from analognets.layers.convolution import (
     AnalogConv1D,
@@ -29,4 +29,5 @@ __all__ = [
     "calibrate",
     "freeze_weight_range",
     "refresh_compiled",
+    "set_hardware",
 ]

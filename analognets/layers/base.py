@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,34 @@ import keras
 from keras import ops
 
 from analognets import crossbar as crossbars
-from analognets.crossbar import Tiling, convert
-from analognets.errors import ConversionError, InvalidArgumentError, check_number
+from analognets.crossbar import Tiling, convert, draw_chip, forward
+from analognets.crossbar.nonideality import Column
+from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
+from analognets.layers.ranges import FrozenRange, along_columns, largest_weights, over_kernel, range_shape
+from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
 
-__all__ = ["AnalogLayer"]
+__all__ = ["AnalogLayer", "Programmed"]
+
+
+@dataclasses.dataclass
+class Programmed:
+    """What a layer computes with while a chip is in it.
+
+    Args:
+        kernel: the weights as read, of `crossbar_shape()`.
+        adc_ranges: for each row block a scalar or a vector over columns, or None without ADC; on plain hardware.
+        scales: what the outputs of each tile are multiplied by, (row blocks, column blocks); on hardware that is not
+            plain, None is 1.
+        chips: for each row block what `analognets.crossbar.draw_chip` returned; None draws another chip at each call.
+        seed: SeedGenerator of the noise of each product.
+    """
+
+    kernel: Any
+    adc_ranges: list[Any] | None = None
+    scales: Any = None
+    chips: list[Any] | None = None
+    seed: Any = None
 
 
 if TYPE_CHECKING:
@@ -23,46 +47,34 @@ else:
     Base = object
 
 
-def check_modelled(crossbar: crossbars.Crossbar) -> crossbars.Crossbar:
-    """Return the crossbar if analog layers compute all it asks for; leaving something out in silence would flatter it.
-
-    Raises:
-        ConversionError: it has settings that so far only `analognets.crossbar.forward` models.
-    """
-    plain = {"adc_gain": ("shared", "per_layer"), "weight_scale": ("layer",), "input_range": ("layer",)}
-    plain["inactive_device"] = ("programmed",)
-    beyond = [f"{name}='{getattr(crossbar, name)}'" for name, known in plain.items()
-              if getattr(crossbar, name) not in known]  # fmt: skip
-    beyond += [one.name for one in crossbar.nonidealities]
-    if beyond:
-        raise ConversionError(
-            f"Analog layers don't model all of the hardware '{crossbar.name}' yet: {', '.join(beyond)}. Take another "
-            "hardware, such as 'aon_cim_8bit', or compute single products with analognets.crossbar.forward."
-        )
-    return crossbar
-
-
 class AnalogLayer(Base):
     """Mixin that turns a Keras layer with one kernel into its analog version.
 
     y = bias + sum over row blocks of ADC( F( DAC(x), W ) )
 
-    with DAC range r_DAC (`input_range`), ADC range S * r_DAC * W_max and, in training, F the product with
-    W + N(0, (eta * W_max)^2) drawn anew each batch. With ideal converters and no noise the layer equals its Keras
-    layer. Converters are bypassed until `analognets.layers.calibrate` has set their ranges.
+    with DAC range alpha (`input_range`), weight range gamma (W_max) and ADC range S * alpha * gamma. On hardware that
+    is all converters (AON-CiM) F is the plain product; else it has the non-idealities of `analognets.crossbar.forward`.
+    In training W has noise drawn anew each batch, the same in forward and backward pass. In inference without a
+    programmed chip only the converters act, so that it is deterministic. With ideal converters and no noise the layer
+    equals its Keras layer. Converters are bypassed until `analognets.layers.calibrate` has set their ranges.
 
     Args:
         crossbar: an `analognets.crossbar.Crossbar`, the name of a preset or a config.
-        weight_noise: eta >= 0, standard deviation of the training noise as a share of W_max.
+        weight_noise: eta >= 0. Gaussian: standard deviation of the training noise as a share of gamma; device: factor
+            of the devices' own noise.
         adc_gain: the `ADCGain` to share with other layers; None makes one of its own.
         calibrated: whether the converter ranges have been set.
         seed: seed of the training noise.
+        noise_model: "gaussian" or "device", see `analognets.layers.weight_noise`.
+        drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
+        nonnegative: whether the inputs are never negative, as `calibrate` has found; spares work where |x| is needed.
 
     Raises:
         InvalidArgumentError: an argument is out of range.
         UnknownNameError: no hardware preset has that name.
 
-    Source: AnalogNets (arXiv 2111.06503), from memory; Joshi et al., Nat. Commun. 11:2473 (2020) for the noise.
+    Source: AnalogNets (arXiv 2111.06503), from memory; Joshi et al., Nat. Commun. 11:2473 (2020) for the Gaussian
+    noise; Rasch et al., Nat. Commun. 14:5282 (2023), eq. 1 and 2, for the tiles with non-idealities (verified).
     """
 
     def __init__(
@@ -73,11 +85,19 @@ class AnalogLayer(Base):
         adc_gain: ADCGain | None = None,
         calibrated: bool = False,
         seed: int | None = None,
+        noise_model: str = "gaussian",
+        drop_connect: float = 0.0,
+        nonnegative: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.crossbar = check_modelled(crossbars.get(crossbar))
-        self.weight_noise = check_number(type(self).__name__, "weight_noise", weight_noise, 0.0, 10.0)
+        owner = type(self).__name__
+        self.crossbar = crossbars.get(crossbar)
+        self.weight_noise = check_number(owner, "weight_noise", weight_noise, 0.0, 10.0)
+        check_choice(owner, "noise_model", noise_model, NOISE_MODELS)
+        self.noise_model = noise_model
+        self.drop_connect = check_number(owner, "drop_connect", drop_connect, 0.0, 0.9)
+        self.nonnegative = bool(nonnegative)
         if not (adc_gain is None or isinstance(adc_gain, ADCGain)):
             raise InvalidArgumentError(
                 f"`adc_gain` of {type(self).__name__} must be an ADCGain or None. Received: adc_gain={adc_gain!r}."
@@ -87,18 +107,33 @@ class AnalogLayer(Base):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._observer: Any = None
-        self._programmed: tuple[Any, list[Any] | None] | None = None
+        self._programmed: Programmed | None = None
+        self._held: tuple[Any, list[Any] | None] | None = None
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self.built = False
         self.tiling = Tiling(self.crossbar_shape(), self.crossbar.rows, self.crossbar.cols)
-        settings = {"shape": (), "dtype": "float32", "autocast": False}
+        blocks = self.tiling.shape[0] if self.crossbar.input_range == "tile" else 1
+        settings = {"dtype": "float32", "autocast": False}
         one = keras.initializers.Constant(1.0)
-        self.input_range = self.add_weight(name="input_range", initializer=one, constraint=PositiveRange(), **settings)
-        self.w_max = self.add_weight(name="w_max", initializer="zeros", trainable=False, **settings)
-        self.noise_scale = self.add_weight(name="noise_scale", initializer=one, trainable=False, **settings)
-        self.kernel_variable.constraint = FrozenRange(self.w_max, self.kernel_variable.constraint)
+        self.input_range = self.add_weight(
+            name="input_range",
+            shape=() if blocks == 1 else (blocks,),
+            initializer=one,
+            constraint=PositiveRange(),
+            **settings,
+        )
+        self.w_max = self.add_weight(
+            name="w_max",
+            shape=range_shape(self.tiling, self.crossbar.weight_scale),
+            initializer="zeros",
+            trainable=False,
+            **settings,
+        )
+        self.noise_scale = self.add_weight(name="noise_scale", shape=(), initializer=one, trainable=False, **settings)
+        inner = self.kernel_variable.constraint
+        self.kernel_variable.constraint = FrozenRange(self.w_max, self.range_on_kernel, inner)
         self.built = True
 
     @property
@@ -110,38 +145,66 @@ class AnalogLayer(Base):
         """Shape (..., inputs, outputs) of the kernel as it lies on the crossbar."""
         return tuple(self.kernel_variable.shape)
 
+    def to_crossbar(self, kernel: Any) -> Any:
+        """Lay an array of the kernel variable's shape out as on the crossbar, with `crossbar_shape()`."""
+        return kernel
+
+    def from_crossbar(self, array: Any) -> Any:
+        """Return an array of `crossbar_shape()` in the shape of the kernel variable; the inverse of `to_crossbar`."""
+        return array
+
     def crossbar_kernel(self) -> Any:
         """The float32 kernel as it lies on the crossbar, with `crossbar_shape()`."""
-        return ops.convert_to_tensor(self.kernel_variable.value, "float32")
+        return self.to_crossbar(ops.convert_to_tensor(self.kernel_variable.value, "float32"))
 
     def weight_range(self) -> Any:
-        """W_max: frozen by `freeze_weight_range`, else the largest |weight| now."""
-        largest = ops.max(ops.abs(ops.stop_gradient(self.kernel_variable.value)))
+        """Gamma (W_max): frozen by `freeze_weight_range`, else the largest |weight| now; of the shape of `w_max`."""
         frozen = ops.convert_to_tensor(self.w_max, "float32")
-        return ops.where(frozen > 0, frozen, ops.maximum(ops.cast(largest, "float32"), PositiveRange.smallest))
+        return ops.where(frozen > 0, frozen, self.largest_weights())
+
+    def largest_weights(self) -> Any:
+        """The largest |weight| of the layer, of each tile or of each column, as the crossbar scales its weights."""
+        kernel = ops.cast(ops.stop_gradient(self.kernel_variable.value), "float32")
+        kind = self.crossbar.weight_scale
+        return largest_weights(kernel if kind == "layer" else self.to_crossbar(kernel), self.tiling, kind)
+
+    def range_on_kernel(self, gamma: Any) -> Any:
+        """Return gamma as a scalar, or spread over the kernel variable's shape."""
+        if len(gamma.shape) == 0:
+            return gamma
+        spread = over_kernel(gamma, self.tiling)
+        return self.from_crossbar(ops.broadcast_to(spread, self.crossbar_shape()))
 
     def adc_range(self) -> Any:
-        """r_ADC = S * r_DAC * W_max, in the unit of the layer's output."""
+        """r_ADC = S * r_DAC * W_max, in the unit of the layer's output; on hardware with one range a layer."""
         return self.adc_gain.gain * self.input_range * self.weight_range()
 
     def effective_kernel(self, training: bool | None) -> Any:
-        """The kernel the product sees: plus N(0, (eta * W_max)^2) in training."""
+        """The kernel the product sees, in the shape of the kernel variable: in training with noise."""
         kernel = ops.convert_to_tensor(self.kernel_variable, dtype=self.compute_dtype)
         if not training:
             return kernel
         for unused in self.unused_ranges():
-            kernel = kernel + ops.cast(0.0 * unused, kernel.dtype)
-        if self.weight_noise == 0:
-            return kernel
-        deviation = self.weight_noise * self.noise_scale * self.weight_range()
-        noise = keras.random.normal(kernel.shape, dtype="float32", seed=self.seed_generator)
-        return kernel + ops.cast(noise * deviation, kernel.dtype)
+            kernel = kernel + ops.cast(0.0 * ops.sum(unused), kernel.dtype)
+        if self.weight_noise:
+            kernel = noisy(
+                ops.cast(kernel, "float32"),
+                self.range_on_kernel(self.weight_range()),
+                self.crossbar.device,
+                model=self.noise_model,
+                strength=self.weight_noise * self.noise_scale,
+                seed=self.seed_generator,
+            )
+        if self.drop_connect:
+            kernel = dropped(kernel, self.drop_connect, self.seed_generator)
+        return ops.cast(kernel, self.compute_dtype)
 
     def unused_ranges(self) -> list[Any]:
         """Ranges no converter uses now; added as zeros they get a gradient of zero, so Keras has none to miss."""
         if not self.calibrated or self.crossbar.dac_bits is None and self.crossbar.adc_bits is None:
             return [self.input_range, self.adc_gain.gain]
-        return [self.adc_gain.gain] if self.crossbar.adc_bits is None else []
+        unused = self.crossbar.adc_bits is None or self.crossbar.adc_gain == "fixed"
+        return [self.adc_gain.gain] if unused else []
 
     def product(self, inputs: Any, kernel: Any) -> Any:
         """The plain product (matrix product or convolution) of inputs and kernel."""
@@ -173,22 +236,71 @@ class AnalogLayer(Base):
             total = outputs if total is None else total + outputs
         return total
 
+    def crossbar_product(
+        self,
+        inputs: Any,
+        kernel: Any,
+        crossbar: crossbars.Crossbar,
+        *,
+        programmed: Programmed | None = None,
+        chips: list[Any] | None = None,
+        training: bool | None = False,
+    ) -> Any:
+        """Sum the results of `analognets.crossbar.forward` over the row blocks of a kernel of `crossbar_shape()`."""
+        gamma, total = self.weight_range(), None
+        for i, (first, last) in enumerate(self.tiling.row_blocks):
+            many = self.tiling.shape[0] > 1
+            outputs = forward(
+                crossbar,
+                ops.take(inputs, range(first, last), axis=self.channel_axis) if many else inputs,
+                kernel[..., first:last, :],
+                input_range=self.input_range[i] if len(self.input_range.shape) else self.input_range,
+                weight_scale=along_columns(gamma, self.tiling, i),
+                adc_bound=None if crossbar.adc_gain == "fixed" else self.adc_gain.gain,
+                seed=self.seed_generator if programmed is None else programmed.seed,
+                chip=None if chips is None else chips[i],
+                product=self.programmed_product,
+                axis=self.channel_axis,
+                nonnegative=self.nonnegative,
+                straight_through=bool(training),
+            )
+            if programmed is not None and programmed.scales is not None:
+                scale = along_columns(programmed.scales, self.tiling, i)
+                outputs = outputs * ops.cast(Column(len(outputs.shape), self.channel_axis).along(scale), outputs.dtype)
+            total = outputs if total is None else total + outputs
+        return total
+
+    def draw_chips(self, seeds: list[Any]) -> list[dict[str, Any]]:
+        """Return what differs from chip to chip in the read-out of each row block: `analognets.crossbar.draw_chip`."""
+        *positions, _, outputs = self.crossbar_shape()
+        shapes = [(*positions, last - first, outputs) for first, last in self.tiling.row_blocks]
+        return [draw_chip(self.crossbar, shape, seed) for shape, seed in zip(shapes, seeds, strict=True)]
+
     def analog_product(self, inputs: Any, training: bool | None) -> Any:
         """DAC, product on the tiles, ADC: the layer without bias and activation."""
         if self._observer is not None:
             return self._observer(self, inputs)
-        if self.calibrated:
-            inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
         if self._programmed is not None:
-            kernel, adc_ranges = self._programmed
-            kernel = ops.cast(kernel, inputs.dtype)
-            return self.tiled_product(inputs, kernel, adc_ranges, self.programmed_product)
-        kernel = self.effective_kernel(training)
+            return self.chip_product(inputs, self._programmed)
+        kernel, chips = (self.effective_kernel(training), None) if self._held is None else self._held
         if not self.calibrated:
             return self.product(inputs, kernel)
+        if not self.crossbar.plain:
+            crossbar = self.crossbar if training else self.crossbar.replace(nonidealities=())
+            return self.crossbar_product(inputs, self.to_crossbar(kernel), crossbar, chips=chips, training=training)
+        inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
         if not self.splits_rows:
             return convert(self.product(inputs, kernel), self.adc_range(), self.crossbar.adc_bits)
         return self.tiled_product(inputs, kernel, [self.adc_range()] * len(self.tiling.row_blocks), self.product)
+
+    def chip_product(self, inputs: Any, chip: Programmed) -> Any:
+        """The product with the weights read from a chip."""
+        kernel = ops.cast(chip.kernel, inputs.dtype)
+        if not self.crossbar.plain:
+            return self.crossbar_product(inputs, kernel, self.crossbar, programmed=chip, chips=chip.chips)
+        if self.calibrated:
+            inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
+        return self.tiled_product(inputs, kernel, chip.adc_ranges, self.programmed_product)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         outputs = self.analog_product(inputs, training)
@@ -199,13 +311,27 @@ class AnalogLayer(Base):
         return outputs if self.activation is None else self.activation(outputs)
 
     @contextlib.contextmanager
-    def programmed(self, kernel: Any, adc_ranges: list[Any] | None) -> Iterator[None]:
-        """While active, the layer computes with the weights read from a chip, of `crossbar_shape()`."""
-        self._programmed = (kernel, adc_ranges)
+    def programmed(self, chip: Programmed) -> Iterator[None]:
+        """While active, the layer computes with the weights read from a chip."""
+        self._programmed = chip
         try:
             yield
         finally:
             self._programmed = None
+
+    @contextlib.contextmanager
+    def held(self, training: bool | None) -> Iterator[None]:
+        """While active, the layer computes with one noisy kernel, drawn now: for loops over time."""
+        if self._programmed is not None or self._observer is not None:
+            yield
+            return
+        draws = bool(training) and self.calibrated and not self.crossbar.plain
+        seeds = [self.seed_generator] * self.tiling.shape[0]
+        self._held = self.effective_kernel(training), self.draw_chips(seeds) if draws else None
+        try:
+            yield
+        finally:
+            self._held = None
 
     def save_own_variables(self, store: Any) -> None:
         keras.layers.Layer.save_own_variables(self, store)
@@ -214,10 +340,15 @@ class AnalogLayer(Base):
         keras.layers.Layer.load_own_variables(self, store)
         self.kernel_variable.constraint.refresh()
 
-    def freeze_weight_range(self, limit: float) -> None:
-        """Set W_max to `limit` and clip the kernel to it, from now on after every training step too."""
-        self.w_max.assign(limit)
+    def freeze_weight_range(self, limit: Any) -> None:
+        """Set W_max to `limit` and clip the kernel to it, from now on after every training step too.
+
+        Args:
+            limit: > 0, a number, or an array of the shape of `w_max`.
+        """
+        self.w_max.assign(ops.broadcast_to(ops.convert_to_tensor(limit, "float32"), self.w_max.shape))
         self.kernel_variable.constraint.refresh()
+        limit = ops.cast(self.range_on_kernel(ops.convert_to_tensor(self.w_max)), self.kernel_variable.dtype)
         self.kernel_variable.assign(ops.clip(self.kernel_variable.value, -limit, limit))
 
     def get_config(self) -> dict[str, Any]:
@@ -229,6 +360,9 @@ class AnalogLayer(Base):
             "adc_gain": gain_to_config(self.adc_gain, self),
             "calibrated": self.calibrated,
             "seed": self.seed,
+            "noise_model": self.noise_model,
+            "drop_connect": self.drop_connect,
+            "nonnegative": self.nonnegative,
         }
 
     @classmethod
@@ -240,24 +374,3 @@ class AnalogLayer(Base):
         if isinstance(config.get("adc_gain"), dict):
             config["adc_gain"] = gain_from_config(config["adc_gain"])
         return super().from_config(config)
-
-
-class FrozenRange:
-    """Constraint of an analog kernel: inside of +-W_max once W_max is frozen, after any constraint of the user.
-
-    JAX can't read the variable W_max while the optimizer runs, so there the number is taken over by `refresh`.
-    """
-
-    def __init__(self, w_max: keras.Variable, inner: Any) -> None:
-        self.w_max = w_max
-        self.inner = inner
-        self.number = 0.0
-
-    def refresh(self) -> None:
-        """Take over the present W_max."""
-        self.number = float(ops.convert_to_numpy(self.w_max.value))
-
-    def __call__(self, w: Any) -> Any:
-        w = ops.convert_to_tensor(w if self.inner is None else self.inner(w))
-        limit = ops.cast(self.number if keras.backend.backend() == "jax" else self.w_max, w.dtype)
-        return ops.where(limit > 0, ops.clip(w, -limit, limit), w)

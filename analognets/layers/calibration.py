@@ -9,14 +9,26 @@ import keras
 import numpy as np
 from keras import ops
 
+from analognets import crossbar as crossbars
 from analognets.crossbar import steps
-from analognets.errors import ConversionError, InvalidArgumentError, check_integer, check_number
+from analognets.crossbar.nonideality import Column
+from analognets.errors import (
+    ConversionError,
+    InvalidArgumentError,
+    UnknownNameError,
+    check_choice,
+    check_integer,
+    check_number,
+)
 from analognets.layers.adc_gain import PositiveRange
 from analognets.layers.base import AnalogLayer
+from analognets.layers.ranges import along_columns
 
-__all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compiled"]
+__all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compiled", "set_hardware"]
 
 SAMPLES = 50_000
+SHAPING = ("rows", "cols", "weight_scale", "input_range", "adc_gain")
+"""Settings of a crossbar that the variables of a layer depend on."""
 GAIN_CANDIDATES = np.geomspace(0.02, 1.2, 60)
 
 
@@ -44,7 +56,9 @@ def refresh_compiled(model: keras.Model) -> None:
 def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> None:
     """Fix W_max of every analog layer and clip its kernel to +-W_max, from now on after every training step too.
 
-    W_max = sigma * std(W), or max |W| if that is smaller or `sigma` is None.
+    W_max = sigma * std(W), or max |W| if that is smaller or `sigma` is None
+
+    where max |W| is that of the layer, the tile or the column, whichever the hardware has a scale for.
 
     Args:
         model: a built model with analog layers.
@@ -59,9 +73,9 @@ def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> Non
         check_number("freeze_weight_range", "sigma", sigma, 1e-3, 1e3)
     for layer in analog_layers(model):
         kernel = ops.convert_to_numpy(layer.kernel_variable.value)
-        largest = float(np.max(np.abs(kernel)))
-        limit = largest if sigma is None else min(largest, sigma * float(np.std(kernel)))
-        layer.freeze_weight_range(max(limit, PositiveRange.smallest))
+        largest = ops.convert_to_numpy(layer.largest_weights())
+        limit = largest if sigma is None else np.minimum(largest, sigma * float(np.std(kernel)))
+        layer.freeze_weight_range(np.maximum(limit, PositiveRange.smallest))
     if keras.backend.backend() == "jax":
         refresh_compiled(model)  # there a compiled step holds the number
 
@@ -80,48 +94,71 @@ def input_batches(data: Any, batch_size: int, batches: int | None) -> Iterator[A
 
 
 class Observer:
-    """Collects samples of a layer's inputs and products while the model runs eagerly without converters."""
+    """Collects samples of a layer's inputs and products while the model runs eagerly without converters.
+
+    Samples lie by row block: inputs in one list if the layer has one range for all, products in units of gamma.
+    """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.inputs: dict[int, list[np.ndarray]] = {}
-        self.products: dict[int, list[np.ndarray]] = {}
+        self.inputs: dict[int, list[list[np.ndarray]]] = {}
+        self.largest: dict[int, list[list[float]]] = {}
+        self.products: dict[int, list[list[np.ndarray]]] = {}
+        self.negative: set[int] = set()
 
-    def sample(self, values: Any) -> np.ndarray:
+    def sample(self, values: np.ndarray) -> np.ndarray:
         """Return |values|, or some of them if there are many."""
-        flat = np.abs(ops.convert_to_numpy(ops.cast(values, "float32")).reshape(-1))
+        flat = np.abs(values.reshape(-1))
         return flat if flat.size <= SAMPLES else self.rng.choice(flat, SAMPLES, replace=False)
 
     def __call__(self, layer: AnalogLayer, inputs: Any) -> Any:
-        kernel = layer.effective_kernel(training=False)
-        self.inputs.setdefault(id(layer), []).append(self.sample(inputs))
-        if layer.splits_rows:
-            products = self.products.setdefault(id(layer), [])
+        kernel, product = layer.effective_kernel(training=False), layer.product
+        whole = layer.crossbar.plain and not layer.splits_rows
+        if not layer.crossbar.plain:
+            kernel, product = layer.to_crossbar(kernel), layer.programmed_product
+        gamma = layer.weight_range()
+        blocks = [(0, layer.tiling.kernel_shape[-2])] if whole else layer.tiling.row_blocks
+        products = self.products.setdefault(id(layer), [[] for _ in blocks])
+        ranges = max(1, len(layer.input_range.shape) and layer.input_range.shape[0])
+        seen = self.inputs.setdefault(id(layer), [[] for _ in range(ranges)])
+        largest = self.largest.setdefault(id(layer), [[] for _ in range(ranges)])
+        total = None
+        for i, (first, last) in enumerate(blocks):
+            part = inputs if len(blocks) == 1 else ops.take(inputs, range(first, last), axis=layer.channel_axis)
+            if i < ranges:
+                values = _numpy(inputs if ranges == 1 else part)
+                if values.min() < 0:
+                    self.negative.add(id(layer))
+                seen[i].append(self.sample(values))
+                largest[i].append(float(np.max(np.abs(values))))
+            outputs = product(part, kernel if whole else kernel[..., first:last, :])
+            unit = Column(len(outputs.shape), layer.channel_axis).along(along_columns(gamma, layer.tiling, i))
+            products[i].append(self.sample(_numpy(outputs) / _numpy(unit)))
+            total = outputs if total is None else total + outputs
+        return total
 
-            def product(part: Any, block: Any) -> Any:
-                outputs = layer.product(part, block)
-                products.append(self.sample(outputs))
-                return outputs
-
-            return layer.tiled_product(inputs, kernel, None, product)
-        outputs = layer.product(inputs, kernel)
-        self.products.setdefault(id(layer), []).append(self.sample(outputs))
-        return outputs
-
-    def inputs_of(self, layer: AnalogLayer) -> np.ndarray:
-        """Return the sampled |x| at a layer's input, checked."""
+    def ranges_of(self, layer: AnalogLayer, rule: str, percentile: float) -> np.ndarray:
+        """Return the input ranges that a rule gives a layer, in the shape of `layer.input_range`, checked."""
         if id(layer) not in self.inputs:
             raise InvalidArgumentError(
                 f"Calibration data must reach every analog layer. Received: layer '{layer.name}' was not called. "
                 "Give at least one batch, or leave that layer digital."
             )
-        values = np.concatenate(self.inputs[id(layer)])
-        if not np.isfinite(values).all():
-            raise InvalidArgumentError(
-                "Calibration data must give finite inputs at every analog layer. Received: NaN or infinity at layer "
-                f"'{layer.name}'. Check the data and the model's weights."
-            )
-        return values
+        found = []
+        for samples, largest in zip(self.inputs[id(layer)], self.largest[id(layer)], strict=True):
+            values = np.concatenate(samples)
+            if not (np.isfinite(values).all() and np.isfinite(largest).all()):
+                raise InvalidArgumentError(
+                    "Calibration data must give finite inputs at every analog layer. Received: NaN or infinity at "
+                    f"layer '{layer.name}'. Check the data and the model's weights."
+                )
+            value = np.mean(largest) if rule == "abs_max" else np.percentile(values, percentile)
+            found.append(max(float(value), PositiveRange.smallest))
+        return np.reshape(np.asarray(found, np.float32), tuple(layer.input_range.shape))
+
+
+def _numpy(values: Any) -> np.ndarray:
+    return ops.convert_to_numpy(ops.cast(values, "float32"))
 
 
 def conversion_error(products: np.ndarray, gain: float, bits: int) -> float:
@@ -148,11 +185,13 @@ def calibrate(
     batch_size: int = 100,
     batches: int | None = 10,
     seed: int = 0,
+    rule: str = "percentile",
 ) -> None:
     """Set the converter ranges of every analog layer from data and switch the converters on.
 
-    r_DAC = the percentile of |x| at the layer's input; S = the value with the least summed relative ADC error over the
-    layers that share it, products taken in units of r_DAC * W_max.
+    r_DAC = the percentile of |x| at the layer's input, or at that of each row block where the hardware has an input
+    range a tile; S = the value with the least summed relative ADC error over the layers that share it, products taken
+    in units of r_DAC * W_max. Hardware whose ADC bound is fixed needs no S.
 
     Args:
         model: a built model with analog layers; its compiled functions are dropped, weights stay.
@@ -161,30 +200,68 @@ def calibrate(
         batch_size: for array data.
         batches: how many batches to use; None is all.
         seed: of the sampling of values.
+        rule: "percentile", or "abs_max" for the mean over batches of the largest |x|.
 
     Raises:
         ConversionError: the model has no analog layer.
         InvalidArgumentError: `data` holds no batch or leads to NaN or infinity, or a value is out of range.
 
-    Source: ranges from percentiles as in Buechel et al., ICLR 2022 (99.995, verified in their code); the rule
-    for S is our reconstruction.
+    Source: ranges from percentiles as in Buechel et al., ICLR 2022 (99.995, verified in their code); "abs_max": Rasch
+    et al., Nat. Commun. 14:5282 (2023), direct mapping (verified); the rule for S is our reconstruction.
     """
     check_number("calibrate", "percentile", percentile, 50, 100)
     check_integer("calibrate", "batch_size", batch_size, 1, 1 << 20)
+    check_choice("calibrate", "rule", rule, ("percentile", "abs_max"))
     layers = analog_layers(model)
     observer = Observer(np.random.default_rng(seed))
     _run_observed(model, layers, observer, input_batches(data, batch_size, batches))
     gains: dict[int, tuple[Any, int | None, list[np.ndarray]]] = {}
-    observed = [observer.inputs_of(layer) for layer in layers]
-    for layer, values in zip(layers, observed, strict=True):
-        layer.input_range.assign(max(float(np.percentile(values, percentile)), PositiveRange.smallest))
-        unit = float(ops.convert_to_numpy(layer.input_range.value * layer.weight_range()))
-        products = np.concatenate(observer.products[id(layer)]) / unit
+    observed = [observer.ranges_of(layer, rule, percentile) for layer in layers]
+    for layer, ranges in zip(layers, observed, strict=True):
+        layer.input_range.assign(ranges)
+        layer.nonnegative = id(layer) not in observer.negative
+        if layer.crossbar.adc_gain == "fixed":
+            continue
+        blocks = observer.products[id(layer)]
+        units = np.broadcast_to(ranges, (len(blocks),))
+        products = np.concatenate([np.concatenate(b) / unit for b, unit in zip(blocks, units, strict=True)])
         gains.setdefault(id(layer.adc_gain), (layer.adc_gain, layer.crossbar.adc_bits, []))[2].append(products)
     for gain, bits, samples in gains.values():
         gain.gain.assign(max(best_gain(samples, bits), PositiveRange.smallest))
     for layer in layers:
         layer.calibrated = True
+    refresh_compiled(model)
+
+
+def set_hardware(model: keras.Model, crossbar: Any) -> None:
+    """Exchange the crossbar of a model's analog layers, without training: what another chip makes of the same network.
+
+    Args:
+        model: a model with analog layers; its compiled functions are dropped, weights and ranges stay.
+        crossbar: a `Crossbar`, the name of a preset or a config; or a dict of them by layer name, for some layers.
+
+    Raises:
+        ConversionError: the model has no analog layer, or the new crossbar has other tiles or scales than the old one.
+        UnknownNameError: a name of the dict is no analog layer.
+    """
+    layers = analog_layers(model)
+    known = {layer.name for layer in layers}
+    by_name = isinstance(crossbar, dict) and "class_name" not in crossbar and not {"rows", "cols"} & set(crossbar)
+    wanted = dict(crossbar) if by_name else dict.fromkeys(known, crossbar)
+    for name in wanted:
+        if name not in known:
+            raise UnknownNameError("analog layer", name, sorted(known))
+    chosen = {name: crossbars.get(one) for name, one in wanted.items()}
+    for layer in layers:
+        for setting in SHAPING if layer.name in chosen else ():
+            old, new = getattr(layer.crossbar, setting), getattr(chosen[layer.name], setting)
+            if old != new:
+                raise ConversionError(
+                    f"The hardware of a trained model can change in all but {', '.join(SHAPING)}. Received: "
+                    f"{setting}={new!r} instead of {old!r} for layer '{layer.name}'. Convert the digital model anew."
+                )
+    for layer in layers:
+        layer.crossbar = chosen.get(layer.name, layer.crossbar)
     refresh_compiled(model)
 
 

@@ -12,16 +12,28 @@ from analognets.layers.base import AnalogLayer
 __all__ = ["AnalogConv1D", "AnalogConv2D", "AnalogConv3D", "AnalogDepthwiseConv1D", "AnalogDepthwiseConv2D"]
 
 
+def _groups_mask(groups: int, filters: int, dtype: Any) -> Any:
+    """Return (groups, 1, filters): 1 where a filter belongs to a group."""
+    group_of_filter = ops.arange(filters) // (filters // groups)
+    mask = ops.expand_dims(ops.arange(groups), 1) == ops.expand_dims(group_of_filter, 0)
+    return ops.reshape(ops.cast(mask, dtype), (groups, 1, filters))
+
+
 def unrolled(kernel: Any, groups: int) -> Any:
     """Write a grouped kernel (..., inputs / groups, filters) as the dense block (..., inputs, filters).
 
     Cells outside of the groups are zero: they lie on the crossbar all the same, and have noise there.
     """
     inputs, filters = kernel.shape[-2], kernel.shape[-1]
-    group_of_filter = ops.arange(filters) // (filters // groups)
-    mask = ops.cast(ops.expand_dims(ops.arange(groups), 1) == ops.expand_dims(group_of_filter, 0), kernel.dtype)
-    blocks = ops.expand_dims(kernel, -3) * ops.reshape(mask, (groups, 1, filters))
+    blocks = ops.expand_dims(kernel, -3) * _groups_mask(groups, filters, kernel.dtype)
     return ops.reshape(blocks, (*kernel.shape[:-2], groups * inputs, filters))
+
+
+def diagonal(block: Any, groups: int) -> Any:
+    """Return the grouped kernel (..., inputs / groups, filters) of a dense block, the inverse of `unrolled`."""
+    *positions, inputs, filters = block.shape
+    parts = ops.reshape(block, (*positions, groups, inputs // groups, filters))
+    return ops.sum(parts * _groups_mask(groups, filters, block.dtype), axis=-3)
 
 
 class AnalogConvolution(AnalogLayer):
@@ -53,9 +65,11 @@ class AnalogConvolution(AnalogLayer):
         *positions, inputs, filters = self.kernel_variable.shape
         return (*positions, inputs * self.groups, filters)
 
-    def crossbar_kernel(self) -> Any:
-        kernel = super().crossbar_kernel()
+    def to_crossbar(self, kernel: Any) -> Any:
         return kernel if self.groups == 1 else unrolled(kernel, self.groups)
+
+    def from_crossbar(self, array: Any) -> Any:
+        return array if self.groups == 1 else diagonal(array, self.groups)
 
 
 @keras.saving.register_keras_serializable(package="analognets")
@@ -146,10 +160,13 @@ class AnalogDepthwise(AnalogConvolution):
         *positions, channels, multiplier = self.kernel.shape
         return (*positions, channels, channels * multiplier)
 
-    def crossbar_kernel(self) -> Any:
-        kernel = ops.convert_to_tensor(self.kernel.value, "float32")
+    def to_crossbar(self, kernel: Any) -> Any:
         *positions, channels, multiplier = kernel.shape
         return unrolled(ops.reshape(kernel, (*positions, 1, channels * multiplier)), channels)
+
+    def from_crossbar(self, array: Any) -> Any:
+        *positions, channels, outputs = array.shape
+        return ops.reshape(diagonal(array, channels), (*positions, channels, outputs // channels))
 
 
 @keras.saving.register_keras_serializable(package="analognets")

@@ -6,12 +6,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from analognets.deploy.accelerator.costs import Cost
 from analognets.deploy.accelerator.energy import TERMS
 from analognets.deploy.accelerator.placement import Block, Placement
 from analognets.errors import ConversionError, check_integer
+from analognets.layers.ranges import over_kernel
 from analognets.training.files import write_atomically
 
 if TYPE_CHECKING:
@@ -154,7 +156,8 @@ def conductance_map(placement: Placement, chips: Chips, *, chip: int = 0, at: st
     programmed = chips.chips[chip]
     kernels = {}
     for layer, stored, read in zip(chips.layers, programmed.layers, programmed.read(chips.layers, at), strict=True):
-        kernels[layer.name] = np.asarray(read.kernel) * (layer.crossbar.device.g_max / stored.weight_max)
+        gamma = np.asarray(keras.ops.convert_to_numpy(over_kernel(np.asarray(stored.weight_max), layer.tiling)))
+        kernels[layer.name] = np.asarray(read.kernel) * (layer.crossbar.device.g_max / gamma)
     array = placement.accelerator.array
     cells = np.full((placement.arrays, array.rows, array.cols), np.nan, np.float32)
     for block in placement.blocks:

@@ -142,6 +142,11 @@ def check_layers(layers: Sequence[AnalogLayer]) -> None:
                 f"Layer '{layer.name}' has no converter ranges yet. Call "
                 "analognets.layers.calibrate(model, data) first."
             )
+        if not layer.crossbar.plain:
+            raise ConversionError(
+                f"Targets are handed over for hardware with one range a layer, such as 'aon_cim_8bit'. Received: "
+                f"'{layer.crossbar.name}' at layer '{layer.name}'. Save the chips with Chips.save instead."
+            )
         if (layer.crossbar.rows, layer.crossbar.cols, layer.crossbar.device) != (first.rows, first.cols, first.device):
             raise ConversionError(f"All analog layers must be on one kind of chip. Received another at '{layer.name}'.")
 

@@ -280,7 +280,7 @@ def test_batch_norm_statistics_on_a_chip_are_those_of_its_products(make, samples
     norm = next(layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
     probe = keras.Model(model.input, norm.output)
     with restored_statistics(model, chips.layers, reads, True, samples):
-        with chips.layers[0].programmed(*compensated(chips.layers[0], reads[0], True)):
+        with chips.layers[0].programmed(compensated(chips.layers[0], reads[0], True)):
             outputs = probe(samples, training=False).numpy()
     np.testing.assert_allclose(outputs.mean((0, 1, 2)), norm.beta.numpy(), atol=1e-4)
     np.testing.assert_allclose(outputs.std((0, 1, 2)), norm.gamma.numpy(), rtol=5e-3)
