@@ -40,7 +40,9 @@ ANALOG_CLASS: dict[type, Any] = {
     keras.layers.DepthwiseConv2D: AnalogDepthwiseConv2D,
 }
 DIGITAL_CLASS: dict[type, Any] = {analog: digital for digital, analog in ANALOG_CLASS.items()}
-ANALOG_SETTINGS = ("crossbar", "weight_noise", "adc_gain", "calibrated", "seed")
+ANALOG_SETTINGS = (
+    "crossbar", "weight_noise", "adc_gain", "calibrated", "seed", "noise_model", "drop_connect", "nonnegative",
+)  # fmt: skip
 
 
 def layers_named(model: keras.Model, names: Iterable[str], paths: dict[int, str]) -> set[int]:
@@ -97,6 +99,8 @@ def to_analog(
     *,
     weight_noise: float = 0.0,
     exempt: str | Iterable[str] = (),
+    noise_model: str = "gaussian",
+    drop_connect: float = 0.0,
 ) -> keras.Model:
     """Return an analog copy of any Keras model: products on crossbars, all the rest stays digital Keras.
 
@@ -112,15 +116,17 @@ def to_analog(
     Args:
         model: a built Keras model.
         hardware: a `Crossbar`, the name of a preset, or a config.
-        weight_noise: eta >= 0, the training noise as a share of W_max.
+        weight_noise: eta >= 0, the training noise as a share of W_max, or a factor of the devices' own noise.
         exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
+        noise_model: "gaussian" or "device", what the training noise is.
+        drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
 
     Returns:
         The analog model, not compiled, with the attribute `conversion_report`.
 
     Raises:
         ConversionError: the model is not built, can't be rebuilt, or has no layer to convert.
-        InvalidArgumentError: `weight_noise` is out of range.
+        InvalidArgumentError: `weight_noise`, `noise_model` or `drop_connect` is out of range.
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
     """
     check_model(model)
@@ -139,7 +145,13 @@ def to_analog(
         if why is not None:
             return None
         gain = shared if hardware.adc_gain == "shared" else ADCGain(name="adc_gain")
-        config = {"crossbar": hardware, "weight_noise": weight_noise, "adc_gain": gain}
+        config = {
+            "crossbar": hardware,
+            "weight_noise": weight_noise,
+            "noise_model": noise_model,
+            "drop_connect": drop_connect,
+            "adc_gain": gain,
+        }
         return ANALOG_CLASS[type(layer)].from_config({**without_clip(layer.get_config()), **config})
 
     def recast(layer: keras.layers.Layer) -> type:

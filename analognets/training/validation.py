@@ -46,8 +46,8 @@ def noisy_weights(net: keras.Model, eta: float, rng: np.random.Generator) -> Ite
     clean = [keras.ops.convert_to_numpy(layer.kernel_variable.value) for layer in layers]
     try:
         for layer, kernel in zip(layers, clean, strict=True):
-            deviation = eta * float(np.asarray(keras.ops.convert_to_numpy(layer.weight_range())))
-            noise = rng.standard_normal(kernel.shape, dtype=np.float32) * np.float32(deviation)
+            gamma = keras.ops.convert_to_numpy(layer.range_on_kernel(layer.weight_range()))
+            noise = rng.standard_normal(kernel.shape, dtype=np.float32) * np.float32(eta * gamma)
             layer.kernel_variable.assign(kernel + noise.astype(kernel.dtype))
         yield
     finally:
