@@ -1,19 +1,23 @@
 """Hardware-aware training step against the plain Keras step, same network, batch and optimizer.
 
-python -m benchmarks.hwa_step [--batch 100] [--rounds 15] [--bits 8]
+python -m benchmarks.hwa_step [--batch 100] [--rounds 15] [--hardware aon_cim_8bit] [--network analognet_kws]
+
+On hardware with non-idealities (aimc_standard) the noise is that of the devices.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
+from analognets import crossbar as crossbars
 from analognets.conversion import to_analog
 from analognets.layers import calibrate, freeze_weight_range
-from analognets.zoo.kws import analognet_kws
+from analognets.zoo.tasks import MODELS
 from benchmarks._measure import interleave, ratios, report
 
 
@@ -27,15 +31,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--bits", type=int, default=8, choices=(8, 6, 4))
+    parser.add_argument("--hardware", default="aon_cim_8bit")
+    parser.add_argument("--network", default="analognet_kws", choices=sorted(MODELS))
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(options.batch, 49, 10, 1)).astype("float32")
     labels = rng.integers(0, 12, options.batch)
-    plain = analognet_kws()
-    noise_only = to_analog(plain, f"aon_cim_{options.bits}bit", weight_noise=0.05)
-    analog = to_analog(plain, f"aon_cim_{options.bits}bit", weight_noise=0.05)
+    plain = getattr(importlib.import_module(MODELS[options.network]), options.network)()
+    hardware = crossbars.get(options.hardware)
+    noise = {"weight_noise": 0.05} if hardware.plain else {"weight_noise": 3.0, "noise_model": "device"}
+    noise_only = to_analog(plain, hardware, **noise)
+    analog = to_analog(plain, hardware, **noise)
     freeze_weight_range(noise_only)
     freeze_weight_range(analog)
     calibrate(analog, inputs)
@@ -45,9 +52,9 @@ def main() -> None:
     report(
         {
             "benchmark": "hwa_step",
-            "network": "analognet_kws",
+            "network": options.network,
+            "hardware": options.hardware,
             "batch": options.batch,
-            "bits": options.bits,
             "rounds": options.rounds,
             "ratio": table["hardware_aware"]["wall_ratio"],
             "ratio_cpu": table["hardware_aware"]["cpu_ratio"],
