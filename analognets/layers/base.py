@@ -15,6 +15,7 @@ from analognets.crossbar import Tiling, convert, draw_chip, forward
 from analognets.crossbar.nonideality import Column
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
+from analognets.layers.held import Held, StepSeeds
 from analognets.layers.ranges import FrozenRange, along_columns, largest_weights, over_kernel, range_shape
 from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
 
@@ -108,7 +109,7 @@ class AnalogLayer(Base):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._observer: Any = None
         self._programmed: Programmed | None = None
-        self._held: tuple[Any, list[Any] | None] | None = None
+        self._held: Held | None = None
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -159,6 +160,8 @@ class AnalogLayer(Base):
 
     def weight_range(self) -> Any:
         """Gamma (W_max): frozen by `freeze_weight_range`, else the largest |weight| now; of the shape of `w_max`."""
+        if self._held is not None:
+            return self._held.gamma
         frozen = ops.convert_to_tensor(self.w_max, "float32")
         return ops.where(frozen > 0, frozen, self.largest_weights())
 
@@ -224,12 +227,19 @@ class AnalogLayer(Base):
         """Whether training sees several row blocks."""
         return self.tiling.shape[0] > 1
 
+    def row_parts(self, inputs: Any) -> list[Any]:
+        """Cut inputs into the channels of each row block."""
+        if self.tiling.shape[0] == 1:
+            return [inputs]
+        edges = [first for first, _ in self.tiling.row_blocks[1:]]
+        return list(ops.split(inputs, edges, axis=self.channel_axis))
+
     def tiled_product(self, inputs: Any, kernel: Any, adc_ranges: list[Any] | None, product: Any) -> Any:
         """Sum the ADC results of the row blocks; `adc_ranges` has a scalar or a column vector for each, or is None."""
         total = None
+        parts = self.row_parts(inputs) if self.splits_rows else [inputs] * self.tiling.shape[0]
         for i, (first, last) in enumerate(self.tiling.row_blocks):
-            part = ops.take(inputs, range(first, last), axis=self.channel_axis) if self.splits_rows else inputs
-            outputs = product(part, kernel[..., first:last, :])
+            outputs = product(parts[i], kernel[..., first:last, :])
             if adc_ranges is not None:
                 axis = None if len(ops.shape(adc_ranges[i])) == 0 else self.channel_axis
                 outputs = convert(outputs, adc_ranges[i], self.crossbar.adc_bits, axis=axis)
@@ -248,16 +258,19 @@ class AnalogLayer(Base):
     ) -> Any:
         """Sum the results of `analognets.crossbar.forward` over the row blocks of a kernel of `crossbar_shape()`."""
         gamma, total = self.weight_range(), None
+        seed = self.seed_generator if programmed is None else programmed.seed
+        if self._held is not None and self._held.seeds is not None:
+            seed = self._held.seeds
+        parts = self.row_parts(inputs)
         for i, (first, last) in enumerate(self.tiling.row_blocks):
-            many = self.tiling.shape[0] > 1
             outputs = forward(
                 crossbar,
-                ops.take(inputs, range(first, last), axis=self.channel_axis) if many else inputs,
+                parts[i],
                 kernel[..., first:last, :],
                 input_range=self.input_range[i] if len(self.input_range.shape) else self.input_range,
                 weight_scale=along_columns(gamma, self.tiling, i),
                 adc_bound=None if crossbar.adc_gain == "fixed" else self.adc_gain.gain,
-                seed=self.seed_generator if programmed is None else programmed.seed,
+                seed=seed,
                 chip=None if chips is None else chips[i],
                 product=self.programmed_product,
                 axis=self.channel_axis,
@@ -282,7 +295,8 @@ class AnalogLayer(Base):
             return self._observer(self, inputs)
         if self._programmed is not None:
             return self.chip_product(inputs, self._programmed)
-        kernel, chips = (self.effective_kernel(training), None) if self._held is None else self._held
+        held = self._held
+        kernel, chips = (self.effective_kernel(training), None) if held is None else (held.kernel, held.chips)
         if not self.calibrated:
             return self.product(inputs, kernel)
         if not self.crossbar.plain:
@@ -320,16 +334,25 @@ class AnalogLayer(Base):
             self._programmed = None
 
     @contextlib.contextmanager
-    def held(self, training: bool | None) -> Iterator[None]:
-        """While active, the layer computes with one noisy kernel, drawn now: for loops over time."""
-        if self._programmed is not None or self._observer is not None:
-            yield
+    def held(self, training: bool | None, *, tells_step: bool = False) -> Iterator[Held | None]:
+        """While active, the layer computes with one noisy kernel, drawn now: for loops over time.
+
+        A loop that `tells_step` calls `seeds.at(step)` of what this yields; else its products count in a variable.
+        """
+        if self._observer is not None:
+            yield None
             return
-        draws = bool(training) and self.calibrated and not self.crossbar.plain
-        seeds = [self.seed_generator] * self.tiling.shape[0]
-        self._held = self.effective_kernel(training), self.draw_chips(seeds) if draws else None
+        chip, kernel, chips = self._programmed, None, None
+        random = self.calibrated and not self.crossbar.plain and (bool(training) or chip is not None)
+        source = self.seed_generator if chip is None else chip.seed
+        seeds = StepSeeds(source) if random and tells_step and source is not None else None
+        gamma = self.weight_range()
+        if chip is None:
+            kernel = self.effective_kernel(training)
+            chips = self.draw_chips([self.seed_generator] * self.tiling.shape[0]) if random else None
+        self._held = Held(kernel, chips, gamma, seeds)
         try:
-            yield
+            yield self._held
         finally:
             self._held = None
 
