@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,31 +14,11 @@ from analognets.crossbar import Tiling, convert, draw_chip, forward
 from analognets.crossbar.nonideality import Column
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
-from analognets.layers.held import Held, StepSeeds
+from analognets.layers.held import Held, Programmed, StepSeeds
 from analognets.layers.ranges import FrozenRange, along_columns, largest_weights, over_kernel, range_shape
 from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
 
 __all__ = ["AnalogLayer", "Programmed"]
-
-
-@dataclasses.dataclass
-class Programmed:
-    """What a layer computes with while a chip is in it.
-
-    Args:
-        kernel: the weights as read, of `crossbar_shape()`.
-        adc_ranges: for each row block a scalar or a vector over columns, or None without ADC; on plain hardware.
-        scales: what the outputs of each tile are multiplied by, (row blocks, column blocks); on hardware that is not
-            plain, None is 1.
-        chips: for each row block what `analognets.crossbar.draw_chip` returned; None draws another chip at each call.
-        seed: SeedGenerator of the noise of each product.
-    """
-
-    kernel: Any
-    adc_ranges: list[Any] | None = None
-    scales: Any = None
-    chips: list[Any] | None = None
-    seed: Any = None
 
 
 if TYPE_CHECKING:
@@ -217,6 +196,10 @@ class AnalogLayer(Base):
         """The plain product with a kernel of `crossbar_shape()`."""
         return self.product(inputs, kernel)
 
+    def product_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what `product` makes of inputs of a shape."""
+        return tuple(self.compute_output_shape(input_shape))
+
     @property
     def channel_axis(self) -> int:
         """Axis of the channels in inputs and outputs."""
@@ -305,7 +288,8 @@ class AnalogLayer(Base):
         inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
         if not self.splits_rows:
             return convert(self.product(inputs, kernel), self.adc_range(), self.crossbar.adc_bits)
-        return self.tiled_product(inputs, kernel, [self.adc_range()] * len(self.tiling.row_blocks), self.product)
+        ranges = [self.adc_range()] * len(self.tiling.row_blocks)
+        return self.tiled_product(inputs, self.to_crossbar(kernel), ranges, self.programmed_product)
 
     def chip_product(self, inputs: Any, chip: Programmed) -> Any:
         """The product with the weights read from a chip."""

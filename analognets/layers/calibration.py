@@ -112,9 +112,9 @@ class Observer:
         return flat if flat.size <= SAMPLES else self.rng.choice(flat, SAMPLES, replace=False)
 
     def __call__(self, layer: AnalogLayer, inputs: Any) -> Any:
-        kernel, product = layer.effective_kernel(training=False), layer.product
         whole = layer.crossbar.plain and not layer.splits_rows
-        if not layer.crossbar.plain:
+        kernel, product = layer.effective_kernel(training=False), layer.product
+        if not whole:
             kernel, product = layer.to_crossbar(kernel), layer.programmed_product
         gamma = layer.weight_range()
         blocks = [(0, layer.tiling.kernel_shape[-2])] if whole else layer.tiling.row_blocks

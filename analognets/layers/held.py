@@ -1,4 +1,4 @@
-"""What a layer keeps while a loop over time calls it: one noisy kernel, its scales, and seeds that need no variable."""
+"""What a layer computes with while a chip is in it, or while a loop over time holds its noisy kernel."""
 
 from __future__ import annotations
 
@@ -8,9 +8,29 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["Held", "StepSeeds"]
+__all__ = ["Held", "Programmed", "StepSeeds"]
 
 SEEDS_A_STEP = 1024
+
+
+@dataclasses.dataclass
+class Programmed:
+    """What a layer computes with while a chip is in it.
+
+    Args:
+        kernel: the weights as read, of `crossbar_shape()`.
+        adc_ranges: for each row block a scalar or a vector over columns, or None without ADC; on plain hardware.
+        scales: what the outputs of each tile are multiplied by, (row blocks, column blocks); on hardware that is not
+            plain, None is 1.
+        chips: for each row block what `analognets.crossbar.draw_chip` returned; None draws another chip at each call.
+        seed: SeedGenerator of the noise of each product.
+    """
+
+    kernel: Any
+    adc_ranges: list[Any] | None = None
+    scales: Any = None
+    chips: list[Any] | None = None
+    seed: Any = None
 
 
 class StepSeeds(keras.random.SeedGenerator):

@@ -198,7 +198,7 @@ def _watch(model: keras.Model, input_shape: Any) -> Calls:
 
     def observer(layer: AnalogLayer, inputs: Any) -> Any:
         shape = tuple(int(size) for size in inputs.shape)
-        outputs = tuple(int(size) for size in layer.compute_output_shape(shape))
+        outputs = tuple(int(size) for size in layer.product_shape(shape))
         calls.setdefault(id(layer), (layer, []))[1].append((shape, outputs))
         return ops.zeros(outputs, dtype=layer.compute_dtype)
 

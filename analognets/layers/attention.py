@@ -1,0 +1,128 @@
+"""Multi-head attention on a crossbar: the projections on tiles, scores and weighted sum digital."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from analognets.layers.composite import AnalogComposite, assign_arrays, kernel_of, to_array
+from analognets.layers.einsum import AnalogEinsumDense
+
+__all__ = ["AnalogGroupedQueryAttention", "AnalogMultiHeadAttention"]
+
+
+class AnalogAttention(AnalogComposite):
+    """Mixin for the attention layers: their projections are analog layers, made before it is known what they see."""
+
+    @property
+    def product_attributes(self) -> Mapping[str, str]:
+        names = ["query", "key", "value", *(["gate"] if self.has_gate else [])]
+        return {**{name: f"_{name}_dense" for name in names}, "attention_output": "_output_dense"}
+
+    @property
+    def has_gate(self) -> bool:
+        """Whether the output is multiplied by a projection of the query."""
+        return bool(getattr(self, "_use_gate", getattr(self, "use_gate", False)))
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the projections have a bias."""
+        return bool(self.use_bias)
+
+    def heads(self) -> dict[str, tuple[int, int]]:
+        """Return (heads, size of one) of each projection but the last."""
+        raise NotImplementedError
+
+    def result_shape(self) -> tuple[int | None, ...]:
+        """Return the shape of one output vector, with None for what follows from the query."""
+        return (None,)
+
+    def make_products(self, settings: dict[str, dict[str, Any] | None]) -> None:
+        for name, attribute in self.product_attributes.items():
+            if name in self.heads():
+                equation, out, shape = "...x,xyz->...yz", "yz", self.heads()[name]
+            else:
+                out = string.ascii_lowercase[: len(self.result_shape())]
+                equation, shape = f"...yz,yz{out}->...{out}", self.result_shape()  # type: ignore[assignment]
+            made = self.make_product(
+                name,
+                settings[name],
+                AnalogEinsumDense,
+                keras.layers.EinsumDense,
+                equation=equation,
+                output_shape=shape,
+                bias_axes=out if self.has_bias else None,
+                activation="sigmoid" if name == "gate" else None,
+                **self._get_common_kwargs_for_sublayer(),
+            )
+            setattr(self, attribute, made)
+
+    def build_projections(self, query_shape: Any, value_shape: Any, key_shape: Any) -> None:
+        """Build the projections for the shapes of query, value and key."""
+        seen = {"key": key_shape, "value": value_shape}
+        for name in self.heads():
+            if name in self.product_attributes:
+                self.products[name].build(tuple(seen.get(name, query_shape)))
+        last = self.products["attention_output"]
+        last.partial_output_shape = tuple(query_shape[-1] if size is None else size for size in self.result_shape())
+        last.build((*query_shape[:-1], *self.heads()["value"]) if "query" in self.heads() else query_shape)
+
+    def digital_weights(self) -> list[np.ndarray]:
+        found = []
+        for layer in self.products.values():
+            found += [to_array(kernel_of(layer))] + ([] if layer.bias is None else [to_array(layer.bias)])
+        return found
+
+    def set_digital_weights(self, arrays: list[np.ndarray]) -> None:
+        variables = []
+        for layer in self.products.values():
+            variables += [kernel_of(layer)] + ([] if layer.bias is None else [layer.bias])
+        assign_arrays(variables, arrays)
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class AnalogMultiHeadAttention(AnalogAttention, keras.layers.MultiHeadAttention):
+    """Multi-head attention whose projections are computed on crossbars.
+
+    y = softmax(Q K^T / sqrt(d)) V  projected once more,  Q, K, V = x W + b
+
+    The four projections (five with a gate) are the `AnalogEinsumDense` layers "<name>_query", "_key", "_value",
+    "_attention_output" (and "_gate"). Q K^T and the weighted sum multiply activations with each other, so there is
+    nothing to programme: they stay digital, as in the source. With ideal converters and no noise it equals
+    `keras.layers.MultiHeadAttention`, and is called the same way.
+
+    Takes every argument of `keras.layers.MultiHeadAttention` and those of `AnalogComposite`.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), BERT: attention products digital (verified).
+
+    Example:
+        >>> layer = AnalogMultiHeadAttention(8, 64, crossbar="aimc_standard")
+    """
+
+    def heads(self) -> dict[str, tuple[int, int]]:
+        key, value = (self.num_heads, self.key_dim), (self.num_heads, self.value_dim)
+        return {"query": key, "key": key, "value": value, "gate": value}
+
+    def result_shape(self) -> tuple[int | None, ...]:
+        return tuple(self._output_shape) if self._output_shape else (None,)
+
+    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+        key_shape = value_shape if key_shape is None else key_shape
+        self.build_projections(query_shape, value_shape, key_shape)
+        self._build_attention(len(value_shape) + 1)
+        self.built = True
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class AnalogGroupedQueryAttention(AnalogAttention, keras.layers.GroupedQueryAttention):
+    """Grouped-query attention whose projections are computed on crossbars; see `AnalogMultiHeadAttention`.
+
+    Takes every argument of `keras.layers.GroupQueryAttention` and those of `AnalogComposite`.
+
+    Source: as `AnalogMultiHeadAttention`.
+    """
