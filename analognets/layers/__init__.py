@@ -1,8 +1,10 @@
 """Keras layers whose product runs on a simulated crossbar."""
 
 from analognets.layers.adc_gain import ADCGain
+from analognets.layers.attention import AnalogGroupQueryAttention, AnalogMultiHeadAttention
 from analognets.layers.base import AnalogLayer
 from analognets.layers.calibration import analog_layers, calibrate, freeze_weight_range, refresh_compiled, set_hardware
+from analognets.layers.composite import AnalogComposite
 from analognets.layers.constraints import WeightClip
 from analognets.layers.convolution import (
     AnalogConv1D,
@@ -12,9 +14,33 @@ from analognets.layers.convolution import (
     AnalogDepthwiseConv2D,
 )
 from analognets.layers.dense import AnalogDense
+from analognets.layers.einsum import AnalogEinsumDense
+from analognets.layers.recurrent import (
+    AnalogGRU,
+    AnalogGRUCell,
+    AnalogLSTM,
+    AnalogLSTMCell,
+    AnalogRNN,
+    AnalogSimpleRNN,
+    AnalogSimpleRNNCell,
+)
+from analognets.layers.separable import AnalogSeparableConv1D, AnalogSeparableConv2D
 from analognets.layers.time_distributed import AnalogTimeDistributed
 
 __all__ = [
+    "AnalogGroupQueryAttention",
+    "AnalogMultiHeadAttention",
+    "AnalogComposite",
+    "AnalogEinsumDense",
+    "AnalogGRU",
+    "AnalogGRUCell",
+    "AnalogLSTM",
+    "AnalogLSTMCell",
+    "AnalogRNN",
+    "AnalogSimpleRNN",
+    "AnalogSimpleRNNCell",
+    "AnalogSeparableConv1D",
+    "AnalogSeparableConv2D",
     "ADCGain",
     "AnalogConv1D",
     "AnalogConv2D",

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
-from analognets.layers.composite import AnalogComposite, assign_arrays, kernel_of, to_array
+from analognets.layers.composite import AnalogComposite, kernel_of
 from analognets.layers.einsum import AnalogEinsumDense
 
-__all__ = ["AnalogGroupedQueryAttention", "AnalogMultiHeadAttention"]
+__all__ = ["AnalogGroupQueryAttention", "AnalogMultiHeadAttention"]
 
 
 class AnalogAttention(AnalogComposite):
@@ -29,13 +27,12 @@ class AnalogAttention(AnalogComposite):
         """Whether the output is multiplied by a projection of the query."""
         return bool(getattr(self, "_use_gate", getattr(self, "use_gate", False)))
 
-    @property
-    def has_bias(self) -> bool:
-        """Whether the projections have a bias."""
-        return bool(self.use_bias)
-
     def heads(self) -> dict[str, tuple[int, int]]:
         """Return (heads, size of one) of each projection but the last."""
+        raise NotImplementedError
+
+    def joined_heads(self) -> tuple[int, int]:
+        """Return (heads, size of one) of what the last projection sees."""
         raise NotImplementedError
 
     def result_shape(self) -> tuple[int | None, ...]:
@@ -56,7 +53,7 @@ class AnalogAttention(AnalogComposite):
                 keras.layers.EinsumDense,
                 equation=equation,
                 output_shape=shape,
-                bias_axes=out if self.has_bias else None,
+                bias_axes=out if self.use_bias else None,
                 activation="sigmoid" if name == "gate" else None,
                 **self._get_common_kwargs_for_sublayer(),
             )
@@ -70,19 +67,18 @@ class AnalogAttention(AnalogComposite):
                 self.products[name].build(tuple(seen.get(name, query_shape)))
         last = self.products["attention_output"]
         last.partial_output_shape = tuple(query_shape[-1] if size is None else size for size in self.result_shape())
-        last.build((*query_shape[:-1], *self.heads()["value"]) if "query" in self.heads() else query_shape)
+        last.build((*query_shape[:-1], *self.joined_heads()))
 
-    def digital_weights(self) -> list[np.ndarray]:
-        found = []
-        for layer in self.products.values():
-            found += [to_array(kernel_of(layer))] + ([] if layer.bias is None else [to_array(layer.bias)])
-        return found
+    def variables_of(self, layer: Any) -> list[keras.Variable]:
+        return _variables([getattr(layer, held) for held in self.product_attributes.values()])
 
-    def set_digital_weights(self, arrays: list[np.ndarray]) -> None:
-        variables = []
-        for layer in self.products.values():
-            variables += [kernel_of(layer)] + ([] if layer.bias is None else [layer.bias])
-        assign_arrays(variables, arrays)
+    def own_variables(self) -> list[keras.Variable]:
+        return _variables(list(self.products.values()))
+
+
+def _variables(projections: list[Any]) -> list[keras.Variable]:
+    kernels_and_biases = [(kernel_of(layer), layer.bias) for layer in projections]
+    return [variable for pair in kernels_and_biases for variable in pair if variable is not None]
 
 
 @keras.saving.register_keras_serializable(package="analognets")
@@ -108,6 +104,9 @@ class AnalogMultiHeadAttention(AnalogAttention, keras.layers.MultiHeadAttention)
         key, value = (self.num_heads, self.key_dim), (self.num_heads, self.value_dim)
         return {"query": key, "key": key, "value": value, "gate": value}
 
+    def joined_heads(self) -> tuple[int, int]:
+        return self.num_heads, self.value_dim
+
     def result_shape(self) -> tuple[int | None, ...]:
         return tuple(self._output_shape) if self._output_shape else (None,)
 
@@ -119,10 +118,26 @@ class AnalogMultiHeadAttention(AnalogAttention, keras.layers.MultiHeadAttention)
 
 
 @keras.saving.register_keras_serializable(package="analognets")
-class AnalogGroupedQueryAttention(AnalogAttention, keras.layers.GroupedQueryAttention):
+class AnalogGroupQueryAttention(AnalogAttention, keras.layers.GroupQueryAttention):
     """Grouped-query attention whose projections are computed on crossbars; see `AnalogMultiHeadAttention`.
 
     Takes every argument of `keras.layers.GroupQueryAttention` and those of `AnalogComposite`.
 
     Source: as `AnalogMultiHeadAttention`.
     """
+
+    def heads(self) -> dict[str, tuple[int, int]]:
+        query, key = (self.num_query_heads, self.head_dim), (self.num_key_value_heads, self.head_dim)
+        return {"query": query, "key": key, "value": key, "gate": query}
+
+    def joined_heads(self) -> tuple[int, int]:
+        return self.num_query_heads, self.head_dim
+
+    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+        self.feature_dim = query_shape[-1]
+        self.build_projections(query_shape, value_shape, value_shape if key_shape is None else key_shape)
+        self._softmax = keras.layers.Softmax(axis=-1, dtype=self.dtype_policy)
+        self._dropout_layer = keras.layers.Dropout(rate=self.dropout, dtype=self.dtype_policy, seed=self.seed)
+        self._dot_product_equation = "bquh,bkuh->buqk"
+        self._combine_equation = "buqk,bkuh->bquh"
+        self.built = True

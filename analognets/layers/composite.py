@@ -13,7 +13,7 @@ from analognets.devices import derive_seed
 from analognets.layers.adc_gain import ADCGain, gain_from_config
 from analognets.layers.base import AnalogLayer
 
-__all__ = ["PRODUCT_SETTINGS", "AnalogComposite", "assign_arrays"]
+__all__ = ["PRODUCT_SETTINGS", "AnalogComposite", "assign_arrays", "kernel_of", "to_array"]
 
 PRODUCT_SETTINGS = (
     "crossbar", "weight_noise", "adc_gain", "calibrated", "noise_model", "drop_connect", "nonnegative",
@@ -137,13 +137,21 @@ class AnalogComposite(Base):
         """Return the configuration as plain data."""
         return {**super().get_config(), **self.products_config()}
 
-    def digital_weights(self) -> list[np.ndarray]:
-        """Return the kernels and biases in the order and the shapes of the Keras layer's own variables."""
+    def variables_of(self, layer: Any) -> list[keras.Variable]:
+        """Return the kernels and biases of this layer's Keras twin."""
         raise NotImplementedError
 
-    def set_digital_weights(self, arrays: list[np.ndarray]) -> None:
-        """Take over kernels and biases in the order and the shapes of the Keras layer's own variables."""
+    def own_variables(self) -> list[keras.Variable]:
+        """Return the kernels and biases of this layer, in the order of `variables_of`."""
         raise NotImplementedError
+
+    def load_from(self, layer: Any) -> None:
+        """Take over kernels and biases of the Keras twin, which is built."""
+        assign_arrays(self.own_variables(), [to_array(variable) for variable in self.variables_of(layer)])
+
+    def store_to(self, layer: Any) -> None:
+        """Give kernels and biases to the Keras twin, which is built."""
+        assign_arrays(self.variables_of(layer), [to_array(variable) for variable in self.own_variables()])
 
 
 def kernel_of(layer: Any) -> keras.Variable:

@@ -161,19 +161,12 @@ class AnalogCell(AnalogComposite):
         states = self.advance(inputs, states, training)
         return states[0], [*states, *counted] if nested else states[0]
 
-    def split_recurrent(self, kernel: np.ndarray) -> list[np.ndarray]:
-        """Cut the recurrent kernel of Keras into those of the products."""
-        return [kernel]
+    def variables_of(self, layer: Any) -> list[keras.Variable]:
+        return [layer.kernel, layer.recurrent_kernel, *([] if layer.bias is None else [layer.bias])]
 
-    def digital_weights(self) -> list[np.ndarray]:
-        first, *rest = [to_array(kernel_of(layer)) for layer in self.products.values()]
-        return [first, np.concatenate(rest, axis=1), *([] if self.bias is None else [to_array(self.bias)])]
-
-    def set_digital_weights(self, arrays: list[np.ndarray]) -> None:
-        kernel, recurrent, *bias = arrays
-        variables = [kernel_of(layer) for layer in self.products.values()]
-        assign_arrays(variables, [kernel, *self.split_recurrent(recurrent)])
-        assign_arrays([] if self.bias is None else [self.bias], bias)
+    def own_variables(self) -> list[keras.Variable]:
+        kernels = [kernel_of(layer) for layer in self.products.values()]
+        return kernels if self.bias is None else [*kernels, self.bias]
 
 
 @keras.saving.register_keras_serializable(package="analognets")
@@ -273,8 +266,20 @@ class AnalogGRUCell(AnalogCell, keras.layers.GRUCell):
         candidate = self.activation(projected[:, 2 * units :] + remembered)
         return [update * state + (1 - update) * candidate]
 
-    def split_recurrent(self, kernel: np.ndarray) -> list[np.ndarray]:
-        return [kernel] if self.reset_after else [kernel[:, : 2 * self.units], kernel[:, 2 * self.units :]]
+    def load_from(self, layer: Any) -> None:
+        if self.reset_after:
+            super().load_from(layer)
+            return
+        kernel, recurrent, *bias = [to_array(variable) for variable in self.variables_of(layer)]
+        parts = np.split(recurrent, [2 * self.units], axis=1)
+        assign_arrays(self.own_variables(), [kernel, *parts, *bias])
+
+    def store_to(self, layer: Any) -> None:
+        if self.reset_after:
+            super().store_to(layer)
+            return
+        kernel, recurrent, candidate, *bias = [to_array(variable) for variable in self.own_variables()]
+        assign_arrays(self.variables_of(layer), [kernel, np.concatenate([recurrent, candidate], axis=1), *bias])
 
 
 if TYPE_CHECKING:
@@ -320,13 +325,13 @@ class AnalogRecurrent(Recurrent):
         """Return the configuration as plain data."""
         return {**super().get_config(), **self.cell.products_config()}
 
-    def digital_weights(self) -> list[np.ndarray]:
-        """Return kernels and bias in the order and the shapes of the Keras cell's variables."""
-        return self.cell.digital_weights()
+    def load_from(self, layer: Any) -> None:
+        """Take over kernels and bias of the Keras twin, which is built."""
+        self.cell.load_from(layer.cell)
 
-    def set_digital_weights(self, arrays: list[np.ndarray]) -> None:
-        """Take over kernels and bias in the order and the shapes of the Keras cell's variables."""
-        self.cell.set_digital_weights(arrays)
+    def store_to(self, layer: Any) -> None:
+        """Give kernels and bias to the Keras twin, which is built."""
+        self.cell.store_to(layer.cell)
 
 
 @contextlib.contextmanager
