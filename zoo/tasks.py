@@ -20,9 +20,14 @@ MODELS = {
     "analognet_vww": "analognets.zoo.vww",
     "ds_cnn": "analognets.zoo.baselines",
     "finetuned": "analognets.zoo.finetune",
+    "gru_kws": "analognets.zoo.spotters",
+    "keyword_transformer": "analognets.zoo.spotters",
+    "lstm_kws": "analognets.zoo.spotters",
     "micronet_kws_m": "analognets.zoo.baselines",
     "micronet_kws_s": "analognets.zoo.baselines",
     "mobilenet_v1_025": "analognets.zoo.baselines",
+    "resnet15_kws": "analognets.zoo.spotters",
+    "resnet8_kws": "analognets.zoo.spotters",
 }
 """Networks that a recipe can name, and the module of each."""
 
