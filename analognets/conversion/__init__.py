@@ -1,7 +1,17 @@
 """Make a Keras model analog, or digital again, and say what was changed, what was left, and why."""
 
-from analognets.conversion.convert import ANALOG_CLASS, to_analog, to_digital
+from analognets.conversion.convert import to_analog, to_digital
 from analognets.conversion.files import load_model
+from analognets.conversion.parts import ANALOG_CLASS, COMPOSITE_CLASS, convertible_kernels
 from analognets.conversion.report import ConversionReport, LayerConversion
 
-__all__ = ["ANALOG_CLASS", "ConversionReport", "LayerConversion", "load_model", "to_analog", "to_digital"]
+__all__ = [
+    "ANALOG_CLASS",
+    "COMPOSITE_CLASS",
+    "convertible_kernels",
+    "ConversionReport",
+    "LayerConversion",
+    "load_model",
+    "to_analog",
+    "to_digital",
+]

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
+from analognets.conversion.parts import is_composite
 from analognets.errors import ConversionError
 from analognets.layers import AnalogLayer
+from analognets.layers.composite import assign_arrays, kernel_of, to_array
 
 __all__ = ["Rebuild", "check_model"]
 
@@ -22,7 +23,7 @@ class Rebuild:
 
     def __init__(
         self,
-        replace: Callable[[keras.layers.Layer], keras.layers.Layer | None],
+        replace: Callable[[keras.layers.Layer, keras.layers.Layer | None], keras.layers.Layer | None],
         recast: Callable[[keras.layers.Layer], Any] = type,
     ) -> None:
         self.replace = replace
@@ -37,7 +38,7 @@ class Rebuild:
             return self.done[id(layer)]
         if not isinstance(layer, keras.layers.Layer):
             return type(layer).from_config(layer.get_config())  # an operation such as the + of two tensors
-        new = self.replace(layer)
+        new = self.replace(layer, None)
         if new is None:
             new = self.copy(layer)
         self.done[id(layer)] = new
@@ -86,21 +87,43 @@ class Rebuild:
         return value
 
     def pair_inside(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-        """Pair the layers that a block has made for itself while it was built."""
+        """Pair the layers that a block has made for itself while it was built, and exchange those to be replaced."""
+        by_attribute = same_attributes(old, new)
         known = {id(layer) for layer in self.done.values()}
-        rest = [layer for layer in old._layers if id(layer) not in self.done]
-        fresh = [layer for layer in new._layers if id(layer) not in known]
+        for before, after in [*by_attribute, *self.by_order(old, new, by_attribute)]:
+            if id(before) in self.done:
+                if id(after) not in known and self.done[id(before)] is not after:
+                    exchange(new, after, self.done[id(before)])
+                continue
+            in_reach = any(after is one for _, one in by_attribute)
+            made = self.replace(before, old) if in_reach else None
+            if made is not None and type(made) is not type(after):
+                made.build_from_config(after.get_build_config() or {})
+                exchange(new, after, made)
+                after = made
+            self.done[id(before)] = after
+            self.pairs.append((before, after))
+            if before.variables and not in_reach:
+                self.inside.append((before, old))
+            if made is None:
+                self.pair_inside(before, after)
+
+    def by_order(self, old: keras.layers.Layer, new: keras.layers.Layer, found: list[Any]) -> list[Any]:
+        """Pair the remaining layers of a block with those of its copy by their order.
+
+        Raises:
+            ConversionError: they are not alike.
+        """
+        known = {id(layer) for layer in self.done.values()}
+        seen = {id(layer) for pair in found for layer in pair}
+        rest = [layer for layer in old._layers if id(layer) not in self.done and id(layer) not in seen]
+        fresh = [layer for layer in new._layers if id(layer) not in known and id(layer) not in seen]
         if [type(layer) for layer in rest] != [type(layer) for layer in fresh]:
             raise ConversionError(
                 f"The inner layers of '{old.name}' ({type(old).__name__}) can't be matched with those of its copy. "
                 f"Hold them in attributes, lists or dicts. Received: {len(rest)} and {len(fresh)} layers."
             )
-        for before, after in zip(rest, fresh, strict=True):
-            self.done[id(before)] = after
-            self.pairs.append((before, after))
-            if before.variables:
-                self.inside.append((before, old))
-            self.pair_inside(before, after)
+        return list(zip(rest, fresh, strict=True))
 
     def model(self, model: keras.Model) -> keras.Model:
         """Return the new model with the weights of the old one."""
@@ -137,6 +160,42 @@ def held(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)):
         return [inner for item in value for inner in held(item)]
     return [value]
+
+
+def same_attributes(old: keras.layers.Layer, new: keras.layers.Layer) -> list[tuple[Any, Any]]:
+    """Return the pairs of layers that two blocks of one class hold at the same places of the same attributes."""
+    pairs: list[tuple[Any, Any]] = []
+    for name, value in vars(new).items():
+        if is_internal(name):
+            continue
+        both = [
+            [item for item in held(one) if isinstance(item, keras.layers.Layer)] for one in (vars(old).get(name), value)
+        ]
+        if len(both[0]) == len(both[1]):
+            pairs += zip(*both, strict=True)
+    return pairs
+
+
+def exchange(block: keras.layers.Layer, before: keras.layers.Layer, after: keras.layers.Layer) -> None:
+    """Put one layer in the place of another in the attributes of a block that is built already."""
+
+    def exchanged(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: exchanged(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            items = [exchanged(item) for item in value]
+            return tuple(items) if isinstance(value, tuple) else items
+        return after if value is before else value
+
+    locked = block._tracker.locked
+    block._tracker.unlock()
+    try:
+        block._tracker.untrack(before)
+        for name, value in list(vars(block).items()):
+            if not is_internal(name) and any(item is before for item in held(value)):
+                setattr(block, name, exchanged(value))
+    finally:
+        block._tracker.locked = locked
 
 
 @contextlib.contextmanager
@@ -191,14 +250,15 @@ def copy_state(old: Any, new: Any) -> None:
         new.finalize_state()
 
 
-def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Copy kernel and bias between a layer and its analog twin, or all of a plain layer's own variables."""
+def copy_weights(old: Any, new: Any) -> None:
+    """Copy kernels and biases between a layer and its analog twin, or all of a plain layer's own variables."""
+    if is_composite(new) != is_composite(old):
+        new.load_from(old) if is_composite(new) else old.store_to(new)
+        return
     if isinstance(new, AnalogLayer) != isinstance(old, AnalogLayer):
-        sources = [old.kernel_variable if isinstance(old, AnalogLayer) else old.kernel]
-        targets = [new.kernel_variable if isinstance(new, AnalogLayer) else new.kernel]
-        if new.use_bias:
-            sources.append(old.bias)
-            targets.append(new.bias)
+        sources, targets = [[kernel_of(layer), layer.bias] for layer in (old, new)]
+        sources = [variable for variable in sources if variable is not None]
+        targets = [variable for variable in targets if variable is not None]
     else:
         sources = [*old._trainable_variables, *old._non_trainable_variables]
         targets = [*new._trainable_variables, *new._non_trainable_variables]
@@ -210,5 +270,4 @@ def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
             f"The weights of '{old.name}' ({type(old).__name__}) can't be copied, its copy has others. Received: "
             f"{len(sources)} and {len(targets)} variables. Make sure that building the model makes all its weights."
         )
-    for source, target in zip(sources, targets, strict=True):
-        target.assign(np.array(keras.ops.convert_to_numpy(source)))  # JAX would let both share one buffer
+    assign_arrays(targets, [to_array(variable) for variable in sources])

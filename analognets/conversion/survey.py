@@ -21,19 +21,11 @@ DIGITAL_BY_DESIGN: dict[type, str] = {
     L.Embedding: "a table look-up, not a product",
     L.PReLU: "an activation, digital by design",
 }
-SEPARABLE = "two products in one layer: write it as a depthwise and a 1 x 1 convolution to have both analog"
 TRANSPOSED = "a transposed convolution, which has no analog version"
-RECURRENT = "recurrent: no analog version of the products inside of its time loop"
 NO_ANALOG: dict[type, str] = {
-    L.SeparableConv1D: SEPARABLE,
-    L.SeparableConv2D: SEPARABLE,
     L.Conv1DTranspose: TRANSPOSED,
     L.Conv2DTranspose: TRANSPOSED,
     L.Conv3DTranspose: TRANSPOSED,
-    L.LSTMCell: RECURRENT,
-    L.GRUCell: RECURRENT,
-    L.SimpleRNNCell: RECURRENT,
-    L.EinsumDense: "a product over freely chosen axes, which has no analog version",
 }
 CONVOLUTIONS = (
     L.Conv1D,
@@ -80,6 +72,7 @@ class Survey:
 
     def __init__(self, model: keras.Model) -> None:
         self.paths: dict[int, str] = {}
+        self.owners: dict[int, keras.layers.Layer] = {}
         self._macs: dict[int, int | None] = {}
         self._visit_inside(model, "", 1)
 
@@ -104,6 +97,7 @@ class Survey:
         calls = graph_calls(layer)
         for inner in layer._layers:
             if not isinstance(inner, L.InputLayer):
+                self.owners.setdefault(id(inner), layer)
                 self._visit(inner, f"{prefix}{inner.name}", times, calls.get(id(inner)) or built_shapes(inner))
 
 

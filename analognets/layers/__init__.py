@@ -3,6 +3,7 @@
 from analognets.layers.adc_gain import ADCGain
 from analognets.layers.attention import AnalogGroupQueryAttention, AnalogMultiHeadAttention
 from analognets.layers.base import AnalogLayer
+from analognets.layers.bidirectional import AnalogBidirectional
 from analognets.layers.calibration import analog_layers, calibrate, freeze_weight_range, refresh_compiled, set_hardware
 from analognets.layers.composite import AnalogComposite
 from analognets.layers.constraints import WeightClip
@@ -30,6 +31,7 @@ from analognets.layers.time_distributed import AnalogTimeDistributed
 __all__ = [
     "AnalogGroupQueryAttention",
     "AnalogMultiHeadAttention",
+    "AnalogBidirectional",
     "AnalogComposite",
     "AnalogEinsumDense",
     "AnalogGRU",

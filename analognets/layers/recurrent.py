@@ -42,7 +42,8 @@ class AnalogCell(AnalogComposite):
 
     gates: ClassVar[int] = 1
 
-    def __init__(self, *args: Any, backwards: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, prefix: str | None = None, backwards: bool = False, **kwargs: Any) -> None:
+        self._prefix = prefix
         self._backwards = backwards
         self._over: list[Held] | None = None
         super().__init__(*args, **kwargs)
@@ -56,7 +57,7 @@ class AnalogCell(AnalogComposite):
 
     @property
     def product_prefix(self) -> str:
-        return self.name.removesuffix("_cell")
+        return self._prefix or self.name
 
     def dense(self, name: str, settings: Any, gates: int, role: str) -> Any:
         """Return the product of a number of gates whose kernel is set by the arguments of `role`_initializer etc."""
@@ -303,7 +304,9 @@ class AnalogRecurrent(Recurrent):
         own = {key: kwargs.pop(key) for key in LAYER_ARGUMENTS if key in kwargs}
         shared = {key: kwargs[key] for key in ("dtype", "trainable") if key in kwargs}
         backwards = bool(own.get("go_backwards", False))
-        cell = self.cell_class(units, activation=activation, name=f"{name}_cell", backwards=backwards, **kwargs)
+        cell = self.cell_class(
+            units, activation=activation, prefix=name, name=f"{name}_cell", backwards=backwards, **kwargs
+        )
         keras.layers.RNN.__init__(self, cell, name=name, **own, **shared)
         self.input_spec = keras.layers.InputSpec(ndim=3)
         self.use_cudnn = False

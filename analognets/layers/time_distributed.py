@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -14,22 +15,33 @@ __all__ = ["AnalogTimeDistributed"]
 
 @keras.saving.register_keras_serializable(package="analognets")
 class AnalogTimeDistributed(keras.layers.TimeDistributed):
-    """`keras.layers.TimeDistributed` around an analog layer: one crossbar, read once for each step.
+    """`keras.layers.TimeDistributed` around a layer or block with analog layers: one crossbar, read for each step.
 
     y[:, t] = layer(x[:, t])
 
-    Time is folded into the batch, so that all steps of a batch see the same training noise, as they would see the same
-    programmed weights. Around any other layer it does what `keras.layers.TimeDistributed` does.
+    All steps of a batch see the same training noise, as they would see the same programmed weights: time is folded into
+    the batch or, around a block with batch normalisation, whose statistics go by step, the noisy kernels are held.
+    Around any other layer it does what `keras.layers.TimeDistributed` does.
 
     Args:
-        layer: the analog layer.
+        layer: the analog layer, or a block with analog layers in it.
 
     Source: our reconstruction.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if not isinstance(self.layer, AnalogLayer):
+        inner = self.layer._flatten_layers()
+        analog = [layer for layer in inner if isinstance(layer, AnalogLayer)]
+        if not analog:
             return super().call(inputs, training=training, mask=mask)
+        if any(isinstance(layer, keras.layers.BatchNormalization) for layer in inner):
+            with contextlib.ExitStack() as stack:
+                for layer in analog:
+                    stack.enter_context(layer.held(training))
+                return super().call(inputs, training=training, mask=mask)
         shape = ops.shape(inputs)
-        outputs = self.layer(ops.reshape(inputs, (-1, *shape[2:])), training=training)
+        settings: dict[str, Any] = {"training": training} if self.layer._call_has_training_arg else {}
+        if mask is not None and self.layer._call_has_mask_arg:
+            settings["mask"] = ops.reshape(mask, (-1, *ops.shape(mask)[2:]))
+        outputs = self.layer(ops.reshape(inputs, (-1, *shape[2:])), **settings)
         return ops.reshape(outputs, (-1, shape[1], *ops.shape(outputs)[1:]))

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from analognets import crossbar as crossbars
-from analognets.conversion import ANALOG_CLASS, to_analog
+from analognets.conversion import convertible_kernels, to_analog
 from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers import WeightClip, analog_layers, calibrate, freeze_weight_range
 from analognets.training.callbacks import BatchProgress, NoiseRamp, epoch_seed, reseed
@@ -113,9 +113,9 @@ def clip_weights(model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = 
     clip = WeightClip(sigma)
     before = []
     for layer in model._flatten_layers():
-        if type(layer) in ANALOG_CLASS and layer.name not in exempt and isinstance(layer.kernel, keras.Variable):
-            before.append((layer.kernel, layer.kernel.constraint))
-            layer.kernel.constraint = _Both(layer.kernel.constraint, clip)
+        for kernel in convertible_kernels(layer) if layer.name not in exempt else ():
+            before.append((kernel, kernel.constraint))
+            kernel.constraint = _Both(kernel.constraint, clip)
 
     def undo() -> None:
         for kernel, constraint in before:
