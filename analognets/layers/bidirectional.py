@@ -32,9 +32,12 @@ class AnalogBidirectional(keras.layers.Bidirectional):
 
 
 def share_gains(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    """Give the analog layers of a copy, not built yet, the ADC gains of those that they were copied from."""
+    """Give the analog layers of a copy the ADC gains of those that they were copied from."""
     pairs = zip(source._flatten_layers(), copy._flatten_layers(), strict=True)
     for old, new in [pair for pair in pairs if isinstance(pair[0], AnalogLayer)]:
         if isinstance(new, AnalogLayer):
+            locked = new._tracker.locked  # layers from a file are built already
+            new._tracker.unlock()
             new._tracker.untrack(new.adc_gain)
             new.adc_gain = old.adc_gain
+            new._tracker.locked = locked
