@@ -178,7 +178,8 @@ class HardwareAware(Stage):
 
     Args:
         hardware: the analog chip.
-        weight_noise: eta, standard deviation of the noise as a share of W_max; 0 is none.
+        weight_noise: eta, standard deviation of the noise as a share of W_max, or factor of the devices' own noise; 0
+            is none.
         noise_ramp_epochs: over these the noise grows by equal steps; 0 is full noise from the start.
         weight_range_sigma: W_max is frozen at this many standard deviations of the kernel; null is its largest weight.
         range_learning_rate_scale: learning rate of converter ranges and ADC gain relative to the weights'; 0 keeps
@@ -186,6 +187,8 @@ class HardwareAware(Stage):
         calibration: how the converter ranges are first set.
         noisy_validation: validate on this many noisy copies too; `select: best` then goes by their mean.
         exempt: names of layers that stay digital.
+        noise_model: "gaussian", or "device" for the programming and read noise of the hardware's devices.
+        drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
         epochs, optimizer, learning_rate, ...: as in `Stage`.
 
     Source: AnalogNets (arXiv 2111.06503), stage 2 (from memory); noisy validation: Buechel et al., ICLR 2022.
@@ -193,13 +196,16 @@ class HardwareAware(Stage):
 
     learning_rate: Annotated[float, Field(gt=0, le=100)] = 3e-4
     hardware: Hardware = Hardware()
-    weight_noise: Share = 0.056
+    weight_noise: Annotated[float, Field(ge=0, le=10)] = 0.056
     noise_ramp_epochs: Count = 0
     weight_range_sigma: Sigma | None = 2.0
     range_learning_rate_scale: Annotated[float, Field(ge=0, le=100)] = 1.0
     calibration: Calibration = Calibration()
     noisy_validation: Annotated[int, Field(ge=0, le=100)] = 0
     exempt: Annotated[list[str], Field(description="a list of layer names")] = []
+    # Left out of a recipe's plain data where they are not used, so that older recipes keep their fingerprints.
+    noise_model: Annotated[Literal["gaussian", "device"], Field(exclude_if="gaussian".__eq__)] = "gaussian"
+    drop_connect: Annotated[float, Field(ge=0, le=0.9, exclude_if=(0.0).__eq__)] = 0.0
 
 
 class Evaluation(Section):

@@ -124,6 +124,11 @@ def clip_weights(model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = 
     return undo
 
 
+def noise_of(stage: HardwareAware) -> dict[str, Any]:
+    """Return what `to_analog` takes of a stage's noise."""
+    return {"weight_noise": stage.weight_noise, "noise_model": stage.noise_model, "drop_connect": stage.drop_connect}
+
+
 class _Both(keras.constraints.Constraint):
     """A layer's own constraint, if any, and then the clipping."""
 
@@ -200,7 +205,7 @@ class _Trainer:
         stage = self.recipe.hardware_aware
         if stage is None:
             raise InvalidArgumentError("The recipe has no `hardware_aware` stage.")
-        analog = to_analog(net, hardware, weight_noise=stage.weight_noise, exempt=stage.exempt)
+        analog = to_analog(net, hardware, exempt=stage.exempt, **noise_of(stage))
         freeze_weight_range(analog, sigma=stage.weight_range_sigma)
         if start is None or start.stage == FLOAT:
             start = None

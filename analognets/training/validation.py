@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from analognets.layers import analog_layers
+from analognets.layers.weight_noise import noisy
 
 __all__ = ["evaluate", "evaluate_noisy", "noisy_weights"]
 
@@ -26,7 +27,7 @@ def evaluate_noisy(net: keras.Model, dataset: Any, *, copies: int, eta: float, s
         net: a compiled analog model; its weights are as before afterwards.
         dataset: of (inputs, labels).
         copies: how many, at least 1.
-        eta: standard deviation of the noise as a share of W_max.
+        eta: standard deviation of the noise as a share of W_max, or factor of the devices' noise.
         seed: of the noise.
 
     Source: Buechel et al., ICLR 2022, choose their models by the mean of three copies.
@@ -41,14 +42,20 @@ def evaluate_noisy(net: keras.Model, dataset: Any, *, copies: int, eta: float, s
 
 @contextmanager
 def noisy_weights(net: keras.Model, eta: float, rng: np.random.Generator) -> Iterator[None]:
-    """While active, the model's analog kernels carry noise of N(0, (eta * W_max)^2)."""
+    """While active, the model's analog kernels carry one draw of the noise they are trained with, eta times."""
     layers = analog_layers(net)
     clean = [keras.ops.convert_to_numpy(layer.kernel_variable.value) for layer in layers]
     try:
         for layer, kernel in zip(layers, clean, strict=True):
-            gamma = keras.ops.convert_to_numpy(layer.range_on_kernel(layer.weight_range()))
-            noise = rng.standard_normal(kernel.shape, dtype=np.float32) * np.float32(eta * gamma)
-            layer.kernel_variable.assign(kernel + noise.astype(kernel.dtype))
+            changed = noisy(
+                keras.ops.cast(kernel, "float32"),
+                layer.range_on_kernel(layer.weight_range()),
+                layer.crossbar.device,
+                model=layer.noise_model,
+                strength=eta,
+                seed=int(rng.integers(1 << 31)),
+            )
+            layer.kernel_variable.assign(changed)
         yield
     finally:
         for layer, kernel in zip(layers, clean, strict=True):

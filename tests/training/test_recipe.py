@@ -160,7 +160,7 @@ def test_an_override_brings_back_a_stage_that_was_null() -> None:
         ("hardware_aware.hardware.dac_bits=17", r"from 2 to 16.*Received: 17"),
         ("hardware_aware.hardware.adc_bits=7.5", r"from 2 to 16.*Received: 7.5"),
         ("hardware_aware.hardware.adc_gain=shard", r"must be one of 'shared', 'per_layer' or null. Received: 'shard'"),
-        ("hardware_aware.weight_noise=2", r"must be a number from 0 to 1. Received: 2"),
+        ("hardware_aware.weight_noise=11", r"must be a number from 0 to 10. Received: 11"),
         ("float.epochs=-1", r"`float.epochs` must be a whole number from 0 to 100000. Received: -1"),
         ("float.epochs=2.5", r"must be a whole number from 0 to 100000. Received: 2.5"),
         ("float.epochs='2'", r"must be a whole number from 0 to 100000. Received: '2'"),
@@ -243,3 +243,16 @@ def test_hardware_changes_are_what_differs_from_the_preset() -> None:
 def test_recipes_and_runs_load_without_keras() -> None:
     code = "import sys, analognets.training as t; t.Recipe, t.Run; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_recipes_without_the_later_keys_keep_their_fingerprints() -> None:
+    from analognets.zoo.registry import load_preset
+
+    for name in ("analognet_kws.hwa_8bit", "ds_cnn.hwa_8bit"):
+        preset = load_preset(name)
+        assert preset.recipe.hardware_aware is not None
+        assert preset.recipe.fingerprint() == preset.record.origin["recipe_fingerprint"]
+        assert not {"noise_model", "drop_connect"} & set(preset.recipe.to_dict()["hardware_aware"])
+        changed = preset.recipe.replace({"hardware_aware.noise_model": "device"})
+        assert changed.to_dict()["hardware_aware"]["noise_model"] == "device"
+        assert changed.fingerprint() != preset.recipe.fingerprint()
