@@ -134,7 +134,7 @@ class ToAnalog:
             return None
         why = self.why_left(layer)
         name = name_inside(layer, owner)
-        self.records[id(layer)] = self.record(layer, name, why)
+        self.records[id(layer)] = self.record(layer, name if why is None else layer.name, why)
         if why is not None:
             return None
         gain = self.shared if self.hardware.adc_gain == "shared" else ADCGain(name="adc_gain")
@@ -193,7 +193,7 @@ class ToAnalog:
 
     def record_part(self, layer: keras.layers.Layer, part: Part, name: str, why: str | None) -> LayerConversion:
         """Return the report's entry of one product of a layer."""
-        macs = self.survey.macs(part.owner)
+        macs = self.survey.macs(part.counted)
         entry = LayerConversion(
             layer=f"{name}_{part.product}",
             kind=type(layer).__name__,
@@ -253,7 +253,7 @@ def to_analog(
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
     settings = {"weight_noise": weight_noise, "noise_model": noise_model, "drop_connect": drop_connect}
     plan = ToAnalog(model, hardware, settings, exempt)
-    rebuild = Rebuild(plan.replace, plan.recast)
+    rebuild = Rebuild(plan.replace, plan.recast, plan.converts)
     analog = rebuild.model(model)
     for layer, owner in rebuild.inside:
         if counts_itself(layer):
@@ -280,6 +280,11 @@ def without_clip(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(constraint, dict) and constraint.get("class_name") == WeightClip.__name__:
             config[key] = None
     return config
+
+
+def any_analog(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is analog or has an analog one inside."""
+    return any(is_analog(inner) for inner in layer._flatten_layers())
 
 
 def to_digital(model: keras.Model) -> keras.Model:
@@ -316,7 +321,7 @@ def to_digital(model: keras.Model) -> keras.Model:
     def recast(layer: keras.layers.Layer) -> type:
         return next((kind for kind, analog in ANALOG_WRAPPER.items() if isinstance(layer, analog)), type(layer))
 
-    digital = Rebuild(replace, recast).model(model)
+    digital = Rebuild(replace, recast, any_analog).model(model)
     if not records:
         raise ConversionError(f"Model '{model.name}' has no analog layer, so it is digital already.")
     digital.conversion_report = ConversionReport(tuple(records), "digital")

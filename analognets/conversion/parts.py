@@ -79,7 +79,8 @@ class Part:
         shape: (..., inputs, outputs) of the kernel as it lies on the crossbar.
         kernel: how many weights the kernel has.
         weights: how many numbers, with the bias if that is added to this product.
-        share: its share of the multiplications of the owner.
+        counted: the layer whose multiplications are known.
+        share: how many it has of each of those.
     """
 
     product: str
@@ -88,6 +89,7 @@ class Part:
     shape: tuple[int, ...]
     kernel: int
     weights: int
+    counted: keras.layers.Layer
     share: float = 1.0
 
 
@@ -146,7 +148,9 @@ def parts_of(layer: Any) -> list[Part]:
         if child is not None:
             numbers = math.prod(child.kernel.shape)
             name = f"{layer.name}_{product}"
-            found.append(Part(product, name, child, on_crossbar(child), numbers, child.count_params()))
+            alike = layer._query_dense if product == "attention_output" else child  # one output a query
+            share = numbers / math.prod(alike.kernel.shape)
+            found.append(Part(product, name, child, on_crossbar(child), numbers, child.count_params(), alike, share))
     return found
 
 
@@ -162,7 +166,7 @@ def recurrent_parts(layer: Any) -> list[Part]:
     for product, shape in shapes.items():
         numbers = math.prod(shape)
         weights = numbers + (bias if product == "input" else 0)
-        found.append(Part(product, f"{layer.name}_{product}", cell, shape, numbers, weights, numbers / total))
+        found.append(Part(product, f"{layer.name}_{product}", cell, shape, numbers, weights, cell, numbers / total))
     return found
 
 
@@ -178,7 +182,7 @@ def separable_parts(layer: Any) -> list[Part]:
     total = sum(counts.values())
     return [
         Part(name, f"{layer.name}_{name}", layer, shape, counts[name],
-             counts[name] + (bias if name == "pointwise" else 0), counts[name] / total)
+             counts[name] + (bias if name == "pointwise" else 0), layer, counts[name] / total)
         for name, shape in shapes.items()
     ]  # fmt: skip
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
-from analognets.conversion.parts import is_composite
+from analognets.conversion.parts import is_analog, is_composite
 from analognets.errors import ConversionError
-from analognets.layers import AnalogLayer
+from analognets.layers import AnalogBlock, AnalogLayer
+from analognets.layers.block import exchange, held_layers, is_internal
 from analognets.layers.composite import assign_arrays, kernel_of, to_array
 
 __all__ = ["Rebuild", "check_model"]
@@ -25,7 +25,10 @@ class Rebuild:
         self,
         replace: Callable[[keras.layers.Layer, keras.layers.Layer | None], keras.layers.Layer | None],
         recast: Callable[[keras.layers.Layer], Any] = type,
+        changes: Callable[[keras.layers.Layer], bool] | None = None,
     ) -> None:
+        self.changes = changes or (lambda layer: False)
+        self.wrapped: dict[int, Any] = {}
         self.replace = replace
         self.recast = recast
         self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
@@ -34,6 +37,8 @@ class Rebuild:
 
     def layer(self, layer: Any) -> Any:
         """Return what stands for a layer in the new model, the same one each time."""
+        if isinstance(layer, AnalogBlock):
+            layer = layer.block
         if id(layer) in self.done:
             return self.done[id(layer)]
         if not isinstance(layer, keras.layers.Layer):
@@ -45,10 +50,21 @@ class Rebuild:
         self.pairs.append((layer, new))
         return new
 
+    def node(self, layer: Any) -> Any:
+        """Return what stands for a layer in a graph or in a Keras wrapper, which are made again from a config."""
+        block = layer.block if isinstance(layer, AnalogBlock) else layer
+        if id(block) in self.wrapped:
+            return self.wrapped[id(block)]
+        new = self.layer(block)
+        if isinstance(new, keras.layers.Layer) and type(new) is type(block) and is_own(block) and self.changes(block):
+            new = AnalogBlock(new)
+        self.wrapped[id(block)] = new
+        return new
+
     def copy(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         """Copy a layer that is not converted itself; its inner layers may be."""
         if isinstance(layer, keras.Model) and is_cloneable(layer):
-            return keras.models.clone_model(layer, clone_function=self.layer, recursive=True)
+            return keras.models.clone_model(layer, clone_function=self.node, recursive=True)
         if isinstance(layer, keras.layers.TFSMLayer):
             raise ConversionError(
                 f"Layer '{layer.name}' (TFSMLayer) is a TensorFlow SavedModel, a graph without Keras layers, which "
@@ -68,21 +84,24 @@ class Rebuild:
 
     def swap_attributes(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
         """Replace the layers held in a rebuilt block's attributes, lists and dicts, before it is built."""
+        if isinstance(old, keras.layers.RNN) and not self.changes(old):
+            return  # some of Keras' cells can't be made from their config
         for name, value in list(vars(new).items()):
             if is_internal(name) or not any(isinstance(item, keras.layers.Layer) for item in held(value)):
                 continue
             for item in held(value):
                 new._tracker.untrack(item)
-            setattr(new, name, self.replaced(getattr(old, name)))
+            within = self.layer if is_own(old) or isinstance(old, keras.Model) else self.node
+            setattr(new, name, self.replaced(getattr(old, name), within))
 
-    def replaced(self, value: Any) -> Any:
+    def replaced(self, value: Any, within: Callable[[Any], Any]) -> Any:
         """Return the replacement of a layer, or a list, tuple or dict with its layers replaced."""
         if isinstance(value, keras.layers.Layer):
-            return self.layer(value)
+            return within(value)
         if isinstance(value, dict):
-            return {key: self.replaced(item) for key, item in value.items()}
+            return {key: self.replaced(item, within) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            items = [self.replaced(item) for item in value]
+            items = [self.replaced(item, within) for item in value]
             return tuple(items) if isinstance(value, tuple) else items
         return value
 
@@ -97,6 +116,8 @@ class Rebuild:
                 continue
             in_reach = any(after is one for _, one in by_attribute)
             made = self.replace(before, old) if in_reach else None
+            if made is None and is_analog(before) and not is_analog(after):
+                made = self.copy(before)
             if made is not None and type(made) is not type(after):
                 made.build_from_config(after.get_build_config() or {})
                 exchange(new, after, made)
@@ -129,7 +150,7 @@ class Rebuild:
         """Return the new model with the weights of the old one."""
         with not_compiled(model):
             if is_cloneable(model):
-                new = keras.models.clone_model(model, clone_function=self.layer, recursive=True)
+                new = keras.models.clone_model(model, clone_function=self.node, recursive=True)
             else:
                 new = self.layer(model)
                 new.build_from_config(model.get_build_config() or {})
@@ -143,16 +164,6 @@ class Rebuild:
         return new
 
 
-@functools.cache
-def _keras_attributes() -> frozenset[str]:
-    return frozenset(name for name in vars(keras.Model()) if name.startswith("_"))
-
-
-def is_internal(name: str) -> bool:
-    """Whether Keras or TensorFlow (names with _self_) keeps its own lists of layers in an attribute of this name."""
-    return name in _keras_attributes() or name.startswith("_self_")
-
-
 def held(value: Any) -> list[Any]:
     """Return what a list, tuple or dict holds, nested ones included, or the value itself."""
     if isinstance(value, dict):
@@ -164,38 +175,13 @@ def held(value: Any) -> list[Any]:
 
 def same_attributes(old: keras.layers.Layer, new: keras.layers.Layer) -> list[tuple[Any, Any]]:
     """Return the pairs of layers that two blocks of one class hold at the same places of the same attributes."""
-    pairs: list[tuple[Any, Any]] = []
-    for name, value in vars(new).items():
-        if is_internal(name):
-            continue
-        both = [
-            [item for item in held(one) if isinstance(item, keras.layers.Layer)] for one in (vars(old).get(name), value)
-        ]
-        if len(both[0]) == len(both[1]):
-            pairs += zip(*both, strict=True)
-    return pairs
+    before = dict(held_layers(old))
+    return [(before[place], layer) for place, layer in held_layers(new) if place in before]
 
 
-def exchange(block: keras.layers.Layer, before: keras.layers.Layer, after: keras.layers.Layer) -> None:
-    """Put one layer in the place of another in the attributes of a block that is built already."""
-
-    def exchanged(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: exchanged(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            items = [exchanged(item) for item in value]
-            return tuple(items) if isinstance(value, tuple) else items
-        return after if value is before else value
-
-    locked = block._tracker.locked
-    block._tracker.unlock()
-    try:
-        block._tracker.untrack(before)
-        for name, value in list(vars(block).items()):
-            if not is_internal(name) and any(item is before for item in held(value)):
-                setattr(block, name, exchanged(value))
-    finally:
-        block._tracker.locked = locked
+def is_own(layer: Any) -> bool:
+    """Whether a layer is of a class of the user's, which knows nothing of analog layers, and no model."""
+    return not isinstance(layer, keras.Model) and type(layer).__module__.split(".")[0] not in ("keras", "analognets")
 
 
 @contextlib.contextmanager

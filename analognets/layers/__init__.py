@@ -4,6 +4,7 @@ from analognets.layers.adc_gain import ADCGain
 from analognets.layers.attention import AnalogGroupQueryAttention, AnalogMultiHeadAttention
 from analognets.layers.base import AnalogLayer
 from analognets.layers.bidirectional import AnalogBidirectional
+from analognets.layers.block import AnalogBlock
 from analognets.layers.calibration import analog_layers, calibrate, freeze_weight_range, refresh_compiled, set_hardware
 from analognets.layers.composite import AnalogComposite
 from analognets.layers.constraints import WeightClip
@@ -32,6 +33,7 @@ __all__ = [
     "AnalogGroupQueryAttention",
     "AnalogMultiHeadAttention",
     "AnalogBidirectional",
+    "AnalogBlock",
     "AnalogComposite",
     "AnalogEinsumDense",
     "AnalogGRU",

@@ -78,7 +78,8 @@ def test_a_file_of_keras_2_that_keras_3_refuses_is_loaded_converted_and_left_as_
     assert outputs.shape == (3, 2), "one output is an array, not a list of one"
     np.testing.assert_array_equal(outputs, small()(DATA))
     analog = to_analog(model)
-    assert [layer.layer for layer in analog.conversion_report.converted] == ["depth", "logits"]
+    products = [f"{way}_lstm_{product}" for way in ("forward", "backward") for product in ("input", "recurrent")]
+    assert {layer.layer for layer in analog.conversion_report.converted} == {"depth", *products, "logits"}
     np.testing.assert_allclose(analog(DATA), model(DATA), rtol=1e-5, atol=1e-6)
     assert legacy.read_bytes() == before
     assert not model.compiled

@@ -48,10 +48,13 @@ def test_report() -> None:
         "prelu": "an activation, digital by design",
         "transposed": "a transposed convolution, which has no analog version",
         "depth": "exempt by request",
-        "gru_cell": "recurrent: no analog version of the products inside of its time loop",
         "own": "a subclass of Dense whose call may differ",
     }
-    (dense,) = report.converted
+    *gru, dense = report.converted
+    assert [(part.layer, part.kind, part.rows, part.cols, part.weights) for part in gru] == [
+        ("gru_input", "GRU", 4, 12, 48 + 24),
+        ("gru_recurrent", "GRU", 4, 12, 48),
+    ]
     assert (dense.layer, dense.kind, dense.rows, dense.cols, dense.tiles, dense.weights) == (
         "logits",
         "Dense",
@@ -62,11 +65,22 @@ def test_report() -> None:
     )
     text = str(report)
     weights = sum(layer.weights for layer in report.layers)
-    macs = {"big": 36 * 300, "transposed": 36 * 144, "depth": 36 * 36, "gru_cell": 36 * 96, "own": 16, "logits": 2400}
+    macs = {
+        "big": 36 * 300, "transposed": 36 * 144, "depth": 36 * 36, "gru_input": 36 * 48, "gru_recurrent": 36 * 48,
+        "own": 16, "logits": 2400,
+    }  # fmt: skip
+        "big": 36 * 300,
+        "transposed": 36 * 144,
+        "depth": 36 * 36,
+        "gru_input": 36 * 48,
+        "gru_recurrent": 36 * 48,
+        "own": 16,
+        "logits": 2400,
+    }
     assert {layer.layer: layer.macs for layer in report.products} == macs
-    assert report.weights_share == 2400 / weights and report.macs_share == 2400 / sum(macs.values())
-    shares = f"{100 * 2400 / weights:.1f} % of weights, {100 * report.macs_share:.1f} % of multiplications"
-    assert text.startswith(f"1 of 6 products analog ({shares}) on flat")
+    assert report.weights_share == 2496 / weights and report.macs_share == (2400 + 36 * 96) / sum(macs.values())
+    shares = f"{100 * 2496 / weights:.1f} % of weights, {100 * report.macs_share:.1f} % of multiplications"
+    assert text.startswith(f"3 of 7 products analog ({shares}) on flat")
     assert "converted logits (Dense): 4 x 600 cells, tiles: 2" in text
     assert "left      depth (DepthwiseConv2D): exempt by request" in text
 
@@ -80,18 +94,26 @@ def test_report_counts_the_cells_of_depthwise_and_grouped_kernels() -> None:
     assert (grouped.rows, grouped.cols, grouped.weights) == (32, 6, 102)
 
 
-def test_layers_that_blocks_make_themselves_are_reported() -> None:
+def test_attention_is_reported_by_projection_and_what_stays_digital_is_said() -> None:
     inputs = keras.Input((5, 6))
     outputs = L.Dense(2)(L.MultiHeadAttention(2, 3, name="attention")(inputs, inputs))
     report = to_analog(keras.Model(inputs, outputs)).conversion_report
-    assert len(report.left) == 4
-    assert {layer.why for layer in report.left} == {"made by 'attention' (MultiHeadAttention) itself"}
+    assert {layer.path: (layer.rows, layer.cols, layer.macs) for layer in report.converted[:4]} == {
+        "attention/attention_query": (6, 6, 5 * 36),
+        "attention/attention_key": (6, 6, 5 * 36),
+        "attention/attention_value": (6, 6, 5 * 36),
+        "attention/attention_attention_output": (6, 6, 5 * 36),
+    }
+    (scores,) = report.left
+    assert (scores.layer, scores.weights, scores.product) == ("attention", 0, False)
+    assert scores.why == "scores and weighted sum multiply activations with each other, digital by design"
+    assert report.macs_share == 1.0 and len(report.products) == 5
 
 
 def test_report_of_the_way_back() -> None:
     report = to_digital(to_analog(mixed())).conversion_report
     assert report.hardware == "digital"
-    assert [layer.layer for layer in report.converted] == ["big", "depth", "logits"]
+    assert [layer.layer for layer in report.converted] == ["big", "depth", "gru_input", "gru_recurrent", "logits"]
 
 
 def blocks() -> keras.Model:
@@ -121,11 +143,12 @@ def test_an_unknown_exempt_layer_names_the_nearest() -> None:
 
 
 def test_nothing_to_convert_is_one_sentence() -> None:
-    model = keras.Sequential([keras.Input((4, 3)), L.LSTM(2), L.BatchNormalization()], name="recurrent")
+    model = keras.Sequential([keras.Input((4, 3, 2)), L.ConvLSTM1D(2, 2), L.BatchNormalization()], name="recurrent")
     sentence = (
-        "Model 'recurrent' has no layer to convert; analog versions exist for Dense, Conv1D, Conv2D, Conv3D, "
-        r"DepthwiseConv1D, DepthwiseConv2D\. "
-        r"Received layers with weights: LSTMCell, BatchNormalization\."
+        "Model 'recurrent' has no layer to convert; analog versions exist for Dense, EinsumDense, Conv1D, "
+        "Conv2D, Conv3D, DepthwiseConv1D, DepthwiseConv2D, SimpleRNN, LSTM, GRU, SimpleRNNCell, LSTMCell, GRUCell, "
+        r"MultiHeadAttention, GroupQueryAttention, SeparableConv1D, SeparableConv2D\. "
+        r"Received layers with weights: ConvLSTMCell, BatchNormalization\."
     )
     with pytest.raises(ConversionError, match=sentence):
         to_analog(model)

@@ -71,7 +71,7 @@ def wrapped() -> tuple[keras.Model, int]:
     x = L.TimeDistributed(L.Dense(4))(inputs)
     x = L.Bidirectional(L.LSTM(3, return_sequences=True))(x)
     x = L.MultiHeadAttention(2, 3)(x, x)
-    return keras.Model(inputs, L.Dense(2)(L.GRU(3)(L.LayerNormalization()(x)))), 2
+    return keras.Model(inputs, L.Dense(2)(L.GRU(3)(L.LayerNormalization()(x)))), 12
 
 
 @keras.saving.register_keras_serializable(package="tests_conversion")
@@ -121,7 +121,7 @@ class Subclassed(keras.Model):
 def subclassed() -> tuple[keras.Model, int]:
     model = Subclassed()
     model(np.zeros((1, 6), np.float32))
-    return model, 6
+    return model, 8
 
 
 MODELS = [

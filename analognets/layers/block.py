@@ -1,0 +1,153 @@
+"""A layer of one's own in which some layers have been exchanged for analog ones."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from analognets.errors import ConversionError
+from analognets.layers.base import AnalogLayer
+from analognets.layers.composite import AnalogComposite
+from analognets.layers.recurrent import AnalogRecurrent
+
+__all__ = ["AnalogBlock", "exchange", "held_layers", "is_internal"]
+
+ANALOG = (AnalogLayer, AnalogComposite, AnalogRecurrent)
+
+
+@functools.cache
+def _internal_names() -> frozenset[str]:
+    return frozenset(name for name in vars(keras.Model()) if name.startswith("_"))
+
+
+def is_internal(name: str) -> bool:
+    """Whether Keras or TensorFlow (names with _self_) keeps its own lists of layers in an attribute of this name."""
+    return name in _internal_names() or name.startswith("_self_")
+
+
+def held_layers(block: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield the layers in a block's attributes, lists and dicts, with their places such as "_heads/0"."""
+
+    def inside(value: Any, place: str) -> Iterator[tuple[str, keras.layers.Layer]]:
+        if isinstance(value, keras.layers.Layer):
+            yield place, value
+        elif isinstance(value, (dict, list, tuple)):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, item in items:
+                yield from inside(item, f"{place}/{key}")
+
+    for name, value in list(vars(block).items()):
+        if not is_internal(name):
+            yield from inside(value, name)
+
+
+def exchange(block: keras.layers.Layer, before: keras.layers.Layer, after: keras.layers.Layer) -> None:
+    """Put one layer in the place of another in the attributes of a block, also of one that is built already."""
+
+    def exchanged(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: exchanged(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            items = [exchanged(item) for item in value]
+            return tuple(items) if isinstance(value, tuple) else items
+        return after if value is before else value
+
+    names = {place.split("/")[0] for place, layer in held_layers(block) if layer is before}
+    locked = block._tracker.locked
+    block._tracker.unlock()
+    try:
+        block._tracker.untrack(before)
+        for name in names:
+            setattr(block, name, exchanged(vars(block)[name]))
+    finally:
+        block._tracker.locked = locked
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class AnalogBlock(keras.layers.Layer):
+    """A layer of one's own that makes its inner layers itself, with some of them exchanged for analog ones.
+
+    Its class knows nothing of analog layers, so the config that it saves makes plain ones. This wrapper saves that
+    config and the analog layers beside it. It is called like the block, which is its attribute `block`.
+
+    Args:
+        block: the layer.
+        exchanged: configs of analog layers by their places in the block, such as "_attention" or "_blocks/0 _dense".
+            None if they are in their places already.
+
+    Raises:
+        ConversionError: when it is first called: the block has no layer at such a place.
+    """
+
+    def __init__(self, block: keras.layers.Layer, exchanged: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**{"name": block.name, **kwargs})
+        self.block = block
+        self.supports_masking = block.supports_masking
+        self._waiting = (dict(exchanged or {}),)
+
+    def _exchange(self) -> None:
+        waiting = self._waiting[0]
+        self._waiting = ({},)
+        for place, config in waiting.items():
+            owner, found = self.block, None
+            for step in place.split(" "):
+                owner = owner if found is None else found
+                found = dict(held_layers(owner)).get(step)
+                if found is None:
+                    raise ConversionError(
+                        f"The block '{self.block.name}' ({type(self.block).__name__}) has no layer at '{place}', where "
+                        "an analog one belongs. Its class has changed since the model was saved."
+                    )
+            made = keras.saving.deserialize_keras_object(config)
+            if found.built and not made.built:
+                made.build_from_config(found.get_build_config() or {})
+            exchange(owner, found, made)
+
+    def build(self, input_shape: Any = None) -> None:
+        self.built = True  # the block is, by its first call
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._waiting[0]:
+            if not self.block.built:
+                self.block(inputs, *args, **kwargs)
+            self._exchange()
+        return self.block(inputs, *args, **kwargs)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Return the mask of the block."""
+        return self.block.compute_mask(inputs, previous_mask)
+
+    def analog_places(self) -> dict[str, keras.layers.Layer]:
+        """Return the analog layers of the block by their places."""
+
+        def inside(block: keras.layers.Layer, prefix: str) -> Iterator[tuple[str, keras.layers.Layer]]:
+            for place, layer in held_layers(block):
+                if isinstance(layer, ANALOG):
+                    yield prefix + place, layer
+                else:
+                    yield from inside(layer, f"{prefix}{place} ")
+
+        return dict(inside(self.block, ""))
+
+    def get_build_config(self) -> None:
+        """Nothing: it is built by its first call."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration as plain data."""
+        waiting = self._waiting[0]
+        places = {place: keras.saving.serialize_keras_object(one) for place, one in self.analog_places().items()}
+        return {
+            **super().get_config(),
+            "block": keras.saving.serialize_keras_object(self.block),
+            "exchanged": {**places, **waiting},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> AnalogBlock:
+        """Build the wrapper from `get_config`'s data."""
+        rest = {key: value for key, value in config.items() if key != "block"}
+        return cls(keras.saving.deserialize_keras_object(config["block"]), **rest)
