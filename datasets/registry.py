@@ -40,6 +40,13 @@ _DATASETS = {
         on_disk=False,
         kind="audio",
     ),
+    "cifar10": _Entry(
+        "analognets.datasets.cifar10",
+        "load_cifar10",
+        "CIFAR-10: small colour pictures of ten classes, by way of Keras (170 MB)",
+        on_disk=True,
+        kind="image",
+    ),
     "coco_vww": _Entry(
         "analognets.datasets.coco",
         "load_coco_vww",

@@ -18,6 +18,7 @@ __all__ = ["MODELS", "Task", "build_model", "find_recipe", "list_recipes", "prep
 MODELS = {
     "analognet_kws": "analognets.zoo.kws",
     "analognet_vww": "analognets.zoo.vww",
+    "bert_tiny": "analognets.zoo.bert",
     "ds_cnn": "analognets.zoo.baselines",
     "finetuned": "analognets.zoo.finetune",
     "gru_kws": "analognets.zoo.spotters",
@@ -27,6 +28,7 @@ MODELS = {
     "micronet_kws_s": "analognets.zoo.baselines",
     "mobilenet_v1_025": "analognets.zoo.baselines",
     "resnet15_kws": "analognets.zoo.spotters",
+    "resnet32": "analognets.zoo.resnet",
     "resnet8_kws": "analognets.zoo.spotters",
 }
 """Networks that a recipe can name, and the module of each."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
 from analognets.conversion import to_analog
 from analognets.zoo.spotters import gru_kws, keyword_transformer, lstm_kws, resnet8_kws, resnet15_kws
 from analognets.zoo.tasks import MODELS, find_recipe, list_recipes
