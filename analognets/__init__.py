@@ -71,6 +71,10 @@ _DOORS: dict[str, dict[str, str]] = {
         "explore": "exploration",
         "pareto_figure": "exploration_figures",
         "sweep": "sweeps",
+        "sweep_nonideality": "sensitivity",
+        "equal_error_study": "sensitivity",
+        "threshold_study": "sensitivity",
+        "layer_study": "sensitivity",
     },
 }
 

@@ -39,6 +39,10 @@ COMMANDS = {
     "explore": Command(
         "analognets.cli.explore:explore", "Sweep kinds of chips: accuracy after a day, efficiency, area, Pareto front."
     ),
+    "sweep": Command("analognets.cli.sweep:sweep", "Accuracy of chips over the strength of one non-ideality."),
+    "sensitivity": Command(
+        "analognets.cli.sensitivity:sensitivity", "Which non-ideality hurts a network most, and which of its layers."
+    ),
     "compare": Command(
         "analognets.cli.compare:compare", "Set float, int8 on a microcontroller and analog chips side by side."
     ),

@@ -110,6 +110,7 @@ def scale_strengths(axes: Any, effect: str, values: Any, ideal: float) -> None:
         ticks = sorted(set(values.dropna()))
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], rotation=45 if len(ticks) > 8 else 0)
         axes.minorticks_off()
+        axes.set_xlim(-0.3 * positive.min() if (values == 0).any() else 0.8 * positive.min(), 1.25 * positive.max())
 
 
 def mark_standards(axes: Any, summary: pd.DataFrame) -> None:
@@ -152,7 +153,8 @@ def heat_map(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
             axes.text(column, row, texts[row][column], ha="center", va="center", fontsize="x-small", color=colour)
     axes.set_xticks(range(columns), values.columns, fontsize="small", rotation=0 if columns < 4 else 30)
     axes.set_yticks(range(rows), [name.replace("_", " ") for name in values.index], fontsize="small")
-    figure.colorbar(image, ax=axes, label=label, shrink=0.9)
+    if np.isfinite(shown).any():
+        figure.colorbar(image, ax=axes, label=label, shrink=0.9)
     axes.set_title(title or default_title(table, first), fontsize="medium")
     return saved(figure, path)
 
@@ -161,7 +163,7 @@ def default_title(table: pd.DataFrame, first: bool) -> str:
     """Return what a heat map shows."""
     at = table["at"].iloc[0]
     if not first:
-        return f"Strength at which accuracy after {at} is 99 %"
+        return f"Strength that leaves {100 * table['level'].iloc[0]:g} % of the accuracy after {at}"
     reached = table["product_error"].dropna()
     return f"Loss after {at} at {100 * reached.mean():.0f} % product error" if len(reached) else f"Loss after {at}"
 
@@ -239,7 +241,7 @@ def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any
     pairs[-1, 0].set_xlabel(
         f"A* in %, device noise x {study.ranking['factor'].iloc[0]:g} in this layer, none elsewhere"
     )
-    pairs[-1, 1].set_xlabel("share of the weights that are exempt in % (at the points: number of layers)")
+    pairs[-1, 1].set_xlabel("share of exempt weights in % (at the points: layers)")
     for pair in pairs:
         pair[1].set_ylabel("A* in %")
     figure.suptitle(title or f"Layers and device noise after {study.ranking['at'].iloc[0]}", fontsize="medium")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,8 +82,7 @@ def layer_study(
     study.write(RANKING, ranking)
     order = {name: list(ranking.loc[ranking["network"] == name, "layer"]) for name in sizes}
     rows = exempted(study, sizes, order, level, judge)
-    exemption = pd.DataFrame(rows).sort_values(["network", "exempt"], kind="stable", ignore_index=True)
-    exemption["at"] = study.at
+    exemption = in_order(pd.DataFrame(rows), sizes, "exempt").assign(at=study.at)
     study.write(EXEMPTION, exemption)
     study.finish()
     return LayerStudy(ranking, exemption)
@@ -141,9 +140,16 @@ def ranked(study: Study, sizes: dict[str, dict[str, int]], factor: float, judge:
         share = weights / sum(sizes[network].values())
         found = judge(network, by_chip(group))
         rows.append({"network": network, "layer": layer, "weights": weights, "share": share, **found})
-    ranking = pd.DataFrame(rows).sort_values(["network", "accuracy"], kind="stable", ignore_index=True)
+    ranking = in_order(pd.DataFrame(rows), sizes, "accuracy")
     ranking.insert(2, "rank", ranking.groupby("network").cumcount() + 1)
     return ranking.assign(chips=study.chips, factor=factor, at=study.at)
+
+
+def in_order(table: pd.DataFrame, networks: Iterable[str], column: str) -> pd.DataFrame:
+    """Return a table with its networks in the order given, and each network's rows by a column."""
+    place = {name: number for number, name in enumerate(networks)}
+    table = table.sort_values(column, kind="stable")
+    return table.sort_values("network", key=lambda names: names.map(place), kind="stable", ignore_index=True)
 
 
 def exempted(

@@ -62,8 +62,8 @@ def threshold_study(
     Returns:
         One row a network and effect: network, nonideality, standard (the strength as it is), threshold (x*),
         standard_error (of x*, by resampling chips), multiple (x* / standard), beyond (accuracy never falls so far, and
-        threshold is the end of the scan), sensitivity (`relative_sensitivity`), chips, at. Also in method_2.parquet;
-        what was measured is in method_2_scan.parquet.
+        threshold is the end of the scan), sensitivity (`relative_sensitivity`), chips, level, at. Also in
+        method_2.parquet; what was measured is in method_2_scan.parquet.
 
     Raises:
         UnknownNameError: there is no such effect.
@@ -89,7 +89,7 @@ def threshold_study(
     rows = [search.result(source, effect) for source in study.sources for effect in search.wanted[source.name]]
     table = pd.DataFrame(rows)
     table["sensitivity"] = relative_sensitivity(table)
-    table["at"] = study.at
+    table["level"], table["at"] = level, study.at
     study.write(SCAN, search.table())
     study.write(RESULTS, table)
     study.finish()

@@ -1,0 +1,168 @@
+"""`analognets sensitivity`: which non-ideality hurts a network most, and which of its layers."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analognets.cli import _console
+from analognets.cli.data import Json, Quiet
+from analognets.cli.sweep import (
+    Count,
+    Data,
+    Limit,
+    Networks,
+    NoCompensation,
+    OnRay,
+    Overwrite,
+    Seed,
+    Time,
+    Workers,
+    common,
+    following,
+    percent,
+    records,
+)
+from analognets.cli.train import start_backend
+
+__all__ = ["sensitivity"]
+
+
+class Method(enum.StrEnum):
+    """What --method takes."""
+
+    one = "1"
+    two = "2"
+    layers = "layers"
+
+
+How = Annotated[
+    Method,
+    typer.Option(
+        help="1: loss when each non-ideality alone makes the same product error. 2: how strong each may get. "
+        "layers: which layers bear device noise least, and how few must be spared it."
+    ),
+]
+Effects = Annotated[
+    str | None,
+    typer.Option("--nonidealities", help="Some only, with commas; all that the hardware can have by default."),
+]
+Target = Annotated[float, typer.Option("--error", help="Product error of method 1 as a share.")]
+Full = Annotated[bool, typer.Option("--full", help="Measure whole scans in method 2 instead of halving them.")]
+Out = Annotated[Path, typer.Option(help="Folder for the results; methods and networks can be added to it.")]
+
+
+def sensitivity(
+    networks: Networks,
+    method: How = Method.one,
+    nonidealities: Effects = None,
+    error: Target = 0.2,
+    full: Full = False,
+    data: Data = None,
+    limit: Limit = None,
+    chips: Count = 15,
+    at: Time = "1h",
+    seed: Seed = 0,
+    no_drift_compensation: NoCompensation = False,
+    workers: Workers = 1,
+    ray: OnRay = False,
+    out: Out = Path("sensitivity"),
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare what non-idealities do to trained networks, without retraining, on the same simulated chips.
+
+    The same command goes on with a study that was interrupted.
+    """
+    effects = None if nonidealities is None else [word.strip() for word in nonidealities.split(",")]
+    if method == Method.layers and effects is not None:
+        raise typer.BadParameter("--method layers is about device noise alone: leave --nonidealities out.")
+    settings = common(data, limit, chips, at, seed, no_drift_compensation, workers, ray, overwrite)
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    start_backend(reporter)
+    if method == Method.layers:
+        by_layers(reporter, networks, out, settings)
+    elif method == Method.one:
+        by_error(reporter, networks, out, {"nonidealities": effects, "target": error, **settings})
+    else:
+        by_threshold(reporter, networks, out, {"nonidealities": effects, "full": full, **settings})
+
+
+def by_error(reporter: _console.Reporter, networks: list[str], out: Path, settings: dict[str, Any]) -> None:
+    """Run method 1, and show and draw the losses."""
+    from analognets.deploy.sensitivity import equal_error_study, heat_map
+
+    with following(reporter, "Method 1") as progress:
+        table = equal_error_study(networks, out, progress=progress, **settings)
+    heat_map(table, out / "method_1.png")
+    reporter.result({"results": str(out), "rows": records(table)})
+    good = table[table["status"] == "ok"].sort_values(["network", "loss"], ascending=[True, False])
+    rows = [
+        (
+            row["network"],
+            row["nonideality"],
+            f"{row['standard']:g}",
+            f"{row['strength']:.4g}",
+            percent(row["accuracy"]),
+            percent(row["loss"], row["standard_error"]),
+        )
+        for _, row in good.iterrows()
+    ]
+    before, after = percent(good["standard_product_error"].iloc[0]), percent(settings["target"])
+    title = f"After {table['at'].iloc[0]}, product error from {before} to {after} %, mean and standard error of "
+    title += f"{int(good['chips'].iloc[0])} chips"
+    columns = ["network", "non-ideality", "is", "raised to", "accuracy %", "loss of normalised accuracy %"]
+    reporter.table(columns, rows, title=title)
+    for _, row in table[table["status"] != "ok"].iterrows():
+        reporter.warn(f"{row['network']}, {row['nonideality']}: {row['error']}")
+    reporter.say(f"Written to {out}: method_1.parquet, method_1.png")
+
+
+def by_threshold(reporter: _console.Reporter, networks: list[str], out: Path, settings: dict[str, Any]) -> None:
+    """Run method 2, and show and draw the thresholds."""
+    from analognets.deploy.sensitivity import heat_map, threshold_study
+
+    with following(reporter, "Method 2") as progress:
+        table = threshold_study(networks, out, progress=progress, **settings)
+    heat_map(table, out / "method_2.png")
+    reporter.result({"results": str(out), "rows": records(table)})
+    rows = []
+    for _, row in table.iterrows():
+        sign = ("< " if row["nonideality"].endswith("bits") else "> ") if row["beyond"] else ""
+        error = "" if row["standard_error"] != row["standard_error"] else f" +- {row['standard_error']:.2g}"
+        standard = row["standard"]
+        was = "ideal" if standard is None or standard != standard else f"{standard:g}"
+        relative = "" if row["sensitivity"] != row["sensitivity"] else f"{row['sensitivity']:.2f}"
+        rows.append((row["network"], row["nonideality"], was, f"{sign}{row['threshold']:.4g}{error}", relative))
+    title = f"Strength that leaves {100 * table['level'].iloc[0]:g} % of the accuracy after {table['at'].iloc[0]}"
+    reporter.table(["network", "non-ideality", "is", "threshold", "relative sensitivity"], rows, title=title)
+    reporter.say(f"Written to {out}: method_2.parquet, method_2_scan.parquet, method_2.png")
+
+
+def by_layers(reporter: _console.Reporter, networks: list[str], out: Path, settings: dict[str, Any]) -> None:
+    """Run the layer study, and show and draw it."""
+    from analognets.deploy.sensitivity import layer_figure, layer_study
+
+    with following(reporter, "Layers") as progress:
+        study = layer_study(networks, out, progress=progress, **settings)
+    layer_figure(study, out / "layers.png")
+    payload = {"ranking": records(study.ranking), "exemption": records(study.exemption)}
+    reporter.result({"results": str(out), **payload})
+    rows = [
+        (row["network"], int(row["rank"]), row["layer"], int(row["weights"]), percent(row["normalized"]))
+        for _, row in study.ranking.iterrows()
+    ]
+    factor, at = study.ranking["factor"].iloc[0], study.ranking["at"].iloc[0]
+    title = f"Device noise x {factor:g} in one layer, none elsewhere, after {at}"
+    reporter.table(["network", "rank", "layer", "weights", "A* %"], rows, title=title)
+    rows = [
+        (row["network"], int(row["exempt"]), percent(row["share"]), percent(row["normalized"]), str(row["enough"]))
+        for _, row in study.exemption.iterrows()
+    ]
+    title = f"Layers without device noise, the most sensitive first, after {at}"
+    reporter.table(["network", "exempt layers", "weights %", "A* %", "enough"], rows, title=title)
+    reporter.say(f"Written to {out}: layers_ranking.parquet, layers_exemption.parquet, layers.png")
