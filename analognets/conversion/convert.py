@@ -85,7 +85,8 @@ class ToAnalog:
             if not names.isdisjoint(wanted):
                 self.exempt |= {id(inner) for inner in layer._flatten_layers()}
             for part in parts_of(layer) if type(layer) in COMPOSITE_CLASS and layer.built else ():
-                names = {part.name, f"{path}/{part.name}"}
+                bases = (layer.name, name_inside(layer, inside))
+                names = {f"{prefix}{base}_{part.product}" for base in bases for prefix in ("", f"{path}/")}
                 known |= names
                 if not names.isdisjoint(wanted):
                     self.exempt.add((id(layer), part.product))
@@ -253,7 +254,7 @@ def to_analog(
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
     settings = {"weight_noise": weight_noise, "noise_model": noise_model, "drop_connect": drop_connect}
     plan = ToAnalog(model, hardware, settings, exempt)
-    rebuild = Rebuild(plan.replace, plan.recast, plan.converts)
+    rebuild = Rebuild(plan.replace, plan.recast, plan.converts, wraps=True)
     analog = rebuild.model(model)
     for layer, owner in rebuild.inside:
         if counts_itself(layer):

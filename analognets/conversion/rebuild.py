@@ -24,10 +24,13 @@ class Rebuild:
     def __init__(
         self,
         replace: Callable[[keras.layers.Layer, keras.layers.Layer | None], keras.layers.Layer | None],
-        recast: Callable[[keras.layers.Layer], Any] = type,
-        changes: Callable[[keras.layers.Layer], bool] | None = None,
+        recast: Callable[[keras.layers.Layer], Any],
+        changes: Callable[[keras.layers.Layer], bool],
+        *,
+        wraps: bool = False,
     ) -> None:
-        self.changes = changes or (lambda layer: False)
+        self.changes = changes
+        self.wraps = wraps
         self.wrapped: dict[int, Any] = {}
         self.replace = replace
         self.recast = recast
@@ -56,7 +59,7 @@ class Rebuild:
         if id(block) in self.wrapped:
             return self.wrapped[id(block)]
         new = self.layer(block)
-        if isinstance(new, keras.layers.Layer) and type(new) is type(block) and is_own(block) and self.changes(block):
+        if self.wraps and type(new) is type(block) and is_own(block) and self.changes(block):
             new = AnalogBlock(new)
         self.wrapped[id(block)] = new
         return new
@@ -181,7 +184,9 @@ def same_attributes(old: keras.layers.Layer, new: keras.layers.Layer) -> list[tu
 
 def is_own(layer: Any) -> bool:
     """Whether a layer is of a class of the user's, which knows nothing of analog layers, and no model."""
-    return not isinstance(layer, keras.Model) and type(layer).__module__.split(".")[0] not in ("keras", "analognets")
+    if isinstance(layer, keras.Model) or not isinstance(layer, keras.layers.Layer):
+        return False
+    return type(layer).__module__.split(".")[0] not in ("keras", "analognets")
 
 
 @contextlib.contextmanager

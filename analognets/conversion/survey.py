@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from analognets.layers import AnalogComposite
+
 __all__ = ["Survey", "is_product", "reason_digital"]
 
 L = keras.layers
@@ -55,7 +57,7 @@ def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 def is_product(layer: keras.layers.Layer) -> bool:
     """Whether a layer multiplies its inputs by a matrix of weights, as far as its class and variables tell."""
-    if isinstance(layer, tuple(DIGITAL_BY_DESIGN)):
+    if isinstance(layer, (*DIGITAL_BY_DESIGN, AnalogComposite)):  # the products of a composite are layers inside of it
         return False
     return any(len(variable.shape) >= 2 for variable in own_variables(layer))
 

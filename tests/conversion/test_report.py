@@ -69,14 +69,6 @@ def test_report() -> None:
         "big": 36 * 300, "transposed": 36 * 144, "depth": 36 * 36, "gru_input": 36 * 48, "gru_recurrent": 36 * 48,
         "own": 16, "logits": 2400,
     }  # fmt: skip
-        "big": 36 * 300,
-        "transposed": 36 * 144,
-        "depth": 36 * 36,
-        "gru_input": 36 * 48,
-        "gru_recurrent": 36 * 48,
-        "own": 16,
-        "logits": 2400,
-    }
     assert {layer.layer: layer.macs for layer in report.products} == macs
     assert report.weights_share == 2496 / weights and report.macs_share == (2400 + 36 * 96) / sum(macs.values())
     shares = f"{100 * 2496 / weights:.1f} % of weights, {100 * report.macs_share:.1f} % of multiplications"
@@ -147,8 +139,8 @@ def test_nothing_to_convert_is_one_sentence() -> None:
     sentence = (
         "Model 'recurrent' has no layer to convert; analog versions exist for Dense, EinsumDense, Conv1D, "
         "Conv2D, Conv3D, DepthwiseConv1D, DepthwiseConv2D, SimpleRNN, LSTM, GRU, SimpleRNNCell, LSTMCell, GRUCell, "
-        r"MultiHeadAttention, GroupQueryAttention, SeparableConv1D, SeparableConv2D\. "
-        r"Received layers with weights: ConvLSTMCell, BatchNormalization\."
+        r"MultiHeadAttention, GroupedQueryAttention, SeparableConv1D, SeparableConv2D\. "
+        r"Received layers with weights: BatchNormalization, ConvLSTMCell\."
     )
     with pytest.raises(ConversionError, match=sentence):
         to_analog(model)
