@@ -43,6 +43,7 @@ SETTINGS: dict[str, Any] = {
     "read_every": 100,
     "seconds_per_step": 1.0,
 }
+MONOTONIC = {"class_name": "analognets>PulsedPCM", "config": {"monotonic": True}}
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "float": None,
     "device": {},
@@ -54,6 +55,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4},
     "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8},
     "step_device": {"device": "pulsed_step_pcm"},
+    "monotonic": {"device": MONOTONIC},
 }
 BATCH, LEARNING_RATE = 10, 2.0
 PRIOR = -2.2
