@@ -34,6 +34,7 @@ class Run:
         metrics.jsonl  one line an epoch
         checkpoints/   the last two finished epochs (and the best one, if the recipe asks for it)
         float.keras    the network of stage 1; analog.keras that of stage 2
+        on_device.keras, devices.csv  the network with its devices after learning on them, and their statistics
         results/       what `evaluate` writes
 
     Make one with `Run.create` (a new folder, or the unfinished run with the same recipe in it) or `Run.open`; train
@@ -134,7 +135,7 @@ class Run:
     def _start_clean(self) -> None:
         """Write the recipe and remove what an earlier run in this folder left."""
         write_atomically(self.path / "recipe.yaml", self.recipe.to_yaml())
-        for name in ("float.keras", "analog.keras", "metrics.jsonl"):
+        for name in ("float.keras", "analog.keras", "on_device.keras", "devices.csv", "metrics.jsonl"):
             (self.path / name).unlink(missing_ok=True)
         for name in ("checkpoints", "results"):
             shutil.rmtree(self.path / name, ignore_errors=True)
@@ -197,10 +198,20 @@ class Run:
         """
         return self._load("analog.keras")
 
+    def on_device_model(self) -> Any:
+        """Load the network that learned on devices, compiled with its `MixedPrecision` and thus with the devices.
+
+        Raises:
+            RunError: it is not there (yet), or its file is broken.
+        """
+        return self._load("on_device.keras")
+
     def _load(self, name: str) -> Any:
         import keras
 
-        import analognets.layers  # noqa: F401  (registers the classes a model file names)
+        import analognets.layers
+        import analognets.training.in_memory
+        import analognets.training.optimizers  # noqa: F401  (these register the classes a model file names)
 
         path = self.path / name
         if not path.exists():
