@@ -187,8 +187,8 @@ def _curve(record: dict[str, Any]) -> list[float]:
     return [row["test_accuracy"] for row in record["curve"]]
 
 
-def collect(folders: list[Path]) -> dict[str, Any]:
-    """Return the table of all records in some folders."""
+def collect(folders: list[Path], ink_share: float) -> dict[str, Any]:
+    """Return the table of all records in some folders; `ink_share` is that of the pixels that are not black."""
     found = [path for folder in folders for path in sorted(folder.glob("*/record.json"))]
     records = [json.loads(path.read_text("utf-8")) for path in found]
     table: dict[str, Any] = {}
@@ -205,7 +205,14 @@ def collect(folders: list[Path]) -> dict[str, Any]:
             "by_epoch": [statistics.mean(row) for row in zip(*map(_curve, found), strict=True)],
             "records": found,
         }
-    return {"benchmark": "mnist_on_device", "network": "784-250-10", "about": __doc__, "variants": table}
+    return {
+        "benchmark": "mnist_on_device",
+        "network": "784-250-10",
+        "data": "MNIST: 60,000 training pictures, 10,000 test pictures; the test pictures decide nothing",
+        "about": __doc__,
+        "ink_share": ink_share,
+        "variants": table,
+    }
 
 
 def main() -> None:
@@ -221,14 +228,14 @@ def main() -> None:
     parser.add_argument("--collect", nargs="*", type=Path, help="train nothing, write the table of --work and these")
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
+    data = load(options.data)
     if options.collect is None:
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-        data = load(options.data)
         for seed in options.seeds:
             for variant in options.variants:
                 train(variant, seed, options, data)
-    write_json(options.result, collect([options.work, *(options.collect or [])]))
+    write_json(options.result, collect([options.work, *(options.collect or [])], float((data[0] > 0).mean())))
     print(f"wrote {options.result}")
 
 
