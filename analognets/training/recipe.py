@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from analognets.errors import RecipeError
-from analognets.training.dialect import parse_yaml, write_yaml
-from analognets.training.recipe_errors import explain
+from analognets.training.recipe_base import BaseRecipe, split_override
+from analognets.training.recipe_parts import (
+    Count,
+    FrontEnd,
+    Hardware,
+    Named,
+    OnDevice,
+    Options,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    Sigma,
+    is_none,
+)
 from analognets.units import DRIFT_TIMES, parse_duration
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "Hardware",
     "HardwareAware",
     "Named",
+    "OnDevice",
     "Recipe",
     "Section",
     "Stage",
@@ -32,100 +42,13 @@ __all__ = [
     "split_override",
 ]
 
-Count = Annotated[int, Field(ge=0, le=100_000)]
-Positive = Annotated[int, Field(ge=1, le=100_000)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Sigma = Annotated[float, Field(ge=0.1, le=100)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Bits = Annotated[
-    Annotated[int, Field(ge=2, le=16)] | Literal["ideal"] | None,
-    Field(description="a whole number of bits from 2 to 16, 'ideal', or null for the preset's own"),
-]
-Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option names to values")]
-
-
-class Section(pydantic.BaseModel):
-    """Base of all parts of a recipe: frozen, strict about types, and without unknown keys."""
-
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
-    )
-
-
-class Named(Section):
-    """Something that a registry knows by name; plain text is short for the name alone.
-
-    Args:
-        name: of the model or data set.
-        options: keyword arguments for it.
-    """
-
-    name: Annotated[str, Field(min_length=1, description="a name")]
-    options: Options = {}
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-
-class FrontEnd(Section):
-    """The feature extraction before the network.
-
-    Args:
-        preset: name of the front end's preset; plain text for the whole section means this.
-        options: keyword arguments that change the preset.
-    """
-
-    preset: Annotated[str, Field(min_length=1, description="the name of a preset")] = "arm_40ms"
-    options: Options = {}
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return {"preset": value} if isinstance(value, str) else value
-
-
-class Hardware(Section):
-    """The analog chip: a preset and what is changed in it; null keeps the preset's own value.
-
-    Args:
-        preset: name of the hardware preset; plain text for the whole section means this.
-        rows: word lines of a tile.
-        cols: bit lines of a tile.
-        dac_bits: DAC resolution, 2 to 16 bits, or "ideal".
-        adc_bits: ADC resolution, 2 to 16 bits, or "ideal".
-        adc_gain: "shared", one S for the chip, or "per_layer".
-        device: name or config of the memory cell.
-    """
-
-    preset: Annotated[str, Field(min_length=1, description="the name of a hardware preset")] = "aon_cim_8bit"
-    rows: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
-    cols: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
-    dac_bits: Bits = None
-    adc_bits: Bits = None
-    adc_gain: Literal["shared", "per_layer"] | None = None
-    device: Annotated[
-        str | dict[str, JsonValue] | None, Field(description="the name or config of a device, or null")
-    ] = None
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return {"preset": value} if isinstance(value, str) else value
-
-    def changes(self) -> dict[str, Any]:
-        """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""
-        given = {key: value for key, value in self.model_dump().items() if key != "preset" and value is not None}
-        return {key: None if value == "ideal" else value for key, value in given.items()}
-
 
 class Stage(Section):
     """What both stages of a training have.
 
     Args:
         epochs: passes over the training data; 0 leaves the stage's training out.
-        optimizer: "adam", "adamw" or "sgd" (Nesterov momentum 0.9).
+        optimizer: "adam", "adamw" or "sgd".
         learning_rate: its highest value, above 0.
         schedule: "cosine" falls to `final_learning_rate_share` of it, "constant" stays.
         warmup_epochs: over these it grows linearly from 0; at most all epochs.
@@ -134,6 +57,8 @@ class Stage(Section):
         clip_norm: largest global norm of the gradient, or null.
         label_smoothing: 0 to 1.
         select: "last" keeps the last epoch, "best" the one with the best validation accuracy.
+        momentum: of "sgd" (Nesterov's), 0 to 1; beta_1 of the others where it is given.
+        loss: "cross_entropy" of logits, or "half_squares": half the summed squares of output minus one-hot label.
     """
 
     epochs: Count = 30
@@ -146,6 +71,11 @@ class Stage(Section):
     clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
     label_smoothing: Share = 0.0
     select: Literal["last", "best"] = "last"
+    # Left out of a recipe's plain data where they are not used, so that older recipes keep their fingerprints.
+    momentum: Annotated[float | None, Field(ge=0, lt=1, exclude_if=is_none)] = None
+    loss: Annotated[Literal["cross_entropy", "half_squares"], Field(exclude_if="cross_entropy".__eq__)] = (
+        "cross_entropy"
+    )
 
 
 class FloatStage(Stage):
@@ -233,7 +163,7 @@ class Evaluation(Section):
         return value
 
 
-class Recipe(Section):
+class Recipe(BaseRecipe):
     """A whole training: model, data and the two stages.
 
     Args:
@@ -249,16 +179,12 @@ class Recipe(Section):
         float_stage: stage 1; its key in YAML is `float`.
         hardware_aware: stage 2, or null for plain training only.
         evaluation: defaults of the evaluation.
+        on_device: learning on memory devices; null where there is none.
 
     Raises:
         RecipeError: from the constructors `from_dict`, `from_yaml` and `load_recipe`.
     """
 
-    name: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_' and '-' only")
-    ]
-    description: str = ""
-    seed: Seed = 0
     model: Named
     dataset: Named
     frontend: FrontEnd = FrontEnd()
@@ -268,110 +194,31 @@ class Recipe(Section):
     float_stage: Annotated[FloatStage, Field(alias="float")] = FloatStage()
     hardware_aware: HardwareAware | None = HardwareAware()
     evaluation: Evaluation = Evaluation()
+    on_device: Annotated[OnDevice | None, Field(exclude_if=is_none)] = None
+
+    @property
+    def learns_on_devices(self) -> bool:
+        """Whether the training is one on devices."""
+        return self.on_device is not None and self.on_device.enabled
 
     @classmethod
-    def from_dict(cls, data: Any, *, source: str = "The recipe") -> Recipe:
+    def from_dict(cls, data: Any, *, source: str = "The recipe") -> Self:
         """Check plain data and return the recipe.
 
         Raises:
             RecipeError: a key is unknown or missing, or a value is not allowed; one sentence each.
         """
-        try:
-            recipe = cls.model_validate(data)
-            recipe.fingerprint()
-        except pydantic.ValidationError as error:
-            raise RecipeError(explain(error, cls, source)) from error
-        except (ValueError, RecursionError) as error:
-            raise RecipeError(f"{source} holds a number that is not finite, or refers to itself: {error}.") from error
-        return recipe
-
-    @classmethod
-    def from_yaml(cls, text: str, *, source: str = "The recipe") -> Recipe:
-        """Read YAML 1.2 text and return the recipe.
-
-        Raises:
-            RecipeError: the text is not YAML, a key is unknown, or a value is not allowed.
-        """
-        return cls.from_dict(parse_yaml(text, source=source), source=source)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the recipe as plain data, every default written out."""
-        return self.model_dump(mode="json", by_alias=True)
-
-    def to_yaml(self) -> str:
-        """Return the recipe as YAML, every default written out; `from_yaml` reads it back equal."""
-        return write_yaml(self.to_dict())
-
-    def fingerprint(self) -> str:
-        """Return the sha256 of the resolved recipe: equal recipes, equal fingerprints."""
-        text = json.dumps(self.to_dict(), sort_keys=True, allow_nan=False, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def replace(self, overrides: Iterable[str] | Mapping[str, Any]) -> Recipe:
-        """Return a copy with some values changed.
-
-        Args:
-            overrides: texts such as "hardware_aware.epochs=2", values in YAML, or a mapping of dotted keys to values.
-
-        Raises:
-            RecipeError: an override has no "=", its key is unknown, or its value is not allowed.
-
-        Example:
-            >>> recipe = recipe.replace(["hardware_aware.hardware.adc_gain=per_layer", "seed=3"])
-        """
-        data = copy.deepcopy(self.to_dict())
-        pairs = overrides.items() if isinstance(overrides, Mapping) else map(split_override, overrides)
-        for key, value in pairs:
-            _assign(data, key, value)
-        return Recipe.from_dict(data, source=f"The recipe '{self.name}' with its overrides")
-
-
-def split_override(text: str) -> tuple[str, Any]:
-    """Return the dotted key and the value, read as YAML, of a text such as "hardware_aware.epochs=2".
-
-    Raises:
-        RecipeError: it has no "=" or no key, or its value is not YAML.
-    """
-    key, equals, value = text.partition("=")
-    if not (equals and key.strip()):
-        raise RecipeError(
-            f"An override is a dotted key, '=' and a value, such as hardware_aware.epochs=2. Received: {text!r}."
-        )
-    return key.strip(), parse_yaml(value, source=f"The value of the override {text!r}")
-
-
-def _assign(data: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for depth, name in enumerate(parents, start=1):
-        if data.get(name) is None:
-            data[name] = {}
-        data = data[name]
-        if not isinstance(data, dict):
+        recipe = super().from_dict(data, source=source)
+        if recipe.learns_on_devices and (recipe.hardware_aware or recipe.float_stage.weight_clip_sigma):
             raise RecipeError(
-                f"`{'.'.join(parents[:depth])}` is one value and holds no keys of its own. Received: an override of "
-                f"'{key}'."
+                f"{source} is not valid: with `on_device.enabled: true`, `hardware_aware` and "
+                "`float.weight_clip_sigma` must be null, because devices move by pulses only and are programmed already. "
+                f"Received: weight_clip_sigma={recipe.float_stage.weight_clip_sigma}, hardware_aware "
+                f"{'given' if recipe.hardware_aware else 'null'}."
             )
-    data[last] = value
+        return recipe
 
 
 def load_recipe(source: Any, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        source: path of a YAML file (text or `Path`), a packaged resource, or an open text file.
-        overrides: as in `Recipe.replace`, applied in order.
-
-    Raises:
-        RecipeError: the file can't be read, or what it holds is not a recipe.
-    """
-    label = f"The recipe '{getattr(source, 'name', source)}'" if hasattr(source, "read") else f"The recipe '{source}'"
-    try:
-        if hasattr(source, "read"):
-            text = source.read()
-        else:
-            text = (source if hasattr(source, "read_text") else Path(source)).read_text("utf-8")
-    except (OSError, UnicodeDecodeError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RecipeError(f"{label} can't be read: {reason}. Give the path of a YAML file.") from error
-    recipe = Recipe.from_yaml(text, source=label)
-    return recipe.replace(overrides) if overrides else recipe
+    """Read a recipe; see `BaseRecipe.load`."""
+    return Recipe.load(source, overrides)

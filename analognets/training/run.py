@@ -11,13 +11,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from analognets import _version
 from analognets.errors import RecipeError, RunError
 from analognets.training.checkpoints import STATE, Checkpoints
 from analognets.training.files import locked, remove_leftovers, write_atomically, write_json
 from analognets.training.recipe import Recipe
+from analognets.training.recipe_base import BaseRecipe
 
 __all__ = ["Run", "git_commit"]
 
@@ -34,6 +35,7 @@ class Run:
         metrics.jsonl  one line an epoch
         checkpoints/   the last two finished epochs (and the best one, if the recipe asks for it)
         float.keras    the network of stage 1; analog.keras that of stage 2
+        on_device.keras, devices.csv  the network with its devices after learning on them, and their statistics
         results/       what `evaluate` writes
 
     Make one with `Run.create` (a new folder, or the unfinished run with the same recipe in it) or `Run.open`; train
@@ -45,7 +47,10 @@ class Run:
         record: the content of run.json.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, record: dict[str, Any]) -> None:
+    recipe_class: type[BaseRecipe] = Recipe
+    """The kind of recipe that recipe.yaml is read as."""
+
+    def __init__(self, path: Path, recipe: Any, record: dict[str, Any]) -> None:
         self.path = path
         self.recipe = recipe
         self.record = record
@@ -54,7 +59,7 @@ class Run:
         return f"Run('{self.path}', recipe='{self.recipe.name}', status='{self.status}')"
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe, *, overwrite: bool = False) -> Run:
+    def create(cls, path: str | Path, recipe: BaseRecipe, *, overwrite: bool = False) -> Self:
         """Start a run in a new or empty folder, or take up the unfinished run with the same recipe.
 
         Args:
@@ -84,7 +89,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path) -> Self:
         """Open an existing run, finished or not, for reading or to train on.
 
         Raises:
@@ -93,7 +98,8 @@ class Run:
         path = Path(path)
         record = _read_record(path)
         try:
-            recipe = Recipe.from_yaml((path / "recipe.yaml").read_text("utf-8"), source=f"'{path / 'recipe.yaml'}'")
+            text = (path / "recipe.yaml").read_text("utf-8")
+            recipe = cls.recipe_class.from_yaml(text, source=f"'{path / 'recipe.yaml'}'")
         except (OSError, UnicodeDecodeError, RecipeError) as error:
             raise RunError(f"The recipe of the run '{path}' can't be read: {error}") from error
         if record.get("fingerprint") != recipe.fingerprint():
@@ -104,7 +110,7 @@ class Run:
         return cls(path, recipe, record)
 
     @classmethod
-    def _take_up(cls, path: Path, recipe: Recipe) -> Run:
+    def _take_up(cls, path: Path, recipe: BaseRecipe) -> Self:
         record = _read_record(path)
         if record.get("status") == "finished":
             raise RunError(
@@ -134,7 +140,7 @@ class Run:
     def _start_clean(self) -> None:
         """Write the recipe and remove what an earlier run in this folder left."""
         write_atomically(self.path / "recipe.yaml", self.recipe.to_yaml())
-        for name in ("float.keras", "analog.keras", "metrics.jsonl"):
+        for name in ("float.keras", "analog.keras", "on_device.keras", "devices.csv", "metrics.jsonl"):
             (self.path / name).unlink(missing_ok=True)
         for name in ("checkpoints", "results"):
             shutil.rmtree(self.path / name, ignore_errors=True)
@@ -197,10 +203,20 @@ class Run:
         """
         return self._load("analog.keras")
 
+    def on_device_model(self) -> Any:
+        """Load the network that learned on devices, compiled with its `MixedPrecision` and thus with the devices.
+
+        Raises:
+            RunError: it is not there (yet), or its file is broken.
+        """
+        return self._load("on_device.keras")
+
     def _load(self, name: str) -> Any:
         import keras
 
-        import analognets.layers  # noqa: F401  (registers the classes a model file names)
+        import analognets.layers
+        import analognets.training.in_memory
+        import analognets.training.optimizers  # noqa: F401  (these register the classes a model file names)
 
         path = self.path / name
         if not path.exists():
@@ -274,7 +290,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _new_record(recipe: Recipe) -> dict[str, Any]:
+def _new_record(recipe: BaseRecipe) -> dict[str, Any]:
     return {
         "format": 1,
         "name": recipe.name,
