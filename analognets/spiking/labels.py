@@ -65,6 +65,8 @@ class NeuronLabels:
         counts = np.asarray(counts, dtype="float64")
         if vote == "weighted":
             total = self.responses.sum(axis=0)
-            return (counts @ np.divide(self.responses, total, out=np.zeros_like(self.responses), where=total > 0).T).argmax(axis=1)
+            return (
+                counts @ np.divide(self.responses, total, out=np.zeros_like(self.responses), where=total > 0).T
+            ).argmax(axis=1)
         member = self.classes[:, None] == np.arange(len(self.responses))
         return (counts @ (member / np.maximum(member.sum(axis=0), 1))).argmax(axis=1)

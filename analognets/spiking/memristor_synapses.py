@@ -12,7 +12,7 @@ from keras import ops
 from analognets.devices import CuSiO2Memristor, derive_seed
 from analognets.errors import check_number
 
-__all__ = ["FloatRows", "MemristorRows", "MemristorSynapses", "Rows"]
+__all__ = ["FloatRows", "Kept", "MemristorRows", "MemristorSynapses", "Rows"]
 
 
 class MemristorSynapses:
@@ -121,8 +121,13 @@ class Rows(Protocol):
 
 
 @dataclasses.dataclass
-class _Kept:
-    """A NumPy array that a Keras variable can hold for checkpoints."""
+class Kept:
+    """A NumPy array that a Keras variable holds for checkpoints.
+
+    Args:
+        name: of the variable.
+        values: the array; `restore` changes it in place.
+    """
 
     name: str
     values: np.ndarray
@@ -131,9 +136,11 @@ class _Kept:
         self.variable = keras.Variable(self.values, trainable=False, name=self.name, dtype=str(self.values.dtype))
 
     def store(self) -> None:
+        """Put the array into the variable."""
         self.variable.assign(self.values)
 
     def restore(self) -> None:
+        """Take the array from the variable."""
         self.values[...] = ops.convert_to_numpy(self.variable.value)
 
 
@@ -149,7 +156,7 @@ class FloatRows:
     def __init__(self, shape: tuple[int, int], *, rate: float = 0.05, seed: int = 0) -> None:
         self.rate = check_number("FloatRows", "rate", rate, 0.0, 1.0)
         self.weights = np.random.default_rng([seed, 0]).uniform(0.3, 0.7, shape).astype("float32")
-        self._kept = [_Kept("weights", self.weights)]
+        self._kept = [Kept("weights", self.weights)]
         self.variables = [kept.variable for kept in self._kept]
 
     def learn(self, row: int, share: np.ndarray, rng: np.random.Generator) -> None:
@@ -200,7 +207,7 @@ class MemristorRows:
         self.state = {name: np.array(ops.convert_to_numpy(values)) for name, values in state.items()}
         self._noise = np.ones(shape, "float32")
         self.weights = np.empty(shape, "float32")
-        self._kept = [_Kept(name, values) for name, values in {**self.state, "noise": self._noise}.items()]
+        self._kept = [Kept(name, values) for name, values in {**self.state, "noise": self._noise}.items()]
         self.variables = [kept.variable for kept in self._kept]
         self._refresh(slice(None))
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from analognets.errors import InvalidArgumentError, check_integer, check_number
-from analognets.spiking.memristor_synapses import Rows, _Kept
+from analognets.spiking.memristor_synapses import Kept, Rows
 from analognets.spiking.trains import check_step
 
 __all__ = ["WinnerTakeAll", "WinnerTakeAllRules", "poisson_raster"]
@@ -137,7 +137,7 @@ class WinnerTakeAll:
         self.rows, self.rules, self.seed = rows, rules or WinnerTakeAllRules(), seed
         self.neurons, self.inputs = rows.weights.shape
         self.theta = np.zeros(self.neurons, "float32")
-        self._kept = _Kept("theta", self.theta)
+        self._kept = Kept("theta", self.theta)
         self._decay = np.float32(np.exp(-self.rules.dt / self.rules.membrane))
         self._powers = (self._decay ** np.arange(1, self.rules.steps + 1)).astype("float32")[:, None]
 
@@ -164,7 +164,9 @@ class WinnerTakeAll:
         """Return V without resets: V(k) = decay V(k - 1) + jumps(k)."""
         return lfilter(np.ones(1, "float32"), np.array([1.0, -self._decay], "float32"), jumps, axis=0)
 
-    def show(self, lit: np.ndarray, spikes: np.ndarray, rng: np.random.Generator, *, learn: bool) -> list[tuple[int, int]]:
+    def show(
+        self, lit: np.ndarray, spikes: np.ndarray, rng: np.random.Generator, *, learn: bool
+    ) -> list[tuple[int, int]]:
         """Show one picture and return the spikes of the neurons as (step, neuron).
 
         Args:
@@ -203,7 +205,9 @@ class WinnerTakeAll:
         self.rows.learn(winner, share, rng)
         self.theta[winner] += np.float32(self.rules.threshold_step)
 
-    def present(self, pictures: np.ndarray, *, first: int = 0, stream: str | int = 0, learn: bool = False) -> np.ndarray:
+    def present(
+        self, pictures: np.ndarray, *, first: int = 0, stream: str = "learn", learn: bool = False
+    ) -> np.ndarray:
         """Show pictures one after the other and return how often each neuron fired, int32 (pictures, neurons).
 
         Args:
@@ -221,7 +225,7 @@ class WinnerTakeAll:
                 f"Pictures must have the shape (pictures, {self.inputs}). Received: {pictures.shape}. Flatten them."
             )
         counts = np.zeros((len(pictures), self.neurons), "int32")
-        key = [self.seed, *(str(stream).encode())]
+        key = [self.seed, *stream.encode()]
         for number, picture in enumerate(pictures, start=first):
             rng = np.random.default_rng([*key, number])
             if number % self.rules.read_every == 0 or number == first:
