@@ -151,18 +151,20 @@ class FloatRows:
         shape: (outputs, inputs).
         rate: eta, 0 to 1.
         seed: of the initial weights, evenly from 0.3 to 0.7.
+        dtype: "float32" or "float64".
     """
 
-    def __init__(self, shape: tuple[int, int], *, rate: float = 0.05, seed: int = 0) -> None:
+    def __init__(self, shape: tuple[int, int], *, rate: float = 0.05, seed: int = 0, dtype: str = "float32") -> None:
         self.rate = check_number("FloatRows", "rate", rate, 0.0, 1.0)
-        self.weights = np.random.default_rng([seed, 0]).uniform(0.3, 0.7, shape).astype("float32")
+        drawn = np.random.default_rng([seed, 0]).uniform(0.3, 0.7, shape).astype(dtype)
+        self.weights = np.asfortranarray(drawn)  # the inputs of a spike are then read from one place
         self._kept = [Kept("weights", self.weights)]
         self.variables = [kept.variable for kept in self._kept]
 
     def learn(self, row: int, share: np.ndarray, rng: np.random.Generator) -> None:
         """Move the weights of an output."""
         w = self.weights[row]
-        w += np.float32(self.rate) * share * np.where(share > 0, 1 - w, w)
+        w += w.dtype.type(self.rate) * share * np.where(share > 0, 1 - w, w)
 
     def read_all(self, rng: np.random.Generator) -> None:
         """Do nothing: there is no noise."""
@@ -206,7 +208,7 @@ class MemristorRows:
         )
         self.state = {name: np.array(ops.convert_to_numpy(values)) for name, values in state.items()}
         self._noise = np.ones(shape, "float32")
-        self.weights = np.empty(shape, "float32")
+        self.weights = np.empty(shape, "float32", order="F")  # the inputs of a spike are read from one place
         self._kept = [Kept(name, values) for name, values in {**self.state, "noise": self._noise}.items()]
         self.variables = [kept.variable for kept in self._kept]
         self._refresh(slice(None))

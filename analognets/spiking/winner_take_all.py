@@ -6,15 +6,14 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter
 
 from analognets.errors import InvalidArgumentError, check_integer, check_number
 from analognets.spiking.memristor_synapses import Kept, Rows
 from analognets.spiking.trains import check_step
 
-__all__ = ["WinnerTakeAll", "WinnerTakeAllRules", "poisson_raster"]
+__all__ = ["WinnerTakeAll", "WinnerTakeAllRules", "poisson_spikes"]
 
-_NEVER = -1e6  # ms; the last spike of an input that has not fired
+_STRETCH = 32  # input spikes that are looked at together for the next spike of a neuron
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +21,7 @@ class WinnerTakeAllRules:
     """How a picture is shown to a winner-take-all layer and what its neurons do.
 
     Args:
-        dt: step in ms, at most `hold`.
+        dt: step in ms, at most `hold`. The simulation takes no longer with a smaller one.
         duration: of one picture in ms.
         max_rate: of the input of a white pixel in Hz; other rates are proportional to the intensity.
         membrane: time constant of the neurons in ms.
@@ -42,7 +41,7 @@ class WinnerTakeAllRules:
     2001.09299 says only that unsupervised MNIST works. All constants are our choice.
     """
 
-    dt: float = 1.0
+    dt: float = 0.1
     duration: float = 100.0
     max_rate: float = 100.0
     membrane: float = 100.0
@@ -52,7 +51,7 @@ class WinnerTakeAllRules:
     hold: float = 5.0
     window: float = 20.0
     offset: float = 0.2
-    read_every: int = 10
+    read_every: int = 20
 
     def __post_init__(self) -> None:
         ranges = {
@@ -70,11 +69,6 @@ class WinnerTakeAllRules:
             check_number("WinnerTakeAllRules", name, getattr(self, name), low, high, unit=unit)
         check_integer("WinnerTakeAllRules", "read_every", self.read_every, 1, 10**9)
         check_step(self.dt, self.hold)
-        if self.max_rate * self.dt > 1000:
-            raise InvalidArgumentError(
-                f"Inputs can fire once a step at most. Received: max_rate={self.max_rate:g} Hz with dt={self.dt:g} ms. "
-                f"Use a step of at most {1000 / self.max_rate:g} ms."
-            )
 
     @property
     def steps(self) -> int:
@@ -87,12 +81,12 @@ class WinnerTakeAllRules:
         return max(1, round(self.hold / self.dt))
 
 
-def poisson_raster(
+def poisson_spikes(
     picture: np.ndarray, rules: WinnerTakeAllRules, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the inputs that can fire and their spikes: indices, and 0 or 1 (steps, these inputs), float32.
+    """Return the input spikes of a picture as (steps, inputs), sorted by step: Poisson processes, drawn spike by spike.
 
-        P(spike in a step) = intensity * max_rate * dt
+        number of spikes of an input ~ Poisson(intensity * max_rate * duration), each at an even random time
 
     Args:
         picture: flat, 0 to 1.
@@ -107,8 +101,11 @@ def poisson_raster(
         raise InvalidArgumentError(
             "A picture must have a pixel above 0, or no input ever fires. Received: a black picture. Leave it out."
         )
-    chance = picture[lit].astype("float32") * np.float32(rules.max_rate * rules.dt / 1000)
-    return lit, (rng.random((rules.steps, len(lit)), dtype=np.float32) < chance).astype("float32")
+    counts = rng.poisson(picture[lit] * (rules.max_rate * rules.duration / 1000))
+    inputs = np.repeat(lit, counts)
+    steps = (rules.steps * rng.random(len(inputs))).astype("int64")
+    order = np.argsort(steps, kind="stable")
+    return steps[order], inputs[order]
 
 
 class WinnerTakeAll:
@@ -121,9 +118,10 @@ class WinnerTakeAll:
 
     If several neurons pass their thresholds in one step, the one that is furthest above fires.
 
-    The simulation goes from spike to spike. Between two spikes the membranes follow from one matrix product and one
-    linear recursion for the whole picture, of which a reset takes away V(t_reset) exp(-(t - t_reset) / tau); after
-    learning, only the winner's column is computed anew. The result is that of a loop over all steps.
+    The simulation goes from spike to spike, and its cost does not depend on the step. Membranes rise at input spikes
+    only, so it is enough to look there: after a reset V(t) is the sum of exp(-(t - t_k) / tau) w over the input spikes k
+    until t, one small matrix product for every 32 of them until a neuron fires. The result is that of a loop over all
+    steps.
 
     Args:
         rows: synapses (outputs, inputs).
@@ -136,10 +134,12 @@ class WinnerTakeAll:
     def __init__(self, rows: Rows, rules: WinnerTakeAllRules | None = None, *, seed: int = 0) -> None:
         self.rows, self.rules, self.seed = rows, rules or WinnerTakeAllRules(), seed
         self.neurons, self.inputs = rows.weights.shape
-        self.theta = np.zeros(self.neurons, "float32")
+        self.theta = np.zeros(self.neurons, rows.weights.dtype)
         self._kept = Kept("theta", self.theta)
-        self._decay = np.float32(np.exp(-self.rules.dt / self.rules.membrane))
-        self._powers = (self._decay ** np.arange(1, self.rules.steps + 1)).astype("float32")[:, None]
+        self._fading = np.exp(-np.arange(self.rules.steps) * (self.rules.dt / self.rules.membrane)).astype(
+            self.theta.dtype
+        )
+        self._earlier = np.tri(_STRETCH, dtype=self.theta.dtype)
 
     @property
     def variables(self) -> list[Any]:
@@ -158,52 +158,63 @@ class WinnerTakeAll:
 
     def thresholds(self) -> np.ndarray:
         """Return the present thresholds above rest, a new array."""
-        return self.theta + np.float32(self.rules.threshold)
-
-    def _filtered(self, jumps: np.ndarray) -> np.ndarray:
-        """Return V without resets: V(k) = decay V(k - 1) + jumps(k)."""
-        return lfilter(np.ones(1, "float32"), np.array([1.0, -self._decay], "float32"), jumps, axis=0)
+        return self.theta + self.theta.dtype.type(self.rules.threshold)
 
     def show(
-        self, lit: np.ndarray, spikes: np.ndarray, rng: np.random.Generator, *, learn: bool
+        self, steps: np.ndarray, inputs: np.ndarray, rng: np.random.Generator, *, learn: bool
     ) -> list[tuple[int, int]]:
         """Show one picture and return the spikes of the neurons as (step, neuron).
 
         Args:
-            lit: inputs that can fire.
-            spikes: theirs, 0 or 1 (steps, lit).
+            steps: of the input spikes, sorted.
+            inputs: that fire.
             rng: of the pulses' draws.
             learn: whether thresholds and synapses change.
         """
-        rules, limit = self.rules, self.thresholds()
-        free = self._filtered(spikes @ self.rows.weights[:, lit].T)
-        since = _steps_since(spikes) if learn else None
+        rules, limit, start = self.rules, self.thresholds(), 0
+        whole = np.append(steps[1:] != steps[:-1], True)  # a step is judged after the last of its spikes
         found: list[tuple[int, int]] = []
-        start, base = 0, None
-        while start < rules.steps:
-            v = free[start:] if base is None else free[start:] - self._powers[: rules.steps - start] * base
-            over = v - limit
-            reached = np.flatnonzero((over >= 0).any(axis=1))
-            if not len(reached):
+        while True:
+            hit = self._next(steps, inputs, whole, start, limit)
+            if hit is None:
                 break
-            step = int(reached[0])
-            winner, now = int(over[step].argmax()), start + step
+            last, winner = hit
+            now = int(steps[last])
             found.append((now, winner))
-            if since is not None:
-                self._learn(winner, lit, since[now], rng)
-                limit[winner] += np.float32(rules.threshold_step)
-                free[:, winner] = self._filtered(spikes @ self.rows.weights[winner, lit])
-            start = now + 1 + rules.hold_steps
-            base = free[min(start, rules.steps) - 1].copy()
+            if learn:
+                self._learn(winner, steps[: last + 1], inputs[: last + 1], now, rng)
+                limit[winner] += rules.threshold_step
+            start = int(steps.searchsorted(now + 1 + rules.hold_steps))
         if learn:
-            self.theta *= np.float32(np.exp(-rules.duration / rules.threshold_decay))
+            self.theta *= self.theta.dtype.type(np.exp(-rules.duration / rules.threshold_decay))
         return found
 
-    def _learn(self, winner: int, lit: np.ndarray, since: np.ndarray, rng: np.random.Generator) -> None:
-        share = np.full(self.inputs, -self.rules.offset, "float32")
-        share[lit] += np.exp(since * np.float32(-self.rules.dt / self.rules.window))
-        self.rows.learn(winner, share, rng)
-        self.theta[winner] += np.float32(self.rules.threshold_step)
+    def _next(
+        self, steps: np.ndarray, inputs: np.ndarray, whole: np.ndarray, start: int, limit: np.ndarray
+    ) -> tuple[int, int] | None:
+        """Return the input spike after which a neuron fires next, and the neuron; all V are 0 before `start`."""
+        columns, v, before = self.rows.weights.T, None, 0
+        for begin in range(start, len(steps), _STRETCH):
+            part = steps[begin : begin + _STRETCH]
+            left = self._fading[np.abs(part[:, None] - part)] * self._earlier[: len(part), : len(part)]
+            over = left @ columns[inputs[begin : begin + _STRETCH]]
+            if v is not None:
+                over += self._fading[part - before, None] * v
+            v, before = over[-1].copy(), part[-1]
+            over -= limit
+            fires = (over.max(axis=1) >= 0) & whole[begin : begin + _STRETCH]
+            first = int(fires.argmax())
+            if fires[first]:
+                return begin + first, int(over[first].argmax())
+        return None
+
+    def _learn(self, winner: int, steps: np.ndarray, inputs: np.ndarray, now: int, rng: np.random.Generator) -> None:
+        """Give every synapse of the winner the pulse that the last spike of its input until now asks for."""
+        rules, trace = self.rules, np.zeros(self.inputs, self.theta.dtype)
+        # Of several spikes of one input the last counts: assignment goes in order.
+        trace[inputs] = np.exp((steps - now) * (rules.dt / rules.window))
+        self.rows.learn(winner, trace - self.theta.dtype.type(rules.offset), rng)
+        self.theta[winner] += rules.threshold_step
 
     def present(
         self, pictures: np.ndarray, *, first: int = 0, stream: str = "learn", learn: bool = False
@@ -230,13 +241,7 @@ class WinnerTakeAll:
             rng = np.random.default_rng([*key, number])
             if number % self.rules.read_every == 0 or number == first:
                 self.rows.read_all(np.random.default_rng([*key, 1, number // self.rules.read_every]))
-            lit, spikes = poisson_raster(picture, self.rules, rng)
-            for _, winner in self.show(lit, spikes, rng, learn=learn):
+            steps, inputs = poisson_spikes(picture, self.rules, rng)
+            for _, winner in self.show(steps, inputs, rng, learn=learn):
                 counts[number - first, winner] += 1
         return counts
-
-
-def _steps_since(spikes: np.ndarray) -> np.ndarray:
-    """Return the steps since each input last fired, this step counted as 0; a very large number before."""
-    steps = np.arange(len(spikes), dtype="float32")[:, None]
-    return steps - np.maximum.accumulate(np.where(spikes > 0, steps, np.float32(_NEVER)), axis=0)
