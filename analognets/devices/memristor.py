@@ -178,11 +178,16 @@ class CuSiO2Memristor(Device):
             factor: f(V).
             xp: the array library.
         """
-        x = (g - self.g_min) * (1.0 / self.range)
-        rise = self.potentiation * up * (1.0 - x) ** self.potentiation_power
-        fall = self.depression * down * x**self.depression_power
-        size = xp.where(share > 0.0, rise, fall) * share * factor * xp.maximum(1.0 + self.step_spread * draw, 0.0)
-        return xp.clip(g + self.range * size, self.g_min, self.g_max)
+        width, rises = self.range, share > 0.0
+        x = (g - self.g_min) * (1.0 / width)
+        room = xp.where(rises, 1.0 - x, x)  # to the bound the step goes to
+        if self.potentiation_power != self.depression_power:
+            room = xp.where(rises, room**self.potentiation_power, room**self.depression_power)
+        elif self.potentiation_power != 1.0:
+            room = room**self.potentiation_power
+        full = xp.where(rises, (width * factor * self.potentiation) * up, (width * factor * self.depression) * down)
+        step = full * room * share * xp.maximum(1.0 + self.step_spread * draw, 0.0)
+        return xp.clip(g + step, self.g_min, self.g_max)
 
     def pulse_draws(self, shape: tuple[int, ...], seed: int) -> dict[str, Any]:
         """Return the standard-normal draws "pulse" of one pulse."""

@@ -119,9 +119,9 @@ class WinnerTakeAll:
     If several neurons pass their thresholds in one step, the one that is furthest above fires.
 
     The simulation goes from spike to spike, and its cost does not depend on the step. Membranes rise at input spikes
-    only, so it is enough to look there: after a reset V(t) is the sum of exp(-(t - t_k) / tau) w over the input spikes k
-    until t, one small matrix product for every 32 of them until a neuron fires. The result is that of a loop over all
-    steps.
+    only, so it is enough to look there: after a reset V(t) is the sum of exp(-(t - t_k) / tau) w over the input spikes
+    k until t, one small matrix product for every 32 of them until a neuron fires. The result is that of a loop over
+    all steps.
 
     Args:
         rows: synapses (outputs, inputs).
