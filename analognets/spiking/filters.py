@@ -80,7 +80,7 @@ class DoubleExponential(keras.layers.Layer):
         membrane: float | None = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         self.dt = check_step(dt)
         self.tau_rise = check_number("DoubleExponential", "tau_rise", tau_rise, 1e-6, 1e6, unit="ms")
         self.tau_fall = check_number("DoubleExponential", "tau_fall", tau_fall, 1e-6, 1e6, unit="ms")

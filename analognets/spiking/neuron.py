@@ -60,7 +60,7 @@ class LIF(keras.layers.Layer):
         return_membrane: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         self.refractory = check_number("LIF", "refractory", refractory, 0.0, 1e6, unit="ms")
         self.dt = check_step(dt, self.refractory)
         self.capacitance = check_number("LIF", "capacitance", capacitance, 1e-6, 1e9, unit="pF")

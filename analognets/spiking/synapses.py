@@ -111,8 +111,8 @@ class PulsedSynapses:
         update:  a rise of w by dw is a blind SET pulse (or several) on one G+ device, a fall one on a G- device
         scaled:  w(t) * (sum of all G at the mark) / (sum of all G at t), one factor for the whole array
 
-    The device that is pulsed is the next in turn (one counter for the array). Each device drifts from its own last
-    pulse on. Pairs with both polarities high are reset and re-written now and then.
+    The device that is pulsed is the next in turn (each synapse counts the pulses of each polarity). Each device drifts
+    from its own last pulse on. Pairs with both polarities high are reset and re-written now and then.
 
     Args:
         shape: (inputs, outputs).
@@ -156,7 +156,8 @@ class PulsedSynapses:
         self._extra_exponent = keras.Variable(exponents.astype("float32"), trainable=False, name="extra_exponent")
         # updates so far, pulses so far, the sum of all conductances at the mark
         self._numbers = keras.Variable(np.zeros(3), trainable=False, dtype="float64", name="numbers")
-        self.variables = [*self._state.values(), self._extra_exponent, self._numbers]
+        self._turn = keras.Variable(np.zeros(2 * self.size, "int32"), trainable=False, dtype="int32", name="turn")
+        self.variables = [*self._state.values(), self._extra_exponent, self._numbers, self._turn]
 
     @property
     def scale(self) -> float:
@@ -236,22 +237,22 @@ class PulsedSynapses:
         number = int(self._number(0))
         wanted = np.asarray(change, dtype="float32").ravel() / (self.scale * self.device.mean_step)
         if self.rules.programming == "amplitude":
-            given = self._by_amplitude(wanted, number, time, seed)
+            given = self._by_amplitude(wanted, time, seed)
         else:
-            given = self._by_pulses(wanted, number, time, seed)
+            given = self._by_pulses(wanted, time, seed)
         self._set_number(0, number + 1)
         self._set_number(1, self._number(1) + given)
         if self.rules.refresh_every and (number + 1) % self.rules.refresh_every == 0:
             given += self.refresh(time, seed=derive_seed(seed, "refresh"))
         return given
 
-    def _by_amplitude(self, wanted: np.ndarray, number: int, time: float, seed: int) -> int:
+    def _by_amplitude(self, wanted: np.ndarray, time: float, seed: int) -> int:
         size = np.minimum(np.abs(wanted), self.rules.largest)
         size[size < self.rules.granularity] = 0.0
-        self._pulse(np.flatnonzero(size), size, wanted < 0, number, time, seed)
+        self._pulse(np.flatnonzero(size), size, wanted < 0, time, seed)
         return int(np.count_nonzero(size))
 
-    def _by_pulses(self, wanted: np.ndarray, number: int, time: float, seed: int) -> int:
+    def _by_pulses(self, wanted: np.ndarray, time: float, seed: int) -> int:
         size = np.abs(wanted) / self.rules.granularity
         if self.rules.rounding == "stochastic":
             size = np.floor(size + np.random.default_rng([seed, 2]).random(size.shape, dtype=np.float32))
@@ -259,16 +260,19 @@ class PulsedSynapses:
         for step in range(int(size.max(initial=0.0))):
             hit = np.flatnonzero(size > step)
             ones = np.ones_like(size)
-            self._pulse(hit, ones, wanted < 0, number + step, time, derive_seed(seed, "step", step))
+            self._pulse(hit, ones, wanted < 0, time, derive_seed(seed, "step", step))
         return int(size.sum())
 
-    def _pulse(
-        self, hit: np.ndarray, amplitude: np.ndarray, negative: np.ndarray, turn: int, time: float, seed: int
-    ) -> None:
+    def _pulse(self, hit: np.ndarray, amplitude: np.ndarray, negative: np.ndarray, time: float, seed: int) -> None:
         """Give each of the synapses `hit` one pulse, on the device of its polarity whose turn it is."""
         if not len(hit):
             return
-        place = (negative[hit] * self.copies + turn % self.copies) * self.size + hit
+        turn = np.array(ops.convert_to_numpy(self._turn.value))
+        polarity = negative[hit].astype("int64")
+        counter = polarity * self.size + hit
+        place = (polarity * self.copies + turn[counter] % self.copies) * self.size + hit
+        turn[counter] += 1
+        self._turn.assign(turn)
         self._change(
             place,
             lambda state, shape: self.device.pulse_with(
@@ -310,7 +314,7 @@ class PulsedSynapses:
             for copy in range(self.copies):
                 negative = np.zeros(self.size, bool)
                 negative[due] = difference[due] < 0
-                self._pulse(more, ones, negative, copy, time, derive_seed(seed, "rewrite", step, copy))
+                self._pulse(more, ones, negative, time, derive_seed(seed, "rewrite", step, copy))
             given += self.copies * len(more)
         self._set_number(1, self._number(1) + given)
         return given
