@@ -2,9 +2,9 @@
 
 python -m benchmarks.memristor_spike_times [--seeds 0 1 2] [--epochs 150]
 
-200 Poisson inputs of 20 Hz, 10 neurons, 500 ms, 5 wanted spikes each at random times at least 20 ms apart: our own task,
-the published one is not known. One memristor a synapse. Writes benchmarks/results/memristor_spike_times.json, its
-curve, and the learning window of the device.
+200 Poisson inputs of 20 Hz, 10 neurons, 500 ms, 5 wanted spikes each at random times at least 20 ms apart: our
+own task, the published one is not known. One memristor a synapse. Writes
+benchmarks/results/memristor_spike_times.json, its curve, and the learning window of the device.
 """
 
 from __future__ import annotations

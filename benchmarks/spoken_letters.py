@@ -6,8 +6,9 @@ Each training is a run folder RUNS/<variant>-<seed> of the recipe letters: a fin
 one goes on from its last checkpoint. At the end, and with --collect at any time, the records become
 benchmarks/results/spoken_letters.json, and the figures of the first seed's PCM run pictures beside it.
 
-The letters are spoken by espeak-ng and stretched to the window. The variants `pcm` and `float` have three seeds, the
-others one; a seed decides the phases of the input spikes, the wanted times, the devices and all noise.
+The letters are spoken by espeak-ng and stretched to the window. The variants `pcm` and `float` have three seeds and steps
+of 0.1 ms. The others have one seed, steps of 0.5 ms and fewer readings, to save time, and are to be compared with `half_ms`,
+which is `pcm` in that form; a seed decides the phases of the input spikes, the wanted times, the devices and all noise.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from analognets.zoo.spiking_recipe import LettersRun, find_spiking_recipe
 RESULT = Path(__file__).parent / "results" / "spoken_letters.json"
 RULES = "synapses.rules."
 FLOAT = ["synapses.kind=float", "synapses.rules={}", "learning_rate_decay=0.97"]
+COARSE = ["neuron.dt=0.5", "readings=3", "times=[0.0, 10000.0, 400000.0]"]
 VARIANTS: dict[str, list[str]] = {
     "pcm": [],
     "float": FLOAT,
+    "half_ms": [],
     "devices_1": [RULES + "devices_per_polarity=1"],
     "devices_2": [RULES + "devices_per_polarity=2"],
     "devices_8": [RULES + "devices_per_polarity=8"],
@@ -46,7 +49,7 @@ FIGURES = ("inputs", "pictures", "curve", "drift")
 
 def train(name: str, seed: int, work: Path) -> None:
     """Train one variant to the end unless it is finished."""
-    recipe = find_spiking_recipe("letters", [*VARIANTS[name], f"seed={seed}"])
+    recipe = find_spiking_recipe("letters", [*([] if name in SEVERAL else COARSE), *VARIANTS[name], f"seed={seed}"])
     folder = work / f"{name}-{seed}"
     if (folder / "run.json").is_file() and LettersRun.open(folder).finished:
         return

@@ -75,9 +75,8 @@ run = LettersRun.create(folder / "letters", recipe)
 result = train_letters(run, task)
 display(figures.curve_figure(pd.DataFrame(result["curve"])))
 last = result["last_epoch"]
-print(
-    f"within 25 ms: {100 * last['tolerance_25']:.1f} % of the wanted spikes (by chance {100 * result['chance_25']:.1f} %)"
-)
+share, chance = 100 * last["tolerance_25"], 100 * result["chance_25"]
+print(f"within 25 ms: {share:.1f} % of the wanted spikes (by chance {chance:.1f} %)")
 
 # %%
 observed = task.trainer.observe(task.trainer.time(recipe.epochs))
@@ -112,9 +111,8 @@ synapses = spiking.MemristorSynapses((100, 5), device=device)
 pattern = spiking.Presentation("times", inputs, target)
 trainer = spiking.SpikeTimeTrainer([pattern], synapses, neurons=spiking.LIF(dt=0.5), rate=1000.0, rate_decay=0.98)
 curve = pd.DataFrame([{"epoch": number + 1, **trainer.epoch(number)} for number in range(30 if FAST else 100)])
-print(
-    f"within 5 ms: {100 * curve['tolerance_5'].iloc[0]:.0f} % at first, {100 * curve['tolerance_5'].iloc[-1]:.0f} % at last"
-)
+shares = 100 * curve["tolerance_5"]
+print(f"within 5 ms: {shares.iloc[0]:.0f} % at first, {shares.iloc[-1]:.0f} % at last")
 display(figures.outputs_figure([(target, trainer.observe(0.0)[0])], ["wanted and observed"]))
 
 # %% [markdown]

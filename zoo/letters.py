@@ -105,6 +105,8 @@ def prepare_letters(recipe: LettersRecipe) -> LettersTask:
     unknown = sorted({*recipe.wav} - {*recipe.letters})
     if unknown:
         raise RecipeError(f"`wav` names a letter that is not in `letters`. Received: {', '.join(unknown)}.")
+    neurons = _settings(LIF, recipe.neuron, "neuron")
+    synapses = make_synapses(recipe, (cochlea.channels, pixels.shape[0] * pixels.shape[1]))
     patterns, pictures = [], {}
     for number, letter in enumerate(recipe.letters):
         try:
@@ -120,11 +122,10 @@ def prepare_letters(recipe: LettersRecipe) -> LettersTask:
         pictures[letter] = letter_picture(letter, pixels.shape)
         target = pixels.encode(pictures[letter], seed=recipe.seed + 1000 * number)
         patterns.append(Presentation(letter, inputs, target))
-    synapses = make_synapses(recipe, (cochlea.channels, pixels.shape[0] * pixels.shape[1]))
     trainer = SpikeTimeTrainer(
         patterns,
         synapses,
-        neurons=_settings(LIF, recipe.neuron, "neuron"),
+        neurons=neurons,
         rate=recipe.learning_rate,
         rate_decay=recipe.learning_rate_decay,
         seconds_per_presentation=recipe.seconds_per_presentation,
