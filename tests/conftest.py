@@ -11,10 +11,15 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A loaded machine is slow; only what a property says may fail a test.
+hypothesis.settings.register_profile("analognets", deadline=None)
+hypothesis.settings.load_profile("analognets")
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEECH_FOLDERS = ("speech_commands_v0.02", "speech_commands_test_set_v0.02")

@@ -13,12 +13,14 @@ from analognets.training.run import Run
 
 if TYPE_CHECKING:
     from analognets.training.callbacks import EpochSeeds, NoiseRamp, WeightRangeRefresh
+    from analognets.training.distillation import Distiller
     from analognets.training.in_memory import DeviceLog, MixedPrecision
     from analognets.training.progress import Progress, TrainingData
     from analognets.training.stages import TrainingResult, train
 
 __all__ = [
     "DeviceLog",
+    "Distiller",
     "EpochSeeds",
     "MixedPrecision",
     "NoiseRamp",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Distiller": "distillation",
     "DeviceLog": "in_memory",
     "MixedPrecision": "in_memory",
     "EpochSeeds": "callbacks",

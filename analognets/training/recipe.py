@@ -19,6 +19,7 @@ from analognets.units import DRIFT_TIMES, parse_duration
 
 __all__ = [
     "Calibration",
+    "Distillation",
     "Evaluation",
     "FloatStage",
     "FrontEnd",
@@ -42,6 +43,10 @@ Bits = Annotated[
     Field(description="a whole number of bits from 2 to 16, 'ideal', or null for the preset's own"),
 ]
 Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option names to values")]
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
 
 
 class Section(pydantic.BaseModel):
@@ -173,6 +178,20 @@ class Calibration(Section):
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.995
 
 
+class Distillation(Section):
+    """How stage 2 also learns from the network of stage 1.
+
+    Args:
+        temperature: T that softens the outputs of both, 1 to 100.
+        soft_share: share of the teacher in the loss, 0 to 1; the labels have the rest.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), T = 10 and 75 % (verified).
+    """
+
+    temperature: Annotated[float, Field(ge=1, le=100)] = 10.0
+    soft_share: Share = 0.75
+
+
 class HardwareAware(Stage):
     """Stage 2: fine-tuning with converters and weight noise.
 
@@ -189,6 +208,7 @@ class HardwareAware(Stage):
         exempt: names of layers that stay digital.
         noise_model: "gaussian", or "device" for the programming and read noise of the hardware's devices.
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
+        distillation: how much is learned from the outputs of stage 1's network; null is nothing.
         epochs, optimizer, learning_rate, ...: as in `Stage`.
 
     Source: AnalogNets (arXiv 2111.06503), stage 2 (from memory); noisy validation: Buechel et al., ICLR 2022.
@@ -206,6 +226,7 @@ class HardwareAware(Stage):
     # Left out of a recipe's plain data where they are not used, so that older recipes keep their fingerprints.
     noise_model: Annotated[Literal["gaussian", "device"], Field(exclude_if="gaussian".__eq__)] = "gaussian"
     drop_connect: Annotated[float, Field(ge=0, le=0.9, exclude_if=(0.0).__eq__)] = 0.0
+    distillation: Annotated[Distillation | None, Field(exclude_if=_is_none)] = None
 
 
 class Evaluation(Section):
