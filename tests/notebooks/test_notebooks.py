@@ -149,3 +149,19 @@ def test_from_model_to_chip_runs_in_fast_mode(tmp_path: Path) -> None:
     assert re.search(r"\b8 +1024 +512 +128 +0\.\d+ +8\.55", text)
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 5
+
+
+@pytest.mark.slow
+def test_sensitivity_runs_in_fast_mode(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
+    notebook = executed("05_how_sensitive_is_your_network.py", tmp_path)
+    text = "\n".join(texts(notebook))
+    assert re.search(r"output_noise +0.04\n", text)
+    errors = {name: float(value) for name, value in re.findall(r"^(.*?) +(0\.\d+)$", text, re.MULTILINE)}
+    assert 0.125 < errors["as it is"] < 0.157, "the standard test at 1 h"
+    assert errors["without programming_noise"] < errors["without ir_drop"] < errors["as it is"] + 0.002
+    assert 0.185 < errors["IR drop x 11.7"] < 0.205
+    assert re.search(r"kws_gru +output_noise +0\.04 +\d", text), "method 1"
+    assert re.search(r"exempt=\['recurrent_(input|recurrent)'\]|exempt=\['logits'\]", text)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 3
