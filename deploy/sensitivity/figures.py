@@ -133,6 +133,7 @@ def heat_map(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
     Raises:
         InvalidArgumentError: the table holds nothing to draw.
     """
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     first = "loss" in table
@@ -144,8 +145,8 @@ def heat_map(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
     axes = figure.add_subplot()
     shown = values.to_numpy(float)
     top = max(0.01, float(np.nanmax(shown))) if np.isfinite(shown).any() else 1.0
-    image = axes.imshow(shown, cmap="YlOrRd", vmin=0.0, vmax=top if first else 1.0, aspect="auto")
-    image.cmap.set_bad("#eeeeee")
+    colours = colormaps["YlOrRd"].with_extremes(bad="#eeeeee")
+    image = axes.imshow(shown, cmap=colours, vmin=0.0, vmax=top if first else 1.0, aspect="auto")
     for row in range(rows):
         for column in range(columns):
             dark = np.isfinite(shown[row, column]) and shown[row, column] > 0.62 * image.get_clim()[1]
