@@ -21,6 +21,7 @@ def test_list(call: Call) -> None:
     assert "speech_commands" in answer.out and "synthetic_speech" in answer.out
     assert set(json.loads(call("data", "list", "--json").out)) == {
         "audio_folder",
+        "cifar10",
         "coco_vww",
         "image_folder",
         "speech_commands",
