@@ -228,7 +228,7 @@ class Recipe(Section):
         if recipe.learns_on_devices and (recipe.hardware_aware or recipe.float_stage.weight_clip_sigma):
             raise RecipeError(
                 f"{source} is not valid: with `on_device.enabled: true`, `hardware_aware` and "
-                "`float.weight_clip_sigma` must be null, because devices move by pulses only and are programmed already. "
+                "`float.weight_clip_sigma` must be null, because devices move by pulses only. "
                 f"Received: weight_clip_sigma={recipe.float_stage.weight_clip_sigma}, hardware_aware "
                 f"{'given' if recipe.hardware_aware else 'null'}."
             )
