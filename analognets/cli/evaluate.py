@@ -128,7 +128,8 @@ def evaluate(
             progress=lambda done, total: bar.update(done),
         )
     summary = summarize(table, float_accuracy)
-    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm)
+    devices = device_picture(trained, network, folder) if learned else []
+    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm, devices)
     name = getattr(trained, "digital_name", "Weights as last read, digital" if learned else "Float network, digital")
     show(reporter, folder, job, summary, float_accuracy, split, name)
 
@@ -160,6 +161,14 @@ def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, see
     hardware = crossbar.get(chip.preset).replace(**chip.changes())
     with reporter.status("Taking over the trained arrays ..."):
         return from_devices(network, job.training.calibration, hardware=hardware, seed=seed)
+
+
+def device_picture(run: Any, network: Any, folder: Path) -> list[Any]:
+    """Draw what learning did to the devices."""
+    from analognets.training import device_figure
+
+    log = run.path / "devices.csv"
+    return [device_figure(network.optimizer.statistics(), log if log.is_file() else None, folder / "devices.png")]
 
 
 def refuse_untrained(run: Any) -> None:
@@ -222,8 +231,9 @@ def load_job(reporter: _console.Reporter, run: Any, data: str | None, *, calibra
 
 
 def write_results(
-    folder: Path, run: Any, job: Any, table: Any, summary: Any, float_accuracy: float, split: Split, batch_norm: bool
-) -> None:
+    folder: Path, run: Any, job: Any, table: Any, summary: Any, float_accuracy: float, split: Split, batch_norm: bool,
+    more_figures: list[Any],
+) -> None:  # fmt: skip
     """Write drift.csv, summary.csv, drift.png and report.html, each complete or not at all."""
     from analognets.deploy.figures import drift_figure
     from analognets.deploy.report import write_report
@@ -251,7 +261,7 @@ def write_results(
         title=title,
         facts=facts,
         summary=summary,
-        figures=[figure],
+        figures=[figure, *more_figures],
         recipe=run.recipe.to_yaml(),
         statement=job.data.info.statement,
     )
