@@ -29,7 +29,7 @@ def reference(toy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def outcome(run: Run) -> list[np.ndarray]:
     model = run.on_device_model()
-    return [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
+    return [variable.numpy() for variable in (*model.weights, *model.optimizer.variables)]
 
 
 def test_a_run_ends_with_its_devices(reference: Run) -> None:
