@@ -57,9 +57,8 @@ for number in range(20):
     curve.append(np.asarray(state["conductance"]))
 curve = np.array(curve)
 print(f"mean after 1, 10, 20 pulses: {', '.join(f'{curve[n].mean():.2f}' for n in (1, 10, 20))} uS")
-print(
-    f"mean step of the first ten: {device.mean_step:.3f} uS, an hour of drift: x {3600 / 38.6:.0f}^-{device.drift_exponent}"
-)
+left = (3600 / device.t_0) ** -device.drift_exponent
+print(f"mean step of the first ten: {device.mean_step:.3f} uS; after an hour {100 * left:.0f} % are left")
 
 figure = Figure(figsize=(6, 3), layout="constrained")
 axes = figure.add_subplot()
