@@ -166,8 +166,6 @@ def frechet_distance(real: Any, drawn: Any) -> float:
 
     Source: Heusel et al., arXiv 1706.08500 (there with the features of an Inception network).
     """
-    from scipy.linalg import sqrtm
-
     one, other = (np.asarray(values, np.float64) for values in (real, drawn))
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(len(one), len(other)) < 2:
         raise InvalidArgumentError(
@@ -175,6 +173,8 @@ def frechet_distance(real: Any, drawn: Any) -> float:
             f"Received: shapes {one.shape} and {other.shape}."
         )
     first, second = (np.atleast_2d(np.cov(values, rowvar=False)) for values in (one, other))
-    root = np.real(sqrtm(first @ second))
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0.0)).sum()  # tr (C1 C2)^1/2
     gap = one.mean(0) - other.mean(0)
-    return float(max(gap @ gap + np.trace(first + second - 2 * root), 0.0))
+    return float(max(gap @ gap + np.trace(first + second) - 2 * shared, 0.0))
