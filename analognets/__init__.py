@@ -65,6 +65,7 @@ _DOORS: dict[str, dict[str, str]] = {
     "deploy": {
         "program": "chips",
         "Chips": "chips",
+        "from_devices": "trained_arrays",
         "summarize": "chips",
         "drift_figure": "figures",
         "to_litert": "litert",

@@ -2,6 +2,9 @@
 
 python -m benchmarks.mnist_on_device --work RUNS [--data mnist.npz] [--epochs 30] [--seeds 0 1 2] [--variants ...]
 
+The committed results have 30 epochs of `device` and `float` and 10 of the ablations; the learning rate is constant, so
+the 10th epoch of `device` is what those compare with (`by_epoch`).
+
 Every finished training leaves RUNS/<variant>-<seed>/record.json and is not repeated; an interrupted one goes on from
 its last whole epoch. At the end, and with --collect at any time, the records become
 benchmarks/results/mnist_on_device.json.
@@ -33,6 +36,7 @@ from analognets.training.files import write_json
 from analognets.training.in_memory import MixedPrecision
 from analognets.training.run import git_commit
 
+COMMIT = git_commit()  # of the code that is loaded now
 RESULT = Path(__file__).parent / "results" / "mnist_on_device.json"
 EPSILON = 0.096
 SETTINGS: dict[str, Any] = {
@@ -43,6 +47,7 @@ SETTINGS: dict[str, Any] = {
     "read_every": 100,
     "seconds_per_step": 1.0,
 }
+MONOTONIC = {"class_name": "analognets>PulsedPCM", "config": {"monotonic": True}}
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "float": None,
     "device": {},
@@ -54,6 +59,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4},
     "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8},
     "step_device": {"device": "pulsed_step_pcm"},
+    "monotonic": {"device": MONOTONIC},
 }
 BATCH, LEARNING_RATE = 10, 2.0
 PRIOR = -2.2
@@ -170,16 +176,21 @@ def train(variant: str, seed: int, options: argparse.Namespace, data: tuple[np.n
         write_json(curve_file, curve)
         checkpoints.save(variables, stage="float", epoch=epoch + 1, rows=epoch + 1)
         print(variant, seed, {key: value for key, value in row.items() if key != "devices"}, flush=True)
-    record = {"settings": settings, "git_commit": git_commit(), "test_accuracy": curve[-1]["test_accuracy"]}
+    record = {"settings": settings, "git_commit": COMMIT, "test_accuracy": curve[-1]["test_accuracy"]}
     if variant != "float":
         record["statistics"] = model.optimizer.statistics()
         record["after"] = aged(model, x_test, y_test)
     write_json(record_file, {**record, "curve": curve})
 
 
-def collect(work: Path) -> dict[str, Any]:
-    """Return the table of all records in a folder."""
-    records = [json.loads(path.read_text("utf-8")) for path in sorted(work.glob("*/record.json"))]
+def _curve(record: dict[str, Any]) -> list[float]:
+    return [row["test_accuracy"] for row in record["curve"]]
+
+
+def collect(folders: list[Path], ink_share: float) -> dict[str, Any]:
+    """Return the table of all records in some folders; `ink_share` is that of the pixels that are not black."""
+    found = [path for folder in folders for path in sorted(folder.glob("*/record.json"))]
+    records = [json.loads(path.read_text("utf-8")) for path in found]
     table: dict[str, Any] = {}
     for variant in VARIANTS:
         found = [record for record in records if record["settings"]["variant"] == variant]
@@ -191,9 +202,17 @@ def collect(work: Path) -> dict[str, Any]:
             "test_accuracy_spread": statistics.stdev(scores) if len(scores) > 1 else None,
             "seeds": {str(record["settings"]["seed"]): record["test_accuracy"] for record in found},
             "epochs": found[0]["settings"]["epochs"],
+            "by_epoch": [statistics.mean(row) for row in zip(*map(_curve, found), strict=True)],
             "records": found,
         }
-    return {"benchmark": "mnist_on_device", "network": "784-250-10", "about": __doc__, "variants": table}
+    return {
+        "benchmark": "mnist_on_device",
+        "network": "784-250-10",
+        "data": "MNIST: 60,000 training pictures, 10,000 test pictures; the test pictures decide nothing",
+        "about": __doc__,
+        "ink_share": ink_share,
+        "variants": table,
+    }
 
 
 def main() -> None:
@@ -206,17 +225,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--collect", action="store_true", help="train nothing, write the table of what is finished")
+    parser.add_argument("--collect", nargs="*", type=Path, help="train nothing, write the table of --work and these")
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
-    if not options.collect:
+    data = load(options.data)
+    if options.collect is None:
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-        data = load(options.data)
         for seed in options.seeds:
             for variant in options.variants:
                 train(variant, seed, options, data)
-    write_json(options.result, collect(options.work))
+    write_json(options.result, collect([options.work, *(options.collect or [])], float((data[0] > 0).mean())))
     print(f"wrote {options.result}")
 
 

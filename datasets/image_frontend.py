@@ -28,6 +28,10 @@ _PRESETS: dict[str, dict[str, Any]] = {
     },
     "rgb_128": {"source": _OURS + "Our choice.", "settings": {"size": 128}},
     "rgb_224": {"source": _OURS + "224 x 224, usual for networks trained on ImageNet.", "settings": {"size": 224}},
+    "grey_28": {
+        "source": "28 x 28 grey, scaled to [0, 1], as usual for MNIST. Our choice.",
+        "settings": {"size": 28, "grey": True, "mean": 0.0, "std": 1.0},
+    },
     "grey_96": {
         "source": _OURS + "96 x 96 grey, as in the person detection example of TensorFlow Lite for Microcontrollers.",
         "settings": {"size": 96, "grey": True},
@@ -49,7 +53,7 @@ class Image(keras.layers.Layer):
     after resizing (bilinear, antialiased, only if the size differs) and, if wanted, the change to grey
     (0.2989 R + 0.5870 G + 0.1140 B).
 
-    Input: (batch, height, width, 3), uint8 or floats from 0 to 255.
+    Input: (batch, height, width, 3), or of one channel if the output is grey; uint8 or floats from 0 to 255.
     Output: float32 (batch, size[0], size[1], 3, or 1 if grey).
 
     Args:
@@ -113,7 +117,7 @@ class Image(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         pictures = ops.cast(ops.convert_to_tensor(inputs), "float32")
         self._check_shape(pictures.shape)
-        if self.grey:
+        if self.grey and pictures.shape[-1] == 3:
             pictures = ops.image.rgb_to_grayscale(pictures, data_format="channels_last")
         if tuple(pictures.shape[1:3]) != self.size:
             pictures = ops.image.resize(
@@ -140,9 +144,10 @@ class Image(keras.layers.Layer):
         return {**super().get_config(), **settings}
 
     def _check_shape(self, shape: Any) -> None:
-        if len(shape) != 4 or shape[-1] != 3:
+        if len(shape) != 4 or shape[-1] not in ((1, 3) if self.grey else (3,)):
+            channels = "1 or 3" if self.grey else "3"
             raise InvalidArgumentError(
-                f"Image takes pictures of shape (batch, height, width, 3). Received: shape {tuple(shape)}."
+                f"Image takes pictures of shape (batch, height, width, {channels}). Received: shape {tuple(shape)}."
             )
 
     def _per_channel(self, name: str, values: Any, low: float) -> float | tuple[float, ...]:

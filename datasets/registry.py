@@ -47,6 +47,13 @@ _DATASETS = {
         on_disk=True,
         kind="image",
     ),
+    "mnist": _Entry(
+        "analognets.datasets.mnist",
+        "load_mnist",
+        "MNIST: small grey pictures of handwritten digits, by way of Keras (11 MB)",
+        on_disk=True,
+        kind="image",
+    ),
     "coco_vww": _Entry(
         "analognets.datasets.coco",
         "load_coco_vww",

@@ -103,12 +103,20 @@ class ChipArithmetic:
             )
             for layer, state, weight_max, own in zip(layers, states, maxes, seeds, strict=True)
         ]
-        first = [hardware.device.first_reading for hardware in self.hardware]
-        for layer, (_, responses) in zip(
-            programmed, self._read_at(programmed, max(first), seed, "reference"), strict=True
-        ):
-            layer.reference = responses
+        self._refer(programmed, seed)
         return programmed
+
+    def take_references(self, layers: Sequence[AnalogLayer], programmed: Sequence[ProgrammedLayer], seed: int) -> None:
+        """Draw the read-out of a chip whose devices are given, and take its drift-compensation references."""
+        for index, (layer, chip) in enumerate(zip(layers, programmed, strict=True)):
+            chip.readout = readouts(layer, derive_seed(seed, index, "program"))
+        self._refer(programmed, seed)
+
+    def _refer(self, programmed: Sequence[ProgrammedLayer], seed: int) -> None:
+        first = [hardware.device.first_reading for hardware in self.hardware]
+        results = self._read_at(programmed, max(first), seed, "reference")
+        for layer, (_, responses) in zip(programmed, results, strict=True):
+            layer.reference = responses
 
     def read(self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int) -> list[ReadLayer]:
         """Read all layers of a chip at a time: alpha = reference response / response now, one a tile."""

@@ -26,6 +26,9 @@ MODELS = {
     "lstm_kws": "analognets.zoo.spotters",
     "micronet_kws_m": "analognets.zoo.baselines",
     "micronet_kws_s": "analognets.zoo.baselines",
+    "mnist_cnn": "analognets.zoo.digits",
+    "mnist_gan": "analognets.zoo.gan",
+    "mnist_mlp": "analognets.zoo.digits",
     "mobilenet_v1_025": "analognets.zoo.baselines",
     "resnet15_kws": "analognets.zoo.spotters",
     "resnet32": "analognets.zoo.resnet",
@@ -50,7 +53,8 @@ def find_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Recip
     """Read a recipe by its name or from a YAML file, and apply dotted overrides.
 
     Args:
-        name: name of a packaged recipe, or the path of a file (anything with a "/" or ending in .yaml).
+        name: name of a packaged recipe ("-" counts as "_"), or the path of a file (anything with a "/" or ending in
+            .yaml).
         overrides: such as "hardware_aware.epochs=2".
 
     Raises:
@@ -59,6 +63,7 @@ def find_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Recip
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
         return load_recipe(Path(name), overrides)
+    name = name.replace("-", "_")
     if name not in list_recipes():
         raise UnknownNameError("recipe", name, list_recipes(), "A file is given by its path, such as ./mine.yaml.")
     return load_recipe(resources.files("analognets.zoo") / "recipes" / f"{name}.yaml", overrides)

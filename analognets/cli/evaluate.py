@@ -105,11 +105,16 @@ def evaluate(
 
     from analognets.deploy.chips import Chips, summarize
 
-    network = trained.analog_model()
+    learned = trained.recipe.learns_on_devices
+    if learned and (load_chips is not None or chips not in (None, 1)):
+        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    network = trained.on_device_model() if learned else trained.analog_model()
     made = None if load_chips is None else Chips.load(load_chips, network)
-    job = load_job(reporter, trained, data, calibrate=batch_norm)
+    job = load_job(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, float_accuracy = run_float(reporter, trained, job, split)
-    if made is None:
+    if learned:
+        made = hand_over(reporter, trained, network, job, defaults.seed if seed is None else seed)
+    elif made is None:
         made = programmed(reporter, network, chips or defaults.chips, defaults.seed if seed is None else seed)
     if save_chips is not None:
         made.save(save_chips)
@@ -123,8 +128,9 @@ def evaluate(
             progress=lambda done, total: bar.update(done),
         )
     summary = summarize(table, float_accuracy)
-    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm)
-    name = getattr(trained, "digital_name", "Float network, digital")
+    devices = device_picture(trained, network, folder) if learned else []
+    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm, devices)
+    name = getattr(trained, "digital_name", "Weights as last read, digital" if learned else "Float network, digital")
     show(reporter, folder, job, summary, float_accuracy, split, name)
 
 
@@ -146,6 +152,25 @@ def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int)
         return program(network, chips=chips, seed=seed, progress=lambda done, total: bar.update(done))
 
 
+def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, seed: int) -> Any:
+    """Return the chip that learned."""
+    from analognets import crossbar
+    from analognets.deploy.trained_arrays import from_devices
+
+    chip = run.recipe.on_device.hardware
+    hardware = crossbar.get(chip.preset).replace(**chip.changes())
+    with reporter.status("Taking over the trained arrays ..."):
+        return from_devices(network, job.training.calibration, hardware=hardware, seed=seed)
+
+
+def device_picture(run: Any, network: Any, folder: Path) -> list[Any]:
+    """Draw what learning did to the devices."""
+    from analognets.training import device_figure
+
+    log = run.path / "devices.csv"
+    return [device_figure(network.optimizer.statistics(), log if log.is_file() else None, folder / "devices.png")]
+
+
 def refuse_untrained(run: Any) -> None:
     """Raise unless the run is finished and has an analog network; say how to get there."""
     if not run.finished:
@@ -157,7 +182,7 @@ def refuse_untrained(run: Any) -> None:
             skip_corrupt=origin.get("skip_corrupt", False),
         )
         raise RunError(f"The run '{run.path}' is not finished (status: {run.status}). Go on with: {command}")
-    if run.recipe.hardware_aware is None:
+    if run.recipe.hardware_aware is None and not run.recipe.learns_on_devices:
         raise ConversionError(
             f"The run '{run.path}' has no analog network: its recipe leaves stage 2 out. Train that with "
             f"`analognets train --float-from {run.path}`."
@@ -206,8 +231,9 @@ def load_job(reporter: _console.Reporter, run: Any, data: str | None, *, calibra
 
 
 def write_results(
-    folder: Path, run: Any, job: Any, table: Any, summary: Any, float_accuracy: float, split: Split, batch_norm: bool
-) -> None:
+    folder: Path, run: Any, job: Any, table: Any, summary: Any, float_accuracy: float, split: Split, batch_norm: bool,
+    more_figures: list[Any],
+) -> None:  # fmt: skip
     """Write drift.csv, summary.csv, drift.png and report.html, each complete or not at all."""
     from analognets.deploy.figures import drift_figure
     from analognets.deploy.report import write_report
@@ -216,7 +242,7 @@ def write_results(
     write_atomically(folder / "drift.csv", table.to_csv(index=False))
     measured = {"float_accuracy": float_accuracy, "split": str(split), "batch_norm": batch_norm}
     write_atomically(folder / "summary.csv", summary.assign(**measured).to_csv(index=False))
-    chip = run.recipe.hardware_aware.hardware
+    chip = (run.recipe.on_device if run.recipe.learns_on_devices else run.recipe.hardware_aware).hardware
     hardware = ", ".join([chip.preset, *(f"{key} {value}" for key, value in chip.changes().items())])
     title = f"{run.recipe.name} on {job.data.info.name} ({hardware})"
     figure = drift_figure(table, folder / "drift.png", float_accuracy=float_accuracy, title=title)
@@ -235,7 +261,7 @@ def write_results(
         title=title,
         facts=facts,
         summary=summary,
-        figures=[figure],
+        figures=[figure, *more_figures],
         recipe=run.recipe.to_yaml(),
         statement=job.data.info.statement,
     )

@@ -16,8 +16,18 @@ from analognets.errors import DataError, RunError
 
 __all__ = ["is_synthetic", "load_task", "resume_command", "run_recipe", "start_backend", "train", "use_data"]
 
-STAGES = {"float": "Stage 1, float", "hardware_aware": "Stage 2, hardware-aware"}
-MEASURES = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation", "val_noisy_accuracy": "with noise"}
+STAGES = {
+    "float": "Stage 1, float",
+    "hardware_aware": "Stage 2, hardware-aware",
+    "on_device": "Learning on devices",
+}
+MEASURES = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "val_accuracy": "validation",
+    "val_noisy_accuracy": "with noise",
+    "device_pulses_per_weight": "pulses a weight",
+}
 
 
 Task = Annotated[str, typer.Argument(help="What to train: the name of a recipe, such as kws.")]
@@ -29,6 +39,9 @@ Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'syn
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/<recipe> by default.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random; the recipe's by default.")]
 FloatFrom = Annotated[Path | None, typer.Option(help="Take the float network of this run and train stage 2 only.")]
+OnDevice = Annotated[
+    bool, typer.Option("--on-device", help="Learn on memory devices, with pulses, in place of both stages.")
+]
 Keep = Annotated[bool, typer.Option("--keep", help="If this run is finished already, leave it and succeed.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that is in the folder.")]
 
@@ -41,19 +54,22 @@ def train(
     out: Out = None,
     seed: Seed = None,
     float_from: FloatFrom = None,
+    on_device: OnDevice = False,
     skip_corrupt: SkipCorrupt = False,
     keep: Keep = False,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network for an analog chip: float first, then with converters and weight noise.
+    """Train a network for an analog chip: float first, then with converters and weight noise, or on its devices.
 
     The same command goes on with a run that was interrupted.
     """
     reporter = _console.Reporter(json=json, quiet=quiet)
-    resolved = resolve(recipe or task, set_ or [], data, seed, float_from)
-    folder = out or Path("runs") / resolved.name
+    if on_device and float_from is not None:
+        raise typer.BadParameter("--on-device begins with fresh weights: leave --float-from out.")
+    resolved = resolve(recipe or task, set_ or [], data, seed, float_from, on_device)
+    folder = out or Path("runs") / (f"{resolved.name}-on-device" if on_device else resolved.name)
     options = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
     run_recipe(reporter, resolved, folder, data=data, float_from=float_from, **options)
 
@@ -112,11 +128,18 @@ def use_data(recipe: Any, data: str | None) -> Any:
     return recipe if name == recipe.dataset.name else recipe.replace({"dataset": name})
 
 
-def resolve(name: str, overrides: list[str], data: str | None, seed: int | None, float_from: Path | None) -> Any:
+def resolve(
+    name: str,
+    overrides: list[str],
+    data: str | None,
+    seed: int | None,
+    float_from: Path | None,
+    on_device: bool = False,
+) -> Any:
     """Return the recipe with everything the command line says applied."""
     from analognets.zoo.tasks import find_recipe
 
-    changes = []
+    changes = ["on_device.enabled=true", "hardware_aware=null", "float.weight_clip_sigma=null"] if on_device else []
     if float_from is not None:
         changes.append("float.epochs=0")
     if seed is not None:
@@ -201,7 +224,7 @@ def gather(
 
 
 def rehearse(recipe: Any, network: Any) -> None:
-    """Convert the network once, if the recipe will."""
+    """Convert the network, or put it on devices, once, if the recipe will."""
     from analognets import crossbar
     from analognets.conversion import to_analog
 
@@ -210,6 +233,11 @@ def rehearse(recipe: Any, network: Any) -> None:
         hardware = crossbar.get(stage.hardware.preset)
         changes = stage.hardware.changes()
         to_analog(network, hardware.replace(**changes) if changes else hardware, exempt=stage.exempt)
+    if recipe.learns_on_devices:
+        from analognets.training.optimizers import make_optimizer
+        from analognets.training.stages import on_devices
+
+        make_optimizer(recipe.float_stage, network.trainable_variables, steps_per_epoch=1, wrap=on_devices(recipe))
 
 
 class TrainingBars:
@@ -258,6 +286,6 @@ def report(reporter: _console.Reporter, run: Any) -> None:
         if "val_accuracy" in row:
             reporter.say(f"{STAGES.get(stage, stage)}: validation accuracy {100 * row['val_accuracy']:.2f} %")
     words = ["analognets", "evaluate", str(run.path)]
-    if run.recipe.hardware_aware is None:
+    if run.recipe.hardware_aware is None and not run.recipe.learns_on_devices:
         words = ["analognets", "train", "RECIPE", "--float-from", str(run.path), "--out", "FOLDER"]
     reporter.say(f"Next: {shlex.join(words)}")

@@ -104,7 +104,7 @@ def read(
         InvalidArgumentError: the time is negative, a needed seed is missing or the state is of another kind.
     """
     crossbar.device.check_state(state)
-    draws = crossbar.device.read_draws(tuple(state["conductance"].shape), seed)
+    draws = crossbar.device.read_draws(crossbar.device.shape_of(state), seed)
     return read_with(crossbar, state, time, draws) * ops.cast(weight_scale, "float32")
 
 

@@ -10,6 +10,7 @@ import keras
 from analognets.devices.base import Device, State, derive_seed
 from analognets.devices.drift_compensation import GlobalDriftCompensation
 from analognets.devices.ideal import IdealDevice
+from analognets.devices.parallel import ParallelDevices
 from analognets.devices.pcm import PCM
 from analognets.devices.pcm_14nm import PCM14nm
 from analognets.devices.pulsed import PulsedDevice, PulsedLinear
@@ -23,6 +24,7 @@ __all__ = [
     "GlobalDriftCompensation",
     "IdealDevice",
     "PCM14nm",
+    "ParallelDevices",
     "PulsedDevice",
     "PulsedLinear",
     "PulsedPCM",

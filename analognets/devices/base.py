@@ -132,7 +132,11 @@ class Device(abc.ABC):
             InvalidArgumentError: the time is negative, a needed seed is missing or the state is of another kind.
         """
         self.check_state(state)
-        return self.read_with(state, time, self.read_draws(tuple(state["conductance"].shape), seed))
+        return self.read_with(state, time, self.read_draws(self.shape_of(state), seed))
+
+    def shape_of(self, state: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the shape of the array of devices that a state describes."""
+        return tuple(state["conductance"].shape)
 
     @property
     def state_names(self) -> tuple[str, ...]:

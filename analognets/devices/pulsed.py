@@ -5,12 +5,14 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
+from scipy import special
 
 from analognets.devices.base import Device, State, derive_seed, normal, seconds
 from analognets.errors import InvalidArgumentError, check_integer, check_number
@@ -20,6 +22,8 @@ __all__ = ["PulsedDevice", "PulsedLinear"]
 Seed: TypeAlias = "int | keras.random.SeedGenerator"
 
 _CURVE_DEVICES = 20_000
+_LOG_CV = np.linspace(-3.0, 3.5, 651)
+"""Grid of the logarithm of standard deviation / mean, on which rectified steps are tabulated."""
 
 
 def _draw(shape: tuple[Any, ...], seed: Seed, stream: str) -> Any:
@@ -55,8 +59,9 @@ class PulsedDevice(Device):
         read_noise_share: standard deviation of a reading as a share of the conductance, >= 0.
         read_noise_floor: and its part that does not depend on it, in uS, >= 0.
         write_spread: standard deviation in uS of what is left after a verified write, >= 0.
-        monotonic: whether steps below zero are cut to zero, so that no SET pulse ever lowers a device. This raises
-            the mean step.
+        monotonic: whether no SET pulse ever lowers a device: steps are max(0, m + s N), with m and s such that their
+            mean and spread are still those of the normal steps, which g_min stops (our reconstruction; where that
+            mean is not positive, there is no step). Else steps are normal, as in the sources, and some negative.
 
     Raises:
         InvalidArgumentError: a setting is out of range.
@@ -187,9 +192,10 @@ class PulsedDevice(Device):
         amplitude = ops.zeros_like(g) + amplitude
         pulses = state["pulses"] + amplitude
         mean, deviation = self.step_moments(g, pulses)
-        step = amplitude * (mean + deviation * draws["pulse"])
         if self.monotonic:
-            step = ops.maximum(step, 0.0)
+            step = amplitude * _rectified(*_stopped(mean, deviation, self.g_min - g), draws["pulse"])
+        else:
+            step = amplitude * (mean + deviation * draws["pulse"])
         hit = amplitude > 0.0
         moved = ops.clip(g + step, self.g_min, self.g_max)
         return {
@@ -250,6 +256,45 @@ class PulsedDevice(Device):
         if draws:
             g = ops.maximum(g + (self.read_noise_share * g + self.read_noise_floor) * draws["read"], 0.0)
         return g
+
+
+@functools.lru_cache(maxsize=1)
+def _rectifying_table() -> np.ndarray:
+    """Return m and s, for a mean of 1, of max(0, m + s N) with the standard deviations exp(_LOG_CV)."""
+    a = np.linspace(-4.0, 25.0, 40_001)
+    density = np.exp(-(a**2) / 2) / math.sqrt(2 * math.pi)
+    first = density + a * special.ndtr(a)
+    second = (a**2 + 1) * special.ndtr(a) + a * density
+    log_cv = 0.5 * np.log(second / first**2 - 1)
+    found = np.interp(_LOG_CV, log_cv[::-1], a[::-1])
+    s = 1 / np.interp(found, a, first)
+    return np.stack([found * s, s], axis=1).astype("float32")
+
+
+def _stopped(mean: Any, deviation: Any, low: Any) -> tuple[Any, Any]:
+    """Return mean and standard deviation of max(low, N(mean, deviation))."""
+    spread = ops.maximum(deviation, 1e-9)
+    b = ops.clip((mean - low) / spread, -10.0, 10.0)
+    density, below = ops.exp(-0.5 * b * b) * (2 * math.pi) ** -0.5, 0.5 * (1.0 + ops.erf(b * 0.5**0.5))
+    first = density + b * below
+    variance = ops.maximum((b * b + 1.0) * below + b * density - first * first, 0.0)
+    stopped = low + spread * first
+    return ops.where(b < 10.0, stopped, mean), ops.where(b < 10.0, spread * ops.sqrt(variance), deviation)
+
+
+def _rectified(mean: Any, deviation: Any, draws: Any) -> Any:
+    """Return draws of max(0, m + s N) that have this mean and standard deviation; 0 where the mean is not positive."""
+    rising = mean > 0.0
+    cv = ops.where(rising, deviation, 1.0) / ops.where(rising, mean, 1.0)
+    low, high = float(_LOG_CV[0]), float(_LOG_CV[-1])
+    place = (ops.log(ops.clip(cv, math.exp(low), math.exp(high))) - low) * ((len(_LOG_CV) - 1) / (high - low))
+    left = ops.clip(ops.floor(place), 0, len(_LOG_CV) - 2)
+    share = ops.expand_dims(place - left, -1)
+    index, table = ops.cast(left, "int32"), ops.convert_to_tensor(_rectifying_table())
+    m_s = ops.take(table, index, axis=0) * (1.0 - share) + ops.take(table, index + 1, axis=0) * share
+    # Below the grid the spread is small: m is the mean, and s follows the true ratio.
+    step = ops.where(cv < math.exp(low), 1.0 + cv * draws, m_s[..., 0] + m_s[..., 1] * draws)
+    return ops.where(rising, ops.maximum(mean * step, 0.0), 0.0)
 
 
 @functools.lru_cache(maxsize=64)

@@ -25,7 +25,7 @@ class PulsedPCM(PulsedDevice):
     with the defaults m1, c1, A1 = -0.084, 0.880, 1.40 and m2, c2, A2 = 0.091, 0.260, 2.15. P is the programming
     memory: 1 after RESET, less by a factor exp(-1 / 2.6) with every SET pulse, this one counted. The first step is
     1.95 uS in the mean, the tenth 0.4; the mean ends at c1 / |m1| = 10.5 uS. Single steps scatter so much that some
-    lower the device; `monotonic=True` cuts those off, and departs from the published statistics.
+    lower the device; with `monotonic=True` none does, at the same mean and spread of a step.
 
     Args:
         g_max: limit of the conductance in uS (20 redraws the pulse curves of the source).

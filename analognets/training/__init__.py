@@ -14,7 +14,7 @@ from analognets.training.run import Run
 if TYPE_CHECKING:
     from analognets.training.callbacks import EpochSeeds, NoiseRamp, WeightRangeRefresh
     from analognets.training.distillation import Distiller
-    from analognets.training.in_memory import DeviceLog, MixedPrecision
+    from analognets.training.in_memory import DeviceLog, MixedPrecision, device_figure
     from analognets.training.progress import Progress, TrainingData
     from analognets.training.stages import TrainingResult, train
 
@@ -30,6 +30,7 @@ __all__ = [
     "TrainingData",
     "TrainingResult",
     "WeightRangeRefresh",
+    "device_figure",
     "load_recipe",
     "train",
 ]
@@ -38,6 +39,7 @@ _LAZY = {
     "Distiller": "distillation",
     "DeviceLog": "in_memory",
     "MixedPrecision": "in_memory",
+    "device_figure": "in_memory",
     "EpochSeeds": "callbacks",
     "NoiseRamp": "callbacks",
     "WeightRangeRefresh": "callbacks",

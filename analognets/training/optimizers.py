@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ from keras import ops
 
 from analognets.training.recipe import Stage
 
-__all__ = ["SmoothedCrossentropy", "WarmupSchedule", "make_optimizer"]
+__all__ = ["HalfSquares", "SmoothedCrossentropy", "WarmupSchedule", "make_loss", "make_optimizer"]
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
 
@@ -88,6 +88,31 @@ class SmoothedCrossentropy(keras.losses.Loss):
         return {**super().get_config(), "smoothing": self.smoothing, "from_logits": self.from_logits}
 
 
+@keras.saving.register_keras_serializable(package="analognets")
+class HalfSquares(keras.losses.Loss):
+    """Half the sum of squared errors of integer labels.
+
+    L = 1/2 sum over classes of (y - [class is label])^2
+
+    Source: the loss of arXiv 2001.11773, from memory.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"name": "half_squares", **kwargs})
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        labels = ops.cast(y_true, "int32")
+        if len(labels.shape) == len(y_pred.shape):
+            labels = ops.squeeze(labels, axis=-1)
+        wanted = ops.one_hot(labels, ops.shape(y_pred)[-1], dtype=y_pred.dtype)
+        return 0.5 * ops.sum(ops.square(y_pred - wanted), axis=-1)
+
+
+def make_loss(stage: Stage, from_logits: bool) -> keras.losses.Loss:
+    """Return the loss a stage asks for."""
+    return HalfSquares() if stage.loss == "half_squares" else SmoothedCrossentropy(stage.label_smoothing, from_logits)
+
+
 def make_optimizer(
     stage: Stage,
     variables: Sequence[keras.Variable],
@@ -95,6 +120,7 @@ def make_optimizer(
     steps_per_epoch: int,
     scaled: Sequence[keras.Variable] = (),
     scale: float = 1.0,
+    wrap: Callable[[keras.optimizers.Optimizer], keras.optimizers.Optimizer] | None = None,
 ) -> keras.optimizers.Optimizer:
     """Return the optimizer a stage asks for, built on `variables`.
 
@@ -104,6 +130,7 @@ def make_optimizer(
         steps_per_epoch: batches in an epoch.
         scaled: variables whose learning rate is multiplied by `scale`.
         scale: at least 0.
+        wrap: makes another optimizer of it before it is built, such as `MixedPrecision`.
     """
     schedule = WarmupSchedule(
         stage.learning_rate,
@@ -115,10 +142,17 @@ def make_optimizer(
     if scaled and scale != 1:
         chosen = {id(v) for v in scaled}
         kind = _with_scaled_steps(kind, [scale if id(v) in chosen else 1.0 for v in variables])
-    options: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if stage.optimizer == "sgd" else {}
+    options: dict[str, Any] = {}
+    if stage.optimizer == "sgd":
+        momentum = 0.9 if stage.momentum is None else stage.momentum
+        options = {"momentum": momentum, "nesterov": momentum > 0}
+    elif stage.momentum is not None:
+        options = {"beta_1": stage.momentum}
     decay = stage.weight_decay if stage.weight_decay or stage.optimizer == "adamw" else None
     optimizer = kind(schedule, weight_decay=decay, global_clipnorm=stage.clip_norm, **options)
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
+    if wrap is not None:
+        optimizer = wrap(optimizer)
     optimizer.build(list(variables))
     return optimizer
 

@@ -10,11 +10,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from analognets.errors import RecipeError
 from analognets.training.dialect import parse_yaml, write_yaml
 from analognets.training.recipe_errors import explain
+from analognets.training.recipe_parts import (
+    Count,
+    FrontEnd,
+    Hardware,
+    Named,
+    OnDevice,
+    Options,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    Sigma,
+    is_none,
+)
 from analognets.units import DRIFT_TIMES, parse_duration
 
 __all__ = [
@@ -26,6 +40,7 @@ __all__ = [
     "Hardware",
     "HardwareAware",
     "Named",
+    "OnDevice",
     "Recipe",
     "Section",
     "Stage",
@@ -33,104 +48,13 @@ __all__ = [
     "split_override",
 ]
 
-Count = Annotated[int, Field(ge=0, le=100_000)]
-Positive = Annotated[int, Field(ge=1, le=100_000)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Sigma = Annotated[float, Field(ge=0.1, le=100)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Bits = Annotated[
-    Annotated[int, Field(ge=2, le=16)] | Literal["ideal"] | None,
-    Field(description="a whole number of bits from 2 to 16, 'ideal', or null for the preset's own"),
-]
-Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option names to values")]
-
-
-def _is_none(value: Any) -> bool:
-    return value is None
-
-
-class Section(pydantic.BaseModel):
-    """Base of all parts of a recipe: frozen, strict about types, and without unknown keys."""
-
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
-    )
-
-
-class Named(Section):
-    """Something that a registry knows by name; plain text is short for the name alone.
-
-    Args:
-        name: of the model or data set.
-        options: keyword arguments for it.
-    """
-
-    name: Annotated[str, Field(min_length=1, description="a name")]
-    options: Options = {}
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-
-class FrontEnd(Section):
-    """The feature extraction before the network.
-
-    Args:
-        preset: name of the front end's preset; plain text for the whole section means this.
-        options: keyword arguments that change the preset.
-    """
-
-    preset: Annotated[str, Field(min_length=1, description="the name of a preset")] = "arm_40ms"
-    options: Options = {}
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return {"preset": value} if isinstance(value, str) else value
-
-
-class Hardware(Section):
-    """The analog chip: a preset and what is changed in it; null keeps the preset's own value.
-
-    Args:
-        preset: name of the hardware preset; plain text for the whole section means this.
-        rows: word lines of a tile.
-        cols: bit lines of a tile.
-        dac_bits: DAC resolution, 2 to 16 bits, or "ideal".
-        adc_bits: ADC resolution, 2 to 16 bits, or "ideal".
-        adc_gain: "shared", one S for the chip, or "per_layer".
-        device: name or config of the memory cell.
-    """
-
-    preset: Annotated[str, Field(min_length=1, description="the name of a hardware preset")] = "aon_cim_8bit"
-    rows: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
-    cols: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
-    dac_bits: Bits = None
-    adc_bits: Bits = None
-    adc_gain: Literal["shared", "per_layer"] | None = None
-    device: Annotated[
-        str | dict[str, JsonValue] | None, Field(description="the name or config of a device, or null")
-    ] = None
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return {"preset": value} if isinstance(value, str) else value
-
-    def changes(self) -> dict[str, Any]:
-        """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""
-        given = {key: value for key, value in self.model_dump().items() if key != "preset" and value is not None}
-        return {key: None if value == "ideal" else value for key, value in given.items()}
-
 
 class Stage(Section):
     """What both stages of a training have.
 
     Args:
         epochs: passes over the training data; 0 leaves the stage's training out.
-        optimizer: "adam", "adamw" or "sgd" (Nesterov momentum 0.9).
+        optimizer: "adam", "adamw" or "sgd".
         learning_rate: its highest value, above 0.
         schedule: "cosine" falls to `final_learning_rate_share` of it, "constant" stays.
         warmup_epochs: over these it grows linearly from 0; at most all epochs.
@@ -139,6 +63,8 @@ class Stage(Section):
         clip_norm: largest global norm of the gradient, or null.
         label_smoothing: 0 to 1.
         select: "last" keeps the last epoch, "best" the one with the best validation accuracy.
+        momentum: of "sgd" (Nesterov's), 0 to 1; beta_1 of the others where it is given.
+        loss: "cross_entropy" of logits, or "half_squares": half the summed squares of output minus one-hot label.
     """
 
     epochs: Count = 30
@@ -151,6 +77,11 @@ class Stage(Section):
     clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
     label_smoothing: Share = 0.0
     select: Literal["last", "best"] = "last"
+    # Left out of a recipe's plain data where they are not used, so that older recipes keep their fingerprints.
+    momentum: Annotated[float | None, Field(ge=0, lt=1, exclude_if=is_none)] = None
+    loss: Annotated[Literal["cross_entropy", "half_squares"], Field(exclude_if="cross_entropy".__eq__)] = (
+        "cross_entropy"
+    )
 
 
 class FloatStage(Stage):
@@ -226,7 +157,7 @@ class HardwareAware(Stage):
     # Left out of a recipe's plain data where they are not used, so that older recipes keep their fingerprints.
     noise_model: Annotated[Literal["gaussian", "device"], Field(exclude_if="gaussian".__eq__)] = "gaussian"
     drop_connect: Annotated[float, Field(ge=0, le=0.9, exclude_if=(0.0).__eq__)] = 0.0
-    distillation: Annotated[Distillation | None, Field(exclude_if=_is_none)] = None
+    distillation: Annotated[Distillation | None, Field(exclude_if=is_none)] = None
 
 
 class Evaluation(Section):
@@ -270,6 +201,7 @@ class Recipe(Section):
         float_stage: stage 1; its key in YAML is `float`.
         hardware_aware: stage 2, or null for plain training only.
         evaluation: defaults of the evaluation.
+        on_device: learning on memory devices; null where there is none.
 
     Raises:
         RecipeError: from the constructors `from_dict`, `from_yaml` and `load_recipe`.
@@ -289,6 +221,12 @@ class Recipe(Section):
     float_stage: Annotated[FloatStage, Field(alias="float")] = FloatStage()
     hardware_aware: HardwareAware | None = HardwareAware()
     evaluation: Evaluation = Evaluation()
+    on_device: Annotated[OnDevice | None, Field(exclude_if=is_none)] = None
+
+    @property
+    def learns_on_devices(self) -> bool:
+        """Whether the training is one on devices."""
+        return self.on_device is not None and self.on_device.enabled
 
     @classmethod
     def from_dict(cls, data: Any, *, source: str = "The recipe") -> Recipe:
@@ -304,6 +242,13 @@ class Recipe(Section):
             raise RecipeError(explain(error, cls, source)) from error
         except (ValueError, RecursionError) as error:
             raise RecipeError(f"{source} holds a number that is not finite, or refers to itself: {error}.") from error
+        if recipe.learns_on_devices and (recipe.hardware_aware or recipe.float_stage.weight_clip_sigma):
+            raise RecipeError(
+                f"{source} is not valid: with `on_device.enabled: true`, `hardware_aware` and "
+                "`float.weight_clip_sigma` must be null, because devices move by pulses only. "
+                f"Received: weight_clip_sigma={recipe.float_stage.weight_clip_sigma}, hardware_aware "
+                f"{'given' if recipe.hardware_aware else 'null'}."
+            )
         return recipe
 
     @classmethod
@@ -343,7 +288,7 @@ class Recipe(Section):
         data = copy.deepcopy(self.to_dict())
         pairs = overrides.items() if isinstance(overrides, Mapping) else map(split_override, overrides)
         for key, value in pairs:
-            _assign(data, key, value)
+            _assign(data, key, copy.deepcopy(value))
         return Recipe.from_dict(data, source=f"The recipe '{self.name}' with its overrides")
 
 

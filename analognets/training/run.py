@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
 import importlib.metadata
 import json
 import platform
+import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ class Run:
         metrics.jsonl  one line an epoch
         checkpoints/   the last two finished epochs (and the best one, if the recipe asks for it)
         float.keras    the network of stage 1; analog.keras that of stage 2
+        on_device.keras, devices.csv  the network with its devices after learning on them, and their statistics
         results/       what `evaluate` writes
 
     Make one with `Run.create` (a new folder, or the unfinished run with the same recipe in it) or `Run.open`; train
@@ -134,7 +138,7 @@ class Run:
     def _start_clean(self) -> None:
         """Write the recipe and remove what an earlier run in this folder left."""
         write_atomically(self.path / "recipe.yaml", self.recipe.to_yaml())
-        for name in ("float.keras", "analog.keras", "metrics.jsonl"):
+        for name in ("float.keras", "analog.keras", "on_device.keras", "devices.csv", "metrics.jsonl"):
             (self.path / name).unlink(missing_ok=True)
         for name in ("checkpoints", "results"):
             shutil.rmtree(self.path / name, ignore_errors=True)
@@ -197,6 +201,14 @@ class Run:
         """
         return self._load("analog.keras")
 
+    def on_device_model(self) -> Any:
+        """Load the network that learned on devices, compiled with its `MixedPrecision` and thus with the devices.
+
+        Raises:
+            RunError: it is not there (yet), or its file is broken.
+        """
+        return self._load("on_device.keras")
+
     def _load(self, name: str) -> Any:
         import keras
 
@@ -206,6 +218,7 @@ class Run:
         if not path.exists():
             raise RunError(f"The run '{self.path}' has no {name} (status: {self.status}). Train it to the end first.")
         try:
+            import_classes(path)
             return keras.models.load_model(path, safe_mode=True)
         except Exception as error:  # Keras raises many kinds for a broken file
             raise RunError(f"'{path}' can't be loaded: {error} Train the run again, or restore the file.") from error
@@ -260,6 +273,14 @@ class Run:
 
     def _write_record(self) -> None:
         write_json(self.path / "run.json", self.record)
+
+
+def import_classes(path: Path) -> None:
+    """Import the modules of this package that a .keras file names, so that its classes are registered."""
+    with zipfile.ZipFile(path) as file:
+        text = file.read("config.json").decode()
+    for module in set(re.findall(r'"module": "(analognets(?:\.\w+)+)"', text)):
+        importlib.import_module(module)
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -19,15 +19,16 @@ from analognets.training.callbacks import BatchProgress, NoiseRamp, epoch_seed, 
 from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.files import write_atomically
-from analognets.training.optimizers import SmoothedCrossentropy, make_optimizer
+from analognets.training.in_memory import DeviceLog, MixedPrecision
+from analognets.training.optimizers import make_loss, make_optimizer
 from analognets.training.progress import Progress
-from analognets.training.recipe import Hardware, HardwareAware, Stage
+from analognets.training.recipe import Hardware, HardwareAware, Recipe, Stage
 from analognets.training.run import Run
 from analognets.training.validation import evaluate, evaluate_noisy
 
 __all__ = ["TrainingResult", "clip_weights", "train"]
 
-FLOAT, HARDWARE_AWARE = "float", "hardware_aware"
+FLOAT, HARDWARE_AWARE, ON_DEVICE = "float", "hardware_aware", "on_device"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +56,12 @@ def train(
     from_logits: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
-    """Train in two stages, or go on with a run that was interrupted at whatever moment.
+    """Train in two stages or on devices, or go on with a run that was interrupted at whatever moment.
 
     Stage 1 trains the plain network with its kernels clipped to +- 2 sigma after every step. Stage 2 makes it analog,
     freezes W_max, sets the converter ranges from calibration data, and trains on with converters and weight noise.
+    A recipe that learns on devices has one stage instead: that of `float`, whose rule moves the digital memory of
+    `MixedPrecision`.
 
     On the same machine (CPU, same number of threads, same packages) an interrupted and resumed run gives bit for bit
     the weights of one that was not interrupted: each epoch depends only on the checkpoint before it and on seeds made
@@ -92,7 +95,10 @@ def train(
         if recipe.hardware_aware and start is None:
             # What can't be converted is better known before stage 1 than after it.
             to_analog(net, hardware, exempt=recipe.hardware_aware.exempt)
-        trainer.float_stage(net, start)
+        if recipe.learns_on_devices:
+            trainer.on_device_stage(net, start)
+        else:
+            trainer.float_stage(net, start)
         analog = None
         if hardware is not None:
             analog = trainer.hardware_aware_stage(net, hardware, start)
@@ -141,6 +147,12 @@ class _Both(keras.constraints.Constraint):
         return self.second(w if self.first is None else self.first(w))
 
 
+def on_devices(recipe: Recipe) -> Callable[[keras.optimizers.Optimizer], MixedPrecision]:
+    """Return the function that puts the recipe's digital rule in front of its devices."""
+    settings = recipe.on_device.settings() if recipe.on_device else {}
+    return lambda rule: MixedPrecision(rule, seed=recipe.seed, **settings)
+
+
 def _hardware(settings: Hardware) -> crossbars.Crossbar:
     preset = crossbars.get(settings.preset)
     changes = settings.changes()
@@ -184,6 +196,13 @@ class _Trainer:
         finally:
             if undo:
                 undo()
+        self._save(net, "float.keras")
+
+    def on_device_stage(self, net: keras.Model, start: Checkpoint | None) -> None:
+        """Bring `net` and its devices to the end of learning on them, from wherever the run is."""
+        self._run_stage(ON_DEVICE, self.recipe.float_stage, net, start)
+        self._save(net, "on_device.keras")
+        self._compile_for_use(net)
         self._save(net, "float.keras")
 
     def _load_float(self, net: keras.Model) -> None:
@@ -235,10 +254,13 @@ class _Trainer:
         steps = self._steps()
         ranges = _ranges(net) if isinstance(stage, HardwareAware) else []
         scale = stage.range_learning_rate_scale if isinstance(stage, HardwareAware) else 1.0
-        optimizer = make_optimizer(stage, net.trainable_variables, steps_per_epoch=steps, scaled=ranges, scale=scale)
+        wrap = on_devices(self.recipe) if name == ON_DEVICE else None
+        optimizer = make_optimizer(
+            stage, net.trainable_variables, steps_per_epoch=steps, scaled=ranges, scale=scale, wrap=wrap
+        )
         net.compile(
             optimizer=optimizer,
-            loss=SmoothedCrossentropy(stage.label_smoothing, self.from_logits),
+            loss=make_loss(stage, self.from_logits),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
             jit_compile=False,
         )
@@ -262,7 +284,8 @@ class _Trainer:
         last = self.checkpoints.latest()
         if last is not None and last.best is not None and last.best != last.now:
             self.checkpoints.restore(last.best, state)
-        self._compile_for_use(net)
+        if name != ON_DEVICE:
+            self._compile_for_use(net)
 
     def _epoch(self, name: str, stage: Stage, net: keras.Model, epoch: int, steps: int) -> dict[str, Any]:
         """Train one epoch; it depends on nothing but the variables, the seed, the stage and the epoch."""
@@ -275,6 +298,8 @@ class _Trainer:
         ]
         if isinstance(stage, HardwareAware):
             callbacks.append(NoiseRamp(0, stage.noise_ramp_epochs))
+        if name == ON_DEVICE:
+            callbacks.append(DeviceLog(self.run.path / "devices.csv"))
         batches = self._batches(epoch + (self.recipe.float_stage.epochs if name == HARDWARE_AWARE else 0))
         history = net.fit(
             batches, epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=callbacks
@@ -315,7 +340,9 @@ class _Trainer:
         """Leave the model ready for `evaluate`; plain SGD has no state that would swell the file."""
         net.compile(
             optimizer=keras.optimizers.SGD(),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=self.from_logits),
+            loss=make_loss(self.recipe.float_stage, self.from_logits)
+            if self.recipe.float_stage.loss != "cross_entropy"
+            else keras.losses.SparseCategoricalCrossentropy(from_logits=self.from_logits),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
             jit_compile=False,
         )

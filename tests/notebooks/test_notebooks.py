@@ -162,3 +162,21 @@ def test_sensitivity_runs_in_fast_mode(tmp_path: Path) -> None:
     assert re.search(r"exempt=\['recurrent_(input|recurrent)'\]|exempt=\['logits'\]", text)
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 3
+
+
+@pytest.mark.slow
+def test_learning_on_devices_runs_in_fast_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))  # without MNIST, and without a download of it
+    monkeypatch.setenv("ANALOGNETS_DATA", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    notebook = executed("06_learning_on_devices.py", tmp_path)
+    text = "\n".join(texts(notebook))
+    assert "drawn digits stand in for it" in text
+    assert re.search(r"mean after 1, 10, 20 pulses: 2\.\d+, 7\.\d+, 9\.\d+ uS", text)
+    scores = re.search(r"test accuracy: float (0\.\d+), on devices (0\.\d+)", text)
+    assert scores and all(float(score) > 0.5 for score in scores.groups())
+    direct = re.search(r"test accuracy without accumulation: (0\.\d+)", text)
+    assert direct and float(direct[1]) < float(scores[2])
+    assert re.search(r"nJ on devices, 14\.\d+ uJ digital, ratio \d+", text)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 3

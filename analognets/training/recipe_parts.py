@@ -1,0 +1,141 @@
+"""Parts of recipes: the kinds of values, and the sections that more than one stage has."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field, JsonValue
+
+__all__ = ["FrontEnd", "Hardware", "Named", "OnDevice", "Section", "is_none"]
+
+Count = Annotated[int, Field(ge=0, le=100_000)]
+Positive = Annotated[int, Field(ge=1, le=100_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Sigma = Annotated[float, Field(ge=0.1, le=100)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Bits = Annotated[
+    Annotated[int, Field(ge=2, le=16)] | Literal["ideal"] | None,
+    Field(description="a whole number of bits from 2 to 16, 'ideal', or null for the preset's own"),
+]
+PositiveNumber = Annotated[float, Field(gt=0, le=1e9)]
+Conductance = Annotated[float, Field(ge=0, le=1e6)]
+Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option names to values")]
+
+
+def is_none(value: Any) -> bool:
+    """Whether a value is None; such values are left out of plain data."""
+    return value is None
+
+
+class Section(pydantic.BaseModel):
+    """Base of all parts of a recipe: frozen, strict about types, and without unknown keys."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class Named(Section):
+    """Something that a registry knows by name; plain text is short for the name alone.
+
+    Args:
+        name: of the model or data set.
+        options: keyword arguments for it.
+    """
+
+    name: Annotated[str, Field(min_length=1, description="a name")]
+    options: Options = {}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class FrontEnd(Section):
+    """The feature extraction before the network.
+
+    Args:
+        preset: name of the front end's preset; plain text for the whole section means this.
+        options: keyword arguments that change the preset.
+    """
+
+    preset: Annotated[str, Field(min_length=1, description="the name of a preset")] = "arm_40ms"
+    options: Options = {}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"preset": value} if isinstance(value, str) else value
+
+
+class Hardware(Section):
+    """The analog chip: a preset and what is changed in it; null keeps the preset's own value.
+
+    Args:
+        preset: name of the hardware preset; plain text for the whole section means this.
+        rows: word lines of a tile.
+        cols: bit lines of a tile.
+        dac_bits: DAC resolution, 2 to 16 bits, or "ideal".
+        adc_bits: ADC resolution, 2 to 16 bits, or "ideal".
+        adc_gain: "shared", one S for the chip, or "per_layer".
+        device: name or config of the memory cell.
+    """
+
+    preset: Annotated[str, Field(min_length=1, description="the name of a hardware preset")] = "aon_cim_8bit"
+    rows: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    cols: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    dac_bits: Bits = None
+    adc_bits: Bits = None
+    adc_gain: Literal["shared", "per_layer"] | None = None
+    device: Annotated[
+        str | dict[str, JsonValue] | None, Field(description="the name or config of a device, or null")
+    ] = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"preset": value} if isinstance(value, str) else value
+
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""
+        given = {key: value for key, value in self.model_dump().items() if key != "preset" and value is not None}
+        return {key: None if value == "ideal" else value for key, value in given.items()}
+
+
+class OnDevice(Section):
+    """Learning on the devices, in place of both stages: the rule of `float` moves chi instead of weights.
+
+    Args:
+        enabled: whether it is done; `analognets train --on-device` sets it.
+        hardware: the chip that the trained arrays are evaluated on; its device is the one below.
+        device: name or config of a pulsed device.
+        epsilon, variables, devices_per_polarity, ...: as in `MixedPrecision`.
+
+    Source: Nandakumar et al., arXiv 2001.11773.
+    """
+
+    enabled: bool = False
+    hardware: Hardware = Hardware()
+    device: Annotated[str | dict[str, JsonValue], Field(description="the name or config of a pulsed device")] = (
+        "pulsed_pcm"
+    )
+    epsilon: PositiveNumber | Literal["auto"] = "auto"
+    variables: Annotated[str | list[str], Field(description="'kernels', 'all' or a list of path patterns")] = "kernels"
+    devices_per_polarity: Annotated[int, Field(ge=1, le=64)] = 1
+    weight_range: PositiveNumber | Literal["auto"] = "auto"
+    conductance_range: PositiveNumber | None = None
+    initial_conductance: Conductance = 0.0
+    refresh_every: Positive | None = 100
+    refresh_above: Conductance | None = None
+    refresh_below: Conductance | None = None
+    refresh_pulses: Annotated[int, Field(ge=1, le=20)] = 5
+    read_every: Positive | None = 100
+    seconds_per_step: Annotated[float, Field(ge=0, le=1e9)] = 1.0
+    max_pulses: Annotated[int, Field(ge=1, le=255)] = 10
+    accumulate: bool = True
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of `MixedPrecision`."""
+        return self.model_dump(exclude={"enabled", "hardware"})
