@@ -112,8 +112,9 @@ def study(options: argparse.Namespace) -> None:
     paths = list(networks(options.runs).values())
     settings: dict[str, Any] = {"data": str(options.data), "at": "1h", "progress": progress}
     equal_error_study(paths, options.work, chips=options.chips, limit=options.limit, **settings)
-    layer_study(paths, options.work, chips=options.chips, limit=options.limit, **settings)
-    threshold_study(paths, options.work, nonidealities=THRESHOLDS, chips=options.chips, limit=options.limit, **settings)
+    settings |= {"chips": min(options.chips, options.search_chips), "limit": options.limit}
+    layer_study(paths, options.work, **settings)
+    threshold_study(paths, options.work, nonidealities=THRESHOLDS, **settings)
 
 
 def collect(options: argparse.Namespace) -> dict[str, Any]:
@@ -134,6 +135,7 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
             for name, path in paths.items()
         },
         "chips": int(tables["method_1"]["chips"].max()),
+        "chips_method_2_and_layers": int(tables["method_2"]["chips"].max()),
         "test_clips_limit": options.limit,
         "git_commit": git_commit(),
         "claims": [
@@ -154,6 +156,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/sensitivity"))
     parser.add_argument("--results", type=Path, default=Path("zoo/results"))
     parser.add_argument("--chips", type=int, default=15)
+    parser.add_argument("--search-chips", type=int, default=5, help="chips of method 2 and of the layers")
     parser.add_argument("--limit", type=int, help="most test clips, spread evenly; all by default")
     parser.add_argument("--collect", action="store_true", help="only write tables and pictures of what is done")
     options = parser.parse_args()

@@ -84,6 +84,7 @@ def test_the_part_grows_with_its_results(tmp_path: Path) -> None:
     second = pd.DataFrame({"topology": ["cnn", "rnn"], "sensitivity": [0.5, 0.2]})
     result = {
         "chips": 15,
+        "chips_method_2_and_layers": 5,
         "claims": [
             sensitivity_study.claim_signals(first),
             sensitivity_study.claim_recurrent(first, second),
