@@ -110,7 +110,8 @@ def parts(results: Path, benchmarks: Path) -> list[str]:
         result = json.loads((results / "sensitivity.json").read_text("utf-8"))
         found += [
             "What the paper says of sensitivity, checked on these networks by `analognets sensitivity` "
-            f"({result['chips']} chips, {result['chips_method_2_and_layers']} for method 2 and layers; [figures](zoo/results/sensitivity_method_1.csv), "
+            f"({result['chips']} chips, {result['chips_method_2_and_layers']} for method 2 and layers; "
+            "[figures](zoo/results/sensitivity_method_1.csv), "
             "[answers](zoo/results/sensitivity.json)):",
             claims(result),
             "![Loss at equal product error](zoo/results/sensitivity_method_1.png)",
