@@ -45,7 +45,7 @@ def networks(runs: Path) -> dict[str, Path]:
     return {name: path for name, path in found.items() if (path / "analog.keras").is_file()}
 
 
-def normalized(table: pd.DataFrame, topologies: dict[str, str]) -> pd.DataFrame:
+def with_topology(table: pd.DataFrame, topologies: dict[str, str]) -> pd.DataFrame:
     """Return a table with the topology of each network in front."""
     table = table.copy()
     table.insert(0, "topology", table["network"].map(topologies))
@@ -120,10 +120,10 @@ def study(options: argparse.Namespace) -> None:
 def collect(options: argparse.Namespace) -> dict[str, Any]:
     """Write tables, pictures and the answers."""
     paths = networks(options.runs)
-    names = {Run.open(path).recipe.name: topology for topology, path in paths.items()}
+    names = {f"{path.parent.name}/{path.name}": topology for topology, path in paths.items()}
     tables = {}
     for name in ("method_1", "method_2", "layers_ranking", "layers_exemption"):
-        tables[name] = normalized(pd.read_parquet(options.work / f"{name}.parquet"), names)
+        tables[name] = with_topology(pd.read_parquet(options.work / f"{name}.parquet"), names)
         tables[name].to_csv(options.results / f"sensitivity_{name}.csv", index=False, float_format="%.6g")
     heat_map(tables["method_1"], options.results / "sensitivity_method_1.png")
     heat_map(tables["method_2"], options.results / "sensitivity_method_2.png")
