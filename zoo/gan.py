@@ -95,6 +95,7 @@ class MnistGAN(keras.Model):
         return tf.reduce_mean(softplus(-fake)), tf.reduce_mean(softplus(-real)) + tf.reduce_mean(softplus(fake))
 
     def train_step(self, data: Any) -> dict[str, Any]:
+        """Move both networks down their losses on a batch, and return the running means of these."""
         pictures = keras.utils.unpack_x_y_sample_weight(data)[0]
         parts = [self.generator.trainable_variables, self.discriminator.trainable_variables]
         with tf.GradientTape(persistent=True) as tape:
@@ -108,6 +109,7 @@ class MnistGAN(keras.Model):
         return self._tell(losses)
 
     def test_step(self, data: Any) -> dict[str, Any]:
+        """Return the running means of the losses."""
         return self._tell(self.losses_of(keras.utils.unpack_x_y_sample_weight(data)[0], False))
 
     def _tell(self, losses: tuple[Any, Any]) -> dict[str, Any]:

@@ -105,9 +105,7 @@ def evaluate(
 
     from analognets.deploy.chips import Chips, summarize
 
-    learned = trained.recipe.learns_on_devices
-    if learned and (load_chips is not None or chips not in (None, 1)):
-        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    learned = is_one_chip(trained, load_chips, chips)
     network = trained.on_device_model() if learned else trained.analog_model()
     made = None if load_chips is None else Chips.load(load_chips, network)
     job = load_job(reporter, trained, data, calibrate=batch_norm or learned)
@@ -150,6 +148,14 @@ def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int)
 
     with reporter.progress("Programming chips", chips) as bar:
         return program(network, chips=chips, seed=seed, progress=lambda done, total: bar.update(done))
+
+
+def is_one_chip(run: Any, load_chips: Path | None, chips: int | None) -> bool:
+    """Whether a run learned on devices, which are one chip then."""
+    learned = bool(run.recipe.learns_on_devices)
+    if learned and (load_chips is not None or chips not in (None, 1)):
+        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    return learned
 
 
 def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, seed: int) -> Any:
