@@ -187,6 +187,27 @@ def _curve(record: dict[str, Any]) -> list[float]:
     return [row["test_accuracy"] for row in record["curve"]]
 
 
+def slim(record: dict[str, Any], histograms: bool) -> dict[str, Any]:
+    """Return a record with what happened to the devices epoch by epoch in two numbers an array."""
+    record = dict(record)
+    record["curve"] = [
+        {key: value for key, value in row.items() if key != "devices"}
+        | {
+            name: {path: round(found[name], 6) for path, found in row["devices"].items()}
+            for name in ("pulses_per_weight", "saturated_pairs")
+            if "devices" in row
+        }
+        for row in record["curve"]
+    ]
+    if "statistics" in record and not histograms:
+        left_out = ("edges", "g_plus", "g_minus")
+        record["statistics"] = {
+            path: {key: value for key, value in found.items() if key not in left_out}
+            for path, found in record["statistics"].items()
+        }
+    return record
+
+
 def collect(folders: list[Path], ink_share: float) -> dict[str, Any]:
     """Return the table of all records in some folders; `ink_share` is that of the pixels that are not black."""
     found = [path for folder in folders for path in sorted(folder.glob("*/record.json"))]
@@ -203,7 +224,7 @@ def collect(folders: list[Path], ink_share: float) -> dict[str, Any]:
             "seeds": {str(record["settings"]["seed"]): record["test_accuracy"] for record in found},
             "epochs": found[0]["settings"]["epochs"],
             "by_epoch": [statistics.mean(row) for row in zip(*map(_curve, found), strict=True)],
-            "records": found,
+            "records": [slim(record, histograms=number == 0) for number, record in enumerate(found)],
         }
     return {
         "benchmark": "mnist_on_device",
