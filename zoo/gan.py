@@ -35,6 +35,8 @@ class MnistGAN(keras.Model):
     Source: ours, in the manner of Radford et al. (arXiv 1511.06434); that of arXiv 2001.11773 could not be found.
     """
 
+    classifies = False
+
     def __init__(self, latent: int = 64, width: int = 16, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.latent = check_integer("MnistGAN", "latent", latent, 1, 4096)
