@@ -35,6 +35,8 @@ class MnistGAN(keras.Model):
     Source: ours, in the manner of Radford et al. (arXiv 1511.06434); that of arXiv 2001.11773 could not be found.
     """
 
+    classifies = False
+
     def __init__(self, latent: int = 64, width: int = 16, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.latent = check_integer("MnistGAN", "latent", latent, 1, 4096)
@@ -95,6 +97,7 @@ class MnistGAN(keras.Model):
         return tf.reduce_mean(softplus(-fake)), tf.reduce_mean(softplus(-real)) + tf.reduce_mean(softplus(fake))
 
     def train_step(self, data: Any) -> dict[str, Any]:
+        """Move both networks down their losses on a batch, and return the running means of these."""
         pictures = keras.utils.unpack_x_y_sample_weight(data)[0]
         parts = [self.generator.trainable_variables, self.discriminator.trainable_variables]
         with tf.GradientTape(persistent=True) as tape:
@@ -108,6 +111,7 @@ class MnistGAN(keras.Model):
         return self._tell(losses)
 
     def test_step(self, data: Any) -> dict[str, Any]:
+        """Return the running means of the losses."""
         return self._tell(self.losses_of(keras.utils.unpack_x_y_sample_weight(data)[0], False))
 
     def _tell(self, losses: tuple[Any, Any]) -> dict[str, Any]:

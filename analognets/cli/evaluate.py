@@ -105,10 +105,9 @@ def evaluate(
 
     from analognets.deploy.chips import Chips, summarize
 
-    learned = trained.recipe.learns_on_devices
-    if learned and (load_chips is not None or chips not in (None, 1)):
-        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    learned = is_one_chip(trained, load_chips, chips)
     network = trained.on_device_model() if learned else trained.analog_model()
+    refuse_unlabelled(trained, network)
     made = None if load_chips is None else Chips.load(load_chips, network)
     job = load_job(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, float_accuracy = run_float(reporter, trained, job, split)
@@ -150,6 +149,23 @@ def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int)
 
     with reporter.progress("Programming chips", chips) as bar:
         return program(network, chips=chips, seed=seed, progress=lambda done, total: bar.update(done))
+
+
+def refuse_unlabelled(run: Any, network: Any) -> None:
+    """Raise if a network names no classes, such as one that draws pictures."""
+    if not getattr(network, "classifies", True):
+        raise ConversionError(
+            f"The network of '{run.path}' names no classes, so it has no accuracy. Look at what it draws in Python: "
+            f"analognets.training.Run.open({str(run.path)!r}).on_device_model().generate(40)."
+        )
+
+
+def is_one_chip(run: Any, load_chips: Path | None, chips: int | None) -> bool:
+    """Whether a run learned on devices, which are one chip then."""
+    learned = bool(run.recipe.learns_on_devices)
+    if learned and (load_chips is not None or chips not in (None, 1)):
+        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    return learned
 
 
 def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, seed: int) -> Any:

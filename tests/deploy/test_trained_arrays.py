@@ -13,6 +13,7 @@ from analognets import devices
 from analognets.crossbar import Crossbar, get_nonideality
 from analognets.deploy.trained_arrays import from_devices
 from analognets.errors import ConversionError, InvalidArgumentError
+from analognets.layers import calibrate
 from analognets.training.in_memory import MixedPrecision
 
 SILENT = devices.PulsedPCM(read_noise_share=0.0, read_noise_floor=0.0)
@@ -101,6 +102,21 @@ def test_it_is_kept_in_files(tmp_path: Path) -> None:
     one.save(tmp_path / "chip")
     loaded = an.deploy.Chips.load(tmp_path / "chip", one.model)
     np.testing.assert_array_equal(one.predict(inputs, at="1y"), loaded.predict(inputs, at="1y"))
+
+
+def test_networks_that_learned_behind_converters_are_taken_over_too() -> None:
+    keras.utils.set_random_seed(0)
+    inputs, labels = samples()
+    analog = an.to_analog(keras.Sequential([keras.Input((6, 6, 2)), *NETWORKS["dense"]()]), "aon_cim_8bit")
+    calibrate(analog, inputs)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    analog.compile(MixedPrecision(keras.optimizers.Adam(0.02), device=SILENT), loss, jit_compile=False)
+    analog.fit(inputs, labels, epochs=4, batch_size=10, verbose=0)
+    assert len(analog.optimizer.synapses) == 2
+    assert sum(found["set_pulses"] for found in analog.optimizer.statistics().values()) > 0
+    assert analog.evaluate(inputs, labels, verbose=0) < np.log(3)
+    found = from_devices(analog, inputs, hardware="aon_cim_8bit").predict(inputs, at=0.0, drift_compensation=False)
+    assert np.mean(found.argmax(-1) == labels) > 0.8
 
 
 def test_layers_left_digital_stay_so() -> None:

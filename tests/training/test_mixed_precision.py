@@ -307,6 +307,30 @@ def test_what_is_wrong_is_said(settings, message) -> None:
         built(**settings)
 
 
+def test_memory_is_less_than_six_floats_a_synapse_and_pair() -> None:
+    for copies in (1, 4):
+        optimizer, kernel, _ = built(
+            (100, 60), devices_per_polarity=copies, device=devices.PulsedPCM(), weight_range=1.0
+        )
+        held = sum(variable.numpy().nbytes for variable in optimizer._variables)
+        assert held < 6 * 4 * copies * 6000
+
+
+def test_only_touched_synapses_change() -> None:
+    optimizer, kernel, bias = built(device=devices.PulsedPCM(), epsilon=0.1)
+    array = optimizer.synapses[0]
+    array.chi.assign(np.zeros(array.shape))
+    before = {name: values.numpy() for name, values in array.state.items()}
+    weights, gradient = kernel.numpy(), np.zeros((30, 20), "float32")
+    gradient[4, 7], gradient[21, 0] = 0.5, -0.5
+    optimizer.apply([tf.constant(gradient), tf.zeros(20)], [kernel, bias])
+    assert {tuple(place) for place in np.argwhere(kernel.numpy() != weights)} == {(4, 7), (21, 0)}
+    for name, values in array.state.items():
+        changed = np.flatnonzero(values.numpy() != before[name])
+        assert set(changed % 600) <= {4 * 20 + 7, 21 * 20}
+    assert array.state["conductance"].numpy()[21 * 20] > before["conductance"][21 * 20] - 1e-6
+
+
 def test_constraints_are_refused() -> None:
     layer = keras.layers.Dense(2, kernel_constraint="non_neg")
     layer.build((None, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def device_figure(
     names = _short(list(statistics))
     columns = max(len(statistics), 3)
     figure = Figure(figsize=(2.6 * columns + 1.0, 5.4), layout="constrained")
-    above, below = figure.subfigures(2, 1)
+    above, below = cast(Any, figure.subfigures(2, 1))
     histograms = above.subplots(1, len(statistics), squeeze=False)[0]
     for number, (name, found) in enumerate(zip(names, statistics.values(), strict=True)):
         _histogram(histograms[number], name, found, number == 0)

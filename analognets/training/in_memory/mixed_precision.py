@@ -29,8 +29,10 @@ class MixedPrecision(keras.optimizers.Optimizer):
 
     dW is the step of any Keras optimizer (`base`), whose momentum, Adam moments, clipping, schedule and weight decay
     stay as they are. The weights a model sees are readings of its devices, so forward and backward pass use the same
-    array. A synapse is read when it was pulsed, and all of them every `read_every` steps, with noise and drift. Pairs
-    near the end of their range are refreshed every `refresh_every` steps. Variables that are not chosen stay digital.
+    array; with analog layers (`analognets.to_analog`) the products go through their converters in training too, and
+    errors straight through. A synapse is read when it was pulsed, and all of them every `read_every` steps, with noise
+    and drift. Pairs near the end of their range are refreshed every `refresh_every` steps. Variables that are not
+    chosen stay digital.
 
     The initial weights are written with verification when the optimizer is built (at the start of `fit`), and chi
     begins as what the devices missed of them. Devices,
@@ -67,7 +69,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
         >>> model.compile(MixedPrecision("sgd", device="pulsed_pcm"), "mse")
 
     Source: Nandakumar et al., Front. Neurosci. 14:406 (2020), arXiv 2001.11773; the scheme and its thresholds as far
-    as other sources report them, the rest is our reconstruction. TensorFlow only.
+    as other sources report them, the rest is our reconstruction. TensorFlow only, and not under XLA: what is pulsed in
+    a step has no fixed shape, so compile with jit_compile=False where Keras would choose otherwise.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from analognets.devices import PulsedDevice, State, derive_seed
 from analognets.errors import InvalidArgumentError
+from analognets.layers.ranges import FrozenRange
 
 __all__ = ["Rules", "Synapses"]
 
@@ -92,9 +93,12 @@ class Synapses:
                 f"Weights on devices must be float32 variables. Received: '{self.path}' of {self.variable.dtype}. Use "
                 "a float32 or mixed policy, or leave it out of `variables`."
             )
-        if self.variable.constraint is not None:
+        constraint = self.variable.constraint
+        if isinstance(constraint, FrozenRange):
+            constraint = constraint.inner  # of an analog layer: what bounds its weights now is the devices' g_max
+        if constraint is not None:
             raise InvalidArgumentError(
-                f"'{self.path}' has a constraint ({type(self.variable.constraint).__name__}). Devices can't obey "
+                f"'{self.path}' has a constraint ({type(constraint).__name__}). Devices can't obey "
                 "it: they move by pulses only. Remove the constraint, or leave the variable out of `variables`."
             )
 
