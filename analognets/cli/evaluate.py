@@ -100,21 +100,20 @@ def evaluate(
     for time in times:
         parse_duration(time)
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
+    learned = is_one_chip(trained, load_chips, chips)
+    number = defaults.seed if seed is None else seed
     folder = results_folder(trained, out)
     start_backend(reporter)
 
     from analognets.deploy.chips import Chips, summarize
 
-    learned = is_one_chip(trained, load_chips, chips)
     network = trained.on_device_model() if learned else trained.analog_model()
     refuse_unlabelled(trained, network)
     made = None if load_chips is None else Chips.load(load_chips, network)
     job = load_job(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, float_accuracy = run_float(reporter, trained, job, split)
-    if learned:
-        made = hand_over(reporter, trained, network, job, defaults.seed if seed is None else seed)
-    elif made is None:
-        made = programmed(reporter, network, chips or defaults.chips, defaults.seed if seed is None else seed)
+    if made is None:
+        made = (hand_over if learned else programmed)(reporter, trained, network, job, chips or defaults.chips, number)
     if save_chips is not None:
         made.save(save_chips)
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
@@ -127,10 +126,9 @@ def evaluate(
             progress=lambda done, total: bar.update(done),
         )
     summary = summarize(table, float_accuracy)
-    devices = device_picture(trained, network, folder) if learned else []
-    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm, devices)
-    name = getattr(trained, "digital_name", "Weights as last read, digital" if learned else "Float network, digital")
-    show(reporter, folder, job, summary, float_accuracy, split, name)
+    more = device_picture(trained, network, folder) if learned else []
+    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm, more)
+    show(reporter, folder, job, summary, float_accuracy, split, digital_name(trained))
 
 
 def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> tuple[Any, Any, float]:
@@ -143,7 +141,7 @@ def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> 
     return inputs, labels, accuracy(labels, outputs)
 
 
-def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int) -> Any:
+def programmed(reporter: _console.Reporter, run: Any, network: Any, job: Any, chips: int, seed: int) -> Any:
     """Programme chips with a bar."""
     from analognets.deploy.chips import program
 
@@ -160,6 +158,12 @@ def refuse_unlabelled(run: Any, network: Any) -> None:
         )
 
 
+def digital_name(run: Any) -> str:
+    """Return what to call the digital network that chips are compared with."""
+    name = "Weights as last read, digital" if run.recipe.learns_on_devices else "Float network, digital"
+    return str(getattr(run, "digital_name", name))
+
+
 def is_one_chip(run: Any, load_chips: Path | None, chips: int | None) -> bool:
     """Whether a run learned on devices, which are one chip then."""
     learned = bool(run.recipe.learns_on_devices)
@@ -168,8 +172,8 @@ def is_one_chip(run: Any, load_chips: Path | None, chips: int | None) -> bool:
     return learned
 
 
-def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, seed: int) -> Any:
-    """Return the chip that learned."""
+def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, chips: int, seed: int) -> Any:
+    """Return the one chip that learned."""
     from analognets import crossbar
     from analognets.deploy.trained_arrays import from_devices
 
@@ -290,7 +294,7 @@ def show(
     summary: Any,
     float_accuracy: float,
     split: Split,
-    digital_name: str,
+    title: str,
 ) -> None:
     """Print the drift table."""
     columns = ["at", "seconds", "mean", "std", "chips", "drift_compensation", "loss"]
@@ -312,7 +316,7 @@ def show(
             "rows": rows,
         }
     )
-    reporter.say(f"{digital_name}: {100 * float_accuracy:.2f} % of {clips} {split} {job.samples} ({name})")
+    reporter.say(f"{title}: {100 * float_accuracy:.2f} % of {clips} {split} {job.samples} ({name})")
     reporter.table(
         ["time", "mean %", "std", "loss in points", "chips", "drift compensation"],
         [
