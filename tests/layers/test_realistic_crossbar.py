@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+
 from analognets import crossbar as crossbars
 from analognets import devices, to_analog
 from analognets.crossbar import forward
