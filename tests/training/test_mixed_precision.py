@@ -331,6 +331,14 @@ def test_only_touched_synapses_change() -> None:
     assert array.state["conductance"].numpy()[21 * 20] > before["conductance"][21 * 20] - 1e-6
 
 
+def test_the_automatic_range_goes_by_the_spread_of_the_weights() -> None:
+    spread = built()[1].numpy().std()
+    for sigma in (4.0, 8.0):
+        optimizer, _, _ = built(weight_range="auto", weight_range_sigma=sigma)
+        array = optimizer.synapses[0]
+        assert array.scale * optimizer.rules.conductance_range == pytest.approx(sigma * spread, rel=0.05)
+
+
 def test_constraints_are_refused() -> None:
     layer = keras.layers.Dense(2, kernel_constraint="non_neg")
     layer.build((None, 3))

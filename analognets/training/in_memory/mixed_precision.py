@@ -48,7 +48,9 @@ class MixedPrecision(keras.optimizers.Optimizer):
             recurrent_kernel, ...), "all", or patterns of their paths such as ["dense*/kernel"].
         devices_per_polarity: N, 1 to 64. The pulsed device is chosen cyclically, by one counter for each variable.
         weight_range: weight that maps to `conductance_range` on all N devices of a polarity, > 0; or "auto" for each
-            variable, the larger of its largest initial weight and 8 of their standard deviations (our choice).
+            variable, the larger of its largest initial weight and `weight_range_sigma` standard deviations.
+        weight_range_sigma: of the initial weights, > 0; 8 leaves room to grow, less makes pulses and noise of readings
+            smaller (our choice).
         conductance_range: in uS; None: two thirds of the device's g_max (8 uS of 12, from memory).
         initial_conductance: what both devices of a pair get above g_min in the initial writing, in uS, >= 0. More than
             0 leaves the first and largest step of PCM behind.
@@ -82,6 +84,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         variables: str | Sequence[str] = "kernels",
         devices_per_polarity: int = 1,
         weight_range: float | str = "auto",
+        weight_range_sigma: float = 8.0,
         conductance_range: float | None = None,
         initial_conductance: float = 0.0,
         refresh_every: int | None = 100,
@@ -105,7 +108,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         self.base = base
         self.device = _pulsed(device)
         self.rules = self._rules(
-            devices_per_polarity, weight_range, conductance_range, epsilon, max_pulses, accumulate,
+            devices_per_polarity, weight_range, weight_range_sigma, conductance_range, epsilon, max_pulses, accumulate,
             initial_conductance, refresh_above, refresh_below, refresh_pulses,
         )  # fmt: skip
         self.choice = variables if isinstance(variables, str) else list(variables)
@@ -118,8 +121,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
         self._devices: _Arrays = _Arrays()
 
     def _rules(
-        self, copies: int, weight_range: Any, conductance_range: Any, epsilon: Any, max_pulses: int, accumulate: bool,
-        initial: float, above: Any, below: Any, refresh_pulses: int,
+        self, copies: int, weight_range: Any, sigma: float, conductance_range: Any, epsilon: Any, max_pulses: int,
+        accumulate: bool, initial: float, above: Any, below: Any, refresh_pulses: int,
     ) -> Rules:  # fmt: skip
         def number(name: str, value: Any, low: float, high: float) -> float:
             return check_number("MixedPrecision", name, value, low, high)
@@ -131,6 +134,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         return Rules(
             devices_per_polarity=check_integer("MixedPrecision", "devices_per_polarity", copies, 1, 64),
             weight_range=weight_range if weight_range == "auto" else number("weight_range", weight_range, 1e-9, 1e9),
+            weight_range_sigma=number("weight_range_sigma", sigma, 1e-3, 1e3),
             conductance_range=reach,
             epsilon=epsilon if epsilon == "auto" else number("epsilon", epsilon, 1e-12, 1e9),
             max_pulses=check_integer("MixedPrecision", "max_pulses", max_pulses, 1, 255),
@@ -281,6 +285,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             "variables": self.choice if isinstance(self.choice, str) else list(self.choice),
             "devices_per_polarity": self.rules.devices_per_polarity,
             "weight_range": self.rules.weight_range,
+            "weight_range_sigma": self.rules.weight_range_sigma,
             "initial_conductance": self.rules.initial_conductance,
             "refresh_every": self.refresh_every,
             "refresh_pulses": self.rules.refresh_pulses,

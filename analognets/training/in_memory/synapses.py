@@ -31,6 +31,7 @@ class Rules:
 
     devices_per_polarity: int
     weight_range: float | str
+    weight_range_sigma: float
     conductance_range: float
     epsilon: float | str
     max_pulses: int
@@ -124,7 +125,7 @@ class Synapses:
         if self.rules.weight_range != "auto":
             wanted = float(self.rules.weight_range)
         else:
-            wanted = max(8.0 * float(weights.std()), largest) or 1.0
+            wanted = max(self.rules.weight_range_sigma * float(weights.std()), largest) or 1.0
         reach = (
             (self.device.g_max - self.device.g_min - self.rules.initial_conductance)
             / self.rules.conductance_range
