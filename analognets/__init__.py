@@ -27,6 +27,7 @@ __all__ = [
     "errors",
     "layers",
     "metrics",
+    "spiking",
     "to_analog",
     "to_digital",
     "training",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _FUNCTIONS = {"to_analog": "analognets.conversion", "to_digital": "analognets.conversion"}
-_ROOMS = ("conversion", "crossbar", "devices", "errors", "layers", "metrics", "training", "units")
+_ROOMS = ("conversion", "crossbar", "devices", "errors", "layers", "metrics", "spiking", "training", "units")
 
 # zoo, datasets and deploy hold no __init__.py (see pyproject.toml): what they show beside their modules is listed here.
 _DOORS: dict[str, dict[str, str]] = {

@@ -12,6 +12,7 @@ import typer
 
 from analognets.cli import _console
 from analognets.cli.data import Json, Quiet, SkipCorrupt, percent
+from analognets.cli.spiking import is_spiking, train_spiking
 from analognets.errors import DataError, RunError
 
 __all__ = ["is_synthetic", "load_task", "resume_command", "run_recipe", "start_backend", "train", "use_data"]
@@ -66,6 +67,10 @@ def train(
     The same command goes on with a run that was interrupted.
     """
     reporter = _console.Reporter(json=json, quiet=quiet)
+    if is_spiking(recipe or task):
+        chosen: dict[str, Any] = {"data": data, "out": out, "seed": seed, "keep": keep, "overwrite": overwrite}
+        train_spiking(reporter, recipe or task, set_ or [], **chosen)
+        return
     if on_device and float_from is not None:
         raise typer.BadParameter("--on-device begins with fresh weights: leave --float-from out.")
     resolved = resolve(recipe or task, set_ or [], data, seed, float_from, on_device)

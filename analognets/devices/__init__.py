@@ -10,6 +10,7 @@ import keras
 from analognets.devices.base import Device, State, derive_seed
 from analognets.devices.drift_compensation import GlobalDriftCompensation
 from analognets.devices.ideal import IdealDevice
+from analognets.devices.memristor import CuSiO2Memristor
 from analognets.devices.parallel import ParallelDevices
 from analognets.devices.pcm import PCM
 from analognets.devices.pcm_14nm import PCM14nm
@@ -20,6 +21,7 @@ from analognets.errors import InvalidArgumentError, UnknownNameError
 
 __all__ = [
     "PCM",
+    "CuSiO2Memristor",
     "Device",
     "GlobalDriftCompensation",
     "IdealDevice",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _DEVICES: dict[str, type[Device]] = {"ideal": IdealDevice, "pcm": PCM, "pcm_14nm": PCM14nm, "reram": ReRAM}
+_DEVICES |= {"cu_sio2_memristor": CuSiO2Memristor}
 _DEVICES |= {"pulsed_linear": PulsedLinear, "pulsed_pcm": PulsedPCM, "pulsed_step_pcm": PulsedStepPCM}
 
 

@@ -14,13 +14,14 @@ import subprocess
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from analognets import _version
 from analognets.errors import RecipeError, RunError
 from analognets.training.checkpoints import STATE, Checkpoints
 from analognets.training.files import locked, remove_leftovers, write_atomically, write_json
 from analognets.training.recipe import Recipe
+from analognets.training.recipe_base import BaseRecipe
 
 __all__ = ["Run", "git_commit"]
 
@@ -49,7 +50,10 @@ class Run:
         record: the content of run.json.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, record: dict[str, Any]) -> None:
+    recipe_class: type[BaseRecipe] = Recipe
+    """The kind of recipe that recipe.yaml is read as."""
+
+    def __init__(self, path: Path, recipe: Any, record: dict[str, Any]) -> None:
         self.path = path
         self.recipe = recipe
         self.record = record
@@ -58,7 +62,7 @@ class Run:
         return f"Run('{self.path}', recipe='{self.recipe.name}', status='{self.status}')"
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe, *, overwrite: bool = False) -> Run:
+    def create(cls, path: str | Path, recipe: BaseRecipe, *, overwrite: bool = False) -> Self:
         """Start a run in a new or empty folder, or take up the unfinished run with the same recipe.
 
         Args:
@@ -88,7 +92,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path) -> Self:
         """Open an existing run, finished or not, for reading or to train on.
 
         Raises:
@@ -97,7 +101,8 @@ class Run:
         path = Path(path)
         record = _read_record(path)
         try:
-            recipe = Recipe.from_yaml((path / "recipe.yaml").read_text("utf-8"), source=f"'{path / 'recipe.yaml'}'")
+            text = (path / "recipe.yaml").read_text("utf-8")
+            recipe = cls.recipe_class.from_yaml(text, source=f"'{path / 'recipe.yaml'}'")
         except (OSError, UnicodeDecodeError, RecipeError) as error:
             raise RunError(f"The recipe of the run '{path}' can't be read: {error}") from error
         if record.get("fingerprint") != recipe.fingerprint():
@@ -108,7 +113,7 @@ class Run:
         return cls(path, recipe, record)
 
     @classmethod
-    def _take_up(cls, path: Path, recipe: Recipe) -> Run:
+    def _take_up(cls, path: Path, recipe: BaseRecipe) -> Self:
         record = _read_record(path)
         if record.get("status") == "finished":
             raise RunError(
@@ -295,7 +300,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _new_record(recipe: Recipe) -> dict[str, Any]:
+def _new_record(recipe: BaseRecipe) -> dict[str, Any]:
     return {
         "format": 1,
         "name": recipe.name,

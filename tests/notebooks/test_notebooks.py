@@ -180,3 +180,21 @@ def test_learning_on_devices_runs_in_fast_mode(tmp_path: Path, monkeypatch: pyte
     assert re.search(r"nJ on devices, 14\.\d+ uJ digital, ratio \d+", text)
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 3
+
+
+@pytest.mark.slow
+def test_spikes_on_devices_runs_in_fast_mode(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
+    notebook = executed("07_spikes_on_devices.py", tmp_path)
+    text = "\n".join(texts(notebook))
+    gap = re.search(r"largest difference from the closed form: (\S+) mV", text)
+    assert gap and float(gap[1]) < 1e-6
+    assert "177,408 devices" in text
+    shares = re.search(r"within 25 ms: ([\d.]+) % of the wanted spikes \(by chance ([\d.]+) %\)", text)
+    assert shares and float(shares[1]) > 2 * float(shares[2]), "something was learned"
+    times = re.search(r"within 5 ms: (\d+) % at first, (\d+) % at last", text)
+    assert times and int(times[2]) > int(times[1])
+    digits = re.search(r"([\d.]+) % of 200 new pictures", text)
+    assert digits and float(digits[1]) > 50
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 7
