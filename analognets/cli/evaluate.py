@@ -113,7 +113,11 @@ def evaluate(
     job = load_job(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, float_accuracy = run_float(reporter, trained, job, split)
     if made is None:
-        made = (hand_over if learned else programmed)(reporter, trained, network, job, chips or defaults.chips, number)
+        made = (
+            hand_over(reporter, trained, network, job, number)
+            if learned
+            else programmed(reporter, network, chips or defaults.chips, number)
+        )
     if save_chips is not None:
         made.save(save_chips)
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
@@ -141,7 +145,7 @@ def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> 
     return inputs, labels, accuracy(labels, outputs)
 
 
-def programmed(reporter: _console.Reporter, run: Any, network: Any, job: Any, chips: int, seed: int) -> Any:
+def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int) -> Any:
     """Programme chips with a bar."""
     from analognets.deploy.chips import program
 
@@ -172,7 +176,7 @@ def is_one_chip(run: Any, load_chips: Path | None, chips: int | None) -> bool:
     return learned
 
 
-def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, chips: int, seed: int) -> Any:
+def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, seed: int) -> Any:
     """Return the one chip that learned."""
     from analognets import crossbar
     from analognets.deploy.trained_arrays import from_devices

@@ -82,7 +82,13 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
         colour = COLOURS[number % len(COLOURS)]
         rows = rows.assign(value=rows["value"].astype(float).fillna(ideal)).sort_values("value")
         error = 100 * rows["standard_error"].fillna(0.0)
-        style = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "ms": 5, "lw": 1.4, "capsize": 2.5}
+        style: dict[str, Any] = {
+            "color": colour,
+            "marker": MARKERS[number % len(MARKERS)],
+            "ms": 5,
+            "lw": 1.4,
+            "capsize": 2.5,
+        }
         axes.errorbar(rows["value"], 100 * rows["accuracy"], yerr=error, label=str(network), **style)
         axes.axhline(100 * rows["float_accuracy"].iloc[0], color=colour, ls="--", lw=0.9)
     scale_strengths(axes, effect, values, ideal)
