@@ -158,7 +158,7 @@ def test_sensitivity_runs_in_fast_mode(tmp_path: Path) -> None:
     assert 0.125 < errors["as it is"] < 0.157, "the standard test at 1 h"
     assert errors["without programming_noise"] < errors["without ir_drop"] < errors["as it is"] + 0.002
     assert 0.185 < errors["IR drop x 11.7"] < 0.205
-    assert re.search(r"kws_gru +output_noise +0\.04 +\d", text), "method 1"
+    assert re.search(r"gru_kws\S* +output_noise +0\.04\d* +\d", text), "method 1"
     assert re.search(r"exempt=\['recurrent_(input|recurrent)'\]|exempt=\['logits'\]", text)
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 3
