@@ -11,6 +11,7 @@ from keras import ops
 from analognets.crossbar.converters import convert
 from analognets.crossbar.hardware import Crossbar
 from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_normal
+from analognets.crossbar.read_out import draw_read_out
 from analognets.errors import InvalidArgumentError
 
 __all__ = ["draw_chip", "forward"]
@@ -150,7 +151,7 @@ class _Noise:
         """Return the outputs with all noise so far; no gradient goes through it."""
         if self.varying is None and self.constant == 0.0:
             return outputs
-        draw = draw_normal(ops.shape(outputs), self.seed, f"read-out noise {self.drawn}")
+        draw = draw_read_out(ops.shape(outputs), self.seed, f"read-out noise {self.drawn}")
         draw = ops.cast(draw, outputs.dtype)
         if self.varying is None:
             noise = draw * math.sqrt(self.constant)

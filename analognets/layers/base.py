@@ -12,6 +12,7 @@ from keras import ops
 from analognets import crossbar as crossbars
 from analognets.crossbar import Tiling, convert, draw_chip, forward
 from analognets.crossbar.nonideality import Column
+from analognets.crossbar.read_out import prepare_pool
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
 from analognets.layers.held import Held, Programmed, StepSeeds
@@ -73,6 +74,7 @@ class AnalogLayer(Base):
         super().__init__(*args, **kwargs)
         owner = type(self).__name__
         self.crossbar = crossbars.get(crossbar)
+        self.prepare_draws()
         self.weight_noise = check_number(owner, "weight_noise", weight_noise, 0.0, 10.0)
         check_choice(owner, "noise_model", noise_model, NOISE_MODELS)
         self.noise_model = noise_model
@@ -115,6 +117,11 @@ class AnalogLayer(Base):
         inner = self.kernel_variable.constraint
         self.kernel_variable.constraint = FrozenRange(self.w_max, self.range_on_kernel, inner)
         self.built = True
+
+    def prepare_draws(self) -> None:
+        """Make what noise is drawn from in advance, outside of compiled functions."""
+        if not self.crossbar.plain:
+            prepare_pool()
 
     @property
     def kernel_variable(self) -> keras.Variable:
