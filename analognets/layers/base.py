@@ -21,7 +21,6 @@ from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
 
 __all__ = ["AnalogLayer", "Programmed"]
 
-
 if TYPE_CHECKING:
     from keras.layers import Layer as Base
 else:
@@ -265,9 +264,7 @@ class AnalogLayer(Base):
         seeds = None if held is None else held.seeds
         if chip is not None:
             seed = chip.seed if seeds is None else seeds
-            return self.tiles(
-                ops.cast(chip.kernel, self.compute_dtype), self.crossbar, seed=seed, chips=chip.chips, training=False
-            )
+            return self.tiles(chip.kernel, self.crossbar, seed=seed, chips=chip.chips, training=False)
         crossbar = self.crossbar if training else self.crossbar.replace(nonidealities=())
         kernel = self.effective_kernel(training) if held is None else held.kernel
         seed = self.seed_generator if seeds is None else seeds
