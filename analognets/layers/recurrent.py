@@ -258,13 +258,15 @@ class AnalogGRUCell(AnalogCell, keras.layers.GRUCell):
         recurrent = self.recurrent_product(seen, training=training)
         if self.reset_after and self.bias is not None:
             recurrent = recurrent + ops.cast(self.bias[1], recurrent.dtype)
-        both = self.recurrent_activation(projected[:, : 2 * units] + recurrent[:, : 2 * units])
-        update, reset = both[:, :units], both[:, units:]
+        gates, entering = ops.split(projected, [2 * units], axis=-1)  # its gradient is cheaper than that of slices
         if self.reset_after:
-            remembered = reset * recurrent[:, 2 * units :]
+            recurrent, remembered = ops.split(recurrent, [2 * units], axis=-1)
+        update, reset = ops.split(self.recurrent_activation(gates + recurrent), 2, axis=-1)
+        if self.reset_after:
+            remembered = reset * remembered
         else:
             remembered = self.candidate_product(reset * seen, training=training)
-        candidate = self.activation(projected[:, 2 * units :] + remembered)
+        candidate = self.activation(entering + remembered)
         return [update * state + (1 - update) * candidate]
 
     def load_from(self, layer: Any) -> None:
