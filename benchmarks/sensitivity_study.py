@@ -117,6 +117,12 @@ def study(options: argparse.Namespace) -> None:
     threshold_study(paths, options.work, nonidealities=THRESHOLDS, **settings)
 
 
+def origin(run: Run) -> dict[str, Any]:
+    """Return what a network was trained with."""
+    data = {key: value for key, value in run.record["data"].items() if key not in ("folder", "float_from")}
+    return {"fingerprint": run.recipe.fingerprint(), "git_commit": run.record["git_commit"], "data": data}
+
+
 def collect(options: argparse.Namespace) -> dict[str, Any]:
     """Write tables, pictures and the answers."""
     paths = networks(options.runs)
@@ -130,10 +136,7 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     answers = {
         "benchmark": "sensitivity_study",
         "hardware": "aimc_standard",
-        "networks": {
-            name: {**Run.open(path).record["data"], "git_commit": Run.open(path).record["git_commit"]}
-            for name, path in paths.items()
-        },
+        "networks": {name: origin(Run.open(path)) for name, path in paths.items()},
         "chips": int(tables["method_1"]["chips"].max()),
         "chips_method_2_and_layers": int(tables["method_2"]["chips"].max()),
         "test_clips_limit": options.limit,

@@ -113,11 +113,7 @@ def evaluate(
     job = load_job(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, float_accuracy = run_float(reporter, trained, job, split)
     if made is None:
-        made = (
-            hand_over(reporter, trained, network, job, number)
-            if learned
-            else programmed(reporter, network, chips or defaults.chips, number)
-        )
+        made = new_chips(reporter, trained, network, job, chips or defaults.chips, number)
     if save_chips is not None:
         made.save(save_chips)
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
@@ -151,6 +147,13 @@ def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int)
 
     with reporter.progress("Programming chips", chips) as bar:
         return program(network, chips=chips, seed=seed, progress=lambda done, total: bar.update(done))
+
+
+def new_chips(reporter: _console.Reporter, run: Any, network: Any, job: Any, chips: int, seed: int) -> Any:
+    """Return the one chip that learned, or newly programmed ones."""
+    if run.recipe.learns_on_devices:
+        return hand_over(reporter, run, network, job, seed)
+    return programmed(reporter, network, chips, seed)
 
 
 def refuse_unlabelled(run: Any, network: Any) -> None:

@@ -267,7 +267,7 @@ def test_ideal_chips_compute_what_the_model_does_also_in_tiles() -> None:
 
 
 def test_the_cost_counts_a_recurrent_product_at_each_step() -> None:
-    table = cost(to_analog(stack()), "aon_cim").layers
+    table = cost(to_analog(stack()), "aon_cim").table()
     positions = dict(zip(table["layer"], table["positions"], strict=True))
     assert positions["forward_gru_input"] == positions["forward_gru_recurrent"] == STEPS
     assert positions["out"] == 1
