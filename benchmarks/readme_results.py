@@ -78,6 +78,13 @@ def speed_table() -> str:
         if ratio != "ratio":
             what = "the same, Keras with batches of {batch}"
             rows.append([what.format(**result), f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
+    path = SPEED / "sensitivity_sweep.json"
+    if path.exists():
+        result = json.loads(path.read_text("utf-8"))
+        what = f"a sweep of {len(result['values'])} strengths on {result['chips']} chips, standard crossbar"
+        rows.append([what, f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
+        analog = f"{result['ratio_analog']:.2f}", f"{result['ratio_analog_cpu']:.2f}"
+        rows.append(["the same, against as many passes of one programmed chip", *analog])
     return markdown(["time against plain Keras", "wall", "CPU"], rows) if rows else ""
 
 
