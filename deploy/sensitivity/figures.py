@@ -210,7 +210,7 @@ def threshold_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[list[str]],
         ]
         for effect in thresholds.index
     ]
-    return sensitivity, texts, "relative sensitivity (1: the most sensitive of the networks)"
+    return sensitivity, texts, "relative sensitivity (1: the most)"
 
 
 def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any:
