@@ -331,6 +331,22 @@ def test_only_touched_synapses_change() -> None:
     assert array.state["conductance"].numpy()[21 * 20] > before["conductance"][21 * 20] - 1e-6
 
 
+@pytest.mark.parametrize("feedback", [False, True])
+def test_chi_takes_what_a_refresh_misses_if_it_shall(feedback) -> None:
+    optimizer, kernel, bias = built(
+        value=np.zeros((30, 20)), refresh_every=1, refresh_above=5.0, refresh_below=30.0, refresh_feedback=feedback,
+        device=devices.PulsedLinear(g_max=40.0, step=3.0), conductance_range=8.0,
+    )  # fmt: skip
+    array = optimizer.synapses[0]
+    array.state["conductance"].assign(np.repeat([9.0, 7.0], 600).astype("float32"))  # 2 uS, to be written in 3 uS steps
+    array.chi.assign(np.zeros(array.shape))
+    array.read_all(tf.constant(0.0))
+    before = kernel.numpy()
+    optimizer.apply([tf.zeros((30, 20)), tf.zeros(20)], [kernel, bias])
+    np.testing.assert_allclose(kernel.numpy(), 3 * array.scale, rtol=1e-5)
+    np.testing.assert_allclose(array.chi.numpy(), before - kernel.numpy() if feedback else 0.0, atol=1e-6)
+
+
 def test_the_automatic_range_goes_by_the_spread_of_the_weights() -> None:
     spread = built()[1].numpy().std()
     for sigma in (4.0, 8.0):

@@ -58,6 +58,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
         refresh_above: pairs with a device above this are refreshed, in uS; None: `conductance_range`.
         refresh_below: if their devices differ by less than this, in uS; None: 3/4 of `conductance_range`.
         refresh_pulses: most pulses for re-writing a difference, 1 to 20.
+        refresh_feedback: whether chi takes what a refresh misses of the weight as it was read before; else it is lost
+            (ours; the sources rewrite blindly).
         read_every: steps between readings of all devices, 1 or more; None: only pulsed synapses are read.
         seconds_per_step: time that passes in a training step, for drift, >= 0.
         max_pulses: most pulses a synapse gets in a step, 1 to 255; what is left stays in chi.
@@ -91,6 +93,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         refresh_above: float | None = None,
         refresh_below: float | None = None,
         refresh_pulses: int = 5,
+        refresh_feedback: bool = False,
         read_every: int | None = 100,
         seconds_per_step: float = 0.0,
         max_pulses: int = 10,
@@ -110,6 +113,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         self.rules = self._rules(
             devices_per_polarity, weight_range, weight_range_sigma, conductance_range, epsilon, max_pulses, accumulate,
             initial_conductance, refresh_above, refresh_below, refresh_pulses,
+            refresh_feedback,
         )  # fmt: skip
         self.choice = variables if isinstance(variables, str) else list(variables)
         self.refresh_every = _steps("refresh_every", refresh_every)
@@ -123,6 +127,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
     def _rules(
         self, copies: int, weight_range: Any, sigma: float, conductance_range: Any, epsilon: Any, max_pulses: int,
         accumulate: bool, initial: float, above: Any, below: Any, refresh_pulses: int,
+        feedback: bool,
     ) -> Rules:  # fmt: skip
         def number(name: str, value: Any, low: float, high: float) -> float:
             return check_number("MixedPrecision", name, value, low, high)
@@ -143,6 +148,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             refresh_above=number("refresh_above", reach if above is None else above, 0.0, 1e9),
             refresh_below=number("refresh_below", 0.75 * reach if below is None else below, 0.0, 1e9),
             refresh_pulses=check_integer("MixedPrecision", "refresh_pulses", refresh_pulses, 1, 20),
+            refresh_feedback=bool(feedback),
         )
 
     # ---- what Keras calls
@@ -289,6 +295,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             "initial_conductance": self.rules.initial_conductance,
             "refresh_every": self.refresh_every,
             "refresh_pulses": self.rules.refresh_pulses,
+            "refresh_feedback": self.rules.refresh_feedback,
             "read_every": self.read_every,
             "seconds_per_step": self.seconds_per_step,
             "max_pulses": self.rules.max_pulses,

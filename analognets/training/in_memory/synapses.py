@@ -40,6 +40,7 @@ class Rules:
     refresh_above: float
     refresh_below: float
     refresh_pulses: int
+    refresh_feedback: bool
 
 
 def rounded(value: float, bits: int = EXACT_BITS) -> float:
@@ -307,5 +308,10 @@ class Synapses:
         self._set_once(starts, time)
         self._set_more(starts, counts, time, lambda of, number: of)
         self._count(set=tf.reduce_sum(counts), reset=tf.size(both), refreshed=tf.size(pairs))
-        self._read(tf.unique(tf.math.floormod(pairs, self.size))[0], time)
+        index = tf.unique(tf.math.floormod(pairs, self.size))[0]
+        spots = self._spots(index)
+        before = tf.gather_nd(self.variable.value, spots)
+        self._read(index, time)
+        if self.rules.refresh_feedback:
+            self.chi.value.scatter_nd_add(spots, before - tf.gather_nd(self.variable.value, spots))
         return tf.constant(0)
