@@ -57,8 +57,8 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "epsilon_half": {"epsilon": EPSILON / 2},
     "epsilon_double": {"epsilon": EPSILON * 2},
     "no_accumulation": {"accumulate": False},
-    "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4},
-    "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8},
+    "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4, "max_pulses": 40},
+    "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8, "max_pulses": 80},
     "step_device": {"device": "pulsed_step_pcm"},
     "monotonic": {"device": MONOTONIC},
 }

@@ -62,7 +62,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
             (ours; the sources rewrite blindly).
         read_every: steps between readings of all devices, 1 or more; None: only pulsed synapses are read.
         seconds_per_step: time that passes in a training step, for drift, >= 0.
-        max_pulses: most pulses a synapse gets in a step, 1 to 255; what is left stays in chi.
+        max_pulses: most pulses a synapse gets in a step, 1 to 255; what is left stays in chi. With N devices and large
+            steps take 10 N, else updates lag behind.
         accumulate: False is the direct stochastic update: pulses with probability dW / epsilon, nothing is kept.
         seed: whole number >= 0 of the initial writing and all draws.
 
