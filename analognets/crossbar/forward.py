@@ -153,7 +153,8 @@ class _Noise:
         if self.varying is None:
             noise = draw * math.sqrt(self.constant)
         else:  # some convolution algorithms return sums of squares a rounding below zero
-            noise = draw * ops.sqrt(ops.maximum(self.varying + self.constant, 0.0))
+            variance = self.varying + self.constant
+            noise = draw * ops.sqrt(variance if self.constant > 1e-5 else ops.maximum(variance, 0.0))
         self.constant, self.varying, self.drawn = 0.0, None, self.drawn + 1
         return outputs + ops.stop_gradient(noise)
 
