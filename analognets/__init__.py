@@ -47,6 +47,11 @@ _DOORS: dict[str, dict[str, str]] = {
         "save_to_preset": "saving",
         "finetune_recipe": "finetune",
         "analognet_kws": "kws",
+        "analognet_vww": "vww",
+        "ds_cnn": "baselines",
+        "micronet_kws_m": "baselines",
+        "micronet_kws_s": "baselines",
+        "mobilenet_v1_025": "baselines",
     },
     "datasets": {
         "load_dataset": "registry",

@@ -44,9 +44,9 @@ def ratios(times: dict[str, list[tuple[float, float]]], baseline: str) -> dict[s
     return table
 
 
-def report(result: dict[str, Any]) -> None:
-    """Print a result as JSON, with what it was measured on."""
-    result["machine"] = {
+def facts() -> dict[str, Any]:
+    """Return what something was measured on."""
+    return {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -54,6 +54,11 @@ def report(result: dict[str, Any]) -> None:
         "keras": keras.__version__,
         "git_commit": git_commit(),
     }
+
+
+def report(result: dict[str, Any]) -> None:
+    """Print a result as JSON, with what it was measured on."""
+    result["machine"] = facts()
     json.dump(result, sys.stdout, indent=2)
     print()
 

@@ -1,6 +1,6 @@
 """MNIST learned on memory devices: the 784-250-10 network of the mixed-precision paper, ablations and float baseline.
 
-python -m benchmarks.mnist_on_device --work RUNS [--data mnist.npz] [--epochs 30] [--seeds 0 1 2] [--variants ...]
+python -m benchmarks.mnist_on_device --work RUNS [--data DIR] [--epochs 30] [--seeds 0 1 2] [--variants ...]
 
 The committed results have 30 epochs of `device` and `float` and 10 of the ablations; the learning rate is constant, so
 the 10th epoch of `device` is what those compare with (`by_epoch`).
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from pathlib import Path
@@ -30,11 +29,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from analognets.errors import DataError
+from analognets.datasets.mnist import load_mnist
 from analognets.training.checkpoints import Checkpoints
 from analognets.training.files import write_json
 from analognets.training.in_memory import MixedPrecision
+from analognets.training.optimizers import HalfSquares
 from analognets.training.run import git_commit
+from analognets.zoo.digits import mnist_mlp
 
 COMMIT = git_commit()  # of the code that is loaded now
 RESULT = Path(__file__).parent / "results" / "mnist_on_device.json"
@@ -56,53 +57,35 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "epsilon_half": {"epsilon": EPSILON / 2},
     "epsilon_double": {"epsilon": EPSILON * 2},
     "no_accumulation": {"accumulate": False},
-    "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4},
-    "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8},
+    "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4, "max_pulses": 40},
+    "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8, "max_pulses": 80},
     "step_device": {"device": "pulsed_step_pcm"},
     "monotonic": {"device": MONOTONIC},
 }
 BATCH, LEARNING_RATE = 10, 2.0
-PRIOR = -2.2
-"""Initial bias of the outputs, ln(0.1 / 0.9): else the first batches push all outputs down at once, for good."""
-
 LATER = {"1h": 3600.0, "1d": 86_400.0, "30d": 2_592_000.0}
 
 
-@keras.saving.register_keras_serializable(package="analognets_benchmarks")
-def half_squares(y_true: Any, y_pred: Any) -> Any:
-    """Return half the sum of squared errors of each example."""
-    return 0.5 * keras.ops.sum(keras.ops.square(y_true - y_pred), axis=-1)
-
-
-def load(path: Path | None) -> tuple[np.ndarray, ...]:
-    """Return training and test images (0 to 1, flat) and labels from a file in the format of keras.datasets.mnist."""
-    places = [path] if path else [
-        Path(os.environ.get("ANALOGNETS_DATA", "")) / "mnist" / "mnist.npz",
-        Path.home() / ".keras" / "datasets" / "mnist.npz",
-    ]  # fmt: skip
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise DataError(
-            f"MNIST is missing. Received: {', '.join(map(str, places))}. Fetch it with "
-            "keras.datasets.mnist.load_data(), or name the file with --data."
-        )
-    with np.load(found) as data:
-        flat = [(data[f"x_{part}"].reshape(-1, 784) / 255).astype("float32") for part in ("train", "test")]
-        return flat[0], data["y_train"].astype("int64"), flat[1], data["y_test"].astype("int64")
+def load(folder: Path | None) -> tuple[np.ndarray, ...]:
+    """Return all 60,000 training and 10,000 test pictures, from 0 to 1, and their labels."""
+    data = load_mnist(folder)
+    names = np.array([*data.train.names, *data.validation.names])
+    order = np.argsort(names)  # as in the file
+    pictures = np.concatenate([data.train.inputs, data.validation.inputs])[order]
+    labels = np.concatenate([data.train.labels, data.validation.labels])[order]
+    x, x_test = (part.astype("float32") / 255 for part in (pictures, data.test.inputs))
+    return x, labels.astype("int64"), x_test, data.test.labels.astype("int64")
 
 
 def network(variant: str, seed: int, learning_rate: float) -> keras.Model:
     """Return the compiled 784-250-10 network of a variant."""
     keras.utils.set_random_seed(seed)
-    prior = keras.initializers.Constant(PRIOR)
-    hidden = keras.layers.Dense(250, "sigmoid", name="hidden")
-    layers = [hidden, keras.layers.Dense(10, "sigmoid", bias_initializer=prior, name="output")]
-    model = keras.Sequential([keras.Input((784,)), *layers])
+    model = mnist_mlp()
     optimizer = keras.optimizers.SGD(learning_rate)
     settings = VARIANTS[variant]
     if settings is not None:
         optimizer = MixedPrecision(optimizer, seed=seed, **{**SETTINGS, **settings})
-    model.compile(optimizer, half_squares, metrics=["accuracy"], jit_compile=False, steps_per_execution=100)
+    model.compile(optimizer, HalfSquares(), metrics=["accuracy"], jit_compile=False, steps_per_execution=100)
     optimizer.build(model.trainable_variables)
     return model
 
@@ -111,7 +94,7 @@ def batches(images: tf.Tensor, labels: tf.Tensor, batch: int, order: np.ndarray)
     """Return an epoch in a given order, without tf.data's autotuning."""
     steps = len(order) // batch // 100 * 100
     data = tf.data.Dataset.from_tensor_slices(order[: steps * batch].reshape(steps, batch))
-    data = data.map(lambda index: (tf.gather(images, index), tf.one_hot(tf.gather(labels, index), 10)))
+    data = data.map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
     tuning = tf.data.Options()
     tuning.autotune.enabled = False
     return data.prefetch(50).with_options(tuning)
@@ -187,6 +170,27 @@ def _curve(record: dict[str, Any]) -> list[float]:
     return [row["test_accuracy"] for row in record["curve"]]
 
 
+def slim(record: dict[str, Any], histograms: bool) -> dict[str, Any]:
+    """Return a record with what happened to the devices epoch by epoch in two numbers an array."""
+    record = dict(record)
+    record["curve"] = [
+        {key: value for key, value in row.items() if key != "devices"}
+        | {
+            name: {path: round(found[name], 6) for path, found in row["devices"].items()}
+            for name in ("pulses_per_weight", "saturated_pairs")
+            if "devices" in row
+        }
+        for row in record["curve"]
+    ]
+    if "statistics" in record and not histograms:
+        left_out = ("edges", "g_plus", "g_minus")
+        record["statistics"] = {
+            path: {key: value for key, value in found.items() if key not in left_out}
+            for path, found in record["statistics"].items()
+        }
+    return record
+
+
 def collect(folders: list[Path], ink_share: float) -> dict[str, Any]:
     """Return the table of all records in some folders; `ink_share` is that of the pixels that are not black."""
     found = [path for folder in folders for path in sorted(folder.glob("*/record.json"))]
@@ -203,7 +207,7 @@ def collect(folders: list[Path], ink_share: float) -> dict[str, Any]:
             "seeds": {str(record["settings"]["seed"]): record["test_accuracy"] for record in found},
             "epochs": found[0]["settings"]["epochs"],
             "by_epoch": [statistics.mean(row) for row in zip(*map(_curve, found), strict=True)],
-            "records": found,
+            "records": [slim(record, histograms=number == 0) for number, record in enumerate(found)],
         }
     return {
         "benchmark": "mnist_on_device",
@@ -218,7 +222,7 @@ def collect(folders: list[Path], ink_share: float) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of the trainings")
-    parser.add_argument("--data", type=Path, help="mnist.npz; else ANALOGNETS_DATA/mnist/mnist.npz, ~/.keras/datasets")
+    parser.add_argument("--data", type=Path, help="folder of mnist.npz; else where the loader looks by itself")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=30)

@@ -15,6 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks import readme_topologies
+from benchmarks.markdown import markdown
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "zoo" / "results"
 SPEED = ROOT / "benchmarks" / "results"
@@ -32,11 +35,6 @@ TITLES = {
     "free_gain": "8 bit, free ADC gain per layer",
     "direct_mapping": "8 bit, float model (clipped at 2 sigma) mapped directly",
 }
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def drift_table(table: pd.DataFrame) -> str:
@@ -66,6 +64,8 @@ def speed_table() -> str:
     rows = []
     for name, what in (
         ("hwa_step", "hardware-aware training step, batch 100"),
+        ("hwa_step_resnet8", "the same with the full standard crossbar, ResNet-8 spotter"),
+        ("hwa_step_gru", "the same with the full standard crossbar, GRU spotter"),
         ("drift_evaluation", "one chip at five times, programming included, batch {chip_batch}"),
     ):
         path = SPEED / f"{name}.json"
@@ -78,6 +78,13 @@ def speed_table() -> str:
         if ratio != "ratio":
             what = "the same, Keras with batches of {batch}"
             rows.append([what.format(**result), f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
+    path = SPEED / "sensitivity_sweep.json"
+    if path.exists():
+        result = json.loads(path.read_text("utf-8"))
+        what = f"a sweep of {len(result['values'])} strengths on {result['chips']} chips, standard crossbar"
+        rows.append([what, f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
+        analog = f"{result['ratio_analog']:.2f}", f"{result['ratio_analog_cpu']:.2f}"
+        rows.append(["the same, against as many passes of one programmed chip", *analog])
     return markdown(["time against plain Keras", "wall", "CPU"], rows) if rows else ""
 
 
@@ -269,6 +276,7 @@ def section() -> str:
             "anew; [figures](benchmarks/results/explore_kws.csv)):",
             "![Pareto front](benchmarks/results/explore_kws_pareto.png)",
         ]
+    parts += readme_topologies.parts(RESULTS, SPEED)
     if speed := speed_table():
         parts += ["Speed, measured in one run each ([benchmarks/results](benchmarks/results)):", speed]
     return "\n\n".join(part for part in parts if part)

@@ -1,6 +1,6 @@
 """Convolutional, recurrent and attention networks on the standard crossbar: how training decides what drift leaves.
 
-python -m benchmarks.topology_study --data DIR [--runs runs/topologies] [--results zoo/results] [--only kws_gru]
+python -m benchmarks.topology_study --data DIR [--runs runs/topologies] [--only kws_gru] [--variants device]
 
 For each network one float training, and from it five analog ones: mapped directly, trained with the crossbar but
 without weight noise, with Gaussian noise, with the noise of the devices, and that distilled. All of it is resumable and
@@ -27,6 +27,7 @@ VARIANTS: dict[str, list[str]] = {
     "no_noise": [f"{STAGE}weight_noise=0"],
     "gaussian": [f"{STAGE}noise_model=gaussian", f"{STAGE}weight_noise=0.11"],
     "device": [f"{STAGE}noise_model=device", f"{STAGE}weight_noise=3.0"],
+    "distilled": [f"{STAGE}noise_model=device", f"{STAGE}weight_noise=3.0", f"{STAGE}distillation={{}}"],
 }
 """0.11 is as strong as three times the device noise on columns of normal weights cut at 2.5 sigma (0.114 to 0.118)."""
 
@@ -40,6 +41,8 @@ def study(options: argparse.Namespace) -> None:
         data = ("--data", str(options.data), "--keep")
         call("train", recipe, *data, "--out", str(root / "float"), "--set", "hardware_aware=null")
         for name, overrides in VARIANTS.items():
+            if options.variants and name not in options.variants.split(","):
+                continue
             words = [word for override in overrides for word in ("--set", override)]
             source = ("--float-from", str(root / "float"))
             call("train", recipe, *data, "--out", str(root / name), *source, *words)
@@ -75,6 +78,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("zoo/results"))
     parser.add_argument("--chips", type=int, default=15)
     parser.add_argument("--only", default="", help="recipes, separated by commas")
+    parser.add_argument("--variants", default="", help="trainings, separated by commas")
     parser.add_argument("--collect", action="store_true", help="only write the table of what is done")
     options = parser.parse_args()
     if not (options.collect or options.data):

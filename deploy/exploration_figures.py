@@ -28,7 +28,7 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     """Draw accuracy against TOPS/W; the area of a marker grows with the chip's, what is on the Pareto front is ringed.
 
     Colours are precisions, shapes are networks, whiskers are one standard deviation over the chips. The line joins the
-    points that no other beats in accuracy and TOPS/W, whatever their area; they are named.
+    points that no other beats in accuracy and TOPS/W, whatever their area; they are numbered, and named at the side.
 
     Args:
         table: from `explore`.
@@ -42,6 +42,7 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
         InvalidArgumentError: no point of the table has all figures.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     from analognets.deploy.exploration import pareto_front
 
@@ -65,38 +66,36 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     front = good[pareto_front(good, {"accuracy": 1, "tops_per_watt": 1})].sort_values("tops_per_watt")
     axes.plot(front["tops_per_watt"], 100 * front["accuracy"], "-", color="#888888", lw=1, zorder=1)
     at = str(good["at"].iloc[0])
-    axes.set(xlabel="TOPS/W", ylabel=f"accuracy in % after {at} (mean of {int(good['chips'].max())} chips)")
-    axes.set_xlim(0, 1.12 * good["tops_per_watt"].max())
-    axes.margins(y=0.12)
-    label_front(axes, front.drop_duplicates(["tops_per_watt", "accuracy"]))
+    chips = int(good["chips"].max())
+    axes.set(xlabel="TOPS/W", ylabel=f"accuracy in % after {at} ({chips} chip{'s' if chips > 1 else ''} a point)")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(0.12)
+    named = label_front(axes, front.drop_duplicates(["tops_per_watt", "accuracy"]))
     axes.grid(alpha=0.3)
-    axes.set_title(title or "Accuracy, efficiency and area", fontsize="medium")
-    legend(axes, good, bits, networks)
+    axes.set_title(title or "Accuracy, efficiency and area", fontsize="small", loc="left")
+    legend(axes, good, bits, networks, named)
     if path is not None:
         metadata = {"Software": None} if Path(path).suffix == ".png" else None
         write_atomically(Path(path), lambda part: figure.savefig(part, dpi=150, metadata=metadata))
     return figure
 
 
-def label_front(axes: Any, front: pd.DataFrame) -> None:
-    """Write the settings of at most ten points beside them, below or above by turns so that neighbours stay apart."""
-    half = 0.5 * axes.get_xlim()[1]
-    for number, (_, row) in enumerate(front.sort_values("tops_per_watt").head(10).iterrows()):
-        left = row["tops_per_watt"] > half
-        axes.annotate(
-            label_of(row),
-            (row["tops_per_watt"], 100 * row["accuracy"]),
-            xytext=(-9 if left else 9, 12 if number % 2 else -17),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            fontsize="x-small",
-            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
-            zorder=1000,
-        )
+def label_front(axes: Any, front: pd.DataFrame) -> list[str]:
+    """Number at most ten points by efficiency, above them, and return what the numbers stand for."""
+    named = []
+    for number, (_, row) in enumerate(front.sort_values("tops_per_watt").head(10).iterrows(), start=1):
+        place = (row["tops_per_watt"], 100 * row["accuracy"])
+        offset = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "va": "bottom", "zorder": 1000}
+        axes.annotate(str(number), place, fontsize="small", weight="bold", **offset)
+        named.append(f"{number}: {label_of(row)}")
+    return named
 
 
-def legend(axes: Any, good: pd.DataFrame, bits: list[int], networks: list[str]) -> None:
-    """Say what colours, shapes, sizes and rings mean."""
+def legend(axes: Any, good: pd.DataFrame, bits: list[int], networks: list[str], named: list[str]) -> None:
+    """Say what colours, shapes, sizes, rings and numbers mean."""
     from matplotlib.lines import Line2D
 
     def handle(label: str, **settings: Any) -> Any:
@@ -110,4 +109,5 @@ def legend(axes: Any, good: pd.DataFrame, bits: list[int], networks: list[str]) 
         size = (30 + 170 * area / good["area_mm2"].max()) ** 0.5
         handles.append(handle(f"{area:.2f} mm$^2$", markersize=size))
     handles.append(handle("on the Pareto front", markeredgecolor="black", markeredgewidth=1.6))
+    handles += [handle(text, marker="none") for text in named]
     axes.figure.legend(handles=handles, loc="outside right upper", fontsize="x-small", labelspacing=1.4)

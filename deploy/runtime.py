@@ -102,8 +102,8 @@ class Runner:
         if self.twin is not None:
             return self.twin.model(inputs, training=False)
         with contextlib.ExitStack() as stack:
-            for layer, arrays, seed in zip(self.layers, weights, self._seeds, strict=True):
-                stack.enter_context(layer.programmed(Programmed(*arrays, seed=seed)))
+            for layer, (kernel, ranges, scales, chips), seed in zip(self.layers, weights, self._seeds, strict=True):
+                stack.enter_context(layer.programmed(Programmed(kernel, ranges, scales, chips, seed)))
             return self.model(inputs, training=False)
 
     @property

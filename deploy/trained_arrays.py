@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from analognets import crossbar as crossbars
-from analognets.conversion import to_analog
+from analognets.conversion import to_analog, to_digital
 from analognets.crossbar.cells import PINNED
 from analognets.crossbar.nonidealities import StuckDevices
 from analognets.deploy.chips import Chip, Chips
@@ -42,7 +42,7 @@ def from_devices(
     become `ParallelDevices`. Variables that were left digital stay digital.
 
     Args:
-        model: compiled with a built `MixedPrecision` optimizer.
+        model: compiled with a built `MixedPrecision` optimizer; plain, or analog already: its ranges are set anew.
         calibration: inputs (array, or dataset of batches) that set the converter ranges.
         hardware: converters, tiles and compensation; its device is replaced by the optimizer's.
         exempt: names of layers to leave digital; those not learned on devices must be.
@@ -76,7 +76,7 @@ def from_devices(
         )
     exempt = [exempt] if isinstance(exempt, str) else list(exempt)
     places = _places(model, optimizer.synapses, crossbar, exempt)
-    analog = to_analog(model, crossbar, exempt=exempt)
+    analog = _on_hardware(model, crossbar, exempt)
     layers = analog_layers(analog)
     found = [_source(layer, place, optimizer.synapses) for layer, place in zip(layers, places, strict=True)]
     states, maxes = [], []
@@ -91,6 +91,12 @@ def from_devices(
     ]
     arithmetic(layers).take_references(layers, programmed, seed)
     return Chips(analog, [Chip(0, seed, programmed)], seed)
+
+
+def _on_hardware(model: keras.Model, crossbar: crossbars.Crossbar, exempt: list[str]) -> keras.Model:
+    """Return the model on other hardware, from its plain form if it is analog."""
+    analog = any(isinstance(layer, AnalogLayer) for layer in model._flatten_layers())
+    return to_analog(to_digital(model) if analog else model, crossbar, exempt=exempt)
 
 
 def _places(
@@ -109,7 +115,7 @@ def _places(
         for array in arrays:
             array.variable.assign(np.arange(first, first + array.size, dtype="float32").reshape(array.shape))
             first += array.size
-        marked = analog_layers(to_analog(model, crossbar, exempt=exempt))
+        marked = analog_layers(_on_hardware(model, crossbar, exempt))
         return [np.rint(keras.ops.convert_to_numpy(layer.crossbar_kernel())).astype(np.int64) for layer in marked]
     finally:
         model.set_weights(kept)

@@ -57,7 +57,7 @@ train, test = shapes(600 if FAST else 6000, seed=1), shapes(300 if FAST else 200
 
 # %% [markdown]
 # ## A model of your own
-# Plain Keras: a block that is a model itself, a residual connection, and a layer that no crossbar can do.
+# Plain Keras: a block that is a model itself, a residual connection, and a layer that has no analog version.
 
 # %%
 L = keras.layers
@@ -68,7 +68,7 @@ block = keras.Sequential(
     name="block",
 )
 x = L.Add()([x, block(x)])
-x = L.SeparableConv2D(16, 3, strides=2, activation="relu", name="separable")(x)
+x = L.Conv2DTranspose(16, 3, padding="same", activation="relu", name="transposed")(x)
 outputs = L.Dense(3, name="logits")(L.GlobalAveragePooling2D()(x))
 model = keras.Model(inputs, outputs, name="mine")
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

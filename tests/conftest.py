@@ -11,10 +11,21 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# What a machine or a CI service sets for other purposes: colours where no terminal is, a proxy before our own servers.
+for _name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+os.environ.update({"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost", "HF_HUB_OFFLINE": "0"})
+os.environ.pop("ANALOGNETS_OFFLINE", None)
+
+# A loaded machine is slow; only what a property says may fail a test.
+hypothesis.settings.register_profile("analognets", deadline=None)
+hypothesis.settings.load_profile("analognets")
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEECH_FOLDERS = ("speech_commands_v0.02", "speech_commands_test_set_v0.02")

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -26,7 +25,7 @@ def python(code: str, *, cwd: Path, path: Path | None = None) -> str:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(path or "")}
     environment.pop("PYTHONSAFEPATH", None)
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
@@ -181,16 +180,18 @@ print(sorted(COMMANDS), [name for name in ("tensorflow", "keras", "librosa", "nu
         assert any(f" {name} " in line for line in text), name
 
 
-def test_help_is_quick(tmp_path: Path) -> None:
-    def seconds() -> float:
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "analognets", "--help"], cwd=tmp_path, capture_output=True, check=True)
-        return time.perf_counter() - started
+def test_help_costs_little_more_than_the_libraries_that_print_it(tmp_path: Path) -> None:
+    def seconds(*words: str) -> float:
+        """Return the least processor time of several runs; the time on the wall is other processes', too."""
+        times = []
+        for _ in range(3):
+            before = os.times()
+            subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, check=True)
+            after = os.times()
+            times.append(sum(after[2:4]) - sum(before[2:4]))
+        return min(times)
 
-    times = [seconds()]
-    while min(times) >= 0.5 and len(times) < 10:  # another process may hold the cores; the best of several is ours
-        times.append(seconds())
-    assert min(times) < 0.5, times
+    assert seconds("-m", "analognets", "--help") < 3 * seconds("-c", "import typer.rich_utils, rich.table") + 0.1
 
 
 def test_everything_the_package_shows_is_there() -> None:

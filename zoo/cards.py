@@ -55,7 +55,8 @@ def _what(record: PresetRecord) -> str:
         text = inspect.cleandoc(builder.__doc__ or "")
         first, _, rest = text.partition("\n\n")
         source = rest.partition("Source:")[2].partition("\n\n")[0]
-        lines.append(" ".join(first.removeprefix("Build ").split()))
+        what = " ".join(first.removeprefix("Build ").split())
+        lines.append(what[:1].upper() + what[1:])
         lines.append(f"Source: {' '.join(source.split())}" if source else "")
     else:
         lines.append(f"`{plan.name}`, a Keras network brought along by its user.")

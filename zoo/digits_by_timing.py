@@ -163,7 +163,8 @@ def _online(before: Any, counts: np.ndarray, labels: np.ndarray) -> float | None
     """Return the accuracy on training pictures while they are learned, with labels from the block before."""
     if before is None or len({*before[1].tolist()}) < CLASSES:
         return None
-    found = NeuronLabels.assign(*before, CLASSES).classify(counts)
+    earlier, known = before
+    found = NeuronLabels.assign(earlier, known, CLASSES).classify(counts)
     return float(np.mean(found == labels))
 
 

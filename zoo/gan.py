@@ -35,6 +35,8 @@ class MnistGAN(keras.Model):
     Source: ours, in the manner of Radford et al. (arXiv 1511.06434); that of arXiv 2001.11773 could not be found.
     """
 
+    classifies = False
+
     def __init__(self, latent: int = 64, width: int = 16, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.latent = check_integer("MnistGAN", "latent", latent, 1, 4096)
@@ -95,6 +97,7 @@ class MnistGAN(keras.Model):
         return tf.reduce_mean(softplus(-fake)), tf.reduce_mean(softplus(-real)) + tf.reduce_mean(softplus(fake))
 
     def train_step(self, data: Any) -> dict[str, Any]:
+        """Move both networks down their losses on a batch, and return the running means of these."""
         pictures = keras.utils.unpack_x_y_sample_weight(data)[0]
         parts = [self.generator.trainable_variables, self.discriminator.trainable_variables]
         with tf.GradientTape(persistent=True) as tape:
@@ -108,6 +111,7 @@ class MnistGAN(keras.Model):
         return self._tell(losses)
 
     def test_step(self, data: Any) -> dict[str, Any]:
+        """Return the running means of the losses."""
         return self._tell(self.losses_of(keras.utils.unpack_x_y_sample_weight(data)[0], False))
 
     def _tell(self, losses: tuple[Any, Any]) -> dict[str, Any]:
@@ -166,8 +170,6 @@ def frechet_distance(real: Any, drawn: Any) -> float:
 
     Source: Heusel et al., arXiv 1706.08500 (there with the features of an Inception network).
     """
-    from scipy.linalg import sqrtm
-
     one, other = (np.asarray(values, np.float64) for values in (real, drawn))
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(len(one), len(other)) < 2:
         raise InvalidArgumentError(
@@ -175,6 +177,8 @@ def frechet_distance(real: Any, drawn: Any) -> float:
             f"Received: shapes {one.shape} and {other.shape}."
         )
     first, second = (np.atleast_2d(np.cov(values, rowvar=False)) for values in (one, other))
-    root = np.real(sqrtm(first @ second))
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0.0)).sum()  # tr (C1 C2)^1/2
     gap = one.mean(0) - other.mean(0)
-    return float(max(gap @ gap + np.trace(first + second - 2 * root), 0.0))
+    return float(max(gap @ gap + np.trace(first + second) - 2 * shared, 0.0))

@@ -225,4 +225,4 @@ def write_results(run: LettersRun, task: LettersTask, result: dict[str, Any]) ->
 
 def load_result(run: LettersRun) -> dict[str, Any]:
     """Return what results/letters.json of a finished run holds."""
-    return json.loads((run.path / "results" / "letters.json").read_text("utf-8"))  # type: ignore[no-any-return]
+    return json.loads((run.path / "results" / "letters.json").read_text("utf-8"))

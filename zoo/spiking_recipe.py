@@ -161,7 +161,7 @@ def find_spiking_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) 
     task = task_of(source)
     if task not in KINDS:
         raise UnknownNameError("task of a spiking recipe", str(task), KINDS)
-    return KINDS[task].recipe_class.load(source, overrides)  # type: ignore[return-value]
+    return KINDS[task].recipe_class.load(source, overrides)
 
 
 def task_of(source: Path | str) -> str | None:

@@ -29,6 +29,7 @@ RECIPES = {
     "visual_wake_words": "vww",
     "coco_vww": "vww --set dataset=coco_vww",
     "synthetic_persons": "vww",
+    "mnist": "mnist_mlp --on-device",
 }
 """What `analognets train` trains on a data set."""
 

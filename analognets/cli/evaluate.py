@@ -100,22 +100,20 @@ def evaluate(
     for time in times:
         parse_duration(time)
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
+    learned = is_one_chip(trained, load_chips, chips)
+    number = defaults.seed if seed is None else seed
     folder = results_folder(trained, out)
     start_backend(reporter)
 
     from analognets.deploy.chips import Chips, summarize
 
-    learned = trained.recipe.learns_on_devices
-    if learned and (load_chips is not None or chips not in (None, 1)):
-        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
     network = trained.on_device_model() if learned else trained.analog_model()
+    refuse_unlabelled(trained, network)
     made = None if load_chips is None else Chips.load(load_chips, network)
     job = load_job(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, float_accuracy = run_float(reporter, trained, job, split)
-    if learned:
-        made = hand_over(reporter, trained, network, job, defaults.seed if seed is None else seed)
-    elif made is None:
-        made = programmed(reporter, network, chips or defaults.chips, defaults.seed if seed is None else seed)
+    if made is None:
+        made = new_chips(reporter, trained, network, job, chips or defaults.chips, number)
     if save_chips is not None:
         made.save(save_chips)
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
@@ -128,9 +126,9 @@ def evaluate(
             progress=lambda done, total: bar.update(done),
         )
     summary = summarize(table, float_accuracy)
-    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm)
-    name = getattr(trained, "digital_name", "Weights as last read, digital" if learned else "Float network, digital")
-    show(reporter, folder, job, summary, float_accuracy, split, name)
+    more = device_picture(trained, network, folder) if learned else []
+    write_results(folder, trained, job, table, summary, float_accuracy, split, batch_norm, more)
+    show(reporter, folder, job, summary, float_accuracy, split, digital_name(trained))
 
 
 def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> tuple[Any, Any, float]:
@@ -151,8 +149,38 @@ def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int)
         return program(network, chips=chips, seed=seed, progress=lambda done, total: bar.update(done))
 
 
+def new_chips(reporter: _console.Reporter, run: Any, network: Any, job: Any, chips: int, seed: int) -> Any:
+    """Return the one chip that learned, or newly programmed ones."""
+    if run.recipe.learns_on_devices:
+        return hand_over(reporter, run, network, job, seed)
+    return programmed(reporter, network, chips, seed)
+
+
+def refuse_unlabelled(run: Any, network: Any) -> None:
+    """Raise if a network names no classes, such as one that draws pictures."""
+    if not getattr(network, "classifies", True):
+        raise ConversionError(
+            f"The network of '{run.path}' names no classes, so it has no accuracy. Look at what it draws in Python: "
+            f"analognets.training.Run.open({str(run.path)!r}).on_device_model().generate(40)."
+        )
+
+
+def digital_name(run: Any) -> str:
+    """Return what to call the digital network that chips are compared with."""
+    name = "Weights as last read, digital" if run.recipe.learns_on_devices else "Float network, digital"
+    return str(getattr(run, "digital_name", name))
+
+
+def is_one_chip(run: Any, load_chips: Path | None, chips: int | None) -> bool:
+    """Whether a run learned on devices, which are one chip then."""
+    learned = bool(run.recipe.learns_on_devices)
+    if learned and (load_chips is not None or chips not in (None, 1)):
+        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    return learned
+
+
 def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, seed: int) -> Any:
-    """Return the chip that learned."""
+    """Return the one chip that learned."""
     from analognets import crossbar
     from analognets.deploy.trained_arrays import from_devices
 
@@ -160,6 +188,14 @@ def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, see
     hardware = crossbar.get(chip.preset).replace(**chip.changes())
     with reporter.status("Taking over the trained arrays ..."):
         return from_devices(network, job.training.calibration, hardware=hardware, seed=seed)
+
+
+def device_picture(run: Any, network: Any, folder: Path) -> list[Any]:
+    """Draw what learning did to the devices."""
+    from analognets.training import device_figure
+
+    log = run.path / "devices.csv"
+    return [device_figure(network.optimizer.statistics(), log if log.is_file() else None, folder / "devices.png")]
 
 
 def refuse_untrained(run: Any) -> None:
@@ -222,8 +258,9 @@ def load_job(reporter: _console.Reporter, run: Any, data: str | None, *, calibra
 
 
 def write_results(
-    folder: Path, run: Any, job: Any, table: Any, summary: Any, float_accuracy: float, split: Split, batch_norm: bool
-) -> None:
+    folder: Path, run: Any, job: Any, table: Any, summary: Any, float_accuracy: float, split: Split, batch_norm: bool,
+    more_figures: list[Any],
+) -> None:  # fmt: skip
     """Write drift.csv, summary.csv, drift.png and report.html, each complete or not at all."""
     from analognets.deploy.figures import drift_figure
     from analognets.deploy.report import write_report
@@ -251,7 +288,7 @@ def write_results(
         title=title,
         facts=facts,
         summary=summary,
-        figures=[figure],
+        figures=[figure, *more_figures],
         recipe=run.recipe.to_yaml(),
         statement=job.data.info.statement,
     )
@@ -264,7 +301,7 @@ def show(
     summary: Any,
     float_accuracy: float,
     split: Split,
-    digital_name: str,
+    title: str,
 ) -> None:
     """Print the drift table."""
     columns = ["at", "seconds", "mean", "std", "chips", "drift_compensation", "loss"]
@@ -286,7 +323,7 @@ def show(
             "rows": rows,
         }
     )
-    reporter.say(f"{digital_name}: {100 * float_accuracy:.2f} % of {clips} {split} {job.samples} ({name})")
+    reporter.say(f"{title}: {100 * float_accuracy:.2f} % of {clips} {split} {job.samples} ({name})")
     reporter.table(
         ["time", "mean %", "std", "loss in points", "chips", "drift compensation"],
         [

@@ -159,10 +159,10 @@ def by_layers(reporter: _console.Reporter, networks: list[str], out: Path, setti
     factor, at = study.ranking["factor"].iloc[0], study.ranking["at"].iloc[0]
     title = f"Device noise x {factor:g} in one layer, none elsewhere, after {at}"
     reporter.table(["network", "rank", "layer", "weights", "A* %"], rows, title=title)
-    rows = [
+    exempt = [
         (row["network"], int(row["exempt"]), percent(row["share"]), percent(row["normalized"]), str(row["enough"]))
         for _, row in study.exemption.iterrows()
     ]
     title = f"Layers without device noise, the most sensitive first, after {at}"
-    reporter.table(["network", "exempt layers", "weights %", "A* %", "enough"], rows, title=title)
+    reporter.table(["network", "exempt layers", "weights %", "A* %", "enough"], exempt, title=title)
     reporter.say(f"Written to {out}: layers_ranking.parquet, layers_exemption.parquet, layers.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -87,5 +88,7 @@ def open_trained(text: str | Path, *, chips: bool = True) -> Any:
     try:
         return Run.open(path)
     except RunError as error:
-        error.add_note("A preset can be named here too; `analognets zoo list` shows the bundled ones.")
+        close = [] if path.exists() else difflib.get_close_matches(str(text), bundled(), n=1)
+        guess = f" Did you mean '{close[0]}'?" if close else ""
+        error.add_note(f"A preset can be named here too; `analognets zoo list` shows the bundled ones.{guess}")
         raise

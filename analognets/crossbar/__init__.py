@@ -2,7 +2,7 @@
 
 from analognets.crossbar.cells import program, program_with, programming_draws, read, read_with
 from analognets.crossbar.converters import convert, levels, steps
-from analognets.crossbar.forward import draw_chip, forward
+from analognets.crossbar.forward import Tile, draw_chip, forward
 from analognets.crossbar.hardware import Crossbar, get, list_presets
 from analognets.crossbar.mapping import (
     Tiling,
@@ -39,6 +39,7 @@ __all__ = [
     "ProductError",
     "ShortTermNoise",
     "StuckDevices",
+    "Tile",
     "Tiling",
     "column_scales",
     "conductances_to_weights",

@@ -6,16 +6,23 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from analognets.crossbar.converters import convert
 from analognets.crossbar.hardware import Crossbar
 from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_normal
+from analognets.crossbar.read_out import draw_read_out
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["draw_chip", "forward"]
+__all__ = ["Tile", "draw_chip", "forward"]
 
-_POWERS = {"signed": 1, "magnitude": 1, "square": 2, "negative": 1}
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "signed": lambda x: x,
+    "magnitude": ops.abs,
+    "square": ops.square,
+    "negative": lambda x: ops.relu(-x),
+}
 
 
 def forward(
@@ -66,32 +73,23 @@ def forward(
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 1 and 2; order as in aihwkit (both verified).
     """
-    bound = _checked_bound(crossbar, weights, adc_bound)
-    active = [one for one in crossbar.nonidealities if one.active]
-    inputs = convert(ops.convert_to_tensor(inputs), input_range, crossbar.dac_bits)
-    kernel = ops.cast(weights, inputs.dtype) / ops.cast(weight_scale, inputs.dtype)
-    chip = draw_chip(crossbar, tuple(kernel.shape), seed) if chip is None else chip
-    for one in active:
-        disturbance = one.input_disturbance(ops.shape(inputs), seed)
-        if disturbance is not None:
-            inputs = inputs + ops.cast(disturbance * input_range, inputs.dtype)
-    tile = _Tile(product, inputs, input_range, axis, joint, nonnegative)
-    terms = [one.terms(kernel, chip.get(one.name)) for one in active]
-    outputs, products = tile.products(kernel, terms, straight_through)
-    noise = _Noise(seed)
-    column = Column(len(outputs.shape), axis)
-    for one, own in zip(active, products, strict=True):
-        offset = one.offset(own)
-        if offset is not None:
-            outputs = outputs + (ops.stop_gradient(offset) if straight_through else offset)
-        noise.add(one.variance(own))
-        if _responds(one):
-            outputs = noise.release(outputs)
-            response = one.response(outputs, chip.get(one.name), column)
-            outputs = outputs + ops.stop_gradient(response - outputs) if straight_through else response
-    outputs = convert(noise.release(outputs), bound, crossbar.adc_bits)
-    scale = ops.convert_to_tensor(weight_scale, "float32") * input_range
-    return outputs * ops.cast(column.along(scale) if len(scale.shape) else scale, outputs.dtype)
+    inputs = ops.convert_to_tensor(inputs)
+    tile = Tile(
+        crossbar,
+        weights,
+        inputs.dtype,
+        input_range=input_range,
+        weight_scale=weight_scale,
+        adc_bound=adc_bound,
+        seed=seed,
+        chip=chip,
+        product=product,
+        axis=axis,
+        joint=joint,
+        nonnegative=nonnegative,
+        straight_through=straight_through,
+    )
+    return tile(inputs)
 
 
 def draw_chip(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any) -> dict[str, Any]:
@@ -150,83 +148,123 @@ class _Noise:
         """Return the outputs with all noise so far; no gradient goes through it."""
         if self.varying is None and self.constant == 0.0:
             return outputs
-        draw = draw_normal(ops.shape(outputs), self.seed, f"read-out noise {self.drawn}")
+        draw = draw_read_out(ops.shape(outputs), self.seed, f"read-out noise {self.drawn}")
         draw = ops.cast(draw, outputs.dtype)
         if self.varying is None:
             noise = draw * math.sqrt(self.constant)
         else:  # some convolution algorithms return sums of squares a rounding below zero
-            noise = draw * ops.sqrt(ops.maximum(self.varying + self.constant, 0.0))
+            variance = self.varying + self.constant
+            noise = draw * ops.sqrt(variance if self.constant > 1e-5 else ops.maximum(variance, 0.0))
         self.constant, self.varying, self.drawn = 0.0, None, self.drawn + 1
         return outputs + ops.stop_gradient(noise)
 
 
-class _Tile:
-    """The plain products of one call, those of the same inputs computed at once where that is allowed."""
+class Tile:
+    """One tile with everything prepared that does not depend on the inputs: `tile(x)` is `forward(..., x, ...)`.
+
+    A loop over time makes it once, in front of the loop.
+
+    Args:
+        crossbar, weights, **others: as for `forward`.
+        dtype: of the inputs.
+    """
 
     def __init__(
         self,
-        product: Callable[[Any, Any], Any],
-        inputs: Any,
-        input_range: Any,
-        axis: int,
-        joint: bool,
-        nonnegative: bool,
+        crossbar: Crossbar,
+        weights: Any,
+        dtype: Any,
+        *,
+        input_range: Any = 1.0,
+        weight_scale: Any = 1.0,
+        adc_bound: Any = None,
+        seed: Any = None,
+        chip: dict[str, Any] | None = None,
+        product: Callable[[Any, Any], Any] = ops.matmul,
+        axis: int = -1,
+        joint: bool = True,
+        nonnegative: bool = False,
+        straight_through: bool = True,
     ) -> None:
-        self.product = product
-        self.inputs = inputs
-        self.input_range = ops.cast(input_range, inputs.dtype)
-        self.axis = axis
-        self.joint = joint
-        self.nonnegative = nonnegative
+        self.crossbar, self.seed, self.product, self.axis, self.joint = crossbar, seed, product, axis, joint
+        self.nonnegative, self.straight_through, self.input_range = nonnegative, straight_through, input_range
+        self.bound = _checked_bound(crossbar, weights, adc_bound)
+        self.active = [one for one in crossbar.nonidealities if one.active]
+        kernel = ops.cast(weights, dtype) / ops.cast(weight_scale, dtype)
+        self.scale = ops.convert_to_tensor(weight_scale, "float32") * input_range
+        self.chip = draw_chip(crossbar, tuple(kernel.shape), seed) if chip is None else chip
+        fixed = ops.stop_gradient(kernel) if straight_through else kernel
+        terms = [one.terms(fixed, self.chip.get(one.name)) for one in self.active]
+        self.kernels, self.members, self.wanted = self._grouped(kernel, terms)
 
-    def products(
-        self, kernel: Any, wanted: Sequence[Sequence[Term]], straight_through: bool
-    ) -> tuple[Any, list[list[Any]]]:
-        """Return the main product, and those of each non-ideality's terms."""
-        results: list[list[Any]] = [[None] * len(terms) for terms in wanted]
-        groups: dict[str, list[tuple[int, int, Any]]] = {}
+    def __call__(self, inputs: Any) -> Any:
+        """Return the outputs of the tile."""
+        inputs = convert(ops.convert_to_tensor(inputs), self.input_range, self.crossbar.dac_bits)
+        for one in self.active:
+            disturbance = one.input_disturbance(ops.shape(inputs), self.seed)
+            if disturbance is not None:
+                inputs = inputs + ops.cast(disturbance * self.input_range, inputs.dtype)
+        outputs, products = self._products(inputs)
+        outputs = self._disturbed(outputs, products)
+        outputs = convert(outputs, self.bound, self.crossbar.adc_bits)
+        column = Column(len(outputs.shape), self.axis)
+        return outputs * ops.cast(column.along(self.scale) if len(self.scale.shape) else self.scale, outputs.dtype)
+
+    def _disturbed(self, outputs: Any, products: list[list[Any]]) -> Any:
+        """Return the outputs as they reach the ADC."""
+        noise, straight = _Noise(self.seed), self.straight_through
+        column = Column(len(outputs.shape), self.axis)
+        for one, own in zip(self.active, products, strict=True):
+            offset = one.offset(own)
+            if offset is not None:
+                outputs = outputs + (ops.stop_gradient(offset) if straight else offset)
+            noise.add(one.variance(own))
+            if _responds(one):
+                outputs = noise.release(outputs)
+                response = one.response(outputs, self.chip.get(one.name), column)
+                outputs = outputs + ops.stop_gradient(response - outputs) if straight else response
+        return noise.release(outputs)
+
+    def _grouped(
+        self, kernel: Any, wanted: Sequence[Sequence[Term]]
+    ) -> tuple[dict[str, list[Any]], dict[str, list[tuple[int, int]]], list[int]]:
+        """Return kernels, and whose terms they belong to, by the function of the inputs they are multiplied with.
+
+        Where the gradient is that of the plain product, that one is computed by itself, as "main".
+        """
+        groups: dict[str, list[Any]] = {"main": [kernel]}
+        members: dict[str, list[tuple[int, int]]] = {"main": [(-1, -1)]}
+        if not self.straight_through and self.joint:
+            groups, members = {"signed": [kernel]}, {"signed": [(-1, -1)]}
         for i, terms in enumerate(wanted):
             for j, term in enumerate(terms):
                 kind = "signed" if term.inputs == "magnitude" and self.nonnegative else term.inputs
                 if kind == "negative" and self.nonnegative:
-                    results[i][j] = ops.zeros((), self.inputs.dtype)
                     continue
-                groups.setdefault(kind, []).append((i, j, term.kernel))
-        main = None
-        if not straight_through and "signed" in groups and self.joint:
-            groups["signed"].insert(0, (-1, -1, kernel))
-        else:
-            main = self._product("signed", [kernel])[0]
-        inputs = self.inputs
-        if straight_through:
-            self.inputs = ops.stop_gradient(inputs)
-        for kind, members in groups.items():
-            kernels = [ops.stop_gradient(k) if straight_through else k for _, _, k in members]
-            for (i, j, _), result in zip(members, self._product(kind, kernels, kernel.shape), strict=True):
+                groups.setdefault(kind, []).append(term.kernel)
+                members.setdefault(kind, []).append((i, j))
+        unit = 1.0 / ops.cast(self.input_range, kernel.dtype)
+        kernels = {}
+        for kind, own in groups.items():
+            own = [one * (unit * unit if kind == "square" else unit) for one in own]
+            if not self.joint:
+                own = [one if one.shape == kernel.shape else ops.broadcast_to(one, kernel.shape) for one in own]
+            kernels[kind] = [ops.concatenate(own, axis=-1)] if self.joint and len(own) > 1 else own
+        self.edges = {kind: np.cumsum([one.shape[-1] for one in own])[:-1].tolist() for kind, own in groups.items()}
+        return kernels, members, [len(terms) for terms in wanted]
+
+    def _products(self, inputs: Any) -> tuple[Any, list[list[Any]]]:
+        """Return the main product, and those of each non-ideality's terms."""
+        main, results = None, [[ops.zeros((), inputs.dtype)] * count for count in self.wanted]
+        aside = ops.stop_gradient(inputs) if self.straight_through else inputs
+        for kind, kernels in self.kernels.items():
+            own = inputs if kind == "main" else _FUNCTIONS[kind](aside)
+            products = [self.product(own, kernel) for kernel in kernels]
+            if len(self.members[kind]) > len(products):
+                products = ops.split(products[0], self.edges[kind], axis=self.axis)
+            for (i, j), result in zip(self.members[kind], products, strict=True):
                 if i < 0:
                     main = result
                 else:
                     results[i][j] = result
-        self.inputs = inputs
         return main, results
-
-    def _product(self, kind: str, kernels: list[Any], shape: Sequence[int] = ()) -> list[Any]:
-        inputs = self.inputs
-        if kind == "magnitude":
-            inputs = ops.abs(inputs)
-        elif kind == "square":
-            inputs = ops.square(inputs)
-        elif kind == "negative":
-            inputs = ops.relu(-inputs)
-        unit = self.input_range ** -_POWERS[kind]
-        kernels = [kernel * unit for kernel in kernels]
-        if not self.joint:
-            kernels = [ops.broadcast_to(k, shape) if shape and tuple(k.shape) != tuple(shape) else k for k in kernels]
-        if len(kernels) == 1 or not self.joint:
-            return [self.product(inputs, kernel) for kernel in kernels]
-        edges, last = [], 0
-        for kernel in kernels[:-1]:
-            last += kernel.shape[-1]
-            edges.append(last)
-        together = self.product(inputs, ops.concatenate(kernels, axis=-1))
-        return list(ops.split(together, edges, axis=self.axis))

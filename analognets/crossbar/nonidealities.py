@@ -139,15 +139,15 @@ class IRDrop(NonIdeality):
         position = 1.0 - (1.0 - np.arange(rows) / rows) ** 2
         position = ops.convert_to_tensor(position.reshape(*shape, 1), dtype=kernel.dtype)
         load = self.wire_resistance * self.conductance * 1e-6 * rows
-        return Term("magnitude", ops.abs(kernel) * load), Term("signed", kernel * position)
+        return Term("magnitude", ops.abs(kernel) * load), Term("signed", kernel * (position * -self.factor))
 
     def offset(self, products: Sequence[Any]) -> Any:
-        """Return -f * c(a) * weighted sum."""
+        """Return -f * c(a) * weighted sum; -f is in the kernel of the sum."""
         load, weighted = products
         share = self.polynomial[-1]
         for coefficient in reversed(self.polynomial[:-1]):
             share = share * load + coefficient
-        return (share * load) * (weighted * -self.factor)
+        return (share * load) * weighted
 
 
 @_registered

@@ -17,15 +17,8 @@ from analognets.layers.convolution import (
 )
 from analognets.layers.dense import AnalogDense
 from analognets.layers.einsum import AnalogEinsumDense
-from analognets.layers.recurrent import (
-    AnalogGRU,
-    AnalogGRUCell,
-    AnalogLSTM,
-    AnalogLSTMCell,
-    AnalogRNN,
-    AnalogSimpleRNN,
-    AnalogSimpleRNNCell,
-)
+from analognets.layers.recurrent import AnalogGRU, AnalogLSTM, AnalogRNN, AnalogSimpleRNN
+from analognets.layers.recurrent_cells import AnalogGRUCell, AnalogLSTMCell, AnalogSimpleRNNCell
 from analognets.layers.separable import AnalogSeparableConv1D, AnalogSeparableConv2D
 from analognets.layers.time_distributed import AnalogTimeDistributed
 

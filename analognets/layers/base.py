@@ -10,8 +10,9 @@ import keras
 from keras import ops
 
 from analognets import crossbar as crossbars
-from analognets.crossbar import Tiling, convert, draw_chip, forward
+from analognets.crossbar import Tile, Tiling, convert, draw_chip
 from analognets.crossbar.nonideality import Column
+from analognets.crossbar.read_out import prepare_pool
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
 from analognets.layers.held import Held, Programmed, StepSeeds
@@ -19,7 +20,6 @@ from analognets.layers.ranges import FrozenRange, along_columns, largest_weights
 from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
 
 __all__ = ["AnalogLayer", "Programmed"]
-
 
 if TYPE_CHECKING:
     from keras.layers import Layer as Base
@@ -73,6 +73,7 @@ class AnalogLayer(Base):
         super().__init__(*args, **kwargs)
         owner = type(self).__name__
         self.crossbar = crossbars.get(crossbar)
+        self.prepare_draws()
         self.weight_noise = check_number(owner, "weight_noise", weight_noise, 0.0, 10.0)
         check_choice(owner, "noise_model", noise_model, NOISE_MODELS)
         self.noise_model = noise_model
@@ -115,6 +116,11 @@ class AnalogLayer(Base):
         inner = self.kernel_variable.constraint
         self.kernel_variable.constraint = FrozenRange(self.w_max, self.range_on_kernel, inner)
         self.built = True
+
+    def prepare_draws(self) -> None:
+        """Make what noise is drawn from in advance, outside of compiled functions."""
+        if not self.crossbar.plain:
+            prepare_pool()
 
     @property
     def kernel_variable(self) -> keras.Variable:
@@ -229,28 +235,17 @@ class AnalogLayer(Base):
             total = outputs if total is None else total + outputs
         return total
 
-    def crossbar_product(
-        self,
-        inputs: Any,
-        kernel: Any,
-        crossbar: crossbars.Crossbar,
-        *,
-        programmed: Programmed | None = None,
-        chips: list[Any] | None = None,
-        training: bool | None = False,
-    ) -> Any:
-        """Sum the results of `analognets.crossbar.forward` over the row blocks of a kernel of `crossbar_shape()`."""
-        gamma, total = self.weight_range(), None
-        seed = self.seed_generator if programmed is None else programmed.seed
-        if self._held is not None and self._held.seeds is not None:
-            seed = self._held.seeds
-        parts = self.row_parts(inputs)
-        for i, (first, last) in enumerate(self.tiling.row_blocks):
-            outputs = forward(
+    def tiles(
+        self, kernel: Any, crossbar: crossbars.Crossbar, *, seed: Any, chips: list[Any] | None, training: bool | None
+    ) -> list[Tile]:
+        """Return a tile for each row block of a kernel of `crossbar_shape()`."""
+        gamma, alpha = self.weight_range(), self.input_range
+        return [
+            Tile(
                 crossbar,
-                parts[i],
                 kernel[..., first:last, :],
-                input_range=self.input_range[i] if len(self.input_range.shape) else self.input_range,
+                self.compute_dtype,
+                input_range=alpha[i] if len(alpha.shape) else ops.convert_to_tensor(alpha),
                 weight_scale=along_columns(gamma, self.tiling, i),
                 adc_bound=None if crossbar.adc_gain == "fixed" else self.adc_gain.gain,
                 seed=seed,
@@ -260,8 +255,29 @@ class AnalogLayer(Base):
                 nonnegative=self.nonnegative,
                 straight_through=bool(training),
             )
-            if programmed is not None and programmed.scales is not None:
-                scale = along_columns(programmed.scales, self.tiling, i)
+            for i, (first, last) in enumerate(self.tiling.row_blocks)
+        ]
+
+    def current_tiles(self, training: bool | None, held: Held | None = None) -> list[Tile]:
+        """Return the tiles to compute with now, on hardware that is not plain; in a loop those of `held`."""
+        chip = self._programmed
+        seeds = None if held is None else held.seeds
+        if chip is not None:
+            seed = chip.seed if seeds is None else seeds
+            return self.tiles(chip.kernel, self.crossbar, seed=seed, chips=chip.chips, training=False)
+        crossbar = self.crossbar if training else self.crossbar.replace(nonidealities=())
+        kernel = self.effective_kernel(training) if held is None else held.kernel
+        seed = self.seed_generator if seeds is None else seeds
+        chips = None if held is None else held.chips
+        return self.tiles(self.to_crossbar(kernel), crossbar, seed=seed, chips=chips, training=training)
+
+    def crossbar_product(self, inputs: Any, tiles: list[Tile]) -> Any:
+        """Sum the results of the tiles of all row blocks."""
+        total, scales = None, None if self._programmed is None else self._programmed.scales
+        for i, (tile, part) in enumerate(zip(tiles, self.row_parts(inputs), strict=True)):
+            outputs = tile(part)
+            if scales is not None:
+                scale = along_columns(scales, self.tiling, i)
                 outputs = outputs * ops.cast(Column(len(outputs.shape), self.channel_axis).along(scale), outputs.dtype)
             total = outputs if total is None else total + outputs
         return total
@@ -276,15 +292,15 @@ class AnalogLayer(Base):
         """DAC, product on the tiles, ADC: the layer without bias and activation."""
         if self._observer is not None:
             return self._observer(self, inputs)
+        held = self._held
+        if not self.crossbar.plain and (self.calibrated or self._programmed is not None):
+            tiles = self.current_tiles(training) if held is None or held.tiles is None else held.tiles
+            return self.crossbar_product(inputs, tiles)
         if self._programmed is not None:
             return self.chip_product(inputs, self._programmed)
-        held = self._held
-        kernel, chips = (self.effective_kernel(training), None) if held is None else (held.kernel, held.chips)
+        kernel = self.effective_kernel(training) if held is None else held.kernel
         if not self.calibrated:
             return self.product(inputs, kernel)
-        if not self.crossbar.plain:
-            crossbar = self.crossbar if training else self.crossbar.replace(nonidealities=())
-            return self.crossbar_product(inputs, self.to_crossbar(kernel), crossbar, chips=chips, training=training)
         inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
         if not self.splits_rows:
             return convert(self.product(inputs, kernel), self.adc_range(), self.crossbar.adc_bits)
@@ -292,10 +308,8 @@ class AnalogLayer(Base):
         return self.tiled_product(inputs, self.to_crossbar(kernel), ranges, self.programmed_product)
 
     def chip_product(self, inputs: Any, chip: Programmed) -> Any:
-        """The product with the weights read from a chip."""
+        """The product with the weights read from a chip, on plain hardware."""
         kernel = ops.cast(chip.kernel, inputs.dtype)
-        if not self.crossbar.plain:
-            return self.crossbar_product(inputs, kernel, self.crossbar, programmed=chip, chips=chip.chips)
         if self.calibrated:
             inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
         return self.tiled_product(inputs, kernel, chip.adc_ranges, self.programmed_product)
@@ -327,7 +341,8 @@ class AnalogLayer(Base):
             yield None
             return
         chip, kernel, chips = self._programmed, None, None
-        random = self.calibrated and not self.crossbar.plain and (bool(training) or chip is not None)
+        realistic = not self.crossbar.plain and (self.calibrated or chip is not None)
+        random = realistic and (bool(training) or chip is not None)
         source = self.seed_generator if chip is None else chip.seed
         seeds = StepSeeds(source) if random and tells_step and source is not None else None
         gamma = self.weight_range()
@@ -336,6 +351,7 @@ class AnalogLayer(Base):
             chips = self.draw_chips([self.seed_generator] * self.tiling.shape[0]) if random else None
         self._held = Held(kernel, chips, gamma, seeds)
         try:
+            self._held.tiles = self.current_tiles(training, self._held) if realistic else None
             yield self._held
         finally:
             self._held = None

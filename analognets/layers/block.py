@@ -92,7 +92,8 @@ class AnalogBlock(keras.layers.Layer):
         waiting = self._waiting[0]
         self._waiting = ({},)
         for place, config in waiting.items():
-            owner, found = self.block, None
+            owner: Any = self.block
+            found: Any = None
             for step in place.split(" "):
                 owner = owner if found is None else found
                 found = dict(held_layers(owner)).get(step)

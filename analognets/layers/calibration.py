@@ -262,6 +262,7 @@ def set_hardware(model: keras.Model, crossbar: Any) -> None:
                 )
     for layer in layers:
         layer.crossbar = chosen.get(layer.name, layer.crossbar)
+        layer.prepare_draws()
     refresh_compiled(model)
 
 

@@ -70,9 +70,11 @@ class Held:
         chips: what the read-out of each row block differs by from that of other chips; None draws it at each call.
         gamma: the weight range.
         seeds: of the noise of each product; None if products have none.
+        tiles: one for each row block; None on plain hardware.
     """
 
     kernel: Any
     chips: list[Any] | None
     gamma: Any
     seeds: StepSeeds | None
+    tiles: list[Any] | None = None

@@ -154,12 +154,11 @@ def window_figure(
         conductances: to begin with, in uS; None: five from end to end of the range.
         reach: largest time difference in ms.
     """
-    if conductances is None:
-        conductances = device.g_min + device.range * np.linspace(0.1, 0.9, 5)
+    places = device.g_min + device.range * np.linspace(0.1, 0.9, 5) if conductances is None else conductances
     figure = _figure(6.0, 3.8)
     axis = figure.add_subplot()
     before, after = np.linspace(-reach, -0.01, 200), np.linspace(0.0, reach, 200)
-    for g, colour in zip(conductances, COLOURS, strict=False):
+    for g, colour in zip(places, COLOURS, strict=False):
         for dt, label in ((before, None), (after, f"from {g:.1f} µS")):
             axis.plot(dt, device.window(dt, float(g)), color=colour, label=label)
     axis.axhline(0, color="#444444", lw=0.8)

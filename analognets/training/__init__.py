@@ -13,12 +13,14 @@ from analognets.training.run import Run
 
 if TYPE_CHECKING:
     from analognets.training.callbacks import EpochSeeds, NoiseRamp, WeightRangeRefresh
-    from analognets.training.in_memory import DeviceLog, MixedPrecision
+    from analognets.training.distillation import Distiller
+    from analognets.training.in_memory import DeviceLog, MixedPrecision, device_figure
     from analognets.training.progress import Progress, TrainingData
     from analognets.training.stages import TrainingResult, train
 
 __all__ = [
     "DeviceLog",
+    "Distiller",
     "EpochSeeds",
     "MixedPrecision",
     "NoiseRamp",
@@ -28,13 +30,16 @@ __all__ = [
     "TrainingData",
     "TrainingResult",
     "WeightRangeRefresh",
+    "device_figure",
     "load_recipe",
     "train",
 ]
 
 _LAZY = {
+    "Distiller": "distillation",
     "DeviceLog": "in_memory",
     "MixedPrecision": "in_memory",
+    "device_figure": "in_memory",
     "EpochSeeds": "callbacks",
     "NoiseRamp": "callbacks",
     "WeightRangeRefresh": "callbacks",

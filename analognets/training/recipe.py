@@ -28,6 +28,7 @@ from analognets.units import DRIFT_TIMES, parse_duration
 
 __all__ = [
     "Calibration",
+    "Distillation",
     "Evaluation",
     "FloatStage",
     "FrontEnd",
@@ -103,6 +104,20 @@ class Calibration(Section):
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.995
 
 
+class Distillation(Section):
+    """How stage 2 also learns from the network of stage 1.
+
+    Args:
+        temperature: T that softens the outputs of both, 1 to 100.
+        soft_share: share of the teacher in the loss, 0 to 1; the labels have the rest.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), T = 10 and 75 % (verified).
+    """
+
+    temperature: Annotated[float, Field(ge=1, le=100)] = 10.0
+    soft_share: Share = 0.75
+
+
 class HardwareAware(Stage):
     """Stage 2: fine-tuning with converters and weight noise.
 
@@ -119,6 +134,7 @@ class HardwareAware(Stage):
         exempt: names of layers that stay digital.
         noise_model: "gaussian", or "device" for the programming and read noise of the hardware's devices.
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
+        distillation: how much is learned from the outputs of stage 1's network; null is nothing.
         epochs, optimizer, learning_rate, ...: as in `Stage`.
 
     Source: AnalogNets (arXiv 2111.06503), stage 2 (from memory); noisy validation: Buechel et al., ICLR 2022.
@@ -136,6 +152,7 @@ class HardwareAware(Stage):
     # Left out of a recipe's plain data where they are not used, so that older recipes keep their fingerprints.
     noise_model: Annotated[Literal["gaussian", "device"], Field(exclude_if="gaussian".__eq__)] = "gaussian"
     drop_connect: Annotated[float, Field(ge=0, le=0.9, exclude_if=(0.0).__eq__)] = 0.0
+    distillation: Annotated[Distillation | None, Field(exclude_if=is_none)] = None
 
 
 class Evaluation(Section):
@@ -212,7 +229,7 @@ class Recipe(BaseRecipe):
         if recipe.learns_on_devices and (recipe.hardware_aware or recipe.float_stage.weight_clip_sigma):
             raise RecipeError(
                 f"{source} is not valid: with `on_device.enabled: true`, `hardware_aware` and "
-                "`float.weight_clip_sigma` must be null, because devices move by pulses only and are programmed already. "
+                "`float.weight_clip_sigma` must be null, because devices move by pulses only. "
                 f"Received: weight_clip_sigma={recipe.float_stage.weight_clip_sigma}, hardware_aware "
                 f"{'given' if recipe.hardware_aware else 'null'}."
             )

@@ -91,7 +91,7 @@ class BaseRecipe(Section):
         data = copy.deepcopy(self.to_dict())
         pairs = overrides.items() if isinstance(overrides, Mapping) else map(split_override, overrides)
         for key, value in pairs:
-            _assign(data, key, value)
+            _assign(data, key, copy.deepcopy(value))
         return self.from_dict(data, source=f"The recipe '{self.name}' with its overrides")
 
     @classmethod

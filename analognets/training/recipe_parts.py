@@ -125,6 +125,9 @@ class OnDevice(Section):
     variables: Annotated[str | list[str], Field(description="'kernels', 'all' or a list of path patterns")] = "kernels"
     devices_per_polarity: Annotated[int, Field(ge=1, le=64)] = 1
     weight_range: PositiveNumber | Literal["auto"] = "auto"
+    # Left out of plain data where they are not used, so that older recipes keep their fingerprints.
+    refresh_feedback: Annotated[bool, Field(exclude_if=(False).__eq__)] = False
+    weight_range_sigma: Annotated[float, Field(ge=1e-3, le=1e3, exclude_if=(8.0).__eq__)] = 8.0
     conductance_range: PositiveNumber | None = None
     initial_conductance: Conductance = 0.0
     refresh_every: Positive | None = 100

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
 import importlib.metadata
 import json
 import platform
+import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -214,14 +217,13 @@ class Run:
     def _load(self, name: str) -> Any:
         import keras
 
-        import analognets.layers
-        import analognets.training.in_memory
-        import analognets.training.optimizers  # noqa: F401  (these register the classes a model file names)
+        import analognets.layers  # noqa: F401  (registers the classes a model file names)
 
         path = self.path / name
         if not path.exists():
             raise RunError(f"The run '{self.path}' has no {name} (status: {self.status}). Train it to the end first.")
         try:
+            import_classes(path)
             return keras.models.load_model(path, safe_mode=True)
         except Exception as error:  # Keras raises many kinds for a broken file
             raise RunError(f"'{path}' can't be loaded: {error} Train the run again, or restore the file.") from error
@@ -276,6 +278,14 @@ class Run:
 
     def _write_record(self) -> None:
         write_json(self.path / "run.json", self.record)
+
+
+def import_classes(path: Path) -> None:
+    """Import the modules of this package that a .keras file names, so that its classes are registered."""
+    with zipfile.ZipFile(path) as file:
+        text = file.read("config.json").decode()
+    for module in set(re.findall(r'"module": "(analognets(?:\.\w+)+)"', text)):
+        importlib.import_module(module)
 
 
 def _read_record(path: Path) -> dict[str, Any]:

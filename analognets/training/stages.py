@@ -17,6 +17,7 @@ from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers import WeightClip, analog_layers, calibrate, freeze_weight_range
 from analognets.training.callbacks import BatchProgress, NoiseRamp, epoch_seed, reseed
 from analognets.training.checkpoints import Checkpoint
+from analognets.training.distillation import Distiller
 from analognets.training.files import write_atomically
 from analognets.training.in_memory import DeviceLog, MixedPrecision
 from analognets.training.optimizers import make_loss, make_optimizer
@@ -234,9 +235,18 @@ class _Trainer:
             calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches)
         for layer in analog_layers(analog):
             layer.calibrated = True
-        self._run_stage(HARDWARE_AWARE, stage, analog, start)
+        trained = self._distilled(analog, net, stage)
+        self._run_stage(HARDWARE_AWARE, stage, trained, start)
+        if trained is not analog:
+            self._compile_for_use(analog)
         self._save(analog, "analog.keras")
         return analog
+
+    def _distilled(self, analog: keras.Model, teacher: keras.Model, stage: HardwareAware) -> keras.Model:
+        """Return what is trained: the analog network, in a `Distiller` if the recipe asks for it."""
+        if stage.distillation is None:
+            return analog
+        return Distiller(analog, teacher, from_logits=self.from_logits, **stage.distillation.model_dump())
 
     # Both
 

@@ -191,7 +191,7 @@ class Machine:
         self.enter()
         cells = [cells_of(self.structure[layer.name]) for layer in self.layers]
         lent = [other.arithmetic for other in others if other.arithmetic.hardware == cells]
-        self.arithmetic = lent[0] if lent else TunedArithmetic(self.layers)
+        self.arithmetic: TunedArithmetic = lent[0] if lent else TunedArithmetic(self.layers)
         self.runner = TunedRunner(model, batch_size=batch_size)
 
     def fits(self, hardware: Mapping[str, Crossbar]) -> bool:

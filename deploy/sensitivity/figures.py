@@ -82,7 +82,13 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
         colour = COLOURS[number % len(COLOURS)]
         rows = rows.assign(value=rows["value"].astype(float).fillna(ideal)).sort_values("value")
         error = 100 * rows["standard_error"].fillna(0.0)
-        style = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "ms": 5, "lw": 1.4, "capsize": 2.5}
+        style: dict[str, Any] = {
+            "color": colour,
+            "marker": MARKERS[number % len(MARKERS)],
+            "ms": 5,
+            "lw": 1.4,
+            "capsize": 2.5,
+        }
         axes.errorbar(rows["value"], 100 * rows["accuracy"], yerr=error, label=str(network), **style)
         axes.axhline(100 * rows["float_accuracy"].iloc[0], color=colour, ls="--", lw=0.9)
     scale_strengths(axes, effect, values, ideal)
@@ -133,6 +139,7 @@ def heat_map(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
     Raises:
         InvalidArgumentError: the table holds nothing to draw.
     """
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     first = "loss" in table
@@ -144,8 +151,8 @@ def heat_map(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
     axes = figure.add_subplot()
     shown = values.to_numpy(float)
     top = max(0.01, float(np.nanmax(shown))) if np.isfinite(shown).any() else 1.0
-    image = axes.imshow(shown, cmap="YlOrRd", vmin=0.0, vmax=top if first else 1.0, aspect="auto")
-    image.cmap.set_bad("#eeeeee")
+    colours = colormaps["YlOrRd"].with_extremes(bad="#eeeeee")
+    image = axes.imshow(shown, cmap=colours, vmin=0.0, vmax=top if first else 1.0, aspect="auto")
     for row in range(rows):
         for column in range(columns):
             dark = np.isfinite(shown[row, column]) and shown[row, column] > 0.62 * image.get_clim()[1]
@@ -203,7 +210,7 @@ def threshold_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[list[str]],
         ]
         for effect in thresholds.index
     ]
-    return sensitivity, texts, "relative sensitivity (1: the most sensitive of the networks)"
+    return sensitivity, texts, "relative sensitivity (1: the most)"
 
 
 def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any:

@@ -134,7 +134,8 @@ def ranked(study: Study, sizes: dict[str, dict[str, int]], factor: float, judge:
     ]
     table = all_good(study.run(plan))
     rows = []
-    for (network, layers), group in table.groupby(["network", "layers"], sort=False):
+    for key, group in table.groupby(["network", "layers"], sort=False):
+        network, layers = map(str, key)
         [layer] = json.loads(layers)
         weights = sizes[network][layer]
         share = weights / sum(sizes[network].values())

@@ -190,7 +190,8 @@ def equal_error_study(
             "product_test": dict(product_test or {}),
         },
     )
-    strengths = {(row["hardware"], row["nonideality"]): row for row in found.to_dict("records")}
+    records: list[dict[str, Any]] = found.to_dict("records")  # type: ignore[assignment]
+    strengths = {(row["hardware"], row["nonideality"]): row for row in records}
     if not any(row["status"] == "ok" for row in strengths.values()):
         raise AnalogNetsError(str(found["error"].iloc[0]).partition(": ")[2])
     references = study.references()

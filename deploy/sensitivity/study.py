@@ -265,7 +265,8 @@ class Study:
         """Return accuracy of the float network, what that is, and the number of classes, by network."""
         table = self.run([{"fingerprint": source.fingerprint} for source in self.sources], "reference", REFERENCE)
         all_good(table)
-        return {row["network"]: row for row in table.to_dict("records")}
+        records: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+        return {row["network"]: row for row in records}
 
     def write(self, name: str, table: pd.DataFrame) -> Path:
         """Store a table of results as Parquet in the folder."""

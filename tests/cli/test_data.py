@@ -21,6 +21,8 @@ def test_list(call: Call) -> None:
     assert "speech_commands" in answer.out and "synthetic_speech" in answer.out
     assert set(json.loads(call("data", "list", "--json").out)) == {
         "audio_folder",
+        "cifar10",
+        "mnist",
         "coco_vww",
         "image_folder",
         "speech_commands",
@@ -100,7 +102,7 @@ def test_wrong_rate_and_broken_clips(call: Call, recordings: ModuleType, tmp_pat
     ("words", "says"),
     [
         (("info", "speech_comands"), "Did you mean 'speech_commands'?"),
-        (("prepare", "mnist"), "Unknown data set"),
+        (("prepare", "imagenet"), "Unknown data set"),
         (("info", "--data", "nowhere"), "which does not exist"),
         (("info", "--classes", "10"), "`classes` of load_speech_commands must be one of 12, 35"),
         (("info", "--classes", "many"), "`classes` of load_speech_commands must be one of 12, 35"),

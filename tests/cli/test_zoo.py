@@ -163,3 +163,5 @@ def test_evaluate_names_both_kinds_when_there_is_neither(call: Call, tmp_path: P
     answer = call("evaluate", tmp_path / "nothing")
     assert answer.code == 1 and "There is no run in" in answer.error
     assert "`analognets zoo list` shows the bundled ones" in answer.err
+    answer = call("evaluate", "analognet_kws.hwa_9bit")
+    assert answer.code == 1 and "Did you mean 'analognet_kws.hwa_8bit'?" in answer.err

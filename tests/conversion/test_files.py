@@ -33,7 +33,7 @@ def small(middle: Callable[[], L.Layer] = L.ReLU) -> keras.Model:
     inputs = keras.Input((8, 8, 3))
     x = L.DepthwiseConv2D(3, name="depth")(inputs)
     x = middle()(L.BatchNormalization(name="norm")(x))
-    x = L.Bidirectional(L.LSTM(2), name="both")(L.Reshape((6, 18))(x))
+    x = L.Bidirectional(L.LSTM(2, name="lstm"), name="both")(L.Reshape((6, 18))(x))
     return keras.Model(inputs, L.Dense(2, name="logits")(x), name="small")
 
 

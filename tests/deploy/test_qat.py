@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -142,20 +141,18 @@ def test_what_stops_this_process_stops_the_other(
     kind: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note = tmp_path / "pid"
-    job_of(f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); {STEP}; time.sleep(60)", monkeypatch)
+    job_of(f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); {STEP}; time.sleep(3600)", monkeypatch)
 
     def stop(*step: Any) -> None:
         raise kind
 
-    started = time.monotonic()
     with pytest.raises(kind):
         qat.run_worker(tmp_path, None, stop)
-    assert time.monotonic() - started < 30
     assert not alive(int(note.read_text()))
 
 
 def test_a_worker_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job_of("import time; time.sleep(60)", monkeypatch)
+    job_of("import time; time.sleep(3600)", monkeypatch)
     with pytest.raises(AnalogNetsError, match=r"did not end within 0.5 s. Give it more time or fewer epochs"):
         qat.run_worker(tmp_path, 0.5, None)
 
@@ -170,9 +167,11 @@ def test_a_worker_that_dies_is_reported_with_its_last_words(tmp_path: Path, monk
 
 
 def test_the_worker_ends_when_its_caller_is_gone() -> None:
-    script = "import time; from analognets.deploy.qat_worker import end_with_caller; end_with_caller(); time.sleep(60)"
+    script = (
+        "import time; from analognets.deploy.qat_worker import end_with_caller; end_with_caller(); time.sleep(3600)"
+    )
     command = [sys.executable, "-P", "-c", script]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=50, check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 3
 
 

@@ -33,7 +33,7 @@ def work(settings, point):
     if x == settings.get("dies"):
         os._exit(9)
     if x == settings.get("waits"):
-        time.sleep(60)
+        time.sleep(3600)
     return {"square": x * x, "threads": os.environ.get("TF_NUM_INTRAOP_THREADS"), "pid": os.getpid()}
 '''
 
@@ -122,12 +122,11 @@ def test_ctrl_c_loses_nothing(task: str, tmp_path: Path, workers: int) -> None:
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
     )
-    until = time.monotonic() + 60
     while not (tmp_path / "log" / "5").exists() or len(list((out / "points").glob("*.parquet"))) < 2:
-        assert time.monotonic() < until and process.poll() is None
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate()
     assert b"KeyboardInterrupt" in error
     assert {1, 2} <= set(load_results(out)["x"]) and 5 not in set(load_results(out)["x"])
     assert set(pyarrow.parquet.read_table(out / "results.parquet").to_pandas()["x"]) >= {1, 2}

@@ -209,7 +209,7 @@ def test_states_of_another_kind() -> None:
 
 def test_unknown_devices() -> None:
     with pytest.raises(
-        UnknownNameError, match="Unknown device. Did you mean 'pcm_14nm'\\? Known: ideal, pcm, pcm_14nm,"
+        UnknownNameError, match=r"Unknown device. Did you mean 'pcm_14nm'\? Known: .*pcm, pcm_14nm,"
     ):
         devices.get("pcm14nm")
     with pytest.raises(InvalidArgumentError, match="A device must be a Device object, one of the names .* Received: 3"):

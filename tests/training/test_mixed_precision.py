@@ -307,6 +307,54 @@ def test_what_is_wrong_is_said(settings, message) -> None:
         built(**settings)
 
 
+def test_memory_is_less_than_six_floats_a_synapse_and_pair() -> None:
+    for copies in (1, 4):
+        optimizer, kernel, _ = built(
+            (100, 60), devices_per_polarity=copies, device=devices.PulsedPCM(), weight_range=1.0
+        )
+        held = sum(variable.numpy().nbytes for variable in optimizer._variables)
+        assert held < 6 * 4 * copies * 6000
+
+
+def test_only_touched_synapses_change() -> None:
+    optimizer, kernel, bias = built(device=devices.PulsedPCM(), epsilon=0.1)
+    array = optimizer.synapses[0]
+    array.chi.assign(np.zeros(array.shape))
+    before = {name: values.numpy() for name, values in array.state.items()}
+    weights, gradient = kernel.numpy(), np.zeros((30, 20), "float32")
+    gradient[4, 7], gradient[21, 0] = 0.5, -0.5
+    optimizer.apply([tf.constant(gradient), tf.zeros(20)], [kernel, bias])
+    assert {tuple(place) for place in np.argwhere(kernel.numpy() != weights)} == {(4, 7), (21, 0)}
+    for name, values in array.state.items():
+        changed = np.flatnonzero(values.numpy() != before[name])
+        assert set(changed % 600) <= {4 * 20 + 7, 21 * 20}
+    assert array.state["conductance"].numpy()[21 * 20] > before["conductance"][21 * 20] - 1e-6
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+def test_chi_takes_what_a_refresh_misses_if_it_shall(feedback) -> None:
+    optimizer, kernel, bias = built(
+        value=np.zeros((30, 20)), refresh_every=1, refresh_above=5.0, refresh_below=30.0, refresh_feedback=feedback,
+        device=devices.PulsedLinear(g_max=40.0, step=3.0), conductance_range=8.0,
+    )  # fmt: skip
+    array = optimizer.synapses[0]
+    array.state["conductance"].assign(np.repeat([9.0, 7.0], 600).astype("float32"))  # 2 uS, to be written in 3 uS steps
+    array.chi.assign(np.zeros(array.shape))
+    array.read_all(tf.constant(0.0))
+    before = kernel.numpy()
+    optimizer.apply([tf.zeros((30, 20)), tf.zeros(20)], [kernel, bias])
+    np.testing.assert_allclose(kernel.numpy(), 3 * array.scale, rtol=1e-5)
+    np.testing.assert_allclose(array.chi.numpy(), before - kernel.numpy() if feedback else 0.0, atol=1e-6)
+
+
+def test_the_automatic_range_goes_by_the_spread_of_the_weights() -> None:
+    spread = built()[1].numpy().std()
+    for sigma in (4.0, 8.0):
+        optimizer, _, _ = built(weight_range="auto", weight_range_sigma=sigma)
+        array = optimizer.synapses[0]
+        assert array.scale * optimizer.rules.conductance_range == pytest.approx(sigma * spread, rel=0.05)
+
+
 def test_constraints_are_refused() -> None:
     layer = keras.layers.Dense(2, kernel_constraint="non_neg")
     layer.build((None, 3))

@@ -56,7 +56,7 @@ def test_bundled_presets_say_what_they_are(name: str) -> None:
         assert f"{100 * mean:.2f}" in preset.card
     if preset.is_analog:
         assert preset.record.calibrated
-        assert {"25s", "1d", "1y"} <= set(preset.results.query("condition == 'hardware-aware'")["at"])
+        assert {"1h", "1d", "1y"} <= set(preset.results.query("condition == 'hardware-aware'")["at"])
 
 
 def test_the_promised_kws_presets_are_bundled_and_keep_the_limits_of_the_issue() -> None:

@@ -29,8 +29,10 @@ class MixedPrecision(keras.optimizers.Optimizer):
 
     dW is the step of any Keras optimizer (`base`), whose momentum, Adam moments, clipping, schedule and weight decay
     stay as they are. The weights a model sees are readings of its devices, so forward and backward pass use the same
-    array. A synapse is read when it was pulsed, and all of them every `read_every` steps, with noise and drift. Pairs
-    near the end of their range are refreshed every `refresh_every` steps. Variables that are not chosen stay digital.
+    array; with analog layers (`analognets.to_analog`) the products go through their converters in training too, and
+    errors straight through. A synapse is read when it was pulsed, and all of them every `read_every` steps, with noise
+    and drift. Pairs near the end of their range are refreshed every `refresh_every` steps. Variables that are not
+    chosen stay digital.
 
     The initial weights are written with verification when the optimizer is built (at the start of `fit`), and chi
     begins as what the devices missed of them. Devices,
@@ -46,7 +48,9 @@ class MixedPrecision(keras.optimizers.Optimizer):
             recurrent_kernel, ...), "all", or patterns of their paths such as ["dense*/kernel"].
         devices_per_polarity: N, 1 to 64. The pulsed device is chosen cyclically, by one counter for each variable.
         weight_range: weight that maps to `conductance_range` on all N devices of a polarity, > 0; or "auto" for each
-            variable, the larger of its largest initial weight and 8 of their standard deviations (our choice).
+            variable, the larger of its largest initial weight and `weight_range_sigma` standard deviations.
+        weight_range_sigma: of the initial weights, > 0; 8 leaves room to grow, less makes pulses and noise of readings
+            smaller (our choice).
         conductance_range: in uS; None: two thirds of the device's g_max (8 uS of 12, from memory).
         initial_conductance: what both devices of a pair get above g_min in the initial writing, in uS, >= 0. More than
             0 leaves the first and largest step of PCM behind.
@@ -54,9 +58,12 @@ class MixedPrecision(keras.optimizers.Optimizer):
         refresh_above: pairs with a device above this are refreshed, in uS; None: `conductance_range`.
         refresh_below: if their devices differ by less than this, in uS; None: 3/4 of `conductance_range`.
         refresh_pulses: most pulses for re-writing a difference, 1 to 20.
+        refresh_feedback: whether chi takes what a refresh misses of the weight as it was read before; else it is lost
+            (ours; the sources rewrite blindly).
         read_every: steps between readings of all devices, 1 or more; None: only pulsed synapses are read.
         seconds_per_step: time that passes in a training step, for drift, >= 0.
-        max_pulses: most pulses a synapse gets in a step, 1 to 255; what is left stays in chi.
+        max_pulses: most pulses a synapse gets in a step, 1 to 255; what is left stays in chi. With N devices and large
+            steps take 10 N, else updates lag behind.
         accumulate: False is the direct stochastic update: pulses with probability dW / epsilon, nothing is kept.
         seed: whole number >= 0 of the initial writing and all draws.
 
@@ -67,7 +74,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
         >>> model.compile(MixedPrecision("sgd", device="pulsed_pcm"), "mse")
 
     Source: Nandakumar et al., Front. Neurosci. 14:406 (2020), arXiv 2001.11773; the scheme and its thresholds as far
-    as other sources report them, the rest is our reconstruction. TensorFlow only.
+    as other sources report them, the rest is our reconstruction. TensorFlow only, and not under XLA: what is pulsed in
+    a step has no fixed shape, so compile with jit_compile=False where Keras would choose otherwise.
     """
 
     def __init__(
@@ -79,12 +87,14 @@ class MixedPrecision(keras.optimizers.Optimizer):
         variables: str | Sequence[str] = "kernels",
         devices_per_polarity: int = 1,
         weight_range: float | str = "auto",
+        weight_range_sigma: float = 8.0,
         conductance_range: float | None = None,
         initial_conductance: float = 0.0,
         refresh_every: int | None = 100,
         refresh_above: float | None = None,
         refresh_below: float | None = None,
         refresh_pulses: int = 5,
+        refresh_feedback: bool = False,
         read_every: int | None = 100,
         seconds_per_step: float = 0.0,
         max_pulses: int = 10,
@@ -102,8 +112,9 @@ class MixedPrecision(keras.optimizers.Optimizer):
         self.base = base
         self.device = _pulsed(device)
         self.rules = self._rules(
-            devices_per_polarity, weight_range, conductance_range, epsilon, max_pulses, accumulate,
+            devices_per_polarity, weight_range, weight_range_sigma, conductance_range, epsilon, max_pulses, accumulate,
             initial_conductance, refresh_above, refresh_below, refresh_pulses,
+            refresh_feedback,
         )  # fmt: skip
         self.choice = variables if isinstance(variables, str) else list(variables)
         self.refresh_every = _steps("refresh_every", refresh_every)
@@ -115,8 +126,9 @@ class MixedPrecision(keras.optimizers.Optimizer):
         self._devices: _Arrays = _Arrays()
 
     def _rules(
-        self, copies: int, weight_range: Any, conductance_range: Any, epsilon: Any, max_pulses: int, accumulate: bool,
-        initial: float, above: Any, below: Any, refresh_pulses: int,
+        self, copies: int, weight_range: Any, sigma: float, conductance_range: Any, epsilon: Any, max_pulses: int,
+        accumulate: bool, initial: float, above: Any, below: Any, refresh_pulses: int,
+        feedback: bool,
     ) -> Rules:  # fmt: skip
         def number(name: str, value: Any, low: float, high: float) -> float:
             return check_number("MixedPrecision", name, value, low, high)
@@ -128,6 +140,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         return Rules(
             devices_per_polarity=check_integer("MixedPrecision", "devices_per_polarity", copies, 1, 64),
             weight_range=weight_range if weight_range == "auto" else number("weight_range", weight_range, 1e-9, 1e9),
+            weight_range_sigma=number("weight_range_sigma", sigma, 1e-3, 1e3),
             conductance_range=reach,
             epsilon=epsilon if epsilon == "auto" else number("epsilon", epsilon, 1e-12, 1e9),
             max_pulses=check_integer("MixedPrecision", "max_pulses", max_pulses, 1, 255),
@@ -136,6 +149,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             refresh_above=number("refresh_above", reach if above is None else above, 0.0, 1e9),
             refresh_below=number("refresh_below", 0.75 * reach if below is None else below, 0.0, 1e9),
             refresh_pulses=check_integer("MixedPrecision", "refresh_pulses", refresh_pulses, 1, 20),
+            refresh_feedback=bool(feedback),
         )
 
     # ---- what Keras calls
@@ -278,9 +292,11 @@ class MixedPrecision(keras.optimizers.Optimizer):
             "variables": self.choice if isinstance(self.choice, str) else list(self.choice),
             "devices_per_polarity": self.rules.devices_per_polarity,
             "weight_range": self.rules.weight_range,
+            "weight_range_sigma": self.rules.weight_range_sigma,
             "initial_conductance": self.rules.initial_conductance,
             "refresh_every": self.refresh_every,
             "refresh_pulses": self.rules.refresh_pulses,
+            "refresh_feedback": self.rules.refresh_feedback,
             "read_every": self.read_every,
             "seconds_per_step": self.seconds_per_step,
             "max_pulses": self.rules.max_pulses,

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from analognets.devices import PulsedDevice, State, derive_seed
 from analognets.errors import InvalidArgumentError
+from analognets.layers.ranges import FrozenRange
 
 __all__ = ["Rules", "Synapses"]
 
@@ -30,6 +31,7 @@ class Rules:
 
     devices_per_polarity: int
     weight_range: float | str
+    weight_range_sigma: float
     conductance_range: float
     epsilon: float | str
     max_pulses: int
@@ -38,6 +40,7 @@ class Rules:
     refresh_above: float
     refresh_below: float
     refresh_pulses: int
+    refresh_feedback: bool
 
 
 def rounded(value: float, bits: int = EXACT_BITS) -> float:
@@ -92,9 +95,12 @@ class Synapses:
                 f"Weights on devices must be float32 variables. Received: '{self.path}' of {self.variable.dtype}. Use "
                 "a float32 or mixed policy, or leave it out of `variables`."
             )
-        if self.variable.constraint is not None:
+        constraint = self.variable.constraint
+        if isinstance(constraint, FrozenRange):
+            constraint = constraint.inner  # of an analog layer: what bounds its weights now is the devices' g_max
+        if constraint is not None:
             raise InvalidArgumentError(
-                f"'{self.path}' has a constraint ({type(self.variable.constraint).__name__}). Devices can't obey "
+                f"'{self.path}' has a constraint ({type(constraint).__name__}). Devices can't obey "
                 "it: they move by pulses only. Remove the constraint, or leave the variable out of `variables`."
             )
 
@@ -120,7 +126,7 @@ class Synapses:
         if self.rules.weight_range != "auto":
             wanted = float(self.rules.weight_range)
         else:
-            wanted = max(8.0 * float(weights.std()), largest) or 1.0
+            wanted = max(self.rules.weight_range_sigma * float(weights.std()), largest) or 1.0
         reach = (
             (self.device.g_max - self.device.g_min - self.rules.initial_conductance)
             / self.rules.conductance_range
@@ -302,5 +308,10 @@ class Synapses:
         self._set_once(starts, time)
         self._set_more(starts, counts, time, lambda of, number: of)
         self._count(set=tf.reduce_sum(counts), reset=tf.size(both), refreshed=tf.size(pairs))
-        self._read(tf.unique(tf.math.floormod(pairs, self.size))[0], time)
+        index = tf.unique(tf.math.floormod(pairs, self.size))[0]
+        spots = self._spots(index)
+        before = tf.gather_nd(self.variable.value, spots)
+        self._read(index, time)
+        if self.rules.refresh_feedback:
+            self.chi.value.scatter_nd_add(spots, before - tf.gather_nd(self.variable.value, spots))
         return tf.constant(0)

@@ -125,10 +125,12 @@ def test_figure_shows_every_point_that_was_measured(tmp_path: Any) -> None:
     places = [collection.get_offsets() for collection in axes.collections if isinstance(collection, PathCollection)]
     drawn = sorted(tuple(map(float, place[0])) for place in places)
     assert drawn == [(8.0, 90.0), (8.0, 90.0), (50.0, 80.0)]
-    assert {text.get_text() for text in axes.texts} == {
-        "8 bit, 1024 x 512, 128 ADCs",
-        "4 bit, 1024 x 512, 128 ADCs, eta 0.1",
-    }
+    assert [text.get_text() for text in axes.texts] == ["1", "2"]
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-2:] == [
+        "1: 8 bit, 1024 x 512, 128 ADCs",
+        "2: 4 bit, 1024 x 512, 128 ADCs, eta 0.1",
+    ]
     assert (tmp_path / "pareto.png").stat().st_size > 10_000
     with pytest.raises(InvalidArgumentError, match="nothing to draw"):
         pareto_figure(table_of(failed))

@@ -93,10 +93,17 @@ def test_depthwise_and_named_layers_can_be_left_digital() -> None:
 
 
 def test_layers_no_accelerator_has_are_named() -> None:
-    model = keras.Sequential([keras.Input((4, 3)), layers.LSTM(2, name="memory"), layers.Dense(2, name="out")])
-    work = workload(model)
+    rows = [keras.Input((4, 3)), layers.Conv1DTranspose(2, 2, name="up"), layers.Dense(2, name="out")]
+    work = workload(keras.Sequential(rows))
     assert [layer.name for layer in work.layers] == ["out"]
-    assert len(work.unmodelled) == 1 and "recurrent" in work.unmodelled[0][2]
+    assert len(work.unmodelled) == 1 and "transposed" in work.unmodelled[0][2]
+
+
+def test_a_recurrent_layer_is_two_products_a_step() -> None:
+    model = keras.Sequential([keras.Input((4, 3)), layers.LSTM(2, name="memory"), layers.Dense(2, name="out")])
+    found = {name: (layer.kernel, layer.positions) for name, layer in by_name(model).items()}
+    assert found == {"memory_input": ((3, 8), 4), "memory_recurrent": ((2, 8), 4), "out": ((2, 2), 1)}
+    assert by_name(to_analog(model)) == by_name(model)
 
 
 def test_open_sizes_need_an_input_shape() -> None:

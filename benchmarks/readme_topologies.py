@@ -1,0 +1,119 @@
+"""The README's part on the realistic crossbar: topologies, sensitivity and its claims, from the results files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.markdown import markdown
+
+TOPOLOGY = {"cnn": "CNN", "rnn": "GRU", "transformer": "transformer", "lstm": "LSTM"}
+TRAININGS = {
+    "direct_mapping": "mapped directly",
+    "no_noise": "trained with converters, no weight noise",
+    "gaussian": "hardware-aware, Gaussian noise",
+    "device": "hardware-aware, noise of the devices",
+    "distilled": "the same, distilled",
+}
+
+
+def accuracy_table(table: pd.DataFrame) -> str:
+    """Return accuracy with its standard error, and A* after an hour and a year, of each network and training."""
+    times = list(dict.fromkeys(table.sort_values("seconds")["at"]))
+    rows = []
+    for topology in TOPOLOGY:
+        for variant, title in TRAININGS.items():
+            part = table[(table["topology"] == topology) & (table["variant"] == variant)].set_index("at")
+            if part.empty:
+                continue
+            cells = [f"{100 * part.loc[t, 'mean']:.2f} ± {100 * part.loc[t, 'standard_error']:.2f}" for t in times]
+            stars = [f"{100 * part.loc[t, 'normalized_accuracy']:.1f}" for t in ("1h", "1y")]
+            float_accuracy = f"{100 * part['float_accuracy'].iloc[0]:.2f}"
+            rows.append([TOPOLOGY[topology], title, float_accuracy, *cells, *stars])
+    return markdown(["network", "training", "float", *times, "A* 1h", "A* 1y"], rows)
+
+
+def order(table: pd.DataFrame) -> str:
+    """Return whether trainings come out in the expected order after an hour and a year, network by network."""
+    said = []
+    for at in ("1h", "1y"):
+        means = table[table["at"] == at].pivot(index="topology", columns="variant", values="mean")
+        best = means[["gaussian", "device"]].max(axis=1)
+        holds = (best > means["no_noise"]) & (means["no_noise"] > means["direct_mapping"])
+        names = ", ".join(TOPOLOGY[name] for name in means.index[holds]) or "none"
+        said.append(f"after {at} for: {names}")
+    reach = table[(table["at"] == "1h") & table["variant"].isin(["gaussian", "device", "distilled"])]
+    best = reach.groupby("topology")["normalized_accuracy"].max()
+    good = ", ".join(TOPOLOGY[name] for name in best.index[best >= 0.99]) or "none"
+    return (
+        f"The expected order, hardware-aware over converters only over direct mapping, holds {'; '.join(said)}. A* of "
+        f"at least 99 % after an hour is reached by: {good}. One training seed each."
+    )
+
+
+def claims(result: dict[str, Any]) -> str:
+    """Return the paper's claims with what was found here."""
+    signals, recurrent, layers = result["claims"]
+    losses = signals["mean_loss"]
+    lines = [
+        f"- {signals['claim']} **{signals['answer'].capitalize()}**: mean loss "
+        f"{100 * losses['inputs_and_outputs']['all']:.1f} % against {100 * losses['weights']['all']:.1f} % for what "
+        "changes weights.",
+        f"- {recurrent['claim']} **{recurrent['answer'].capitalize()}**: mean loss "
+        + ", ".join(f"{TOPOLOGY[name]} {100 * x:.1f} %" for name, x in recurrent["mean_loss_method_1"].items())
+        + f"; least relative sensitivity (method 2): {TOPOLOGY[recurrent['most_robust']['method_2']]}.",
+    ]
+    details = []
+    for name, one in layers["networks"].items():
+        as_is = f"{TOPOLOGY[name]} A* {100 * one['normalized_accuracy_as_is']:.1f} % as it is"
+        if one["layers_to_exempt"] is None:
+            details.append(f"{as_is}, {100 * one['normalized_accuracy_all_exempt']:.1f} % with all layers exempt")
+        elif one["layers_to_exempt"]:
+            share = f"{one['layers_to_exempt']} exempt layers ({100 * one['share_of_weights']:.1f} % of weights)"
+            details.append(f"{as_is}, {100 * one['normalized_accuracy']:.1f} % with {share}")
+        else:
+            details.append(as_is)
+    lines.append(f"- {layers['claim']} **{layers['answer'].capitalize()}**: {'; '.join(details)}.")
+    return "\n".join(lines)
+
+
+def product_error(result: dict[str, Any]) -> str:
+    """Return the standard test's error beside the published one."""
+    rows = {row["case"]: row for row in result["rows"]}
+    one = rows["total (standard), 1h"]
+    low, high = one["band"]
+    return (
+        f"The standard crossbar of Rasch et al. 2023 (`aimc_standard`): product error of the standard test after 1 h "
+        f"{one['ours']:.1f} % (published: about 15 %; accepted band {low:g} to {high:g} %; "
+        "[all cases](benchmarks/results/product_error.json))."
+    )
+
+
+def parts(results: Path, benchmarks: Path) -> list[str]:
+    """Return the paragraphs, as far as there are results."""
+    found = []
+    if (benchmarks / "product_error.json").exists():
+        found.append(product_error(json.loads((benchmarks / "product_error.json").read_text("utf-8"))))
+    if (results / "topologies.csv").exists():
+        table = pd.read_csv(results / "topologies.csv")
+        found += [
+            f"Spotters of three kinds on it, Speech Commands as above, mean and standard error over "
+            f"{int(table['chips'].max())} chips in % ([figures](zoo/results/topologies.csv), "
+            "[recipes](zoo/results/topologies.json)):",
+            accuracy_table(table),
+            order(table),
+        ]
+    if (results / "sensitivity.json").exists():
+        result = json.loads((results / "sensitivity.json").read_text("utf-8"))
+        found += [
+            "What the paper says of sensitivity, checked on these networks by `analognets sensitivity` "
+            f"({result['chips']} chips, {result['chips_method_2_and_layers']} for method 2 and layers; "
+            "[figures](zoo/results/sensitivity_method_1.csv), "
+            "[answers](zoo/results/sensitivity.json)):",
+            claims(result),
+            "![Loss at equal product error](zoo/results/sensitivity_method_1.png)",
+        ]
+    return found
