@@ -80,6 +80,7 @@ def open_trained(text: str | Path, *, chips: bool = True) -> Any:
 
     path = Path(text)
     if (path / "run.json").exists():
+        _refuse_spikes(path)
         return Run.open(path)
     if "://" in str(text) or str(text) in bundled() or (path / INDEX).exists() or path.is_file():
         from analognets.zoo.registry import load_preset
@@ -92,3 +93,14 @@ def open_trained(text: str | Path, *, chips: bool = True) -> Any:
         guess = f" Did you mean '{close[0]}'?" if close else ""
         error.add_note(f"A preset can be named here too; `analognets zoo list` shows the bundled ones.{guess}")
         raise
+
+
+def _refuse_spikes(path: Path) -> None:
+    """Raise if a run is one of spikes, which no chip of the accelerator runs."""
+    from analognets.cli.spiking import is_spiking
+
+    if is_spiking(str(path / "recipe.yaml")):
+        raise ConversionError(
+            f"'{path}' is a run of spiking neurons, with no network for the accelerator. Its devices were read at "
+            f"later times at the end of the training: see '{path / 'results'}'."
+        )
