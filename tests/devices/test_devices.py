@@ -208,9 +208,7 @@ def test_states_of_another_kind() -> None:
 
 
 def test_unknown_devices() -> None:
-    with pytest.raises(
-        UnknownNameError, match=r"Unknown device. Did you mean 'pcm_14nm'\? Known: .*pcm, pcm_14nm,"
-    ):
+    with pytest.raises(UnknownNameError, match=r"Unknown device. Did you mean 'pcm_14nm'\? Known: .*pcm, pcm_14nm,"):
         devices.get("pcm14nm")
     with pytest.raises(InvalidArgumentError, match="A device must be a Device object, one of the names .* Received: 3"):
         devices.get(3)
