@@ -6,14 +6,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pydantic
 from pydantic import Field
 
 from analognets.errors import UnknownNameError
 from analognets.training.recipe_base import BaseRecipe
-from analognets.training.recipe_parts import Options, Section
+from analognets.training.recipe_parts import Durations, Options, Section
 from analognets.training.run import Run
-from analognets.units import parse_duration
 
 __all__ = [
     "DigitsRecipe",
@@ -25,7 +23,7 @@ __all__ = [
 ]
 
 Rate = Annotated[float, Field(gt=0, le=1e9)]
-Times = Annotated[list[str | float], Field(min_length=1, description="a list of durations such as '1h', or of seconds")]
+Times = Annotated[Durations, Field(min_length=1, description="a list of durations such as '1h', or of seconds")]
 
 
 class Synapses(Section):
@@ -82,13 +80,6 @@ class LettersRecipe(BaseRecipe):
     checkpoint_every: Annotated[int, Field(ge=1, le=100_000)] = 10
     times: Times = [0.0, 100.0, 1e3, 1e4, 1e5, 4e5]
     readings: Annotated[int, Field(ge=1, le=1000)] = 5
-
-    @pydantic.field_validator("times")
-    @classmethod
-    def _are_durations(cls, value: list[str | float]) -> list[str | float]:
-        for duration in value:
-            parse_duration(duration)
-        return value
 
 
 class DigitsRecipe(BaseRecipe):

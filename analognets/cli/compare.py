@@ -173,12 +173,10 @@ def classes_of(source: Any) -> list[str]:
 
 def trained_bits(source: Any) -> int | None:
     """Return the bits of the converters a run or preset was trained for; None without converters or analog network."""
-    from analognets import crossbar
-
     stage = source.recipe.hardware_aware
     if stage is None:
         return None
-    bits = crossbar.get(stage.hardware.preset).replace(**stage.hardware.changes()).adc_bits
+    bits = stage.hardware.crossbar().adc_bits
     return None if bits is None else int(bits)
 
 

@@ -181,11 +181,9 @@ def is_one_chip(run: Any, load_chips: Path | None, chips: int | None) -> bool:
 
 def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, seed: int) -> Any:
     """Return the one chip that learned."""
-    from analognets import crossbar
     from analognets.deploy.trained_arrays import from_devices
 
-    chip = run.recipe.on_device.hardware
-    hardware = crossbar.get(chip.preset).replace(**chip.changes())
+    hardware = run.recipe.on_device.hardware.crossbar()
     with reporter.status("Taking over the trained arrays ..."):
         return from_devices(network, job.training.calibration, hardware=hardware, seed=seed)
 

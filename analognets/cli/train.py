@@ -230,14 +230,11 @@ def gather(
 
 def rehearse(recipe: Any, network: Any) -> None:
     """Convert the network, or put it on devices, once, if the recipe will."""
-    from analognets import crossbar
     from analognets.conversion import to_analog
 
     stage = recipe.hardware_aware
     if stage is not None:
-        hardware = crossbar.get(stage.hardware.preset)
-        changes = stage.hardware.changes()
-        to_analog(network, hardware.replace(**changes) if changes else hardware, exempt=stage.exempt)
+        to_analog(network, stage.hardware.crossbar(), exempt=stage.exempt)
     if recipe.learns_on_devices:
         from analognets.training.optimizers import make_optimizer
         from analognets.training.stages import on_devices

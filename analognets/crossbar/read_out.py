@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from analognets.crossbar.nonideality import draw_normal
+from analognets.devices.base import concrete
 
 __all__ = ["LARGEST", "PARTS", "draw_read_out", "prepare_pool"]
 
@@ -29,11 +30,8 @@ def prepare_pool() -> None:
     if _pool or keras.backend.backend() != "tensorflow":
         return
     parts = [keras.random.normal((LENGTH,), stddev=PARTS**-0.5, seed=_SEED + part) for part in range(PARTS)]
-    try:
-        ops.convert_to_numpy(parts[0][:1])
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
-        return
-    _pool.extend(parts)
+    if concrete(parts[0][:1]) is not None:
+        _pool.extend(parts)
 
 
 def draw_read_out(shape: Any, seed: Any, stream: str) -> Any:

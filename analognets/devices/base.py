@@ -159,7 +159,7 @@ class Device(abc.ABC):
         return cls(**config)
 
     def _check_targets(self, g_target: Any) -> None:
-        values = _concrete(g_target)
+        values = concrete(g_target)
         if values is None or values.size == 0:
             return
         low, high, slack = float(values.min()), float(values.max()), ROUNDING * self.g_max
@@ -187,7 +187,7 @@ class Device(abc.ABC):
             )
 
 
-def _concrete(value: Any) -> np.ndarray | None:
+def concrete(value: Any) -> np.ndarray | None:
     """Return the values, or None while a function is being traced."""
     try:
         return np.asarray(ops.convert_to_numpy(value))

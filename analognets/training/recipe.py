@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-import pydantic
 from pydantic import Field
 
 from analognets.errors import RecipeError
 from analognets.training.recipe_base import BaseRecipe, split_override
 from analognets.training.recipe_parts import (
     Count,
+    Durations,
     FrontEnd,
     Hardware,
     Named,
@@ -24,7 +24,7 @@ from analognets.training.recipe_parts import (
     Sigma,
     is_none,
 )
-from analognets.units import DRIFT_TIMES, parse_duration
+from analognets.units import DRIFT_TIMES
 
 __all__ = [
     "Calibration",
@@ -166,18 +166,11 @@ class Evaluation(Section):
     """
 
     chips: Positive = 25
-    times: Annotated[
-        list[str | float], Field(min_length=1, description="a list of durations such as '25s', '1h' or '1y'")
-    ] = list(DRIFT_TIMES)
+    times: Annotated[Durations, Field(min_length=1, description="a list of durations such as '25s', '1h' or '1y'")] = (
+        list(DRIFT_TIMES)
+    )
     seed: Seed = 0
     drift_compensation: bool | Literal["both"] = True
-
-    @pydantic.field_validator("times")
-    @classmethod
-    def _are_durations(cls, value: list[str | float]) -> list[str | float]:
-        for duration in value:
-            parse_duration(duration)
-        return value
 
 
 class Recipe(BaseRecipe):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
+
+from analognets.units import parse_duration
+
+if TYPE_CHECKING:
+    from analognets.crossbar import Crossbar
 
 __all__ = ["FrontEnd", "Hardware", "Named", "OnDevice", "Section", "is_none"]
 
@@ -26,6 +31,15 @@ Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option
 def is_none(value: Any) -> bool:
     """Whether a value is None; such values are left out of plain data."""
     return value is None
+
+
+def _are_durations(values: list[str | float]) -> list[str | float]:
+    for value in values:
+        parse_duration(value)
+    return values
+
+
+Durations = Annotated[list[str | float], AfterValidator(_are_durations)]
 
 
 class Section(pydantic.BaseModel):
@@ -97,6 +111,16 @@ class Hardware(Section):
     @classmethod
     def _expand(cls, value: Any) -> Any:
         return {"preset": value} if isinstance(value, str) else value
+
+    def crossbar(self) -> Crossbar:
+        """Return the chip itself.
+
+        Raises:
+            UnknownNameError: there is no such preset.
+        """
+        from analognets import crossbar
+
+        return crossbar.get(self.preset).replace(**self.changes())
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""

@@ -22,7 +22,7 @@ from analognets.training.files import write_atomically
 from analognets.training.in_memory import DeviceLog, MixedPrecision
 from analognets.training.optimizers import make_loss, make_optimizer
 from analognets.training.progress import Progress
-from analognets.training.recipe import Hardware, HardwareAware, Recipe, Stage
+from analognets.training.recipe import HardwareAware, Recipe, Stage
 from analognets.training.run import Run
 from analognets.training.validation import evaluate, evaluate_noisy
 
@@ -84,7 +84,7 @@ def train(
     Source: AnalogNets (arXiv 2111.06503), from memory; the hyper-parameters are the recipe's.
     """
     recipe = run.recipe
-    hardware = _hardware(recipe.hardware_aware.hardware) if recipe.hardware_aware else None
+    hardware = recipe.hardware_aware.hardware.crossbar() if recipe.hardware_aware else None
     with run.session(data.info):
         keras.utils.set_random_seed(recipe.seed)
         net = model if isinstance(model, keras.Model) else model()
@@ -151,12 +151,6 @@ def on_devices(recipe: Recipe) -> Callable[[keras.optimizers.Optimizer], MixedPr
     """Return the function that puts the recipe's digital rule in front of its devices."""
     settings = recipe.on_device.settings() if recipe.on_device else {}
     return lambda rule: MixedPrecision(rule, seed=recipe.seed, **settings)
-
-
-def _hardware(settings: Hardware) -> crossbars.Crossbar:
-    preset = crossbars.get(settings.preset)
-    changes = settings.changes()
-    return preset.replace(**changes) if changes else preset
 
 
 class _Trainer:
