@@ -48,7 +48,7 @@ SETTINGS: dict[str, Any] = {
     "read_every": 100,
     "seconds_per_step": 1.0,
 }
-MONOTONIC = {"class_name": "analognets>PulsedPCM", "config": {"monotonic": True}}
+NORMAL_STEPS = {"class_name": "analognets>PulsedPCM", "config": {"monotonic": False}}
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "float": None,
     "device": {},
@@ -60,7 +60,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4, "max_pulses": 40},
     "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8, "max_pulses": 80},
     "step_device": {"device": "pulsed_step_pcm"},
-    "monotonic": {"device": MONOTONIC},
+    "normal_steps": {"device": NORMAL_STEPS},
 }
 BATCH, LEARNING_RATE = 10, 2.0
 LATER = {"1h": 3600.0, "1d": 86_400.0, "30d": 2_592_000.0}

@@ -13,6 +13,10 @@ from analognets.errors import check_number
 
 __all__ = ["PulsedPCM", "PulsedStepPCM"]
 
+_SOURCE_FITS = ((-0.084, 0.880, 1.40), (0.091, 0.260, 2.15))
+_MONOTONIC_FITS = ((-0.088, 0.890, 1.40), (0.105, 0.260, 2.15))
+"""Of mean and spread of a step: (slope, constant, share of the programming memory)."""
+
 
 @keras.saving.register_keras_serializable(package="analognets")
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +26,20 @@ class PulsedPCM(PulsedDevice):
     SET:   P = exp(-n / memory),  mu = m1 G + c1 + A1 P,  sd = m2 G + c2 + A2 P   [uS]
     read:  drift with nu = 0.04 from t_0 = 38.6 s after the last pulse on; noise of 0.03 G + 0.13 uS
 
-    with the defaults m1, c1, A1 = -0.084, 0.880, 1.40 and m2, c2, A2 = 0.091, 0.260, 2.15. P is the programming
-    memory: 1 after RESET, less by a factor exp(-1 / 2.6) with every SET pulse, this one counted. The first step is
-    1.95 uS in the mean, the tenth 0.4; the mean ends at c1 / |m1| = 10.5 uS. Single steps scatter so much that some
-    lower the device; with `monotonic=True` none does, at the same mean and spread of a step.
+    P is the programming memory: 1 after RESET, less by a factor exp(-1 / 2.6) with every SET pulse, this one counted.
+    The first step is 1.95 uS in the mean, the tenth 0.4; the mean ends near 10.5 uS.
+
+    The source's steps are normal, with m1, c1, A1 = -0.084, 0.880, 1.40 and m2, c2, A2 = 0.091, 0.260, 2.15, and
+    scatter so much that many lower the device: `monotonic=False`. A partial SET crystallises and can't do that, so by
+    default no step is negative. Devices above 10.5 uS then have no way down, which would bend the curve of the mean up
+    by 2 % and of the spread down by 7 % in 20 pulses; m1, c1 and m2 of the default, -0.088, 0.890 and 0.105, were
+    fitted anew so that both curves are again the source's within 1 and 2 % (our reconstruction).
 
     Args:
         g_max: limit of the conductance in uS (20 redraws the pulse curves of the source).
-        mean_fit: (m1, c1, A1).
-        spread_fit: (m2, c2, A2).
+        monotonic: whether no SET pulse ever lowers a device, as in `PulsedDevice`.
+        mean_fit: (m1, c1, A1); None: as above.
+        spread_fit: (m2, c2, A2); None: as above.
         memory: pulses in which the programming memory falls by e, > 0.
         drift_exponent: as in `PulsedDevice`, like all the other arguments.
         write_spread: 0.3 uS, our assumption (a third of a smallest step).
@@ -48,14 +57,17 @@ class PulsedPCM(PulsedDevice):
     read_noise_share: float = 0.03
     read_noise_floor: float = 0.13
     write_spread: float = 0.3
-    mean_fit: tuple[float, float, float] = (-0.084, 0.880, 1.40)
-    spread_fit: tuple[float, float, float] = (0.091, 0.260, 2.15)
+    monotonic: bool = True
+    mean_fit: tuple[float, float, float] | None = None
+    spread_fit: tuple[float, float, float] | None = None
     memory: float = 2.6
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set("memory", check_number("PulsedPCM", "memory", self.memory, 1e-3, 1e6))
         for name in ("mean_fit", "spread_fit"):
+            if getattr(self, name) is None:
+                continue
             values = tuple(check_number("PulsedPCM", name, value, -1e3, 1e3) for value in getattr(self, name))
             if len(values) != 3:
                 check_number("PulsedPCM", f"length of {name}", len(values), 3, 3)
@@ -64,7 +76,8 @@ class PulsedPCM(PulsedDevice):
     def step_moments(self, conductance: Any, pulses: Any) -> tuple[Any, Any]:
         """Return mu and sd in uS."""
         memory = ops.exp(pulses * (-1.0 / self.memory))
-        (m1, c1, a1), (m2, c2, a2) = self.mean_fit, self.spread_fit
+        mean_fit, spread_fit = _MONOTONIC_FITS if self.monotonic else _SOURCE_FITS
+        (m1, c1, a1), (m2, c2, a2) = self.mean_fit or mean_fit, self.spread_fit or spread_fit
         return m1 * conductance + c1 + a1 * memory, m2 * conductance + c2 + a2 * memory
 
 
@@ -76,7 +89,8 @@ class PulsedStepPCM(PulsedDevice):
     With w = G / unit:  mu = unit * dw (1 + A exp(-gamma w)),  sd = spread * (mu + unit * (additive + slope w))
 
     The mean after 1, 2, 3, 5, 10, 20 pulses from w = 0.01 is 0.286, 0.429, 0.532, 0.683, 0.925, 1.218 without the
-    noise. The spread between devices of that preset (of the steps 20 %, of the limit 10 %) is left out.
+    noise. The spread between devices of that preset (of the steps 20 %, of the limit 10 %) is left out. Its steps are
+    normal, so some are negative, unless `monotonic=True`.
 
     Args:
         g_max: limit in uS: 2 units.

@@ -19,8 +19,9 @@ PCM_CURVE = {
     1: (2.05, 1.5), 2: (3.43, 2.0), 3: (4.47, 2.2), 4: (5.28, 2.3), 5: (5.92, 2.4), 8: (7.25, 2.4),
     10: (7.84, 2.5), 12: (8.30, 2.5), 16: (8.97, 2.6), 20: (9.42, 2.7),
 }  # fmt: skip
+FITS = {"mean_fit": (-0.084, 0.880, 1.40), "spread_fit": (0.091, 0.260, 2.15)}  # the source's
 STEP_CURVE = {1: 0.286, 2: 0.429, 3: 0.532, 5: 0.683, 10: 0.925, 20: 1.218}  # in aihwkit's units, without noise
-KINDS = [devices.PulsedPCM(), devices.PulsedStepPCM(), devices.PulsedLinear(), devices.PulsedPCM(monotonic=True)]
+KINDS = [devices.PulsedPCM(), devices.PulsedStepPCM(), devices.PulsedLinear(), devices.PulsedPCM(monotonic=False)]
 FEW = settings(max_examples=15, deadline=None, derandomize=True)
 
 
@@ -28,8 +29,8 @@ def fresh(device, count=1000, seed=0):
     return device.reset((count,), seed=seed)
 
 
-@pytest.mark.parametrize(("monotonic", "of_mean", "of_spread"), [(False, 0.02, 0.05), (True, 0.03, 0.07)])
-def test_the_pulse_curve_of_pcm_is_the_published_one(monotonic, of_mean, of_spread) -> None:
+@pytest.mark.parametrize("monotonic", [True, False])
+def test_the_pulse_curve_of_pcm_is_the_published_one(monotonic) -> None:
     device = devices.PulsedPCM(g_max=20, monotonic=monotonic)
     state, found = fresh(device, 100_000), {}
     for number in range(1, 21):
@@ -38,8 +39,8 @@ def test_the_pulse_curve_of_pcm_is_the_published_one(monotonic, of_mean, of_spre
             g = np.asarray(state["conductance"])
             found[number] = (g.mean(), g.std())
     for number, (mean, spread) in PCM_CURVE.items():
-        assert found[number][0] == pytest.approx(mean, rel=of_mean), number
-        assert found[number][1] == pytest.approx(spread, rel=of_spread), number
+        assert found[number][0] == pytest.approx(mean, rel=0.02), number
+        assert found[number][1] == pytest.approx(spread, rel=0.05), number
 
 
 def test_the_step_device_has_aihwkits_curve() -> None:
@@ -61,7 +62,7 @@ def test_a_device_near_its_limit_is_stopped_there() -> None:
     assert np.all(np.asarray(device.pulse(fresh(devices.PulsedLinear()), 60, seed=1)["pulses"]) == 60)
 
 
-@pytest.mark.parametrize("device", [devices.PulsedLinear(), devices.PulsedPCM(monotonic=True)])
+@pytest.mark.parametrize("device", [devices.PulsedLinear(), devices.PulsedPCM()])
 @FEW
 @given(counts=st.lists(st.integers(0, 6), min_size=20, max_size=20), seed=st.integers(0, 2**40))
 def test_without_negative_steps_no_pulse_lowers_a_device(device, counts, seed) -> None:
@@ -78,7 +79,7 @@ def test_steps_that_never_fall_have_the_mean_and_spread_of_those_that_may(state)
     g, pulses = (np.full(count, value, "float32") for value in state)
     before = {"conductance": g, "pulses": pulses - 1, "pulsed_at": 0 * g}
     for monotonic in (False, True):
-        device = devices.PulsedPCM(g_max=60, monotonic=monotonic)
+        device = devices.PulsedPCM(g_max=60, monotonic=monotonic, **FITS)
         after = device.pulse_with(before, device.pulse_draws(g.shape, 3), time=0.0)
         found[monotonic] = np.asarray(after["conductance"], "float64") - g
     assert found[True].min() >= 0
@@ -90,7 +91,7 @@ def test_steps_that_never_fall_have_the_mean_and_spread_of_those_that_may(state)
 
 
 def test_the_mean_step_of_pcm_rises_up_to_its_asymptote() -> None:
-    device = devices.PulsedPCM(g_max=20)
+    device = devices.PulsedPCM(g_max=20, monotonic=False)
     g = np.linspace(device.g_min, 0.880 / 0.084 - 0.01, 50, dtype="float32")
     for pulses in (1.0, 3.0, 50.0):
         assert np.all(np.asarray(device.step_moments(g, np.full_like(g, pulses))[0]) > 0)
