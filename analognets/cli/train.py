@@ -68,6 +68,12 @@ def train(
     """
     reporter = _console.Reporter(json=json, quiet=quiet)
     if is_spiking(recipe or task):
+        without = {"--on-device": on_device, "--float-from": float_from is not None, "--skip-corrupt": skip_corrupt}
+        if given := [name for name, is_given in without.items() if is_given]:
+            raise typer.BadParameter(
+                f"{given[0]} does not go with '{recipe or task}', which trains spiking synapses; "
+                "choose those with --set synapses.kind=pcm (or float, memristor). Leave the option out."
+            )
         chosen: dict[str, Any] = {"data": data, "out": out, "seed": seed, "keep": keep, "overwrite": overwrite}
         train_spiking(reporter, recipe or task, set_ or [], **chosen)
         return

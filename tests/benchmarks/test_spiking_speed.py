@@ -11,9 +11,14 @@ from benchmarks.spiking_speed import DenseLoop
 
 @pytest.mark.parametrize("dt", [0.1, 1.0])
 @pytest.mark.parametrize("learn", [True, False])
-@pytest.mark.parametrize("kind", ["float64", "memristor"])
-def test_going_from_spike_to_spike_is_the_dense_loop(dt, learn, kind) -> None:
-    rules = WinnerTakeAllRules(dt=dt, threshold=1.5, threshold_step=0.1, threshold_decay=5000.0)
+@pytest.mark.parametrize(
+    ("kind", "membrane", "threshold"),
+    [("float64", 100.0, 1.5), ("memristor", 100.0, 1.5), ("float64", 0.02, 0.6)],  # the last fades by e^50 in 1 ms
+)
+def test_going_from_spike_to_spike_is_the_dense_loop(dt, learn, kind, membrane, threshold) -> None:
+    rules = WinnerTakeAllRules(
+        dt=dt, membrane=membrane, threshold=threshold, threshold_step=0.1, threshold_decay=5000.0
+    )
     layers = []
     for make in (WinnerTakeAll, DenseLoop):
         rows = FloatRows((12, 64), dtype="float64") if kind == "float64" else MemristorRows((12, 64))

@@ -52,6 +52,13 @@ def test_letters_are_trained_kept_and_not_overwritten(call: Call, hum: str, tmp_
     assert "is a run of spiking neurons, with no network for the accelerator" in refused.error
 
 
+@pytest.mark.parametrize("option", [("--on-device",), ("--float-from", "run"), ("--skip-corrupt",)])
+def test_options_of_networks_are_refused(call: Call, option: tuple[str, ...], tmp_path: Path) -> None:
+    answer = call("train", "letters", "--out", tmp_path / "run", *option)
+    assert answer.code == 2 and f"{option[0]} does not go with 'letters'" in " ".join(answer.err.split())
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_silent_recording_is_one_sentence_and_leaves_no_run(call: Call, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 16_000)
     answer = call("train", "letters", "--out", tmp_path / "run", *sets(*QUICK, f"wav.I={tmp_path / 'silence.wav'}"))
