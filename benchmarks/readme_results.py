@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import readme_topologies
+from benchmarks import readme_learning, readme_topologies
 from benchmarks.markdown import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -277,6 +277,7 @@ def section() -> str:
             "![Pareto front](benchmarks/results/explore_kws_pareto.png)",
         ]
     parts += readme_topologies.parts(RESULTS, SPEED)
+    parts += readme_learning.parts(SPEED)
     if speed := speed_table():
         parts += ["Speed, measured in one run each ([benchmarks/results](benchmarks/results)):", speed]
     return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,186 @@
+"""The README's part on learning with devices and spikes, from the results files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import markdown
+
+ABLATIONS = {
+    "device": "PCM model",
+    "normal_steps": "normal steps, as in the source: SET may lower a device",
+    "step_device": "constants of aihwkit's step device",
+    "linear": "linear device, no noise",
+    "no_refresh": "no refresh",
+    "epsilon_half": "epsilon x 0.5",
+    "epsilon_double": "epsilon x 2",
+    "devices_4": "4 devices a polarity",
+    "devices_8": "8 devices a polarity",
+    "no_accumulation": "no accumulation: direct stochastic updates",
+}
+NETWORKS = {"cnn": "small CNN, MNIST", "lstm": "LSTM, Speech Commands", "gan": "GAN, MNIST: Frechet distance"}
+SYNAPSES = {
+    "float": "float",
+    "pcm": "4 + 4 devices",
+    "devices_1": "1 + 1 devices",
+    "devices_2": "2 + 2 devices",
+    "half_ms": "4 + 4 devices",
+    "devices_8": "8 + 8 devices",
+    "normal_steps": "4 + 4, normal steps, as in the source",
+    "amplitude_from_0.5": "4 + 4, updates from 0.5 steps on",
+    "amplitude_from_1": "4 + 4, updates from 1 step on",
+    "pulses_stochastic": "4 + 4, whole pulses, stochastic",
+    "pulses_nearest": "4 + 4, whole pulses, nearest",
+}
+
+
+def spread(values: list[float], factor: float = 100.0, digits: int = 2) -> str:
+    """Return mean and standard deviation, or the only value."""
+    mean = factor * sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    deviation = (sum((factor * value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+
+
+def mean_after(records: list[dict[str, Any]], at: str, compensated: bool, measure: str) -> str:
+    """Return the mean of a measure at a time after training."""
+    found = [
+        row[measure]
+        for record in records
+        for row in record["after"]
+        if row["at"] == at and row["drift_compensation"] == compensated
+    ]
+    factor = 1.0 if measure == "frechet" else 100.0
+    return f"{factor * sum(found) / len(found):.2f}" if found else ""
+
+
+def networks_table(mnist: dict[str, Any], networks: dict[str, Any]) -> str:
+    """Return the float and the on-device training of each network, and its arrays after a month."""
+    variants = mnist["variants"]
+    device, months = variants["device"], []
+    for kind in ("as_read", "compensated"):
+        values = [record["after"]["30d"][kind] for record in device["records"]]
+        months.append(f"{100 * sum(values) / len(values):.2f}")
+    scores = [spread(list(variants[kind]["seeds"].values())) for kind in ("float", "device")]
+    rows = [["784-250-10 perceptron, MNIST", str(len(device["seeds"])), *scores, *months]]
+    for name, title in NETWORKS.items():
+        found = networks["networks"][name]
+        measure = "frechet" if name == "gan" else "accuracy"
+        factor = 1.0 if name == "gan" else 100.0
+        scores = [spread(list(found[kind]["seeds"].values()), factor) for kind in ("float", "device")]
+        months = [mean_after(found["device"]["records"], "30d", kind, measure) for kind in (False, True)]
+        rows.append([title, str(len(found["device"]["seeds"])), *scores, *months])
+    return markdown(["network", "seeds", "float", "on devices", "30 d later", "30 d, compensated"], rows)
+
+
+def ablations_table(mnist: dict[str, Any]) -> str:
+    """Return what each part of the on-device training is worth, after the same number of epochs."""
+    epochs = min(entry["epochs"] for entry in mnist["variants"].values())
+    rows = []
+    for name, title in ABLATIONS.items():
+        if found := mnist["variants"].get(name):
+            scores = [record["curve"][epochs - 1]["test_accuracy"] for record in found["records"]]
+            rows.append([title, str(len(scores)), spread(scores)])
+    return markdown([f"784-250-10 after {epochs} epochs", "seeds", "test accuracy, %"], rows)
+
+
+def on_device(speed: Path) -> list[str]:
+    """Return the paragraphs on mixed-precision training."""
+    mnist = json.loads((speed / "mnist_on_device.json").read_text("utf-8"))
+    networks = json.loads((speed / "networks_on_device.json").read_text("utf-8"))
+    step = json.loads((speed / "on_device_step.json").read_text("utf-8"))["networks"]
+    energy = json.loads((speed / "training_energy.json").read_text("utf-8"))
+    costs = [f"{step[name]['ratio']:.2f} ({title})" for name, title in (("mnist_mlp", "MLP"), ("mnist_cnn", "CNN"))]
+    floats = max(entry["floats_per_synapse_and_pair"] for entry in step.values())
+    parts = [
+        "Learned on phase-change memory by mixed-precision training (Nandakumar et al. 2020; networks and settings ours "
+        "where the paper is silent), test accuracy in %, mean and standard deviation "
+        "([MLP](benchmarks/results/mnist_on_device.json), [others](benchmarks/results/networks_on_device.json)). The "
+        "published experiment reached 97.73 % with the first. The later columns are the trained arrays as they are; "
+        "those of CNN and LSTM are read through the converters of a chip:",
+        networks_table(mnist, networks),
+        ablations_table(mnist),
+        f"A step at batch 100 takes {' and '.join(costs)} plain Keras steps and {floats:.1f} float32 values a synapse "
+        f"([figures](benchmarks/results/on_device_step.json)). Energy of the MLP an image: "
+        f"{energy['mixed_nj']:.1f} nJ against {energy['digital_nj'] / 1000:.2f} uJ for 32-bit digital training, a "
+        f"factor of {energy['ratio']:.1f}; one constant on each side was fitted to the published figures, and nothing "
+        f"fitted on the analog side gives {energy['uncalibrated']['ratio']:.0f} "
+        "([constants](benchmarks/results/training_energy.json)).",
+    ]
+    if (speed / "on_device_peer.json").exists():
+        parts.append(peer(json.loads((speed / "on_device_peer.json").read_text("utf-8"))))
+    return parts
+
+
+def peer(result: dict[str, Any]) -> str:
+    """Return the comparison with another toolkit."""
+    return str(result["sentence"])
+
+
+def letters_table(letters: dict[str, Any]) -> str:
+    """Return spikes met by kind of synapse, and what is left after 4e5 s."""
+    rows = []
+    for name, title in SYNAPSES.items():
+        if not (found := letters["variants"].get(name)):
+            continue
+        step = "0.1 ms" if name in ("pcm", "float") else "0.5 ms"
+        shares = [f"{100 * found['last_epoch'][f'within_{ms}_ms']:.1f}" for ms in (5, 10)]
+        seeds = list(found["within_25_ms_by_seed"].values())
+        later = found["after"]["400000"]
+        cells = [f"{100 * later[kind]:.1f}" for kind in ("as_read", "scaled")]
+        rows.append([title, step, str(len(seeds)), *shares, spread(seeds, digits=1), *cells])
+    times = ["within 5 ms", "10 ms", "25 ms"]
+    return markdown(["synapses", "step", "seeds", *times, "25 ms after 4e5 s", "the same, scaled"], rows)
+
+
+def digits_table(digits: dict[str, Any]) -> str:
+    """Return accuracy and time of unsupervised MNIST."""
+    rows = []
+    for name, found in digits["layers"].items():
+        kind, neurons = name.split("-")
+        accuracy, minutes = spread(list(found["seeds"].values())), f"{found['training_minutes']:.1f}"
+        rows.append([kind, neurons, str(len(found["seeds"])), accuracy, minutes])
+    return markdown(["synapses", "neurons", "seeds", "test accuracy, %", "training, minutes"], rows)
+
+
+def speed_sentence(result: dict[str, Any]) -> str:
+    """Return what simulating from spike to spike saves."""
+    said = []
+    for name, layer in result["layers"].items():
+        if name.endswith("0.1 ms"):
+            ratios = [layer[kind]["dense_loop"]["wall_ratio"] for kind in ("learning", "inference")]
+            said.append(f"{ratios[0]:.1f} (learning) and {ratios[1]:.1f} (inference) with {name.split(',')[0]}")
+    return (
+        f"Against a dense NumPy loop in steps of 0.1 ms, with the same spikes, it is faster by {'; '.join(said)} "
+        "([all steps](benchmarks/results/spiking_speed.json))."
+    )
+
+
+def spikes(speed: Path) -> list[str]:
+    """Return the paragraphs on spiking networks."""
+    letters, digits, times, fast = (
+        json.loads((speed / f"{name}.json").read_text("utf-8"))
+        for name in ("spoken_letters", "stdp_mnist", "memristor_spike_times", "spiking_speed")
+    )
+    found = times["synapses"]["memristor"]
+    return [
+        "Spoken letters I, B, M to spike pictures by NormAD (after arXiv 1905.11929; what that leaves open is ours): "
+        "share of wanted spikes that are met, in % ([figures](benchmarks/results/spoken_letters.json)):",
+        "![Spoken letters as spike pictures](benchmarks/results/spoken_letters_pictures.png)",
+        letters_table(letters),
+        "MNIST learned without labels by spike timing on Cu/SiO2/W memristors (after arXiv 2001.09299; constants "
+        "assumed), full test set, two cores ([figures](benchmarks/results/stdp_mnist.json)):",
+        digits_table(digits),
+        speed_sentence(fast),
+        f"Supervised spike times on the memristor: {100 * found['after']['tolerance_5']:.1f} % within 5 ms over "
+        f"{len(found['records'])} seeds (chance {100 * found['chance_5']:.1f} %; "
+        "[figures](benchmarks/results/memristor_spike_times.json)).",
+    ]
+
+
+def parts(speed: Path) -> list[str]:
+    """Return the paragraphs of this part of the README."""
+    return [*on_device(speed), *spikes(speed)]
