@@ -96,8 +96,8 @@ def on_device(speed: Path) -> list[str]:
     costs = [f"{step[name]['ratio']:.2f} ({title})" for name, title in (("mnist_mlp", "MLP"), ("mnist_cnn", "CNN"))]
     floats = max(entry["floats_per_synapse_and_pair"] for entry in step.values())
     parts = [
-        "Learned on phase-change memory by mixed-precision training (Nandakumar et al. 2020; networks and settings ours "
-        "where the paper is silent), test accuracy in %, mean and standard deviation "
+        "Learned on phase-change memory by mixed-precision training (Nandakumar et al. 2020; networks and settings "
+        "ours where the paper is silent), test accuracy in %, mean and standard deviation "
         "([MLP](benchmarks/results/mnist_on_device.json), [others](benchmarks/results/networks_on_device.json)). The "
         "published experiment reached 97.73 % with the first. The later columns are the trained arrays as they are; "
         "those of CNN and LSTM are read through the converters of a chip:",

@@ -6,9 +6,9 @@ Each training is a run folder RUNS/<variant>-<seed> of the recipe letters: a fin
 one goes on from its last checkpoint. At the end, and with --collect at any time, the records become
 benchmarks/results/spoken_letters.json, and the figures of the first seed's PCM run pictures beside it.
 
-The letters are spoken by espeak-ng and stretched to the window. The variants `pcm` and `float` have steps of 0.1 ms. The
-others have steps of 0.5 ms and fewer readings, to save time, and are to be compared with `half_ms`, which is `pcm` in
-that form. A seed decides the phases of the input spikes, the wanted times, the devices and
+The letters are spoken by espeak-ng and stretched to the window. The variants `pcm` and `float` have steps of 0.1 ms.
+The others have steps of 0.5 ms and fewer readings, to save time, and are to be compared with `half_ms`, which is `pcm`
+in that form. A seed decides the phases of the input spikes, the wanted times, the devices and
 all noise.
 """
 
