@@ -180,6 +180,8 @@ class Cost:
         """In sentences: what fits where, what was cut, what is left digital, and whether activations fit the SRAM."""
         need, has = self.activation_kb, self.accelerator.sram.value
         more = f" Activations take {need:.1f} kB and the SRAM has {has:g} kB: they do not fit." if need > has else ""
+        if names := self.placement.workload.attention:
+            more += f" Products of activations with each other, in {', '.join(names)}, are not counted."
         return self.placement.statement + more
 
     @property

@@ -23,6 +23,7 @@ from analognets.layers import AnalogLayer
 __all__ = ["LayerWork", "Workload", "workload"]
 
 DEPTHWISE = ("analog", "digital")
+ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
 # No layer is too tall for it, so that all products can be watched, those an accelerator leaves digital included.
 ENDLESS = Crossbar(
     rows=1 << 20, cols=1 << 20, device=devices.get("ideal"), dac_bits=None, adc_bits=None, name="watched"
@@ -86,11 +87,14 @@ class Workload:
         layers: one `LayerWork` for each product that can be analog, in order of first use.
         unmodelled: (name, class, reason, numbers) of the other layers with weights that are no per-channel scaling;
             they run on a processor beside the accelerator and are not part of any figure.
+        attention: names of attention layers: their products of activations with activations are no part of any figure
+            either.
     """
 
     model: str
     layers: tuple[LayerWork, ...]
     unmodelled: tuple[tuple[str, str, str, int], ...] = ()
+    attention: tuple[str, ...] = ()
 
     @property
     def analog(self) -> tuple[LayerWork, ...]:
@@ -152,7 +156,8 @@ def workload(
         if layer.name in left:
             why = "digital in the model"
         layers.append(_work(name, layer, shapes, why))
-    return Workload(model.name, tuple(layers), _unmodelled(watched))
+    attention = tuple(layer.name for layer in watched._flatten_layers() if isinstance(layer, ATTENTION))
+    return Workload(model.name, tuple(layers), _unmodelled(watched), attention)
 
 
 def _plain_products(model: keras.Model) -> dict[str, keras.layers.Layer]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analognets.conversion import to_analog
-from analognets.deploy.accelerator import workload
+from analognets.deploy.accelerator import cost, workload
 from analognets.errors import ConversionError, InvalidArgumentError, UnknownNameError
 
 layers = keras.layers
@@ -127,3 +127,12 @@ def test_what_can_not_be_costed_is_refused() -> None:
         workload("analognet_kws")
     with pytest.raises(ConversionError, match="no layer to convert"):
         workload(keras.Sequential([keras.Input((4,)), layers.ReLU()]))
+
+
+def test_products_of_activations_are_named_as_not_counted() -> None:
+    inputs = keras.Input((6, 8))
+    mixed = layers.MultiHeadAttention(2, 4, name="mha")(inputs, inputs)
+    model = keras.Model(inputs, layers.Dense(3, name="logits")(layers.Flatten()(mixed)))
+    assert workload(model).attention == ("mha",)
+    assert "Products of activations with each other, in mha, are not counted." in cost(model).statement
+    assert "not counted" not in cost(keras.Sequential([keras.Input((4,)), layers.Dense(2)])).statement
