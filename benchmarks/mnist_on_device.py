@@ -29,6 +29,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets import devices
 from analognets.datasets.mnist import load_mnist
 from analognets.training.checkpoints import Checkpoints
 from analognets.training.files import write_json
@@ -125,9 +126,11 @@ def aged(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str
 def train(variant: str, seed: int, options: argparse.Namespace, data: tuple[np.ndarray, ...]) -> None:
     """Train one variant to the end, from its last whole epoch on, and write its record."""
     settings = {"variant": variant, "seed": seed, "epochs": options.epochs, "batch": options.batch}
-    settings |= {"learning_rate": options.learning_rate, "mixed_precision": {**SETTINGS, **(VARIANTS[variant] or {})}}
-    if variant == "float":
-        del settings["mixed_precision"]
+    settings["learning_rate"] = options.learning_rate
+    if variant != "float":
+        chosen = {**SETTINGS, **VARIANTS[variant]}  # type: ignore[dict-item]
+        # The device in full: a name alone would take records of other constants for done.
+        settings["mixed_precision"] = {**chosen, "device": devices.serialize(devices.get(chosen["device"]))}
     folder = options.work / f"{variant}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     record_file, curve_file = folder / "record.json", folder / "curve.json"
@@ -212,7 +215,7 @@ def collect(folders: list[Path], ink_share: float) -> dict[str, Any]:
     return {
         "benchmark": "mnist_on_device",
         "network": "784-250-10",
-        "data": "MNIST: 60,000 training pictures, 10,000 test pictures; the test pictures decide nothing",
+        "data": "MNIST: 60,000 training pictures, 10,000 test pictures; no training looks at the latter",
         "about": __doc__,
         "ink_share": ink_share,
         "variants": table,

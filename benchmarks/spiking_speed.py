@@ -50,7 +50,7 @@ class DenseLoop:
     def show(self, dense: np.ndarray, rng: np.random.Generator, *, learn: bool) -> list[tuple[int, int]]:
         """Run all steps of one picture, dense spikes (steps, inputs); returns (step, neuron)."""
         rules, kind = self.rules, self.theta.dtype.type
-        decay, fade = kind(np.exp(-rules.dt / rules.membrane)), kind(np.exp(-rules.dt / rules.window))
+        decay, fade = kind(np.exp(-rules.dt / rules.membrane)), kind(np.exp(-rules.dt / self.rows.window))
         v, trace, wait, found = np.zeros_like(self.theta), np.zeros(self.inputs, kind), 0, []
         for step, now in enumerate(dense):
             if learn:

@@ -89,7 +89,7 @@ class DigitsRecipe(BaseRecipe):
         task: always "stdp-mnist".
         neurons: of the winner-take-all layer.
         kind: of synapses: "memristor" or "float".
-        device: settings of the memristor; for "float", of `FloatRows`.
+        device: settings of the memristor, whose tau_potentiation is the learning window; for "float", of `FloatRows`.
         rules: settings of `WinnerTakeAllRules`.
         epochs: passes over the training pictures, at least 1.
         train_pictures: how many of the training pictures are learned from, or null for all.

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from analognets.devices import CuSiO2Memristor, derive_seed
-from analognets.errors import check_number
+from analognets.errors import InvalidArgumentError, check_number
 
 __all__ = ["FloatRows", "Kept", "MemristorRows", "MemristorSynapses", "Rows"]
 
@@ -20,8 +20,8 @@ class MemristorSynapses:
 
         w = weight_range * (G - G_mid) / ((g_max - g_min) / 2),   G_mid = (g_min + g_max) / 2
 
-    A change dw becomes one potentiating or depressing pulse of the share dw / (step of a full pulse in mid-range), cut
-    at one full pulse. What the device makes of it depends on its state and on chance, and is not checked.
+    A change dw becomes one potentiating or depressing pulse of the share dw / (step of a full pulse of this voltage in
+    mid-range), cut at one full pulse. What the device makes of it depends on its state and on chance, unchecked.
 
     Args:
         shape: (inputs, outputs).
@@ -50,7 +50,12 @@ class MemristorSynapses:
         self.shape, self.device, self.voltage = tuple(shape), device or CuSiO2Memristor(), voltage
         self.weight_range = check_number("MemristorSynapses", "weight_range", weight_range, 1e-6, 1e9, unit="pA")
         spread = check_number("MemristorSynapses", "spread", spread, 0.0, 1e9, unit="pA")
-        self.device.voltage_factor(voltage)
+        self._factor = self.device.voltage_factor(voltage)
+        if not self._factor:
+            raise InvalidArgumentError(
+                f"`voltage` of MemristorSynapses must reach the device's threshold of {self.device.v_threshold:g} V, "
+                f"or nothing is ever learned. Received: {voltage:g} V."
+            )
         drawn = spread * np.random.default_rng([seed, 0]).standard_normal(self.shape)
         targets = np.clip(self._middle + drawn / self._slope, self.device.g_min, self.device.g_max)
         state = self.device.program(targets.astype("float32"), derive_seed(seed, "write"))
@@ -87,7 +92,7 @@ class MemristorSynapses:
     def update(self, change: np.ndarray, time: float, *, seed: int) -> int:
         """Give every synapse with a change one pulse; returns how many that were."""
         full = {
-            sign: self.device.range * step * 0.5**power * self._slope
+            sign: self._factor * self.device.range * step * 0.5**power * self._slope
             for sign, step, power in (
                 (1, self.device.potentiation, self.device.potentiation_power),
                 (-1, self.device.depression, self.device.depression_power),
@@ -106,6 +111,10 @@ class Rows(Protocol):
 
     weights: np.ndarray
     variables: list[Any]
+
+    @property
+    def window(self) -> float:
+        """Time constant in ms of the share of a full pulse that an input gets by how long before the spike it was."""
 
     def learn(self, row: int, share: np.ndarray, rng: np.random.Generator) -> None:
         """Apply one pulse each to the synapses of an output."""
@@ -150,12 +159,22 @@ class FloatRows:
     Args:
         shape: (outputs, inputs).
         rate: eta, 0 to 1.
+        window: time constant of the potentiating learning window in ms, > 0.
         seed: of the initial weights, evenly from 0.3 to 0.7.
         dtype: "float32" or "float64".
     """
 
-    def __init__(self, shape: tuple[int, int], *, rate: float = 0.05, seed: int = 0, dtype: str = "float32") -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        *,
+        rate: float = 0.05,
+        window: float = 20.0,
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> None:
         self.rate = check_number("FloatRows", "rate", rate, 0.0, 1.0)
+        self.window = check_number("FloatRows", "window", window, 1e-3, 1e6, unit="ms")
         drawn = np.random.default_rng([seed, 0]).uniform(0.3, 0.7, shape).astype(dtype)
         self.weights = np.asfortranarray(drawn)  # the inputs of a spike are then read from one place
         self._kept = [Kept("weights", self.weights)]
@@ -183,7 +202,8 @@ class FloatRows:
 class MemristorRows:
     """Weights of 0 to 1 in one memristor each: w = (G_read - g_min) / (g_max - g_min), at least 0.
 
-    The read noise of a device is drawn anew for every `read_all`, not for every spike.
+    The read noise of a device is drawn anew for every `read_all`, not for every spike. The learning window is the
+    device's tau_potentiation; its tau_depression has no part here, since no rule asks for depression by timing.
 
     Args:
         shape: (outputs, inputs).
@@ -212,6 +232,11 @@ class MemristorRows:
         self._kept = [Kept(name, values) for name, values in {**self.state, "noise": self._noise}.items()]
         self.variables = [kept.variable for kept in self._kept]
         self._refresh(slice(None))
+
+    @property
+    def window(self) -> float:
+        """Time constant of the device's potentiating window in ms."""
+        return self.device.tau_potentiation
 
     def _refresh(self, rows: Any) -> None:
         read = self.state["conductance"][rows] * self._noise[rows] - np.float32(self.device.g_min)

@@ -31,9 +31,9 @@ class WinnerTakeAllRules:
         threshold_step: what a neuron's own spike adds to its threshold, >= 0.
         threshold_decay: in how many ms of shown pictures that falls by e, > 0.
         hold: refractory time in ms, for which a spike holds the winner and, by inhibition, all others at rest.
-        window: time constant of the learning window in ms.
         offset: share of a full step that a spike takes from every synapse of the winner, 0 to 1. A synapse whose input
-            fired dt before gets exp(-dt / window) more.
+            fired dt before gets exp(-dt / tau_p) more, with the potentiating window tau_p of the synapses. There is no
+            separate depression by inputs that come after the spike.
         read_every: pictures for which one reading of the synapses serves, >= 1.
 
     Raises:
@@ -51,7 +51,6 @@ class WinnerTakeAllRules:
     threshold_step: float = 0.2
     threshold_decay: float = 1e5
     hold: float = 5.0
-    window: float = 20.0
     offset: float = 0.2
     read_every: int = 20
 
@@ -64,7 +63,6 @@ class WinnerTakeAllRules:
             "threshold_step": (0.0, 1e9, ""),
             "threshold_decay": (1e-3, 1e12, "ms"),
             "hold": (1e-6, 1e6, "ms"),
-            "window": (1e-3, 1e6, "ms"),
             "offset": (0.0, 1.0, ""),
         }
         for name, (low, high, unit) in ranges.items():
@@ -116,7 +114,7 @@ class WinnerTakeAll:
 
         tau dV_j/dt = -V_j,  V_j <- V_j + w_ij at each spike of input i;   V_j >= threshold + theta_j: a spike of j
         a spike of j:  theta_j <- theta_j + threshold_step,  all V = 0 for `hold`,
-                       synapse i of j gets a pulse of the share exp(-(t - t_i) / window) - offset
+                       synapse i of j gets a pulse of the share exp(-(t - t_i) / tau_p) - offset
         theta_j decays exponentially; each picture begins at V = 0
 
     If several neurons pass their thresholds in one step, the one that is furthest above fires.
@@ -216,7 +214,7 @@ class WinnerTakeAll:
         """Give every synapse of the winner the pulse that the last spike of its input until now asks for."""
         rules, trace = self.rules, np.zeros(self.inputs, self.theta.dtype)
         # Of several spikes of one input the last counts: assignment goes in order.
-        trace[inputs] = np.exp((steps - now) * (rules.dt / rules.window))
+        trace[inputs] = np.exp((steps - now) * (rules.dt / self.rows.window))
         self.rows.learn(winner, trace - self.theta.dtype.type(rules.offset), rng)
         self.theta[winner] += rules.threshold_step
 

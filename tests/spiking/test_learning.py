@@ -194,9 +194,10 @@ def test_the_published_number_of_devices() -> None:
     assert PulsedSynapses((132, 168)).device_count == 177_408
 
 
-def test_memristors_make_a_wanted_change_in_the_middle_of_their_range() -> None:
+@pytest.mark.parametrize("voltage", [None, 0.18, 0.3])
+def test_memristors_make_a_wanted_change_in_the_middle_of_their_range(voltage) -> None:
     device = CuSiO2Memristor(step_spread=0.0, device_spread=0.0, read_noise_share=0.0, write_spread=0.0)
-    synapses = MemristorSynapses((3, 2), device=device, spread=0.0)
+    synapses = MemristorSynapses((3, 2), device=device, spread=0.0, voltage=voltage)
     change = np.array([[50.0, -80.0], [0.0, 120.0], [-20.0, 0.0]])
     assert synapses.update(change, 0.0, seed=0) == 4
     np.testing.assert_allclose(synapses.read(), change, rtol=1e-3, atol=0.05)
@@ -219,6 +220,7 @@ def test_memristors_learn_precise_spike_times() -> None:
         (lambda: PulsedSynapses((2, 2), device="pcm"), "need a pulsed device, such as 'pulsed_pcm'. Received: PCM"),
         (lambda: SynapseRules(programming="laser"), "programming"),
         (lambda: SynapseRules(granularity=0.0), "`granularity` of SynapseRules must be a number from"),
+        (lambda: MemristorSynapses((2, 2), voltage=0.05), "must reach the device's threshold of 0.1 V"),
         (lambda: MemristorSynapses((2, 2), voltage=0.9), "`voltage` of CuSiO2Memristor must be a number from 0 to 0.5"),
         (
             lambda: SpikeTimeTrainer(task(), FloatSynapses((60, 5))),

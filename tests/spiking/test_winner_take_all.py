@@ -47,6 +47,20 @@ def test_one_neuron_fires_at_a_time_and_all_rest_after_it() -> None:
     assert len(found) > 2 and np.all(np.diff(steps) > RULES.hold_steps)
 
 
+def test_the_learning_window_is_that_of_the_device() -> None:
+    still = {"step_spread": 0.0, "device_spread": 0.0, "write_spread": 0.0, "read_noise_share": 0.0}
+    moved = []
+    for tau in (5.0, 40.0):
+        device = CuSiO2Memristor(tau_potentiation=tau, **still)
+        layer = WinnerTakeAll(MemristorRows((2, 1), device=device), WinnerTakeAllRules(offset=0.0))
+        before = layer.rows.state["conductance"].copy()
+        layer._learn(0, np.array([0]), np.array([0]), 100, np.random.default_rng(0))  # 10 ms later
+        moved.append((layer.rows.state["conductance"] - before)[0, 0])
+        pair = device.spike_pair({**layer.rows.state, "conductance": before}, 10.0, seed=0)["conductance"]
+        assert moved[-1] == pytest.approx(float(pair[0, 0]) - before[0, 0], rel=1e-4)
+    assert moved[1] / moved[0] == pytest.approx(np.exp(10 / 5 - 10 / 40), rel=1e-3)
+
+
 def test_a_spike_strengthens_recent_inputs_and_weakens_the_others() -> None:
     layer = WinnerTakeAll(FloatRows((2, 5)), WinnerTakeAllRules(offset=0.3))
     before = layer.rows.weights.copy()

@@ -53,6 +53,18 @@ def test_chi_is_conserved_exactly(shape) -> None:
     assert moved > 20
 
 
+def test_a_seed_gives_the_same_weights_whatever_the_variables_are_called() -> None:
+    found = []
+    for name in ("one", "another"):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, name=name), keras.layers.Dense(2)])
+        model.compile(MixedPrecision("sgd", seed=5, read_every=2, refresh_every=2), "mse", jit_compile=False)
+        model.fit(np.ones((8, 6), "float32"), np.ones((8, 2), "float32"), batch_size=2, verbose=0, shuffle=False)
+        found.append([*model.get_weights(), *model.optimizer.read(1e4, seed=1, compensate=True).values()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_linear_device_follows_chi() -> None:
     optimizer, kernel, bias = built(epsilon="auto")
     array = optimizer.synapses[0]

@@ -168,7 +168,9 @@ class MixedPrecision(keras.optimizers.Optimizer):
                 )
             self._devices.generator = generator
             options = {"device": self.device, "rules": self.rules, "add_variable": self.add_variable, "seed": generator}
-            self._devices.by_number = {number: Synapses(variable, **options) for number, variable in chosen.items()}
+            self._devices.by_number = {
+                number: Synapses(variable, number=number, **options) for number, variable in chosen.items()
+            }
             super().build(variables)
             self._decaying = [self.base._use_weight_decay(variable) for variable in variables]
             self.base.exclude_from_weight_decay(var_list=[array.chi for array in self._devices.arrays])
@@ -337,10 +339,10 @@ class MixedPrecision(keras.optimizers.Optimizer):
         """
         moment, weights = self.time if time is None else parse_duration(time), {}
         for array in self._devices.arrays:
-            read = array.conductances(moment, devices.derive_seed(seed, array.path))
+            read = array.conductances(moment, devices.derive_seed(seed, array.number))
             values = array.weights(read)
             if compensate:
-                first = array.conductances(self.time, devices.derive_seed(seed, array.path, "reference"))
+                first = array.conductances(self.time, devices.derive_seed(seed, array.number, "reference"))
                 values = values * (tf.reduce_sum(first) / tf.reduce_sum(read))
             weights[array.path] = np.reshape(values.numpy(), array.shape)
         return weights

@@ -54,6 +54,7 @@ class Synapses:
 
     Args:
         variable: the weights, float32. Its value is written to the devices by `program`.
+        number: of the variable in the optimizer; draws depend on it, not on names.
         device: kind of the devices.
         rules: of the update.
         add_variable: makes a variable of the optimizer.
@@ -67,12 +68,14 @@ class Synapses:
         self,
         variable: keras.Variable,
         *,
+        number: int,
         device: PulsedDevice,
         rules: Rules,
         add_variable: Callable[..., keras.Variable],
         seed: keras.random.SeedGenerator,
     ) -> None:
-        self.variable, self.device, self.rules, self.seed = variable, device, rules, seed
+        self.variable, self.number = variable, number
+        self.device, self.rules, self.seed = device, rules, seed
         self.path = getattr(variable, "path", variable.name)
         self.shape = tuple(int(size) for size in variable.shape)
         self.size = math.prod(self.shape)
@@ -152,7 +155,7 @@ class Synapses:
             + self.rules.initial_conductance
         )
         targets = tf.minimum(tf.repeat(parts, self.copies, axis=1), self.device.g_max)
-        state = self.device.program(tf.reshape(targets, [-1]), derive_seed(seed, self.path))
+        state = self.device.program(tf.reshape(targets, [-1]), derive_seed(seed, self.number))
         for name, stored in self.state.items():
             stored.assign(self._packed(name, state[name]))
         self.read_all(tf.constant(0.0))
