@@ -14,7 +14,7 @@ from analognets.crossbar.cells import PINNED
 from analognets.crossbar.nonidealities import StuckDevices
 from analognets.deploy.chips import Chip, Chips
 from analognets.deploy.programming import ProgrammedLayer, arithmetic
-from analognets.devices import Device, ParallelDevices
+from analognets.devices import Device, ParallelDevices, derive_seed
 from analognets.errors import ConversionError, InvalidArgumentError, check_integer
 from analognets.layers import AnalogLayer, analog_layers, calibrate
 from analognets.training.in_memory import MixedPrecision, Synapses
@@ -54,7 +54,8 @@ def from_devices(
         `Chips` with one chip.
 
     Raises:
-        ConversionError: the model has no devices, or a layer that would become analog was not learned on any.
+        ConversionError: the model has no devices, a layer that would become analog was not learned on any, or the
+            model's weights were set after training and the devices hold others.
         InvalidArgumentError: the hardware has stuck devices, which training knew nothing of.
 
     Source: our reconstruction.
@@ -75,6 +76,8 @@ def from_devices(
             "Trained arrays can't get stuck devices afterwards. Received: hardware with StuckDevices. Leave them out."
         )
     exempt = [exempt] if isinstance(exempt, str) else list(exempt)
+    for array in optimizer.synapses:
+        _check_weights(array, optimizer.time, seed)
     places = _places(model, optimizer.synapses, crossbar, exempt)
     analog = _on_hardware(model, crossbar, exempt)
     layers = analog_layers(analog)
@@ -91,6 +94,33 @@ def from_devices(
     ]
     arithmetic(layers).take_references(layers, programmed, seed)
     return Chips(analog, [Chip(0, seed, programmed)], seed)
+
+
+def _check_weights(array: Synapses, time: float, seed: int) -> None:
+    """Raise unless the weights are a reading of their devices at any time until now, up to noise."""
+    fresh, now, again = (
+        array.conductances(moment, derive_seed(seed, array.number, "check", number)).numpy()
+        for number, moment in enumerate((0.0, time, time))  # at 0 nothing has drifted yet
+    )
+    half = array.copies
+    low, high = (
+        np.ravel(array.weights(np.concatenate([one[:half], other[half:]])).numpy())
+        for one, other in ((now, fresh), (fresh, now))
+    )
+    read, weights = np.ravel(array.weights(now).numpy()), np.ravel(array.variable.numpy())
+    noise = np.ravel(array.weights(again).numpy()) - read
+    away = _rms(np.maximum(np.maximum(low - weights, weights - high), 0.0))
+    allowed = 1.5 * _rms(noise) + 0.05 * _rms(read)
+    if away > allowed:
+        raise ConversionError(
+            f"The weights of '{array.path}' are not those of its devices: they were set after training, for example by "
+            f"EarlyStopping(restore_best_weights=True). Received: {away:.3g} away, {allowed:.3g} is noise. Write them "
+            "to the devices with model.optimizer.program() first."
+        )
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def _on_hardware(model: keras.Model, crossbar: crossbars.Crossbar, exempt: list[str]) -> keras.Model:

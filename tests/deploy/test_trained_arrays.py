@@ -19,6 +19,7 @@ from analognets.training.in_memory import MixedPrecision
 SILENT = devices.PulsedPCM(read_noise_share=0.0, read_noise_floor=0.0)
 PERFECT = Crossbar(rows=40, cols=16, dac_bits=None, adc_bits=None)
 L = keras.layers
+NOISY = devices.PulsedPCM()
 NETWORKS = {
     "dense": lambda: [L.Flatten(), L.Dense(10, "relu", name="inner"), L.Dense(3, name="outer")],
     "conv": lambda: [
@@ -137,3 +138,16 @@ def test_what_is_wrong_is_said() -> None:
     stuck = PERFECT.with_nonideality(get_nonideality("stuck_at_zero", share=0.1))
     with pytest.raises(InvalidArgumentError, match="can't get stuck devices afterwards"):
         from_devices(model, inputs, hardware=stuck)
+
+
+@pytest.mark.parametrize("device", [SILENT, NOISY], ids=["silent", "noisy"])
+def test_weights_that_were_set_after_training_are_refused_until_they_are_written(device) -> None:
+    model, (inputs, _) = learned(device=device, read_every=None, seconds_per_step=1e5), samples()
+    assert len(from_devices(model, inputs)) == 1
+    kept = model.get_weights()
+    for change in (lambda w: 0 * w, lambda w: w[::-1], lambda w: w + 0.1):
+        model.set_weights([change(w) if w.ndim > 1 else w for w in kept])
+        with pytest.raises(ConversionError, match="set after training.*model.optimizer.program"):
+            from_devices(model, inputs)
+    model.optimizer.program()
+    assert len(from_devices(model, inputs)) == 1
