@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from analognets.errors import UnknownNameError
 from analognets.training.recipe_base import BaseRecipe
@@ -65,7 +65,7 @@ class LettersRecipe(BaseRecipe):
     """
 
     task: Literal["letters"]
-    letters: Annotated[list[str], Field(min_length=1, description="a list of letters")] = ["I", "B", "M"]
+    letters: Annotated[list[str], Field(min_length=1, description="a list of different letters")] = ["I", "B", "M"]
     voice: str = "en-us"
     words_per_minute: Annotated[int, Field(ge=80, le=450)] = 110
     wav: Annotated[dict[str, str], Field(description="a mapping of letters to paths")] = {}
@@ -80,6 +80,13 @@ class LettersRecipe(BaseRecipe):
     checkpoint_every: Annotated[int, Field(ge=1, le=100_000)] = 10
     times: Times = [0.0, 100.0, 1e3, 1e4, 1e5, 4e5]
     readings: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @field_validator("letters")
+    @classmethod
+    def _are_different(cls, letters: list[str]) -> list[str]:
+        if len(set(letters)) < len(letters):
+            raise ValueError("each letter once")
+        return letters
 
 
 class DigitsRecipe(BaseRecipe):
@@ -136,7 +143,7 @@ def find_spiking_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) 
     """Read a spiking recipe by its name or from a YAML file, and apply dotted overrides.
 
     Args:
-        name: of a packaged recipe, or the path of a file (anything with a "/" or ending in .yaml).
+        name: of a packaged recipe ("_" counts as "-"), or the path of a file (anything with a "/" or ending in .yaml).
         overrides: such as "epochs=2".
 
     Raises:
@@ -145,8 +152,9 @@ def find_spiking_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) 
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
         source = Path(name)
-    elif name in list_spiking_recipes():
-        source = resources.files("analognets.zoo") / "spiking_recipes" / f"{name}.yaml"  # type: ignore[assignment]
+    elif name.replace("_", "-") in list_spiking_recipes():
+        file = f"{name.replace('_', '-')}.yaml"
+        source = resources.files("analognets.zoo") / "spiking_recipes" / file  # type: ignore[assignment]
     else:
         raise UnknownNameError("spiking recipe", name, list_spiking_recipes(), "A file is given by its path.")
     task = task_of(source)

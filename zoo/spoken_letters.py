@@ -8,7 +8,7 @@ import numpy as np
 
 from analognets.datasets.audio_io import read_wav, resample
 from analognets.datasets.espeak import Utterance, speak
-from analognets.errors import DataError
+from analognets.errors import DataError, InvalidArgumentError
 
 __all__ = ["letter_picture", "recorded", "spoken"]
 
@@ -66,7 +66,12 @@ def letter_picture(letter: str, shape: tuple[int, int]) -> np.ndarray:
 
     Raises:
         DataError: there is nothing to be seen.
+        InvalidArgumentError: the shape has no room within the margin.
     """
+    if min(shape) < 3:
+        raise InvalidArgumentError(
+            f"Pictures of letters need 3 rows and columns or more, one each for a margin. Received: {tuple(shape)}."
+        )
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
 

@@ -18,7 +18,7 @@ def is_spiking(name: str) -> bool:
 
     if "/" in name or name.endswith((".yaml", ".yml")):
         return task_of(name) in KINDS
-    return name in list_spiking_recipes()
+    return name.replace("_", "-") in list_spiking_recipes()
 
 
 def train_spiking(

@@ -13,7 +13,7 @@ import typer
 from analognets.cli import _console
 from analognets.cli.data import Json, Quiet, SkipCorrupt, percent
 from analognets.cli.spiking import is_spiking, train_spiking
-from analognets.errors import DataError, RunError
+from analognets.errors import DataError, RunError, UnknownNameError
 
 __all__ = ["is_synthetic", "load_task", "resume_command", "run_recipe", "start_backend", "train", "use_data"]
 
@@ -79,6 +79,7 @@ def train(
         return
     if on_device and float_from is not None:
         raise typer.BadParameter("--on-device begins with fresh weights: leave --float-from out.")
+    refuse_unknown(recipe or task)
     resolved = resolve(recipe or task, set_ or [], data, seed, float_from, on_device)
     folder = out or Path("runs") / (f"{resolved.name}-on-device" if on_device else resolved.name)
     options = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
@@ -137,6 +138,17 @@ def use_data(recipe: Any, data: str | None) -> Any:
         return recipe
     name = (stand_in if is_synthetic(data) else for_folder)(recipe.dataset.name)
     return recipe if name == recipe.dataset.name else recipe.replace({"dataset": name})
+
+
+def refuse_unknown(name: str) -> None:
+    """Raise unless the name is a file or one of the packaged recipes, those of spikes included."""
+    from analognets.zoo.spiking_recipe import list_spiking_recipes
+    from analognets.zoo.tasks import list_recipes
+
+    known = list_recipes()
+    if "/" not in name and not name.endswith((".yaml", ".yml")) and name.replace("-", "_") not in known:
+        names = [*known, *list_spiking_recipes()]
+        raise UnknownNameError("recipe", name, names, "A file is given by its path, such as ./mine.yaml.")
 
 
 def resolve(

@@ -233,7 +233,14 @@ class PulsedSynapses:
 
         Returns:
             How many pulses that took.
+
+        Raises:
+            InvalidArgumentError: the change has NaN or infinity.
         """
+        if not np.all(np.isfinite(change)):
+            raise InvalidArgumentError(
+                "A change of weights must hold finite numbers only. Received: NaN or infinity. Lower the learning rate."
+            )
         number = int(self._number(0))
         wanted = np.asarray(change, dtype="float32").ravel() / (self.scale * self.device.mean_step)
         if self.rules.programming == "amplitude":

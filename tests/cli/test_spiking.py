@@ -33,7 +33,7 @@ def hum(tmp_path: Path) -> str:
 
 
 def test_recipes_of_spikes_are_told_from_others(tmp_path: Path) -> None:
-    assert is_spiking("letters") and is_spiking("stdp-mnist") and not is_spiking("kws")
+    assert is_spiking("letters") and is_spiking("stdp-mnist") and is_spiking("stdp_mnist") and not is_spiking("kws")
     assert not is_spiking(str(tmp_path / "missing.yaml"))
 
 
@@ -50,6 +50,23 @@ def test_letters_are_trained_kept_and_not_overwritten(call: Call, hum: str, tmp_
     assert again.code == 0 and again.out == kept.out
     refused = call("evaluate", tmp_path / "run")
     assert "is a run of spiking neurons, with no network for the accelerator" in refused.error
+
+
+def test_an_unknown_recipe_is_answered_with_all_names(call: Call) -> None:
+    answer = call("train", "lettres")
+    assert answer.code == 1 and "Did you mean 'letters'" in answer.error and "stdp-mnist" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("letters=[I,I]", "must be a list of different letters"),
+        ("pixels.shape=[2,2]", "need 3 rows and columns or more"),
+    ],
+)
+def test_letters_that_can_not_be_drawn_are_refused(call: Call, hum: str, tmp_path: Path, change, message) -> None:
+    answer = call("train", "letters", "--out", tmp_path / "run", *sets(*QUICK, hum, change))
+    assert answer.code == 1 and message in answer.error and not (tmp_path / "run" / "run.json").exists()
 
 
 @pytest.mark.parametrize("option", [("--on-device",), ("--float-from", "run"), ("--skip-corrupt",)])

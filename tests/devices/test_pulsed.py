@@ -43,6 +43,19 @@ def test_the_pulse_curve_of_pcm_is_the_published_one(monotonic) -> None:
         assert found[number][1] == pytest.approx(spread, rel=0.05), number
 
 
+def test_at_the_default_limit_both_laws_of_pcm_stay_close() -> None:
+    curves = []
+    for monotonic in (True, False):
+        device = devices.PulsedPCM(monotonic=monotonic)
+        state, found = fresh(device, 100_000), []
+        for number in range(1, 21):
+            state = device.pulse(state, seed=number)
+            found.append((np.mean(state["conductance"]), np.std(state["conductance"])))
+        curves.append(np.array(found))
+    ratio = curves[0] / curves[1] - 1
+    assert np.abs(ratio).max(0) == pytest.approx([0.025, 0.094], abs=0.006)
+
+
 def test_the_step_device_has_aihwkits_curve() -> None:
     device = devices.PulsedStepPCM(spread=0, reset_spread=0)
     curve = device.pulse_curve(20) / device.unit

@@ -219,6 +219,14 @@ def test_memristors_learn_precise_spike_times() -> None:
     [
         (lambda: PulsedSynapses((2, 2), device="pcm"), "need a pulsed device, such as 'pulsed_pcm'. Received: PCM"),
         (lambda: SynapseRules(programming="laser"), "programming"),
+        (
+            lambda: PulsedSynapses((2, 2)).update(np.full((2, 2), np.nan), 0.0, seed=0),
+            "must hold finite numbers only. Received: NaN or infinity",
+        ),
+        (
+            lambda: SpikeTimeTrainer(task(), FloatSynapses((60, 4)), neurons=LIF(dt=0.7)),
+            "must hold a whole number of steps. Received: neurons with dt=0.7 ms",
+        ),
         (lambda: SynapseRules(granularity=0.0), "`granularity` of SynapseRules must be a number from"),
         (lambda: MemristorSynapses((2, 2), voltage=0.05), "must reach the device's threshold of 0.1 V"),
         (lambda: MemristorSynapses((2, 2), voltage=0.9), "`voltage` of CuSiO2Memristor must be a number from 0 to 0.5"),

@@ -297,6 +297,25 @@ def test_a_checkpoint_of_other_devices_is_refused(tmp_path) -> None:
         with pytest.raises(RunError, match="checkpoint is of other devices"):
             built(**other)[0].load_own_variables(store)
     built()[0].load_own_variables(store)
+    models = [network(), network(device=devices.PulsedStepPCM())]
+    models[0].fit(*images(), epochs=1, batch_size=64, verbose=0)
+    models[0].save_weights(tmp_path / "one.weights.h5")
+    models[1].optimizer.build(models[1].trainable_variables)
+    with pytest.raises(ValueError, match="checkpoint is of other devices. Received: .*PulsedPCM.*; this optimizer has"):
+        models[1].load_weights(tmp_path / "one.weights.h5")
+
+
+@pytest.mark.parametrize(("name", "other"), [("epsilon", 0.5), ("weight_range", 2.0)])
+def test_a_checkpoint_of_another_scale_is_refused_unless_it_is_left_open(name, other) -> None:
+    optimizer, _, _ = built(epsilon=0.25)
+    store: dict = {}
+    optimizer.save_own_variables(store)
+    wrong = built(**{"epsilon": 0.25, name: other})[0]
+    with pytest.raises(RunError, match=f"has another {name} for 'kernel'. Received: (0.25|1) in the checkpoint"):
+        wrong.load_own_variables(store)
+    free = built(**{"epsilon": 0.25, name: "auto"})[0]
+    free.load_own_variables(store)
+    assert (free.synapses[0].scale, free.synapses[0].epsilon) == (optimizer.synapses[0].scale, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -312,6 +331,9 @@ def test_a_checkpoint_of_other_devices_is_refused(tmp_path) -> None:
         ({"base": keras.optimizers.SGD(use_ema=True)}, "can't average weights"),
         ({"weight_range": 0.001}, "The devices can't hold 'kernel'.*Use weight_range of at least"),
         ({"variables": ["nothing*"]}, "No variable is on devices"),
+        ({"variables": 5}, "`variables` of MixedPrecision must be 'kernels', 'all' or a list"),
+        ({"initial_conductance": 39.0}, "`initial_conductance` of MixedPrecision must be a number from 0 to 19.95"),
+        ({"base": MixedPrecision("sgd")}, "must be another Keras optimizer.*Received: MixedPrecision"),
     ],
 )
 def test_what_is_wrong_is_said(settings, message) -> None:

@@ -53,7 +53,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             smaller (our choice).
         conductance_range: in uS; None: two thirds of the device's g_max (8 uS of 12, from memory).
         initial_conductance: what both devices of a pair get above g_min in the initial writing, in uS, >= 0. More than
-            0 leaves the first and largest step of PCM behind.
+            0 leaves the first and largest step of PCM behind; up to half of the device's range.
         refresh_every: steps between refreshes, 1 or more; None: never.
         refresh_above: pairs with a device above this are refreshed, in uS; None: `conductance_range`.
         refresh_below: if their devices differ by less than this, in uS; None: 3/4 of `conductance_range`.
@@ -103,6 +103,11 @@ class MixedPrecision(keras.optimizers.Optimizer):
         name: str | None = None,
     ) -> None:
         base = keras.optimizers.get(base)
+        if not isinstance(base, keras.optimizers.Optimizer) or isinstance(base, MixedPrecision):
+            raise InvalidArgumentError(
+                "The base rule of MixedPrecision must be another Keras optimizer, its name or its config, such as "
+                f"'sgd'. Received: {type(base).__name__}."
+            )
         if base.use_ema:
             raise InvalidArgumentError(
                 "The base rule of MixedPrecision can't average weights, which devices have no place for. Received: "
@@ -116,7 +121,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             initial_conductance, refresh_above, refresh_below, refresh_pulses,
             refresh_feedback,
         )  # fmt: skip
-        self.choice = variables if isinstance(variables, str) else list(variables)
+        self.choice = _chosen(variables)
         self.refresh_every = _steps("refresh_every", refresh_every)
         self.read_every = _steps("read_every", read_every)
         self.seconds_per_step = check_number("MixedPrecision", "seconds_per_step", seconds_per_step, 0.0, 1e9, unit="s")
@@ -145,7 +150,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             epsilon=epsilon if epsilon == "auto" else number("epsilon", epsilon, 1e-12, 1e9),
             max_pulses=check_integer("MixedPrecision", "max_pulses", max_pulses, 1, 255),
             accumulate=bool(accumulate),
-            initial_conductance=number("initial_conductance", initial, 0.0, high),
+            initial_conductance=number("initial_conductance", initial, 0.0, (high - self.device.g_min) / 2),
             refresh_above=number("refresh_above", reach if above is None else above, 0.0, 1e9),
             refresh_below=number("refresh_below", 0.75 * reach if below is None else below, 0.0, 1e9),
             refresh_pulses=check_integer("MixedPrecision", "refresh_pulses", refresh_pulses, 1, 20),
@@ -278,8 +283,12 @@ class MixedPrecision(keras.optimizers.Optimizer):
                 f"The optimizer's checkpoint is of other devices. Received: {stored}; this optimizer has "
                 f"{self._fingerprint()}. Use the device and devices_per_polarity it was made with."
             )
-        for index, variable in enumerate(self._variables):
-            variable.assign(np.asarray(store[str(index)]))
+        found = [np.asarray(store[str(index)]) for index in range(len(self._variables))]
+        for array in self._devices.arrays:
+            number = next(index for index, variable in enumerate(self._variables) if variable is array.numbers)
+            array.check_numbers(found[number])
+        for variable, values in zip(self._variables, found, strict=True):
+            variable.assign(values)
 
     def _fingerprint(self) -> str:
         settings = {"device": type(self.device).__name__, **self.device.get_config()}
@@ -372,6 +381,18 @@ def _pulsed(identifier: Any) -> devices.PulsedDevice:
             f"Received: {device!r}."
         )
     return device
+
+
+def _chosen(variables: Any) -> str | list[str]:
+    if isinstance(variables, str):
+        return variables
+    found = list(variables) if isinstance(variables, Sequence) else [variables]
+    if not found or not all(isinstance(pattern, str) for pattern in found):
+        raise InvalidArgumentError(
+            "`variables` of MixedPrecision must be 'kernels', 'all' or a list of patterns of paths, such as "
+            f"['dense*/kernel']. Received: {variables!r}."
+        )
+    return found
 
 
 def _steps(name: str, value: int | None) -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from analognets.devices import PulsedDevice, State, derive_seed
-from analognets.errors import InvalidArgumentError
+from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers.ranges import FrozenRange
 
 __all__ = ["Rules", "Synapses"]
@@ -52,6 +52,9 @@ def rounded(value: float, bits: int = EXACT_BITS) -> float:
 class Synapses:
     """The devices behind one variable: W = scale * (sum of N G+ - sum of N G-), as it was last read.
 
+    Everything here can be traced and touches pulsed synapses only. `analognets.spiking.PulsedSynapses` are whole arrays
+    without a graph: one update a presentation, a turn for each synapse, refresh of whole synapses.
+
     Args:
         variable: the weights, float32. Its value is written to the devices by `program`.
         number: of the variable in the optimizer; draws depend on it, not on names.
@@ -83,8 +86,8 @@ class Synapses:
         self._check()
         device.pulse_curve(rules.refresh_pulses)  # simulated once, and not while a step is traced
         name = self.path.replace("/", "_")
-        self._numbers = add_variable((2,), dtype="float32", name=f"{name}_scale_epsilon")
-        self._numbers.assign(self._scale_and_epsilon())
+        self.numbers = add_variable((2,), dtype="float32", name=f"{name}_scale_epsilon")
+        self.numbers.assign(self._scale_and_epsilon())
         self.chi = add_variable(self.shape, dtype="float32", name=f"{name}_chi")
         self.state = {
             key: add_variable((2 * self.copies * self.size,), dtype=STORED_AS.get(key, "float32"), name=f"{name}_{key}")
@@ -107,21 +110,33 @@ class Synapses:
                 "it: they move by pulses only. Remove the constraint, or leave the variable out of `variables`."
             )
 
-    def _scale_and_epsilon(self) -> list[float]:
+    def _scale_and_epsilon(self, wanted: float | str = "auto") -> list[float]:
         """Return both for the variable's present weights; they are stored, because training goes on with the first."""
-        scale = self._weight_range() / (self.copies * self.rules.conductance_range)
+        weight_range = self._weight_range() if wanted == "auto" else float(wanted)
+        scale = weight_range / (self.copies * self.rules.conductance_range)
         granularity = self.device.mean_step * scale if self.rules.epsilon == "auto" else float(self.rules.epsilon)
         return [scale, rounded(granularity)]
+
+    def check_numbers(self, stored: np.ndarray) -> None:
+        """Raise unless a stored scale and epsilon are what was asked for, where that was not "auto"."""
+        asked = self._scale_and_epsilon(wanted=self.rules.weight_range)
+        for name, value, other in zip(("weight_range", "epsilon"), asked, stored.tolist(), strict=True):
+            if getattr(self.rules, name) != "auto" and not math.isclose(value, other, rel_tol=1e-5):
+                raise RunError(
+                    f"The optimizer's checkpoint has another {name} for '{self.path}'. Received: "
+                    f"{other / value * float(getattr(self.rules, name)):.6g} in the checkpoint, "
+                    f"{getattr(self.rules, name):g} here. Use the one it was made with, or 'auto' to go on with it."
+                )
 
     @property
     def scale(self) -> float:
         """Weight of 1 uS."""
-        return float(self._numbers.numpy()[0])
+        return float(self.numbers.numpy()[0])
 
     @property
     def epsilon(self) -> float:
         """Weight that counts as one pulse."""
-        return float(self._numbers.numpy()[1])
+        return float(self.numbers.numpy()[1])
 
     def _weight_range(self) -> float:
         weights = self.variable.numpy()
@@ -188,7 +203,7 @@ class Synapses:
 
     def due(self) -> tuple[Any, Any]:
         """Return flat indices of the synapses whose chi holds a pulse or more, and how many (signed)."""
-        chi, epsilon, columns = self.chi.value, self._numbers.value[1], self.shape[-1]
+        chi, epsilon, columns = self.chi.value, self.numbers.value[1], self.shape[-1]
         if columns < 16 or len(self.shape) < 2:
             flat = tf.reshape(chi, [-1])
             index = tf.where(tf.abs(flat) >= epsilon)[:, 0]
@@ -207,7 +222,7 @@ class Synapses:
 
     def due_at_random(self) -> tuple[Any, Any]:
         """Return pulses drawn with the probability chi / epsilon, and forget chi: the update without accumulation."""
-        flat = tf.reshape(self.chi.value, [-1]) / self._numbers.value[1]
+        flat = tf.reshape(self.chi.value, [-1]) / self.numbers.value[1]
         pulses = tf.sign(flat) * tf.floor(tf.abs(flat) + keras.random.uniform((self.size,), seed=self.seed))
         pulses = tf.clip_by_value(pulses, -float(self.rules.max_pulses), float(self.rules.max_pulses))
         self.chi.value.assign(tf.zeros_like(self.chi.value))
@@ -220,7 +235,7 @@ class Synapses:
 
         def pulse_and_read() -> Any:
             if self.rules.accumulate:
-                self.chi.value.scatter_nd_sub(self._spots(index), pulses * self._numbers.value[1])
+                self.chi.value.scatter_nd_sub(self._spots(index), pulses * self.numbers.value[1])
             self._pulse(index, pulses, time)
             self._read(index, time)
             return tf.constant(0)
@@ -262,7 +277,7 @@ class Synapses:
     def weights(self, conductances: Any) -> Any:
         """Return the weights of conductances in uS whose first axis holds N positive and N negative devices."""
         plus = tf.reduce_sum(conductances[: self.copies], 0)
-        return self._numbers.value[0] * (plus - tf.reduce_sum(conductances[self.copies :], 0))
+        return self.numbers.value[0] * (plus - tf.reduce_sum(conductances[self.copies :], 0))
 
     def _read(self, index: Any, time: Any) -> None:
         places = self._places(index)
