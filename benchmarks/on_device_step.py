@@ -3,10 +3,14 @@
 python -m benchmarks.on_device_step [--batch 100] [--rounds 15] [--steps 100] [--result FILE]
 
 Networks: the MNIST perceptron (SGD, as its recipe) and the small convolutional network (Adam, as its recipe), on
-MNIST. Both have trained for `--warm` steps before, so the number of pulses is one of the middle of a training; a round
-is a `fit` of `--steps` steps for each variant in turn. `idle` has an epsilon that no step reaches: what it costs to
-keep chi. `all_touched` pulses every synapse in every step, which no training does. Refresh and reading of all devices
-come as often as in the recipes. `memory` is counted on the optimizer's variables, the base rule's moments apart.
+MNIST. A round is a `fit` of `--steps` steps for each variant in turn, on batches that are drawn anew from all training
+pictures. `late` is measured after `--warm` steps, when few synapses are pulsed in a step; `early`, with a third of the
+rounds, after 60 steps, when many are. `idle` has an epsilon that no step reaches: what it costs to keep chi.
+`all_touched` pulses every synapse in every step, which no training does. Refresh and reading of all devices come as
+often as in the recipes.
+
+`memory` is counted on the optimizer's variables: devices, chi and counters, without the weights themselves and without
+the moments of the base rule, which plain Keras has too.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,7 @@ from analognets.training.recipe import Recipe
 from analognets.zoo.tasks import build_model, find_recipe
 from benchmarks._measure import facts, interleave, ratios, untuned
 
+EARLY = 60
 NETWORKS = ("mnist_mlp", "mnist_cnn")
 
 
@@ -39,8 +45,8 @@ def rule(recipe: Recipe) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(stage.learning_rate)
 
 
-def fitter(recipe: Recipe, data: Any, settings: dict[str, Any] | None, warm: Any) -> tuple[Any, Callable[[], Any]]:
-    """Return a trained model and a function that trains it on."""
+def fitter(recipe: Recipe, settings: dict[str, Any] | None) -> keras.Model:
+    """Return a fresh compiled model, on devices if there are settings."""
     keras.utils.set_random_seed(0)
     model = build_model(recipe, classes=10, input_shape=(28, 28, 1))
     optimizer = rule(recipe)
@@ -48,37 +54,50 @@ def fitter(recipe: Recipe, data: Any, settings: dict[str, Any] | None, warm: Any
         given = recipe.on_device.settings() if recipe.on_device else {}
         optimizer = MixedPrecision(optimizer, **{**given, **settings})
     model.compile(optimizer, make_loss(recipe.float_stage, True), jit_compile=False)
-    model.fit(warm, verbose=0)
-    return model, lambda: model.fit(data, verbose=0)
+    return model
+
+
+def batches(pictures: tf.Tensor, labels: tf.Tensor, steps: int) -> tf.data.Dataset:
+    """Return so many of the batches, others in every pass."""
+    count = len(labels)
+    numbers = tf.data.Dataset.range(count).shuffle(count, seed=0).repeat().take(steps)
+    return untuned(numbers.map(lambda number: (pictures[number], labels[number])))
+
+
+def timed(models: dict[str, keras.Model], data: tf.data.Dataset, steps: int, rounds: int) -> dict[str, Any]:
+    """Return the ratios of a stage of training and how many pulses a step took."""
+    before = pulses(models["on_device"])
+    calls: dict[str, Callable[[], Any]] = {name: partial(model.fit, data, verbose=0) for name, model in models.items()}
+    variants = ratios(interleave(calls, rounds), "plain_keras")
+    return {
+        "ratio": variants["on_device"]["wall_ratio"],
+        "ratio_cpu": variants["on_device"]["cpu_ratio"],
+        "pulses_per_step": (pulses(models["on_device"]) - before) / (rounds + 1) / steps,
+        "variants": variants,
+    }
 
 
 def measure(name: str, options: argparse.Namespace, pictures: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    recipe = find_recipe(name)
-    pairs = tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(options.batch, drop_remainder=True)
-    pairs = pairs.cache()
-    warm, data = untuned(pairs.take(options.warm)), untuned(pairs.take(options.steps))
-    variants: dict[str, Any] = {
-        "plain_keras": None,
-        "on_device": {},
-        "idle": {"epsilon": 1e6},
-        "all_touched": {"epsilon": 1e-9, "max_pulses": 1},
-    }
-    models, calls = {}, {}
-    for variant, settings in variants.items():
-        models[variant], calls[variant] = fitter(recipe, data, settings, warm)
-    before = pulses(models["on_device"])
-    times = interleave(calls, options.rounds)
-    model = models["on_device"]
-    found = ratios(times, "plain_keras")
-    synapses = sum(array.size for array in model.optimizer.synapses)
-    per_step = (pulses(model) - before) / (options.rounds + 1) / options.steps
+    recipe, size = find_recipe(name), options.batch
+    count = len(labels) // size
+    pairs = [tf.constant(part[: count * size].reshape(count, size, *part.shape[1:])) for part in (pictures, labels)]
+    data = batches(*pairs, options.steps)
+    models = {"plain_keras": fitter(recipe, None), "on_device": fitter(recipe, {})}
+    for model in models.values():
+        model.fit(batches(*pairs, EARLY), verbose=0)
+    early = timed(models, data, options.steps, max(1, options.rounds // 3))
+    models |= {"idle": fitter(recipe, {"epsilon": 1e6})}
+    models |= {"all_touched": fitter(recipe, {"epsilon": 1e-9, "max_pulses": 1})}
+    for kind in ("plain_keras", "on_device"):
+        models[kind].fit(batches(*pairs, options.warm), verbose=0)
+    late = timed(models, data, options.steps, options.rounds)
+    optimizer = models["on_device"].optimizer
+    synapses = sum(array.size for array in optimizer.synapses)
     return {
-        "ratio": found["on_device"]["wall_ratio"],
-        "ratio_cpu": found["on_device"]["cpu_ratio"],
+        "early": early,
+        "late": late,
         "synapses": synapses,
-        "pulses_per_step": per_step,
-        "floats_per_synapse_and_pair": memory(model) / synapses / 4,
-        "variants": found,
+        "floats_per_synapse_and_pair": memory(models["on_device"]) / synapses / 4,
     }
 
 
@@ -97,7 +116,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--warm", type=int, default=300)
+    parser.add_argument("--warm", type=int, default=1500)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--mnist", type=Path, help="folder of mnist.npz; else where the loader looks by itself")
@@ -105,8 +124,7 @@ def main() -> None:
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     split = load_mnist(options.mnist).train
-    most = max(options.warm, options.steps) * options.batch
-    pictures, labels = split.inputs[:most].astype("float32") / 255, split.labels[:most]
+    pictures, labels = split.inputs.astype("float32") / 255, split.labels
     table = {name: measure(name, options, pictures, labels) for name in options.networks}
     settings = {name: getattr(options, name) for name in ("batch", "rounds", "steps", "warm", "threads")}
     result = {"benchmark": "on_device_step", **settings, "networks": table, "machine": facts()}

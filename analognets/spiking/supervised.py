@@ -99,8 +99,8 @@ class SpikeTimeTrainer:
         dt, duration = self.neurons.dt, next(iter(shapes))[2]
         if abs(round(duration / dt) * dt - duration) > 1e-6 * duration:
             raise InvalidArgumentError(
-                f"The patterns' {duration:g} ms must hold a whole number of steps. Received: neurons with dt={dt:g} ms. "
-                "Take one such as 0.1, 0.25, 0.5 or 1."
+                f"The patterns' {duration:g} ms must hold a whole number of steps. Received: neurons with dt={dt:g} "
+                "ms. Take one such as 0.1, 0.25, 0.5 or 1."
             )
         current = DoubleExponential(dt=dt, membrane=self.neurons.membrane)
         self.rule = NormAD(dt=dt, rate=self.rate, tau=self.neurons.membrane / 10)

@@ -61,7 +61,7 @@ def test_an_unknown_recipe_is_answered_with_all_names(call: Call) -> None:
     ("change", "message"),
     [
         ("letters=[I,I]", "must be a list of different letters"),
-        ("pixels.shape=[2,2]", "need 3 rows and columns or more"),
+        ("pixels.shape=[2,2]", "need 3 rows and columns"),
     ],
 )
 def test_letters_that_can_not_be_drawn_are_refused(call: Call, hum: str, tmp_path: Path, change, message) -> None:
