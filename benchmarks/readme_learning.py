@@ -123,9 +123,35 @@ def on_device(speed: Path) -> list[str]:
     return parts
 
 
+def best(result: dict[str, Any], *variants: str) -> str:
+    """Return the best last accuracy of some variants over all learning rates of a comparison, in %."""
+    return f"{100 * max(table[name]['by_epoch'][-1] for table in result['learning'].values() for name in variants):.1f}"
+
+
 def peer(result: dict[str, Any]) -> str:
     """Return the comparison with another toolkit."""
-    return str(result["sentence"])
+    said = []
+    for size, speed in result["speed"].items():
+        ours, every, rare = (
+            speed["variants"][name]["to_plain"] for name in ("analognets_pulsed_pcm", "aihwkit", "aihwkit_refresh_100")
+        )
+        direct = [
+            speed["direct"][f"{name} / analognets_pulsed_pcm"]["wall"] for name in ("aihwkit", "aihwkit_refresh_100")
+        ]
+        said.append(
+            f"at {size}, {ours:.2f} plain steps here and {every:.1f} there ({rare:.1f} with refreshes as rare as ours), "
+            f"directly {direct[0]:.1f} ({direct[1]:.1f}) times as long there"
+        )
+    rates = ", ".join(name.removeprefix("rate ") for name in result["learning"])
+    return (
+        "Beside aihwkit's mixed-precision compound with its PCM preset, in one run with the same network, first weights, "
+        f"batches and rule, one thread: {'; '.join(said)}. Test accuracy after {result['epochs']} epochs at the best of "
+        f"the learning rates {rates}: plain {best(result, 'keras', 'torch')} %, ours "
+        f"{best(result, 'analognets_pulsed_pcm')} % (with constants like the preset's "
+        f"{best(result, 'analognets_pulsed_step_pcm')} %), aihwkit "
+        f"{best(result, 'aihwkit_refresh_100', 'aihwkit_own_granularity')} % "
+        "([figures and what differs](benchmarks/results/on_device_peer.json))."
+    )
 
 
 def letters_table(letters: dict[str, Any]) -> str:
