@@ -139,14 +139,14 @@ def peer(result: dict[str, Any]) -> str:
             speed["direct"][f"{name} / analognets_pulsed_pcm"]["wall"] for name in ("aihwkit", "aihwkit_refresh_100")
         ]
         said.append(
-            f"at {size}, {ours:.2f} plain steps here and {every:.1f} there ({rare:.1f} with refreshes as rare as ours), "
+            f"at {size}, {ours:.2f} plain steps here, {every:.1f} there ({rare:.1f} with refreshes as rare as ours), "
             f"directly {direct[0]:.1f} ({direct[1]:.1f}) times as long there"
         )
     rates = ", ".join(name.removeprefix("rate ") for name in result["learning"])
     return (
-        "Beside aihwkit's mixed-precision compound with its PCM preset, in one run with the same network, first weights, "
-        f"batches and rule, one thread: {'; '.join(said)}. Test accuracy after {result['epochs']} epochs at the best of "
-        f"the learning rates {rates}: plain {best(result, 'keras', 'torch')} %, ours "
+        "Beside aihwkit's mixed-precision compound with its PCM preset, in one run with the same network, first "
+        f"weights, batches and rule, one thread: {'; '.join(said)}. Test accuracy after {result['epochs']} epochs at "
+        f"the best of the learning rates {rates}: plain {best(result, 'keras', 'torch')} %, ours "
         f"{best(result, 'analognets_pulsed_pcm')} % (with constants like the preset's "
         f"{best(result, 'analognets_pulsed_step_pcm')} %), aihwkit "
         f"{best(result, 'aihwkit_refresh_100', 'aihwkit_own_granularity')} % "
