@@ -239,8 +239,10 @@ class MemristorRows:
         return self.device.tau_potentiation
 
     def _refresh(self, rows: Any) -> None:
-        read = self.state["conductance"][rows] * self._noise[rows] - np.float32(self.device.g_min)
-        self.weights[rows] = np.maximum(read * np.float32(1 / self.device.range), 0.0)
+        read = self.state["conductance"][rows] * self._noise[rows]
+        read -= self.device.g_min
+        read *= 1 / self.device.range
+        np.maximum(read, 0.0, out=self.weights[rows])
 
     def learn(self, row: int, share: np.ndarray, rng: np.random.Generator) -> None:
         """Give the devices of an output one pulse each."""

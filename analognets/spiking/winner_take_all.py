@@ -139,7 +139,7 @@ class WinnerTakeAll:
         self._kept = Kept("theta", self.theta)
         self._stretch = next(stretch for most, stretch in _STRETCH.items() if self.neurons <= most)
         self._earlier = np.tri(self._stretch, dtype=self.theta.dtype)
-        self._reach = int(60 * self.rules.membrane / self.rules.dt)  # steps in which a float32 does not overflow
+        self._reach = 60 * self.rules.membrane  # ms in which a float32 does not overflow
 
     @property
     def variables(self) -> list[Any]:
@@ -172,17 +172,18 @@ class WinnerTakeAll:
             learn: whether thresholds and synapses change.
         """
         rules, limit, start = self.rules, self.thresholds(), 0
+        ages = (steps * rules.dt).astype(self.theta.dtype)  # in ms
         whole = np.append(steps[1:] != steps[:-1], True)  # a step is judged after the last of its spikes
         found: list[tuple[int, int]] = []
         while True:
-            hit = self._next(steps, inputs, whole, start, limit)
+            hit = self._next(ages, inputs, whole, start, limit)
             if hit is None:
                 break
             last, winner = hit
             now = int(steps[last])
             found.append((now, winner))
             if learn:
-                self._learn(winner, steps[: last + 1], inputs[: last + 1], now, rng)
+                self._learn(winner, ages[: last + 1] - ages[last], inputs[: last + 1], rng)
                 limit[winner] += rules.threshold_step
             start = int(steps.searchsorted(now + 1 + rules.hold_steps))
         if learn:
@@ -190,33 +191,36 @@ class WinnerTakeAll:
         return found
 
     def _next(
-        self, steps: np.ndarray, inputs: np.ndarray, whole: np.ndarray, start: int, limit: np.ndarray
+        self, ages: np.ndarray, inputs: np.ndarray, whole: np.ndarray, start: int, limit: np.ndarray
     ) -> tuple[int, int] | None:
         """Return the input spike after which a neuron fires next, and the neuron; all V are 0 before `start`."""
-        columns, rate = self.rows.weights.T, self.rules.dt / self.rules.membrane
-        begin, last, v = start, 0, np.zeros_like(limit)
-        while begin < len(steps):
-            end = min(begin + self._stretch, len(steps))
-            if self._reach < self.rules.steps:
-                end = min(end, int(steps.searchsorted(steps[begin] + self._reach, "right")))
-            grown = np.exp((steps[begin:end] - steps[begin]) * rate).astype(self.theta.dtype)
+        columns, rate, begin, v = self.rows.weights.T, 1 / self.rules.membrane, start, limit[:0]
+        while begin < len(ages):
+            end = min(begin + self._stretch, len(ages))
+            if self._reach < self.rules.duration:
+                end = min(end, int(ages.searchsorted(ages[begin] + self._reach, "right")))
+            grown = np.exp((ages[begin:end] - ages[begin]) * rate)
             rising = (self._earlier[: end - begin, : end - begin] * grown) @ columns.take(inputs[begin:end], axis=0)
-            rising += v * math.exp((last - steps[begin]) * rate)
+            if begin > start:
+                rising += v * math.exp((ages[begin - 1] - ages[begin]) * rate)
             fires = rising >= grown[:, None] * limit
-            fires &= whole[begin:end, None]
             first = int(fires.argmax()) // self.neurons
+            if not whole[begin + first]:
+                fires &= whole[begin:end, None]
+                first = int(fires.argmax()) // self.neurons
             if fires[first].any():
                 return begin + first, int((rising[first] / grown[first] - limit).argmax())
-            begin, last, v = end, steps[end - 1], rising[-1] / grown[-1]
+            begin, v = end, rising[-1] / grown[-1]
         return None
 
-    def _learn(self, winner: int, steps: np.ndarray, inputs: np.ndarray, now: int, rng: np.random.Generator) -> None:
-        """Give every synapse of the winner the pulse that the last spike of its input until now asks for."""
-        rules, trace = self.rules, np.zeros(self.inputs, self.theta.dtype)
+    def _learn(self, winner: int, ages: np.ndarray, inputs: np.ndarray, rng: np.random.Generator) -> None:
+        """Give every synapse of the winner its pulse; `ages` are times of the input spikes before now in ms, <= 0."""
+        trace = np.zeros(self.inputs, self.theta.dtype)
         # Of several spikes of one input the last counts: assignment goes in order.
-        trace[inputs] = np.exp((steps - now) * (rules.dt / self.rows.window))
-        self.rows.learn(winner, trace - self.theta.dtype.type(rules.offset), rng)
-        self.theta[winner] += rules.threshold_step
+        trace[inputs] = np.exp(ages * (1 / self.rows.window))
+        trace -= self.rules.offset
+        self.rows.learn(winner, trace, rng)
+        self.theta[winner] += self.rules.threshold_step
 
     def present(
         self, pictures: np.ndarray, *, first: int = 0, stream: str = "learn", learn: bool = False

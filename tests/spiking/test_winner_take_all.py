@@ -54,7 +54,7 @@ def test_the_learning_window_is_that_of_the_device() -> None:
         device = CuSiO2Memristor(tau_potentiation=tau, **still)
         layer = WinnerTakeAll(MemristorRows((2, 1), device=device), WinnerTakeAllRules(offset=0.0))
         before = layer.rows.state["conductance"].copy()
-        layer._learn(0, np.array([0]), np.array([0]), 100, np.random.default_rng(0))  # 10 ms later
+        layer._learn(0, np.array([-10.0]), np.array([0]), np.random.default_rng(0))  # 10 ms later
         moved.append((layer.rows.state["conductance"] - before)[0, 0])
         pair = device.spike_pair({**layer.rows.state, "conductance": before}, 10.0, seed=0)["conductance"]
         assert moved[-1] == pytest.approx(float(pair[0, 0]) - before[0, 0], rel=1e-4)
@@ -65,7 +65,7 @@ def test_a_spike_strengthens_recent_inputs_and_weakens_the_others() -> None:
     layer = WinnerTakeAll(FloatRows((2, 5)), WinnerTakeAllRules(offset=0.3))
     before = layer.rows.weights.copy()
     steps, inputs = np.array([0, 100, 900, 990]), np.array([0, 3, 1, 0])
-    layer._learn(1, steps, inputs, 1000, np.random.default_rng(0))
+    layer._learn(1, 0.1 * (steps - 1000), inputs, np.random.default_rng(0))
     change = (layer.rows.weights - before)[1]
     share = np.exp(-0.1 * (1000 - np.array([990, 900, -1e9, 100, -1e9])) / 20) - 0.3
     np.testing.assert_allclose(change, 0.05 * share * np.where(share > 0, 1 - before[1], before[1]), rtol=1e-4)
