@@ -40,6 +40,15 @@ SYNAPSES = {
 }
 
 
+ON_DEVICE = ("mnist_on_device", "networks_on_device", "on_device_step", "training_energy")
+SPIKES = ("spoken_letters", "stdp_mnist", "memristor_spike_times", "spiking_speed")
+
+
+def read(speed: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return results files."""
+    return [json.loads((speed / f"{name}.json").read_text("utf-8")) for name in names]
+
+
 def spread(values: list[float], factor: float = 100.0, digits: int = 2) -> str:
     """Return mean and standard deviation, or the only value."""
     mean = factor * sum(values) / len(values)
@@ -93,10 +102,8 @@ def ablations_table(mnist: dict[str, Any]) -> str:
 
 def on_device(speed: Path) -> list[str]:
     """Return the paragraphs on mixed-precision training."""
-    mnist = json.loads((speed / "mnist_on_device.json").read_text("utf-8"))
-    networks = json.loads((speed / "networks_on_device.json").read_text("utf-8"))
-    step = json.loads((speed / "on_device_step.json").read_text("utf-8"))["networks"]
-    energy = json.loads((speed / "training_energy.json").read_text("utf-8"))
+    mnist, networks, steps, energy = read(speed, ON_DEVICE)
+    step = steps["networks"]
     costs = [
         f"{step[name]['early']['ratio']:.2f} early and {step[name]['late']['ratio']:.2f} late in training ({title})"
         for name, title in (("mnist_mlp", "MLP"), ("mnist_cnn", "CNN"))
@@ -205,10 +212,7 @@ def speed_sentence(result: dict[str, Any]) -> str:
 
 def spikes(speed: Path) -> list[str]:
     """Return the paragraphs on spiking networks."""
-    letters, digits, times, fast = (
-        json.loads((speed / f"{name}.json").read_text("utf-8"))
-        for name in ("spoken_letters", "stdp_mnist", "memristor_spike_times", "spiking_speed")
-    )
+    letters, digits, times, fast = read(speed, SPIKES)
     found = times["synapses"]["memristor"]
     return [
         "Spoken letters I, B, M to spike pictures by NormAD (after arXiv 1905.11929; what that leaves open is ours): "
@@ -228,5 +232,10 @@ def spikes(speed: Path) -> list[str]:
 
 
 def parts(speed: Path) -> list[str]:
-    """Return the paragraphs of this part of the README."""
-    return [*on_device(speed), *spikes(speed)]
+    """Return the paragraphs of this part of the README, as far as there are results."""
+    return [
+        paragraph
+        for part, names in ((on_device, ON_DEVICE), (spikes, SPIKES))
+        if all((speed / f"{name}.json").is_file() for name in names)
+        for paragraph in part(speed)
+    ]
