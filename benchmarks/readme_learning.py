@@ -143,10 +143,11 @@ def peer(result: dict[str, Any]) -> str:
     said = []
     for size, speed in result["speed"].items():
         ours, every, rare = (
-            speed["variants"][name]["to_plain"] for name in ("analognets_pulsed_pcm", "aihwkit", "aihwkit_refresh_100")
+            speed["variants"][name]["to_plain_cpu"]
+            for name in ("analognets_pulsed_pcm", "aihwkit", "aihwkit_refresh_100")
         )
         direct = [
-            speed["direct"][f"{name} / analognets_pulsed_pcm"]["wall"] for name in ("aihwkit", "aihwkit_refresh_100")
+            speed["direct"][f"{name} / analognets_pulsed_pcm"]["cpu"] for name in ("aihwkit", "aihwkit_refresh_100")
         ]
         said.append(
             f"at {size}, {ours:.2f} plain steps here, {every:.1f} there ({rare:.1f} with refreshes as rare as ours), "
@@ -155,8 +156,9 @@ def peer(result: dict[str, Any]) -> str:
     rates = ", ".join(name.removeprefix("rate ") for name in result["learning"])
     return (
         "Beside aihwkit's mixed-precision compound with its PCM preset, in one run with the same network, first "
-        f"weights, batches and rule, one thread: {'; '.join(said)}. Test accuracy after {result['epochs']} epochs at "
-        f"the best of the learning rates {rates}: plain {best(result, 'keras', 'torch')} %, ours "
+        f"weights, batches and rule, one thread, CPU time: {'; '.join(said)}. Test accuracy after "
+        f"{result['epochs']} epoch(s) in batches of {result['learning_batch']}, best of the learning rates {rates}: "
+        f"plain {best(result, 'keras', 'torch')} %, ours "
         f"{best(result, 'analognets_pulsed_pcm')} % (with constants like the preset's "
         f"{best(result, 'analognets_pulsed_step_pcm')} %), aihwkit "
         f"{best(result, 'aihwkit_refresh_100', 'aihwkit_own_granularity')} % "
