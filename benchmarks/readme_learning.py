@@ -117,7 +117,7 @@ def on_device(speed: Path) -> list[str]:
         "published experiment reached 97.73 % with the first. The later columns are the trained arrays as they are; "
         "those of CNN and LSTM are read through the converters of a chip:",
         networks_table(mnist, networks),
-        f"By the GAN's measure two halves of the real pictures are {floor:.1f} apart. Its learning rate was chosen for "
+        f"By the GAN's measure real test and training pictures are {floor:.1f} apart. Its learning rate was chosen for "
         "the devices: float training alone draws better at a larger one, which noisy pulses don't follow.",
         ablations_table(mnist),
         "A seed of 4 or 8 devices near 88 % has lost one digit: its sigmoid output saturated in the first epochs and "
@@ -159,7 +159,8 @@ def peer(result: dict[str, Any]) -> str:
     return (
         "Beside aihwkit's mixed-precision compound with its PCM preset, in one run with the same network, first "
         f"weights, batches and rule, one thread, CPU time: {'; '.join(said)}. Test accuracy after "
-        f"{result['epochs']} epoch(s) in batches of {result['learning_batch']}, best of the learning rates {rates}: "
+        f"{result['epochs']} epoch(s) of {result['pictures']:,} pictures in batches of {result['learning_batch']}, "
+        f"best of the learning rates {rates}: "
         f"plain {best(result, 'keras', 'torch')} %, ours "
         f"{best(result, 'analognets_pulsed_pcm')} % (with constants like the preset's "
         f"{best(result, 'analognets_pulsed_step_pcm')} %), aihwkit "
