@@ -99,7 +99,7 @@ except DataError:
     train, test = drawn(20_000, 0), drawn(2_000, 1)
     print("MNIST is not at hand: drawn digits stand in for it.")
 if FAST:
-    train, test = (train[0][:4000], train[1][:4000]), (test[0][:1000], test[1][:1000])
+    train, test = (train[0][:8000], train[1][:8000]), (test[0][:1000], test[1][:1000])
 
 # %% [markdown]
 # ## A fit on devices
