@@ -215,6 +215,21 @@ def speed_sentence(result: dict[str, Any]) -> str:
     )
 
 
+def simulators(path: Path) -> str:
+    """Return how long other simulators take for the inference of a layer of the same size on the same spikes."""
+    layers = json.loads(path.read_text("utf-8"))["layers"]
+    said = [
+        f"snnTorch {rows['inference']['snntorch']['wall_ratio']:.0f} and BindsNET "
+        f"{rows['inference']['bindsnet']['wall_ratio']:.0f} times as long ({name})"
+        for name, rows in layers.items()
+    ]
+    return (
+        " For the inference of a layer of that size on the same input spikes, in steps of 1 ms and picture by picture, "
+        f"it takes {'; '.join(said)}; their networks differ in detail and do more when given batches "
+        "([figures](benchmarks/results/spiking_peers.json))."
+    )
+
+
 def spikes(speed: Path) -> list[str]:
     """Return the paragraphs on spiking networks."""
     letters, digits, times, fast = read(speed, SPIKES)
@@ -229,7 +244,8 @@ def spikes(speed: Path) -> list[str]:
         "MNIST learned without labels by spike timing on Cu/SiO2/W memristors (after arXiv 2001.09299; constants "
         "assumed), full test set, two cores ([figures](benchmarks/results/stdp_mnist.json)):",
         digits_table(digits),
-        speed_sentence(fast),
+        speed_sentence(fast)
+        + (simulators(speed / "spiking_peers.json") if (speed / "spiking_peers.json").exists() else ""),
         f"Supervised spike times on the memristor: {100 * found['after']['tolerance_5']:.1f} % within 5 ms over "
         f"{len(found['records'])} seeds (chance {100 * found['chance_5']:.1f} %; "
         "[figures](benchmarks/results/memristor_spike_times.json)).",
