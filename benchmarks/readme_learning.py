@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,8 @@ def read(speed: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
 
 def spread(values: list[float], factor: float = 100.0, digits: int = 2) -> str:
     """Return mean and standard deviation, or the only value."""
-    mean = factor * sum(values) / len(values)
-    if len(values) == 1:
-        return f"{mean:.{digits}f}"
-    deviation = (sum((factor * value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+    mean = f"{factor * statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {factor * statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def mean_after(records: list[dict[str, Any]], at: str, compensated: bool, measure: str) -> str:
@@ -67,7 +65,7 @@ def mean_after(records: list[dict[str, Any]], at: str, compensated: bool, measur
         if row["at"] == at and row["drift_compensation"] == compensated
     ]
     factor = 1.0 if measure == "frechet" else 100.0
-    return f"{factor * sum(found) / len(found):.2f}" if found else ""
+    return f"{factor * statistics.mean(found):.2f}" if found else ""
 
 
 def networks_table(mnist: dict[str, Any], networks: dict[str, Any]) -> str:
@@ -76,7 +74,7 @@ def networks_table(mnist: dict[str, Any], networks: dict[str, Any]) -> str:
     device, months = variants["device"], []
     for kind in ("as_read", "compensated"):
         values = [record["after"]["30d"][kind] for record in device["records"]]
-        months.append(f"{100 * sum(values) / len(values):.2f}")
+        months.append(f"{100 * statistics.mean(values):.2f}")
     scores = [spread(list(variants[kind]["seeds"].values())) for kind in ("float", "device")]
     rows = [["784-250-10 perceptron, MNIST", "1 + 1", str(len(device["seeds"])), *scores, *months]]
     for name, title in NETWORKS.items():
@@ -118,7 +116,8 @@ def on_device(speed: Path) -> list[str]:
         "those of CNN and LSTM are read through the converters of a chip:",
         networks_table(mnist, networks),
         f"By the GAN's measure real test and training pictures are {floor:.1f} apart. Its learning rate was chosen for "
-        "the devices: float training alone draws better at a larger one, which noisy pulses don't follow.",
+        "the devices: float training alone draws better at a larger one, which noisy pulses don't follow "
+        "([trials](benchmarks/results/gan_rate_trials.json)).",
         ablations_table(mnist),
         "A seed of 4 or 8 devices near 88 % has lost one digit: its sigmoid output saturated in the first epochs and "
         "never came back. This learning rate does that with several devices; why was not studied.",
