@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from analognets.errors import UnknownNameError
-from analognets.training.recipe_base import BaseRecipe
+from analognets.training.recipe_base import BaseRecipe, names_a_file
 from analognets.training.recipe_parts import Durations, Options, Section
 from analognets.training.run import Run
 
@@ -150,7 +150,7 @@ def find_spiking_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) 
         UnknownNameError: there is no such recipe, or it names no task that is known.
         RecipeError: the file can't be read, or holds something that is not allowed.
     """
-    if "/" in name or name.endswith((".yaml", ".yml")):
+    if names_a_file(name):
         source = Path(name)
     elif name.replace("_", "-") in list_spiking_recipes():
         file = f"{name.replace('_', '-')}.yaml"

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from analognets.errors import AnalogNetsError, RecipeError, UnknownNameError
 from analognets.training.recipe import Recipe, load_recipe
+from analognets.training.recipe_base import names_a_file
 
 __all__ = ["MODELS", "Task", "build_model", "find_recipe", "list_recipes", "prepare"]
 
@@ -61,7 +62,7 @@ def find_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Recip
         UnknownNameError: no packaged recipe has that name.
         RecipeError: the file can't be read, or holds something that is not allowed.
     """
-    if "/" in name or name.endswith((".yaml", ".yml")):
+    if names_a_file(name):
         return load_recipe(Path(name), overrides)
     name = name.replace("-", "_")
     if name not in list_recipes():

@@ -14,9 +14,10 @@ __all__ = ["is_spiking", "show_run", "train_spiking"]
 
 def is_spiking(name: str) -> bool:
     """Whether a name or file given to `train` is a recipe of a spiking experiment."""
+    from analognets.training.recipe_base import names_a_file
     from analognets.zoo.spiking_recipe import KINDS, list_spiking_recipes, task_of
 
-    if "/" in name or name.endswith((".yaml", ".yml")):
+    if names_a_file(name):
         return task_of(name) in KINDS
     return name.replace("_", "-") in list_spiking_recipes()
 

@@ -142,11 +142,12 @@ def use_data(recipe: Any, data: str | None) -> Any:
 
 def refuse_unknown(name: str) -> None:
     """Raise unless the name is a file or one of the packaged recipes, those of spikes included."""
+    from analognets.training.recipe_base import names_a_file
     from analognets.zoo.spiking_recipe import list_spiking_recipes
     from analognets.zoo.tasks import list_recipes
 
     known = list_recipes()
-    if "/" not in name and not name.endswith((".yaml", ".yml")) and name.replace("-", "_") not in known:
+    if not names_a_file(name) and name.replace("-", "_") not in known:
         names = [*known, *list_spiking_recipes()]
         raise UnknownNameError("recipe", name, names, "A file is given by its path, such as ./mine.yaml.")
 

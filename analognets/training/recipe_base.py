@@ -17,7 +17,12 @@ from analognets.training.dialect import parse_yaml, write_yaml
 from analognets.training.recipe_errors import explain
 from analognets.training.recipe_parts import Section, Seed
 
-__all__ = ["BaseRecipe", "split_override"]
+__all__ = ["BaseRecipe", "names_a_file", "split_override"]
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a recipe is given by its path, which has a "/" or ends in .yaml, and not by its name."""
+    return "/" in name or name.endswith((".yaml", ".yml"))
 
 
 class BaseRecipe(Section):
