@@ -2,7 +2,7 @@
 
 python -m benchmarks.accelerator_paper [--write]
 
-Prints JSON; --write stores it as benchmarks/results/accelerator_paper.json.
+Prints JSON; --write stores it as results/accelerator_paper.json.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import argparse
 import json
 from typing import Any
 
+from analognets.core.files import write_json
 from analognets.deploy.accelerator import Accelerator, Cost, Workload, cost, load_accelerator, workload
-from analognets.training.files import write_json
 from analognets.training.run import git_commit
 from benchmarks.calibrate_energy import ROOT, full_array, networks, observations, published, with_geometry
 
-RESULTS = ROOT / "benchmarks" / "results" / "accelerator_paper.json"
+RESULTS = ROOT / "results" / "accelerator_paper.json"
 BITS = (8, 6, 4)
 CELL_NW = (0.0, 20.0, 78.0, 300.0)
 
@@ -97,7 +97,7 @@ def sensitivity(chip: Accelerator, models: dict[str, Workload], figures: dict[st
 
 def baselines(chip: Accelerator) -> list[dict[str, Any]]:
     """Return the networks with depthwise layers on the same accelerator."""
-    from analognets.zoo import baselines as nets
+    from analognets.zoo.networks import baselines as nets
 
     rows = []
     for build in (nets.ds_cnn, nets.micronet_kws_s, nets.micronet_kws_m, nets.mobilenet_v1_025):

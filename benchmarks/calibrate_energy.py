@@ -19,7 +19,7 @@ from analognets.deploy.accelerator import Accelerator, LayerWork, Workload, cost
 from analognets.deploy.accelerator.calibration import FREE, Calibrated, Observation, calibrate_energy
 
 ROOT = Path(__file__).resolve().parents[1]
-CHIPS = ROOT / "deploy" / "accelerator" / "chips"
+CHIPS = ROOT / "deploy" / "accelerator" / "designs"
 PUBLISHED = ROOT / "benchmarks" / "published" / "accelerators.yaml"
 WEIGHTS = {"verified": 1.0, "memory": 0.5}
 ORIGIN = "least squares on AnalogNets' TOPS/W of KWS, VWW and a full array (benchmarks.calibrate_energy)"
@@ -38,8 +38,8 @@ def full_array(chip: Accelerator) -> Workload:
 
 
 def networks() -> dict[str, Workload]:
-    from analognets.zoo.kws import analognet_kws
-    from analognets.zoo.vww import analognet_vww
+    from analognets.zoo.networks.kws import analognet_kws
+    from analognets.zoo.networks.vww import analognet_vww
 
     return {"analognet_kws": workload(analognet_kws()), "analognet_vww": workload(analognet_vww())}
 

@@ -1,6 +1,6 @@
 """Ordinary against depthwise convolutions on a crossbar: AnalogNets and their depthwise ancestors, trained alike.
 
-python -m benchmarks.depthwise_study --data DIR --images DIR [--runs runs/depthwise] [--results zoo/results]
+python -m benchmarks.depthwise_study --data DIR --images DIR [--runs runs/depthwise] [--results results]
 
 Every network is a run folder of its own with both stages of the same recipe; what is finished is not done again.
 """
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="Speech Commands")
     parser.add_argument("--images", type=Path, help="folder of person and non_person pictures")
     parser.add_argument("--runs", type=Path, default=Path("runs/depthwise"))
-    parser.add_argument("--results", type=Path, default=Path("zoo/results"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--chips", type=int, default=25)
     parser.add_argument("--only", default="", help="networks, separated by commas")
     parser.add_argument("--collect", action="store_true", help="only write the table of what is done")

@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from analognets.deploy.chips import accuracy
-from analognets.deploy.litert import to_litert
-from analognets.deploy.litert_file import read_litert
-from analognets.deploy.litert_runtime import Interpreter
-from analognets.deploy.pointwise import pointwise
-from analognets.deploy.qat import to_litert_qat
-from analognets.deploy.tflm_runtime import arena_size, has_tflm, run_tflm
-from analognets.training.files import write_atomically
+from analognets.core.files import write_atomically
+from analognets.deploy.chips.chips import accuracy
+from analognets.deploy.export.litert import to_litert
+from analognets.deploy.export.litert_file import read_litert
+from analognets.deploy.export.litert_runtime import Interpreter
+from analognets.deploy.export.pointwise import pointwise
+from analognets.deploy.export.qat import to_litert_qat
+from analognets.deploy.export.tflm_runtime import arena_size, has_tflm, run_tflm
 from analognets.training.run import Run
 from analognets.zoo.tasks import prepare
 from benchmarks._measure import report

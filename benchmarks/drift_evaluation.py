@@ -21,10 +21,10 @@ import numpy as np
 import tensorflow as tf
 
 from analognets.conversion import to_analog
-from analognets.deploy.chips import Chips, program
+from analognets.deploy.chips.chips import Chips, program
 from analognets.layers import calibrate, freeze_weight_range
 from analognets.units import DRIFT_TIMES
-from analognets.zoo.kws import analognet_kws
+from analognets.zoo.networks.kws import analognet_kws
 from benchmarks._measure import interleave, ratios, report, untuned
 
 

@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--preset", default="analognet_kws.hwa_8bit")
     parser.add_argument("--runs", type=Path, default=Path("runs/finetune_study"))
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/finetune.json"))
+    parser.add_argument("--results", type=Path, default=Path("results/finetune.json"))
     parser.add_argument("--chips", type=int, default=5)
     options = parser.parse_args()
     rows = []

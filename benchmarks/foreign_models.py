@@ -23,7 +23,7 @@ import pooch
 import tensorflow as tf
 
 from analognets.conversion import load_model, to_analog
-from analognets.deploy.chips import accuracy, program
+from analognets.deploy.chips.chips import accuracy, program
 from analognets.errors import AnalogNetsError
 from analognets.layers import calibrate, freeze_weight_range
 from benchmarks._measure import report

@@ -1,6 +1,6 @@
 """AnalogNet-KWS on real speech: bits, noise sweep and ablations, from one float network; resumable.
 
-python -m benchmarks.kws_study --data DIR [--runs runs/kws_study] [--results zoo/results] [--only hwa_8bit,...]
+python -m benchmarks.kws_study --data DIR [--runs runs/kws_study] [--results results] [--only hwa_8bit,...]
 
 Every variant is a run folder of its own, trained by `analognets train` and evaluated by `analognets evaluate`; what is
 finished is not done again. The tables in --results are collected from those folders.
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipe", default="kws")
     parser.add_argument("--runs", type=Path, default=Path("runs/kws_study"))
-    parser.add_argument("--results", type=Path, default=Path("zoo/results"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--chips", type=int, default=25)
     parser.add_argument("--only", default="", help="variants, separated by commas")
     options = parser.parse_args()

@@ -4,7 +4,7 @@ python -m benchmarks.memristor_spike_times [--seeds 0 1 2] [--epochs 150]
 
 200 Poisson inputs of 20 Hz, 10 neurons, 500 ms, 5 wanted spikes each at random times at least 20 ms apart: our
 own task, the published one is not known. One memristor a synapse. Writes
-benchmarks/results/memristor_spike_times.json, its curve, and the learning window of the device.
+results/memristor_spike_times.json, its curve, and the learning window of the device.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analognets.core.files import write_json
 from analognets.devices import CuSiO2Memristor
 from analognets.spiking import (
     FloatSynapses,
@@ -27,10 +28,9 @@ from analognets.spiking import (
     chance_share,
     figures,
 )
-from analognets.training.files import write_json
 from analognets.training.run import git_commit
 
-RESULT = Path(__file__).parent / "results" / "memristor_spike_times.json"
+RESULT = Path(__file__).parents[1] / "results" / "memristor_spike_times.json"
 INPUTS, OUTPUTS, DURATION, RATE, SPIKES, GAP = 200, 10, 500.0, 20.0, 5, 20.0
 SETTINGS: dict[str, Any] = {"rate": 800.0, "rate_decay": 0.98}
 

@@ -7,7 +7,7 @@ the 10th epoch of `device` is what those compare with (`by_epoch`).
 
 Every finished training leaves RUNS/<variant>-<seed>/record.json and is not repeated; an interrupted one goes on from
 its last whole epoch. At the end, and with --collect at any time, the records become
-benchmarks/results/mnist_on_device.json.
+results/mnist_on_device.json.
 
 Set-up as far as known (from memory of arXiv 2001.11773): sigmoid units, half the sum of squared errors, weights from
 -1 to 1 on 8 uS, epsilon 0.096, 30 epochs, refresh every 100 images. Departures: batches of 10 at a learning rate of 2.0
@@ -30,16 +30,16 @@ import numpy as np
 import tensorflow as tf
 
 from analognets import devices
+from analognets.core.files import write_json
 from analognets.datasets.mnist import load_mnist
 from analognets.training.checkpoints import Checkpoints
-from analognets.training.files import write_json
 from analognets.training.in_memory import MixedPrecision
 from analognets.training.optimizers import HalfSquares
 from analognets.training.run import git_commit
-from analognets.zoo.digits import mnist_mlp
+from analognets.zoo.networks.digits import mnist_mlp
 
 COMMIT = git_commit()  # of the code that is loaded now
-RESULT = Path(__file__).parent / "results" / "mnist_on_device.json"
+RESULT = Path(__file__).parents[1] / "results" / "mnist_on_device.json"
 EPSILON = 0.096
 SETTINGS: dict[str, Any] = {
     "device": "pulsed_pcm",

@@ -4,7 +4,7 @@ python -m benchmarks.networks_on_device --work RUNS [--speech DIR] [--networks c
 
 Every training is a run of its packaged recipe in RUNS/<network>-<float|device>-<seed>; an interrupted one goes on from
 its last whole epoch. What was measured lies beside it in measured.json and is not measured again. At the end, and
-with --collect at any time, all of it becomes benchmarks/results/networks_on_device.json.
+with --collect at any time, all of it becomes results/networks_on_device.json.
 
 Accuracies are of the test pictures or clips, which decide nothing before. A GAN is judged by the Frechet distance
 between 10,000 drawn and the 10,000 test pictures, in the features of the hidden layer of the float network
@@ -23,16 +23,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets.core.files import write_json
 from analognets.crossbar import get as get_hardware
-from analognets.deploy.chips import accuracy
-from analognets.deploy.trained_arrays import from_devices
+from analognets.deploy.chips.chips import accuracy
+from analognets.deploy.chips.trained_arrays import from_devices
 from analognets.training import Run, train
-from analognets.training.files import write_json
 from analognets.training.recipe import Recipe
-from analognets.zoo.gan import frechet_distance
+from analognets.zoo.networks.gan import frechet_distance
 from analognets.zoo.tasks import Task, find_recipe, prepare
 
-RESULT = Path(__file__).parent / "results" / "networks_on_device.json"
+RESULT = Path(__file__).parents[1] / "results" / "networks_on_device.json"
 SAMPLES = RESULT.with_name("gan_samples.png")
 RECIPES = {"cnn": "mnist_cnn", "lstm": "kws_lstm_on_device", "gan": "mnist_gan"}
 DEVICE = ("on_device.enabled=true",)

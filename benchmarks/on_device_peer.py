@@ -37,10 +37,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from analognets.training.files import write_json
+from analognets.core.files import write_json
 from analognets.training.in_memory import MixedPrecision
 from analognets.training.optimizers import HalfSquares
-from analognets.zoo.digits import mnist_mlp
+from analognets.zoo.networks.digits import mnist_mlp
 from analognets.zoo.tasks import find_recipe
 from benchmarks._measure import facts, interleave, ratios, untuned
 from benchmarks.mnist_on_device import accuracy, load

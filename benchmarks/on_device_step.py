@@ -26,8 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets.core.files import write_json
 from analognets.datasets.mnist import load_mnist
-from analognets.training.files import write_json
 from analognets.training.in_memory import MixedPrecision
 from analognets.training.optimizers import make_loss
 from analognets.training.recipe import Recipe

@@ -19,8 +19,7 @@ from benchmarks import readme_learning, readme_topologies
 from benchmarks.markdown import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "zoo" / "results"
-SPEED = ROOT / "benchmarks" / "results"
+RESULTS = ROOT / "results"
 BEGIN, END = "<!-- results:begin", "<!-- results:end -->"
 RIVALS = {
     "float": "float32",
@@ -68,7 +67,7 @@ def speed_table() -> str:
         ("hwa_step_gru", "the same with the full standard crossbar, GRU spotter"),
         ("drift_evaluation", "one chip at five times, programming included, batch {chip_batch}"),
     ):
-        path = SPEED / f"{name}.json"
+        path = RESULTS / f"{name}.json"
         if not path.exists():
             continue
         result = json.loads(path.read_text("utf-8"))
@@ -78,7 +77,7 @@ def speed_table() -> str:
         if ratio != "ratio":
             what = "the same, Keras with batches of {batch}"
             rows.append([what.format(**result), f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
-    path = SPEED / "sensitivity_sweep.json"
+    path = RESULTS / "sensitivity_sweep.json"
     if path.exists():
         result = json.loads(path.read_text("utf-8"))
         what = f"a sweep of {len(result['values'])} strengths on {result['chips']} chips, standard crossbar"
@@ -232,9 +231,9 @@ def section() -> str:
     parts = [
         f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy {100 * float_accuracy:.2f} %. Mean and "
         f"standard deviation over {chips} simulated chips, with drift compensation, in % "
-        "([all figures](zoo/results/kws.csv), [recipes and versions](zoo/results/kws.json)).",
+        "([all figures](results/kws.csv), [recipes and versions](results/kws.json)).",
         f"Data: {data['statement']}",
-        "![Accuracy over drift time](zoo/results/kws_drift.png)",
+        "![Accuracy over drift time](results/kws_drift.png)",
         drift_table(table),
         "Training noise eta (share of W_max) against accuracy after one day, 8 bit:",
         noise_table(table),
@@ -242,24 +241,24 @@ def section() -> str:
     if (RESULTS / "depthwise.csv").exists():
         parts += [
             "Ordinary against depthwise convolutions, all trained alike for 8 bit and all on the chip unless said "
-            "otherwise ([figures](zoo/results/depthwise.csv), [recipes](zoo/results/depthwise.json)). The pictures "
+            "otherwise ([figures](results/depthwise.csv), [recipes](results/depthwise.json)). The pictures "
             "of analognet_vww are the stand-in for Visual Wake Words, photographs of CIFAR-100:",
             crossbar_table(table := pd.read_csv(RESULTS / "depthwise.csv")),
             verdict(table),
         ]
-    if (SPEED / "digital_rival.json").exists():
+    if (RESULTS / "digital_rival.json").exists():
         parts += [
             "The digital rival, AnalogNet-KWS as int8 LiteRT, its dense layer written as a 1x1 convolution as exports "
-            "for TFLM do ([figures](benchmarks/results/digital_rival.json)):",
-            rival_table(json.loads((SPEED / "digital_rival.json").read_text("utf-8"))),
+            "for TFLM do ([figures](results/digital_rival.json)):",
+            rival_table(json.loads((RESULTS / "digital_rival.json").read_text("utf-8"))),
         ]
-    if (SPEED / "accelerator_paper.json").exists():
-        accelerator = json.loads((SPEED / "accelerator_paper.json").read_text("utf-8"))
+    if (RESULTS / "accelerator_paper.json").exists():
+        accelerator = json.loads((RESULTS / "accelerator_paper.json").read_text("utf-8"))
         parts += [
             "The AON-CiM accelerator, our reconstruction, beside published figures. The networks were laid out to meet "
             "utilisation and passes, and the energy constants were fitted to some figures. HERMES was not fitted; its "
             f"error hangs on an assumed cell power ({hermes_range(accelerator)}), and our area counts array, drivers "
-            "and ADCs only ([constants and origins](benchmarks/results/accelerator_paper.json)):",
+            "and ADCs only ([constants and origins](results/accelerator_paper.json)):",
             accelerator_table(accelerator),
             operations_gap(accelerator),
             "Depthwise networks on the same accelerator, 8 bit:",
@@ -268,18 +267,18 @@ def section() -> str:
             "One large array used layer after layer, against eight tiles of 256 x 256 that work at once, 8 bit:",
             organisations_table(accelerator),
         ]
-    if (SPEED / "explore_kws.csv").exists():
-        points = pd.read_csv(SPEED / "explore_kws.csv")
+    if (RESULTS / "explore_kws.csv").exists():
+        points = pd.read_csv(RESULTS / "explore_kws.csv")
         parts += [
             "Accuracy after a day against efficiency, by `analognets explore` over bits, rows and ADCs "
             f"({points['chips'].max():.0f} chips and {points['samples'].max():.0f} test clips a point, nothing trained "
-            "anew; [figures](benchmarks/results/explore_kws.csv)):",
-            "![Pareto front](benchmarks/results/explore_kws_pareto.png)",
+            "anew; [figures](results/explore_kws.csv)):",
+            "![Pareto front](results/explore_kws_pareto.png)",
         ]
-    parts += readme_topologies.parts(RESULTS, SPEED)
-    parts += readme_learning.parts(SPEED)
+    parts += readme_topologies.parts(RESULTS, RESULTS)
+    parts += readme_learning.parts(RESULTS)
     if speed := speed_table():
-        parts += ["Speed, measured in one run each ([benchmarks/results](benchmarks/results)):", speed]
+        parts += ["Speed, measured in one run each ([results](results)):", speed]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -88,7 +88,7 @@ def product_error(result: dict[str, Any]) -> str:
     return (
         f"The standard crossbar of Rasch et al. 2023 (`aimc_standard`): product error of the standard test after 1 h "
         f"{one['ours']:.1f} % (published: about 15 %; accepted band {low:g} to {high:g} %; "
-        "[all cases](benchmarks/results/product_error.json))."
+        "[all cases](results/product_error.json))."
     )
 
 
@@ -101,8 +101,8 @@ def parts(results: Path, benchmarks: Path) -> list[str]:
         table = pd.read_csv(results / "topologies.csv")
         found += [
             f"Spotters of three kinds on it, Speech Commands as above, mean and standard error over "
-            f"{int(table['chips'].max())} chips in % ([figures](zoo/results/topologies.csv), "
-            "[recipes](zoo/results/topologies.json)):",
+            f"{int(table['chips'].max())} chips in % ([figures](results/topologies.csv), "
+            "[recipes](results/topologies.json)):",
             accuracy_table(table),
             order(table),
         ]
@@ -111,9 +111,9 @@ def parts(results: Path, benchmarks: Path) -> list[str]:
         found += [
             "What the paper says of sensitivity, checked on these networks by `analognets sensitivity` "
             f"({result['chips']} chips, {result['chips_method_2_and_layers']} for method 2 and layers; "
-            "[figures](zoo/results/sensitivity_method_1.csv), "
-            "[answers](zoo/results/sensitivity.json)):",
+            "[figures](results/sensitivity_method_1.csv), "
+            "[answers](results/sensitivity.json)):",
             claims(result),
-            "![Loss at equal product error](zoo/results/sensitivity_method_1.png)",
+            "![Loss at equal product error](results/sensitivity_method_1.png)",
         ]
     return found

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from analognets.deploy.sensitivity import equal_error_study, heat_map, layer_study, threshold_study
+from analognets.deploy.studies.sensitivity import equal_error_study, heat_map, layer_study, threshold_study
 from analognets.metrics import ISO_ACCURACY
 from analognets.training.run import Run, git_commit
 from benchmarks.topology_study import TOPOLOGIES
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="Speech Commands")
     parser.add_argument("--runs", type=Path, default=Path("runs/topologies"))
     parser.add_argument("--work", type=Path, default=Path("runs/sensitivity"))
-    parser.add_argument("--results", type=Path, default=Path("zoo/results"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--chips", type=int, default=15)
     parser.add_argument("--search-chips", type=int, default=5, help="chips of method 2 and of the layers")
     parser.add_argument("--limit", type=int, help="most test clips, spread evenly; all by default")

@@ -24,10 +24,10 @@ import numpy as np
 import tensorflow as tf
 
 from analognets.conversion import to_analog
-from analognets.deploy.chips import program
-from analognets.deploy.sensitivity import sweep_nonideality
+from analognets.deploy.chips.chips import program
+from analognets.deploy.studies.sensitivity import sweep_nonideality
 from analognets.layers import calibrate, freeze_weight_range
-from analognets.zoo.spotters import resnet8_kws
+from analognets.zoo.networks.kws_models import resnet8_kws
 from benchmarks._measure import interleave, ratios, report, untuned
 
 CHIPS = 15

@@ -1,12 +1,12 @@
 """What the simulation from spike to spike saves: the same layer in a dense NumPy loop over time steps, in one run.
 
-python -m benchmarks.spiking_speed [--pictures 100] [--rounds 5] [--data FOLDER] > benchmarks/results/spiking_speed.json
+python -m benchmarks.spiking_speed [--pictures 100] [--rounds 5] [--data FOLDER] > results/spiking_speed.json
 
 `DenseLoop` is the textbook form: every step multiplies all inputs with all weights, decays membranes and input traces,
 and on a spike updates the winner's synapses. It takes the same spikes, draws and device law and gives the same output
 spikes (the benchmark checks that), so only the way of simulating differs. With --peer the same pictures also go through
 BindsNET or snnTorch, where installed: their inference of a layer of that size, without learning, which is kept in
-benchmarks/results/spiking_peers.json (--peer --neurons 100 400 --dt 1.0 --pictures 30 --rounds 3).
+results/spiking_peers.json (--peer --neurons 100 400 --dt 1.0 --pictures 30 --rounds 3).
 """
 
 from __future__ import annotations

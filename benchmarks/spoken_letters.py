@@ -4,7 +4,7 @@ python -m benchmarks.spoken_letters --work RUNS [--variants pcm float ...]
 
 Each training is a run folder RUNS/<variant>-<seed> of the recipe letters: a finished one is not repeated, a broken
 one goes on from its last checkpoint. At the end, and with --collect at any time, the records become
-benchmarks/results/spoken_letters.json, and the figures of the first seed's PCM run pictures beside it.
+results/spoken_letters.json, and the figures of the first seed's PCM run pictures beside it.
 
 The letters are spoken by espeak-ng and stretched to the window. The variants `pcm` and `float` have steps of 0.1 ms.
 The others have steps of 0.5 ms and fewer readings, to save time, and are to be compared with `half_ms`, which is `pcm`
@@ -21,11 +21,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from analognets.training.files import write_json
-from analognets.zoo.letters import prepare_letters, train_letters
-from analognets.zoo.spiking_recipe import LettersRun, find_spiking_recipe
+from analognets.core.files import write_json
+from analognets.zoo.experiments.letters import prepare_letters, train_letters
+from analognets.zoo.experiments.spiking_recipe import LettersRun, find_spiking_recipe
 
-RESULT = Path(__file__).parent / "results" / "spoken_letters.json"
+RESULT = Path(__file__).parents[1] / "results" / "spoken_letters.json"
 RULES = "synapses.rules."
 FLOAT = ["synapses.kind=float", "synapses.rules={}", "learning_rate_decay=0.97"]
 COARSE = ["neuron.dt=0.5", "readings=3", "times=[0.0, 10000.0, 400000.0]"]

@@ -4,7 +4,7 @@ python -m benchmarks.stdp_mnist --work RUNS [--data FOLDER] [--layers memristor-
 
 Each training is a run folder RUNS/<kind>-<neurons>-<seed> of the recipe stdp-mnist: a finished one is not repeated, an
 interrupted one goes on from its last block. At the end, and with --collect at any time, their records become
-benchmarks/results/stdp_mnist.json, and the receptive fields of the first seed's layers pictures beside it.
+results/stdp_mnist.json, and the receptive fields of the first seed's layers pictures beside it.
 
 Labels are used after learning only, and only those of training pictures. Test pictures are seen once, at the end.
 """
@@ -18,11 +18,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from analognets.training.files import write_json
-from analognets.zoo.digits_by_timing import prepare_digits, train_digits
-from analognets.zoo.spiking_recipe import DigitsRun, find_spiking_recipe
+from analognets.core.files import write_json
+from analognets.zoo.experiments.spiking_recipe import DigitsRun, find_spiking_recipe
+from analognets.zoo.experiments.stdp_mnist import prepare_digits, train_digits
 
-RESULT = Path(__file__).parent / "results" / "stdp_mnist.json"
+RESULT = Path(__file__).parents[1] / "results" / "stdp_mnist.json"
 LAYERS = ("memristor-100", "memristor-400", "float-100", "float-400")
 
 

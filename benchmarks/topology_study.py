@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="Speech Commands")
     parser.add_argument("--runs", type=Path, default=Path("runs/topologies"))
-    parser.add_argument("--results", type=Path, default=Path("zoo/results"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--chips", type=int, default=15)
     parser.add_argument("--only", default="", help="recipes, separated by commas")
     parser.add_argument("--variants", default="", help="trainings, separated by commas")

@@ -2,7 +2,7 @@
 
 python -m benchmarks.training_energy [--result FILE]
 
-The activity of an image is measured: pulses and RESETs from benchmarks/results/mnist_on_device.json, the share of chi
+The activity of an image is measured: pulses and RESETs from results/mnist_on_device.json, the share of chi
 that gets a product from the share of pixels that are not black (an error of exactly 0 is not counted on). The two
 constants that no source gives are then what the published totals leave; the YAML of the package must hold them.
 """
@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from analognets.core.files import write_json
 from analognets.deploy.accelerator.training_cost import Activity, load_training_system, training_cost
-from analognets.training.files import write_json
 from analognets.training.run import git_commit
-from analognets.zoo.digits import mnist_mlp
+from analognets.zoo.networks.digits import mnist_mlp
 
 HERE = Path(__file__).parent
-RESULT = HERE / "results" / "training_energy.json"
-RECORDS = HERE / "results" / "mnist_on_device.json"
+RESULT = HERE.parent / "results" / "training_energy.json"
+RECORDS = HERE.parent / "results" / "mnist_on_device.json"
 PUBLISHED = HERE / "published" / "training_energy.yaml"
 
 

@@ -31,7 +31,7 @@ from IPython.display import display
 
 import analognets as an
 from analognets.crossbar import product_error
-from analognets.deploy import sensitivity
+from analognets.deploy.studies import sensitivity
 
 FAST = os.environ.get("ANALOGNETS_FAST") == "1"
 folder = Path(tempfile.mkdtemp())

@@ -36,7 +36,7 @@ from analognets import devices
 from analognets.deploy.accelerator.training_cost import Activity, training_cost
 from analognets.errors import DataError
 from analognets.training import DeviceLog, MixedPrecision, device_figure
-from analognets.zoo.digits import mnist_mlp
+from analognets.zoo.networks.digits import mnist_mlp
 
 FAST = os.environ.get("ANALOGNETS_FAST") == "1"
 EPOCHS = 2 if FAST else 10

@@ -32,9 +32,9 @@ from IPython.display import display
 from analognets import spiking
 from analognets.devices import CuSiO2Memristor
 from analognets.spiking import figures
-from analognets.zoo.letters import prepare_letters, train_letters
-from analognets.zoo.spiking_recipe import LettersRun, find_spiking_recipe
-from analognets.zoo.spoken_letters import letter_picture
+from analognets.zoo.experiments.letters import prepare_letters, train_letters
+from analognets.zoo.experiments.spiking_recipe import LettersRun, find_spiking_recipe
+from analognets.zoo.experiments.spoken_letters import letter_picture
 
 FAST = os.environ.get("ANALOGNETS_FAST") == "1"
 folder = Path(tempfile.mkdtemp())

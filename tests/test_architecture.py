@@ -17,26 +17,28 @@ BASE = frozenset({"errors", "units", "_version"})
 # Which rooms a room may import; every room may import itself and BASE.
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "core": set(),
     "units": {"errors"},
     "_version": set(),
     # Figures of merit in plain NumPy: at the bottom, so that training, benchmarks and sweeps judge by one definition.
     "metrics": {"errors"},
-    "devices": set(),
-    "crossbar": {"devices"},
-    "layers": {"devices", "crossbar"},
-    "conversion": {"devices", "crossbar", "layers"},
-    "spiking": {"devices", "crossbar", "layers", "conversion"},
-    "datasets": set(),
-    "training": {"devices", "crossbar", "layers", "conversion", "datasets", "metrics"},
-    "zoo": {"devices", "crossbar", "layers", "conversion", "training", "spiking", "datasets", "metrics"},
+    "devices": {"core"},
+    "crossbar": {"core", "devices"},
+    "layers": {"core", "devices", "crossbar"},
+    "conversion": {"core", "devices", "crossbar", "layers"},
+    "synapses": {"core", "devices", "crossbar", "layers", "conversion"},
+    "spiking": {"core", "devices", "crossbar", "layers", "conversion", "synapses"},
+    "datasets": {"core"},
+    "training": {"core", "devices", "crossbar", "layers", "conversion", "synapses", "datasets", "metrics"},
 }
+ROOMS["zoo"] = {*ROOMS} - BASE
 ROOMS["deploy"] = {*ROOMS} - BASE
 ROOMS["cli"] = {*ROOMS} - BASE
 ROOMS["__main__"] = {"cli"}
-ROOMS["__init__"] = {"_version"}
+ROOMS["__init__"] = {"_version", "datasets"}
 
 KERAS_ONLY = ("devices", "crossbar", "layers")
-MAX_FILE_LINES = 400
+MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
 # Methods that Keras, Python or typer call, and whose meaning their documentation gives.
 DOCUMENTED_ELSEWHERE = {
@@ -115,7 +117,7 @@ def test_imports_point_downwards() -> None:
         ("analognets.devices.pcm", "from analognets.crossbar import mapping"),
         ("analognets.devices.pcm", "def f():\n    import analognets.layers"),
         ("analognets.datasets.base", "from analognets import devices"),
-        ("analognets.zoo.kws", "from analognets.deploy.chips import program"),
+        ("analognets.zoo.networks.kws", "from analognets.deploy.chips.chips import program"),
         ("analognets.nowhere.x", "import os"),
     ],
 )
@@ -195,6 +197,8 @@ def exported(path: Path) -> list[str] | None:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id == "__all__":
             return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+        if isinstance(target, ast.Tuple) and "__all__" in map(ast.unparse, target.elts):
+            return []  # made by lazy_loader; tests/test_packaging.py asks for every name of it
     return None
 
 

@@ -65,8 +65,8 @@ class Source:
         """
         if (Path(preset) / "run.json").is_file():
             return cls._of_run(Path(preset))
-        from analognets.zoo.handles import bundled
-        from analognets.zoo.registry import load_preset
+        from analognets.zoo.presets.handles import bundled
+        from analognets.zoo.presets.registry import load_preset
 
         found, text = load_preset(preset), str(preset)
         handle = text if "://" in text or text in bundled() else str(Path(text).expanduser().resolve())

@@ -16,8 +16,8 @@ from analognets.cli.data import Json, Quiet
 from analognets.cli.evaluate import Split, load_job, programmed, refuse_untrained, results_folder
 from analognets.cli.export import train_rival
 from analognets.cli.train import start_backend
-from analognets.cli.trained import open_trained
 from analognets.errors import AnalogNetsError, MissingExtraError
+from analognets.zoo.trained import open_trained
 
 __all__ = ["Row", "compare"]
 
@@ -226,9 +226,9 @@ class Comparison:
 
     def digital(self) -> Iterator[Row]:
         """Yield float, int8 and, if asked for, int8 trained for it."""
-        from analognets.deploy.chips import accuracy
-        from analognets.deploy.litert import to_litert
-        from analognets.deploy.litert_file import LiteRTFile
+        from analognets.deploy.chips.chips import accuracy
+        from analognets.deploy.export.litert import to_litert
+        from analognets.deploy.export.litert_file import LiteRTFile
 
         name, source = self.group[0]
         network = source.float_model()
@@ -250,14 +250,14 @@ class Comparison:
                 path = folder / "qat.tflite"
                 seed = source.recipe.seed
                 train_rival(self.reporter, network, self.job, path, epochs=epochs, seed=seed)
-                from analognets.deploy.litert_file import read_litert
+                from analognets.deploy.export.litert_file import read_litert
 
                 found = self.litert_accuracy(path)
                 yield row("int8 LiteRT (QAT)", found, read_litert(path), f"{epochs} epochs of training")
 
     def litert_accuracy(self, path: Path) -> float:
         """Return the accuracy of a .tflite file with the kernels a microcontroller has."""
-        from analognets.deploy.litert_runtime import Interpreter
+        from analognets.deploy.export.litert_runtime import Interpreter
 
         with self.reporter.progress("Running LiteRT", len(self.labels)) as bar:
             runner = Interpreter(path, kernels="reference")
@@ -277,7 +277,7 @@ class Comparison:
 
     def aged(self, name: str, source: Any, bits: int, note: str) -> Iterator[Row]:
         """Yield a row for each time of one network with converters of so many bits."""
-        from analognets.deploy.chips import summarize
+        from analognets.deploy.chips.chips import summarize
         from analognets.layers import analog_layers
 
         network = source.analog_model()
@@ -324,7 +324,7 @@ def write(folder: Path, rows: Sequence[Row], facts: Sequence[dict[str, Any]]) ->
     """Write compare.csv and compare.json, each complete or not at all."""
     import pandas as pd
 
-    from analognets.training.files import write_atomically, write_json
+    from analognets.core.files import write_atomically, write_json
     from analognets.training.run import git_commit
 
     records = [dataclasses.asdict(row) for row in rows]

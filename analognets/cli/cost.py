@@ -92,8 +92,8 @@ def open_network(text: str) -> Any:
         RunError: the run is not finished.
     """
     from analognets.training.run import Run
-    from analognets.zoo.handles import bundled
-    from analognets.zoo.preset_files import INDEX
+    from analognets.zoo.presets.files import INDEX
+    from analognets.zoo.presets.handles import bundled
     from analognets.zoo.tasks import MODELS
 
     path = Path(text)
@@ -107,7 +107,7 @@ def open_network(text: str) -> Any:
 
         return load_model(path)
     if text in bundled() or "://" in text or (path / INDEX).exists() or path.is_file():
-        from analognets.zoo.registry import load_preset
+        from analognets.zoo.presets.registry import load_preset
 
         return load_preset(text).model()
     if path.is_dir():

@@ -11,8 +11,8 @@ import typer
 from analognets.cli import _console
 from analognets.cli.data import Json, Quiet
 from analognets.cli.train import load_task, resume_command, start_backend, use_data
-from analognets.cli.trained import open_trained
 from analognets.errors import ChipFileError, ConversionError, DataError, RunError
+from analognets.zoo.trained import open_trained
 
 __all__ = ["evaluate"]
 
@@ -105,7 +105,7 @@ def evaluate(
     folder = results_folder(trained, out)
     start_backend(reporter)
 
-    from analognets.deploy.chips import Chips, summarize
+    from analognets.deploy.chips.chips import Chips, summarize
 
     network = trained.on_device_model() if learned else trained.analog_model()
     refuse_unlabelled(trained, network)
@@ -133,7 +133,7 @@ def evaluate(
 
 def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> tuple[Any, Any, float]:
     """Return features, labels and the accuracy of the float network on them."""
-    from analognets.deploy.chips import accuracy
+    from analognets.deploy.chips.chips import accuracy
 
     with reporter.status("Running the float network ..."):
         inputs, labels = job.features(split.value)
@@ -143,7 +143,7 @@ def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> 
 
 def programmed(reporter: _console.Reporter, network: Any, chips: int, seed: int) -> Any:
     """Programme chips with a bar."""
-    from analognets.deploy.chips import program
+    from analognets.deploy.chips.chips import program
 
     with reporter.progress("Programming chips", chips) as bar:
         return program(network, chips=chips, seed=seed, progress=lambda done, total: bar.update(done))
@@ -181,7 +181,7 @@ def is_one_chip(run: Any, load_chips: Path | None, chips: int | None) -> bool:
 
 def hand_over(reporter: _console.Reporter, run: Any, network: Any, job: Any, seed: int) -> Any:
     """Return the one chip that learned."""
-    from analognets.deploy.trained_arrays import from_devices
+    from analognets.deploy.chips.trained_arrays import from_devices
 
     hardware = run.recipe.on_device.hardware.crossbar()
     with reporter.status("Taking over the trained arrays ..."):
@@ -260,9 +260,9 @@ def write_results(
     more_figures: list[Any],
 ) -> None:  # fmt: skip
     """Write drift.csv, summary.csv, drift.png and report.html, each complete or not at all."""
-    from analognets.deploy.figures import drift_figure
-    from analognets.deploy.report import write_report
-    from analognets.training.files import write_atomically
+    from analognets.core.files import write_atomically
+    from analognets.deploy.chips.figures import drift_figure
+    from analognets.deploy.chips.report import write_report
 
     write_atomically(folder / "drift.csv", table.to_csv(index=False))
     measured = {"float_accuracy": float_accuracy, "split": str(split), "batch_norm": batch_norm}

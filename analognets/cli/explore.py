@@ -87,7 +87,7 @@ def explore(
         error.add_note(f"All reasons are in {out / 'explore.parquet'}.")
         raise error
 
-    from analognets.deploy.exploration_figures import pareto_figure
+    from analognets.deploy.studies.explore_figures import pareto_figure
 
     pareto_figure(good, out / "pareto.png", title=f"{', '.join(dict.fromkeys(good['network']))} on {accelerator}")
     show(reporter, table, out)
@@ -97,7 +97,7 @@ def measure(
     reporter: _console.Reporter, networks: list[str], out: Path, values: dict[str, Any], settings: dict[str, Any]
 ) -> Any:
     """Run the exploration with a bar, and say how to go on if it is interrupted."""
-    from analognets.deploy.exploration import check_options, explore
+    from analognets.deploy.studies.explore import check_options, explore
 
     check_options(**values)
     points = len(networks) * len(values["bits"]) * len(values["arrays"])
@@ -141,7 +141,7 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     """Print all points, best accuracy first, and where the files are."""
     import json
 
-    from analognets.deploy.exploration_figures import label_of
+    from analognets.deploy.studies.explore_figures import label_of
 
     failed = table[table["status"] != "ok"]
     good = table[table["status"] == "ok"].sort_values("accuracy", ascending=False, kind="stable")

@@ -14,8 +14,8 @@ from analognets.cli import _console
 from analognets.cli.data import Json, Quiet, percent
 from analognets.cli.evaluate import load_job, refuse_untrained
 from analognets.cli.train import start_backend
-from analognets.cli.trained import open_trained
 from analognets.errors import DataError
+from analognets.zoo.trained import open_trained
 
 __all__ = ["export", "train_rival"]
 
@@ -85,7 +85,7 @@ def export(
         raise DataError(f"--out names a folder. Received: the file '{out}'.")
     start_backend(reporter)
 
-    from analognets.deploy.tflm import refuse_existing
+    from analognets.deploy.export.tflm import refuse_existing
 
     refuse_existing(out, files_of(word, to), overwrite)
     job = None if quantize is Quantize.none else load_job(reporter, trained, data)
@@ -107,7 +107,7 @@ def files_of(name: str, target: Target) -> list[str]:
 
 def digital_network(trained: Any, target: Target) -> Any:
     """Return the network to convert; for TFLM in the form in which it equals LiteRT bit for bit."""
-    from analognets.deploy.pointwise import pointwise
+    from analognets.deploy.export.pointwise import pointwise
 
     network = trained.float_model()
     return pointwise(network) if target is Target.tflm and getattr(network, "inputs", None) else network
@@ -115,7 +115,7 @@ def digital_network(trained: Any, target: Target) -> Any:
 
 def quantise(reporter: _console.Reporter, network: Any, job: Any, path: Path, io: str) -> None:
     """Write the .tflite file without training."""
-    from analognets.deploy.litert import to_litert
+    from analognets.deploy.export.litert import to_litert
 
     with reporter.status("Converting ..."):
         if job is None:
@@ -130,8 +130,8 @@ def train_rival(
     """Train a network for 8 bit on the batches of its recipe, augmented as there, and write the .tflite file."""
     import numpy as np
 
-    from analognets.deploy.qat import to_litert_qat
-    from analognets.deploy.qat_graph import describe_network
+    from analognets.deploy.export.qat import to_litert_qat
+    from analognets.deploy.export.qat_graph import describe_network
 
     describe_network(network)
     sets = []
@@ -165,9 +165,9 @@ def frontend_settings(recipe: Any) -> dict[str, Any]:
 
 def finish(reporter: _console.Reporter, trained: Any, path: Path, out: Path, target: Target, overwrite: bool) -> None:
     """Write the files and say what they are."""
-    from analognets.deploy.litert_file import read_litert
-    from analognets.deploy.tflm import make_folder, plain, to_tflm
-    from analognets.training.files import write_atomically, write_json
+    from analognets.core.files import write_atomically, write_json
+    from analognets.deploy.export.litert_file import read_litert
+    from analognets.deploy.export.tflm import make_folder, plain, to_tflm
 
     classes = list((trained.record.get("data") or {}).get("classes") or [])
     settings = frontend_settings(trained.recipe)

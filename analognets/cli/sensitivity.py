@@ -94,7 +94,7 @@ def sensitivity(
 
 def by_error(reporter: _console.Reporter, networks: list[str], out: Path, settings: dict[str, Any]) -> None:
     """Run method 1, and show and draw the losses."""
-    from analognets.deploy.sensitivity import equal_error_study, heat_map
+    from analognets.deploy.studies.sensitivity import equal_error_study, heat_map
 
     with following(reporter, "Method 1") as progress:
         table = equal_error_study(networks, out, progress=progress, **settings)
@@ -124,7 +124,7 @@ def by_error(reporter: _console.Reporter, networks: list[str], out: Path, settin
 
 def by_threshold(reporter: _console.Reporter, networks: list[str], out: Path, settings: dict[str, Any]) -> None:
     """Run method 2, and show and draw the thresholds."""
-    from analognets.deploy.sensitivity import heat_map, threshold_study
+    from analognets.deploy.studies.sensitivity import heat_map, threshold_study
 
     with following(reporter, "Method 2") as progress:
         table = threshold_study(networks, out, progress=progress, **settings)
@@ -145,7 +145,7 @@ def by_threshold(reporter: _console.Reporter, networks: list[str], out: Path, se
 
 def by_layers(reporter: _console.Reporter, networks: list[str], out: Path, settings: dict[str, Any]) -> None:
     """Run the layer study, and show and draw it."""
-    from analognets.deploy.sensitivity import layer_figure, layer_study
+    from analognets.deploy.studies.sensitivity import layer_figure, layer_study
 
     with following(reporter, "Layers") as progress:
         study = layer_study(networks, out, progress=progress, **settings)

@@ -9,17 +9,7 @@ from typing import Any
 from analognets.cli import _console
 from analognets.errors import InvalidArgumentError, RunError
 
-__all__ = ["is_spiking", "show_run", "train_spiking"]
-
-
-def is_spiking(name: str) -> bool:
-    """Whether a name or file given to `train` is a recipe of a spiking experiment."""
-    from analognets.training.recipe_base import names_a_file
-    from analognets.zoo.spiking_recipe import KINDS, list_spiking_recipes, task_of
-
-    if names_a_file(name):
-        return task_of(name) in KINDS
-    return name.replace("_", "-") in list_spiking_recipes()
+__all__ = ["show_run", "train_spiking"]
 
 
 def train_spiking(
@@ -34,7 +24,7 @@ def train_spiking(
     overwrite: bool,
 ) -> None:
     """Train a spiking experiment in a run folder, or go on with what was begun there."""
-    from analognets.zoo.spiking_recipe import KINDS, find_spiking_recipe
+    from analognets.zoo.experiments.spiking_recipe import KINDS, find_spiking_recipe
 
     recipe = find_spiking_recipe(name).replace([*([f"seed={seed}"] if seed is not None else []), *overrides])
     letters = recipe.task == "letters"
@@ -67,10 +57,10 @@ def train_spiking(
 
 def _prepared(recipe: Any, data: str | None) -> tuple[Any, Any, int]:
     if recipe.task == "letters":
-        from analognets.zoo.letters import prepare_letters, train_letters
+        from analognets.zoo.experiments.letters import prepare_letters, train_letters
 
         return prepare_letters(recipe), train_letters, recipe.epochs
-    from analognets.zoo.digits_by_timing import prepare_digits, train_digits
+    from analognets.zoo.experiments.stdp_mnist import prepare_digits, train_digits
 
     task = prepare_digits(recipe, data_dir=None if data is None else Path(data))
     return task, train_digits, task.total

@@ -80,7 +80,7 @@ def sweep(
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
 
-    from analognets.deploy.sensitivity import curve_figure, summarize_sweep, sweep_nonideality
+    from analognets.deploy.studies.sensitivity import curve_figure, summarize_sweep, sweep_nonideality
 
     with following(reporter, "Measuring") as progress:
         table = sweep_nonideality(networks, nonideality, strengths, out, progress=progress, **settings)

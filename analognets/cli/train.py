@@ -12,8 +12,9 @@ import typer
 
 from analognets.cli import _console
 from analognets.cli.data import Json, Quiet, SkipCorrupt, percent
-from analognets.cli.spiking import is_spiking, train_spiking
+from analognets.cli.spiking import train_spiking
 from analognets.errors import DataError, RunError, UnknownNameError
+from analognets.zoo.experiments.spiking_recipe import is_spiking
 
 __all__ = ["is_synthetic", "load_task", "resume_command", "run_recipe", "start_backend", "train", "use_data"]
 
@@ -143,7 +144,7 @@ def use_data(recipe: Any, data: str | None) -> Any:
 def refuse_unknown(name: str) -> None:
     """Raise unless the name is a file or one of the packaged recipes, those of spikes included."""
     from analognets.training.recipe_base import names_a_file
-    from analognets.zoo.spiking_recipe import list_spiking_recipes
+    from analognets.zoo.experiments.spiking_recipe import list_spiking_recipes
     from analognets.zoo.tasks import list_recipes
 
     known = list_recipes()

@@ -42,7 +42,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a preset t
 @zoo.command("list")
 def list_(json: Json = False) -> None:
     """List the presets that come with the package."""
-    from analognets.zoo.registry import list_models
+    from analognets.zoo.presets.registry import list_models
 
     reporter = _console.Reporter(json=json)
     rows = _plain_rows(list_models().reset_index())
@@ -112,7 +112,7 @@ def download(
 ) -> None:
     """Fetch a preset into the cache, check it, and say where it is."""
     from analognets.errors import PresetError
-    from analognets.zoo.preset_files import INDEX
+    from analognets.zoo.presets.files import INDEX
 
     reporter = _console.Reporter(json=json, quiet=quiet)
     if to is not None and to.exists():
@@ -133,7 +133,7 @@ def _copied(preset: Any, target: Path) -> Path:
     import uuid
 
     from analognets.errors import PresetError
-    from analognets.zoo.preset_files import INDEX, check_file, read_record
+    from analognets.zoo.presets.files import INDEX, check_file, read_record
 
     draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
     try:
@@ -176,7 +176,7 @@ def save(
         raise PresetError(f"A preset is made from a finished run. Received: '{run}' (status: {trained.status}).")
     start_backend(reporter)
 
-    from analognets.zoo.saving import check_place, save_to_preset
+    from analognets.zoo.presets.saving import check_place, save_to_preset
 
     check_place(target, overwrite)
     test = load_job(reporter, trained, data, calibrate=False).features("test") if measure else None
@@ -225,7 +225,7 @@ def _direct_mapping(run: Any, folder: Path) -> Any:
 
 def report_saved(reporter: _console.Reporter, preset: Any, target: Path) -> None:
     """Print what was saved, and how others get the same."""
-    from analognets.training.files import file_sha256
+    from analognets.core.files import file_sha256
 
     accuracy = preset.record.accuracy
     pinned = target if target.is_file() else preset.path / "preset.json"
@@ -250,7 +250,7 @@ def open_preset(
     allow_unverified: bool = False,
 ) -> Any:
     """Open the preset of a handle, with a line a megabyte if it has to be downloaded."""
-    from analognets.zoo.registry import load_preset
+    from analognets.zoo.presets.registry import load_preset
 
     seen = [0]
 

@@ -11,7 +11,10 @@ from typing import Any
 import keras
 
 from analognets import crossbar as crossbars
-from analognets.conversion.parts import (
+from analognets.conversion.apply import Rebuild, check_model
+from analognets.conversion.plan import Survey, is_product, own_variables, reason_digital
+from analognets.conversion.report import ConversionReport, LayerConversion
+from analognets.conversion.support import (
     ANALOG_CLASS,
     COMPOSITE_CLASS,
     PROJECTIONS,
@@ -25,9 +28,6 @@ from analognets.conversion.parts import (
     why_too_tall,
     why_untiled,
 )
-from analognets.conversion.rebuild import Rebuild, check_model
-from analognets.conversion.report import ConversionReport, LayerConversion
-from analognets.conversion.survey import Survey, is_product, own_variables, reason_digital
 from analognets.crossbar import Tiling, matrix_shape
 from analognets.errors import ConversionError, UnknownNameError, check_number
 from analognets.layers import ADCGain, AnalogBidirectional, AnalogLayer, AnalogRNN, AnalogTimeDistributed, WeightClip

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from analognets.core.files import file_sha256, write_atomically, write_json
 from analognets.errors import RunError
-from analognets.training.files import file_sha256, write_atomically, write_json
 
 __all__ = ["STATE", "Checkpoint", "Checkpoints", "Stored"]
 

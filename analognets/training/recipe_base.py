@@ -12,8 +12,8 @@ from typing import Annotated, Any, Self
 import pydantic
 from pydantic import Field
 
+from analognets.core.config import parse_yaml, write_yaml
 from analognets.errors import RecipeError
-from analognets.training.dialect import parse_yaml, write_yaml
 from analognets.training.recipe_errors import explain
 from analognets.training.recipe_parts import Section, Seed
 

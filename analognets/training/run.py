@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from analognets import _version
+from analognets.core.files import locked, remove_leftovers, write_atomically, write_json
 from analognets.errors import RecipeError, RunError
 from analognets.training.checkpoints import STATE, Checkpoints
-from analognets.training.files import locked, remove_leftovers, write_atomically, write_json
 from analognets.training.recipe import Recipe
 from analognets.training.recipe_base import BaseRecipe
 

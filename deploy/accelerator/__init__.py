@@ -1,7 +1,7 @@
 """The layer-serial accelerator: where each weight lies, what each inference costs."""
 
-from analognets.deploy.accelerator.chip import Accelerator, Constant, list_accelerators, load_accelerator
 from analognets.deploy.accelerator.costs import Cost, LayerCost, cost
+from analognets.deploy.accelerator.design import Accelerator, Constant, list_accelerators, load_accelerator
 from analognets.deploy.accelerator.placement import Block, Placement, place
 from analognets.deploy.accelerator.schedule import LayerTime, schedule
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload

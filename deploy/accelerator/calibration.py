@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from analognets.deploy.accelerator.chip import Accelerator
 from analognets.deploy.accelerator.costs import Cost, cost
+from analognets.deploy.accelerator.design import Accelerator
 from analognets.deploy.accelerator.energy import TERMS, events
 from analognets.errors import InvalidArgumentError, check_choice, check_number
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from analognets.deploy.accelerator.chip import Accelerator, load_accelerator
+from analognets.deploy.accelerator.design import Accelerator, load_accelerator
 from analognets.deploy.accelerator.energy import TERMS, energy, events
 from analognets.deploy.accelerator.placement import Placement, place
 from analognets.deploy.accelerator.schedule import LayerTime, schedule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from analognets.deploy.accelerator.chip import Accelerator
+from analognets.deploy.accelerator.design import Accelerator
 from analognets.deploy.accelerator.placement import Placement
 from analognets.deploy.accelerator.schedule import LayerTime
 from analognets.deploy.accelerator.workload import LayerWork

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from analognets.core.files import write_atomically
 from analognets.deploy.accelerator.costs import Cost
 from analognets.deploy.accelerator.energy import TERMS
 from analognets.deploy.accelerator.placement import Block, Placement
 from analognets.errors import ConversionError, check_integer
 from analognets.layers.ranges import over_kernel
-from analognets.training.files import write_atomically
 
 if TYPE_CHECKING:
-    from analognets.deploy.chips import Chips
+    from analognets.deploy.chips.chips import Chips
 
 __all__ = ["conductance_figure", "conductance_map", "energy_figure", "floorplan_figure", "timeline_figure"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from analognets.crossbar import Tiling
-from analognets.deploy.accelerator.chip import Accelerator, load_accelerator
+from analognets.deploy.accelerator.design import Accelerator, load_accelerator
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
 from analognets.errors import ConversionError
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import pydantic
 
-from analognets.deploy.accelerator.chip import Bits, Picojoule, load_accelerator
+from analognets.core.config import parse_yaml
 from analognets.deploy.accelerator.costs import cost
+from analognets.deploy.accelerator.design import Bits, Picojoule, load_accelerator
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
 from analognets.errors import InvalidArgumentError, RecipeError, check_number
-from analognets.training.dialect import parse_yaml
 from analognets.training.recipe import Section
 from analognets.training.recipe_errors import explain
 

@@ -15,7 +15,7 @@ from keras import ops
 
 from analognets import devices
 from analognets.conversion import to_analog
-from analognets.conversion.rebuild import check_model
+from analognets.conversion.apply import check_model
 from analognets.crossbar import Crossbar, matrix_shape
 from analognets.errors import ConversionError, InvalidArgumentError, UnknownNameError, check_choice
 from analognets.layers import AnalogLayer

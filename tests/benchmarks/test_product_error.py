@@ -10,7 +10,7 @@ import pytest
 from analognets import crossbar
 from benchmarks.product_error import contributions, row, totals, worse
 
-STORED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "product_error.json"
+STORED = Path(__file__).resolve().parents[2] / "results" / "product_error.json"
 STANDARD = crossbar.get("aimc_standard")
 CASES = {case.name: case for case in (*totals(STANDARD), *contributions(STANDARD), *worse(STANDARD))}
 QUICK = [

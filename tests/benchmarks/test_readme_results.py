@@ -24,7 +24,7 @@ def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name, place in (("ROOT", tmp_path), ("RESULTS", tmp_path / "results"), ("SPEED", tmp_path / "speed")):
+    for name, place in (("ROOT", tmp_path), ("RESULTS", tmp_path / "results")):
         monkeypatch.setattr(module, name, place)
         place.mkdir(exist_ok=True)
     (tmp_path / "README.md").write_text("# Title\n\n<!-- results:begin (script) -->\n<!-- results:end -->\nafter\n")
@@ -38,7 +38,7 @@ def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "results" / "kws.csv", index=False)
     record = [{"data": {"name": "speech_commands", "statement": "A part of it."}}]
     (tmp_path / "results" / "kws.json").write_text(json.dumps(record))
-    (tmp_path / "speed" / "hwa_step.json").write_text(json.dumps({"ratio": 1.044, "ratio_cpu": 1.06}))
+    (tmp_path / "results" / "hwa_step.json").write_text(json.dumps({"ratio": 1.044, "ratio_cpu": 1.06}))
     return module
 
 
@@ -81,7 +81,7 @@ def test_networks_on_the_crossbar_and_the_digital_rival_are_shown(
     )
     found = {"accuracy": 0.915, "bytes": 318_464, "tflm": {"clips": 200, "clips_bit_exact": 199, "arena_bytes": 61_232}}
     rivals = {"float": {"accuracy": 0.92, "bytes": 1_209_076}, "int8_qat": {**found, "epochs": 3}}
-    (tmp_path / "speed" / "digital_rival.json").write_text(json.dumps(rivals))
+    (tmp_path / "results" / "digital_rival.json").write_text(json.dumps(rivals))
     run(generator, monkeypatch)
     text = (tmp_path / "README.md").read_text()
     row = "| net, depthwise layers digital | 1,000 | 10.0 % | 2 | 92.00 | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |"
@@ -98,8 +98,8 @@ def test_a_changed_figure_is_noticed(generator: ModuleType, tmp_path: Path, monk
 
 
 def test_the_readme_of_the_project_is_up_to_date() -> None:
-    if not (ROOT / "zoo" / "results" / "kws.csv").is_file():
-        pytest.skip("needs zoo/results/kws.csv, which python -m benchmarks.kws_study writes")
+    if not (ROOT / "results" / "kws.csv").is_file():
+        pytest.skip("needs results/kws.csv, which python -m benchmarks.kws_study writes")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     command = [sys.executable, "-m", "benchmarks.readme_results", "--check"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

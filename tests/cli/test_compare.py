@@ -13,8 +13,8 @@ import pytest
 
 from analognets.cli import compare as compare_module
 from analognets.cli.compare import same_network, wanted_bits
-from analognets.deploy import qat
-from analognets.deploy.litert import to_litert
+from analognets.deploy.export import qat
+from analognets.deploy.export.litert import to_litert
 from analognets.training.run import Run
 
 Call = Callable[..., Any]

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analognets.training import files
+from analognets.core import files
 from analognets.training.run import Run
 from analognets.zoo.tasks import find_recipe
 

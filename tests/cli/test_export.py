@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analognets.deploy.litert_file import read_litert
+from analognets.deploy.export.litert_file import read_litert
 from analognets.training.run import Run
 
 Call = Callable[..., Any]

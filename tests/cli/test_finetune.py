@@ -178,7 +178,7 @@ def test_pictures(call: Call, first_training: tuple[Path, Any], tmp_path: Path) 
     import keras
 
     from analognets.datasets.frontends import frontend
-    from analognets.zoo.saving import save_to_preset
+    from analognets.zoo.presets.saving import save_to_preset
 
     data = pictures(tmp_path / "pictures")
     answer = call("finetune", first_training[0], "--data", data, "--out", tmp_path / "run")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from analognets.cli.spiking import is_spiking
+from analognets.zoo.experiments.spiking_recipe import is_spiking
 
 Call = Callable[..., Any]
 QUICK = (

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from analognets.training.run import Run
-from analognets.zoo.handles import bundled
+from analognets.zoo.presets.handles import bundled
 from analognets.zoo.tasks import find_recipe
 
 Call = Callable[..., Any]

@@ -14,7 +14,7 @@ import pytest
 
 from analognets.conversion import to_analog, to_digital
 from analognets.crossbar import Crossbar
-from analognets.deploy.chips import program
+from analognets.deploy.chips.chips import program
 from analognets.devices import IdealDevice
 from analognets.errors import ConversionError, InvalidArgumentError
 from analognets.layers import (

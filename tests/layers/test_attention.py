@@ -12,7 +12,7 @@ import pytest
 from analognets import crossbar as crossbars
 from analognets.conversion import to_analog, to_digital
 from analognets.crossbar import Crossbar
-from analognets.deploy.chips import program
+from analognets.deploy.chips.chips import program
 from analognets.devices import IdealDevice
 from analognets.errors import UnknownNameError
 from analognets.layers import (

@@ -226,7 +226,7 @@ def trained() -> tuple[keras.Model, np.ndarray, np.ndarray]:
 
 
 def test_a_trained_network_is_programmed_stored_and_read_again(trained: Any, tmp_path: Path) -> None:
-    from analognets.deploy.chips import Chips, program
+    from analognets.deploy.chips.chips import Chips, program
 
     analog, images, labels = trained
     chips = program(analog, chips=2, seed=1)
@@ -242,7 +242,7 @@ def test_a_trained_network_is_programmed_stored_and_read_again(trained: Any, tmp
 
 
 def test_drift_is_compensated_tile_by_tile(trained: Any) -> None:
-    from analognets.deploy.chips import program
+    from analognets.deploy.chips.chips import program
 
     analog, images, _ = trained
     clean = analog.predict(images, verbose=0)
@@ -264,7 +264,7 @@ def test_files_and_copies_keep_ranges_and_settings(trained: Any, tmp_path: Path)
 
 
 def test_hardware_is_exchanged_in_place_for_all_or_some_layers(trained: Any) -> None:
-    from analognets.deploy.chips import program
+    from analognets.deploy.chips.chips import program
 
     analog, images, _ = trained
     old = analog_layers(analog)[0].crossbar

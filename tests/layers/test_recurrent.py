@@ -14,7 +14,7 @@ from analognets import crossbar as crossbars
 from analognets.conversion import to_analog, to_digital
 from analognets.crossbar import Crossbar
 from analognets.deploy.accelerator import cost
-from analognets.deploy.chips import program
+from analognets.deploy.chips.chips import program
 from analognets.devices import IdealDevice
 from analognets.layers import (
     AnalogBidirectional,

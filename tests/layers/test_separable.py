@@ -8,7 +8,7 @@ import pytest
 
 from analognets.conversion import to_analog, to_digital
 from analognets.crossbar import Crossbar
-from analognets.deploy.chips import program
+from analognets.deploy.chips.chips import program
 from analognets.devices import IdealDevice
 from analognets.layers import AnalogSeparableConv1D, AnalogSeparableConv2D, analog_layers, calibrate
 

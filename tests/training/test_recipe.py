@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analognets.core.config import parse_yaml, write_yaml
 from analognets.errors import RecipeError
 from analognets.training import Recipe, load_recipe
-from analognets.training.dialect import parse_yaml, write_yaml
 
 MINIMAL = {"name": "kws", "model": "analognet_kws", "dataset": "synthetic_speech"}
 
@@ -246,7 +246,7 @@ def test_recipes_and_runs_load_without_keras() -> None:
 
 
 def test_recipes_without_the_later_keys_keep_their_fingerprints() -> None:
-    from analognets.zoo.registry import load_preset
+    from analognets.zoo.presets.registry import load_preset
 
     for name in ("analognet_kws.hwa_8bit", "ds_cnn.hwa_8bit"):
         preset = load_preset(name)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from analognets.core.files import locked, remove_leftovers, write_atomically, write_json
 from analognets.errors import RunError
 from analognets.training import Recipe, Run
-from analognets.training.files import locked, remove_leftovers, write_atomically, write_json
 
 
 def recipe(seed: int = 0) -> Recipe:

@@ -17,7 +17,8 @@ from typing import Any
 
 import toy
 
-from analognets.training import Run, files, train
+from analognets.core import files
+from analognets.training import Run, train
 
 
 class Fuse:

@@ -42,7 +42,7 @@ def analog() -> Any:
 @pytest.fixture(scope="session")
 def saved(analog: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the analog network's preset; not to be changed."""
-    from analognets.zoo.saving import save_to_preset
+    from analognets.zoo.presets.saving import save_to_preset
 
     folder = tmp_path_factory.mktemp("saved") / "tiny.analog"
     save_to_preset(analog, folder, classes=["a", "b", "c"], data={"name": "made up", "statement": "Noise."})

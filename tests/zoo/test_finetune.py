@@ -18,7 +18,7 @@ from analognets.errors import PresetError, RecipeError, RunError, UnknownNameErr
 from analognets.training import Run, TrainingData, train
 from analognets.training.recipe import Recipe
 from analognets.zoo.finetune import Source, finetune_recipe, finetuned, replace_head, weights_sha256
-from analognets.zoo.saving import save_to_preset
+from analognets.zoo.presets.saving import save_to_preset
 from analognets.zoo.tasks import build_model, find_recipe
 
 SHAPE = (49, 10, 1)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from analognets.core.files import write_atomically
 from analognets.errors import DataError, InvalidArgumentError
-from analognets.training.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.core.files import write_atomically
 from analognets.errors import ConversionError, MissingExtraError
-from analognets.training.files import write_atomically
 from analognets.training.in_memory.mixed_precision import MixedPrecision
 
 __all__ = ["DeviceLog"]

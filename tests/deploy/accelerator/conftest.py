@@ -32,14 +32,14 @@ def aon_cim() -> Accelerator:
 
 @pytest.fixture(scope="session")
 def kws() -> Workload:
-    from analognets.zoo.kws import analognet_kws
+    from analognets.zoo.networks.kws import analognet_kws
 
     return workload(analognet_kws())
 
 
 @pytest.fixture(scope="session")
 def vww() -> Workload:
-    from analognets.zoo.vww import analognet_vww
+    from analognets.zoo.networks.vww import analognet_vww
 
     return workload(analognet_vww())
 

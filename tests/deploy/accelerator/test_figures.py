@@ -18,7 +18,7 @@ from analognets.deploy.accelerator.figures import (
     floorplan_figure,
     timeline_figure,
 )
-from analognets.deploy.chips import Chips, program
+from analognets.deploy.chips.chips import Chips, program
 from analognets.errors import ConversionError, InvalidArgumentError
 
 

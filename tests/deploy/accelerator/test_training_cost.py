@@ -10,9 +10,9 @@ import pytest
 from analognets.deploy.accelerator import LayerWork, Workload, cost, load_accelerator
 from analognets.deploy.accelerator.training_cost import Activity, load_training_system, training_cost
 from analognets.errors import InvalidArgumentError
-from analognets.zoo.digits import mnist_mlp
+from analognets.zoo.networks.digits import mnist_mlp
 
-RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 QUIET = Activity(touched=0.0)
 
 

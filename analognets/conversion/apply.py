@@ -1,0 +1,264 @@
+"""Rebuilding a Keras model with some of its layers replaced, and copying its weights."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from analognets.conversion.support import is_analog, is_composite
+from analognets.errors import ConversionError
+from analognets.layers import AnalogBlock, AnalogLayer
+from analognets.layers.block import exchange, held_layers, is_internal
+from analognets.layers.composite import assign_arrays, kernel_of, to_array
+
+__all__ = ["Rebuild", "check_model"]
+
+
+class Rebuild:
+    """One pass over a model: makes each layer's replacement and remembers the pairs to copy weights between."""
+
+    def __init__(
+        self,
+        replace: Callable[[keras.layers.Layer, keras.layers.Layer | None], keras.layers.Layer | None],
+        recast: Callable[[keras.layers.Layer], Any],
+        changes: Callable[[keras.layers.Layer], bool],
+        *,
+        wraps: bool = False,
+    ) -> None:
+        self.changes = changes
+        self.wraps = wraps
+        self.wrapped: dict[int, Any] = {}
+        self.replace = replace
+        self.recast = recast
+        self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+        self.done: dict[int, keras.layers.Layer] = {}
+        self.inside: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+
+    def layer(self, layer: Any) -> Any:
+        """Return what stands for a layer in the new model, the same one each time."""
+        if isinstance(layer, AnalogBlock):
+            layer = layer.block
+        if id(layer) in self.done:
+            return self.done[id(layer)]
+        if not isinstance(layer, keras.layers.Layer):
+            return type(layer).from_config(layer.get_config())  # an operation such as the + of two tensors
+        new = self.replace(layer, None)
+        if new is None:
+            new = self.copy(layer)
+        self.done[id(layer)] = new
+        self.pairs.append((layer, new))
+        return new
+
+    def node(self, layer: Any) -> Any:
+        """Return what stands for a layer in a graph or in a Keras wrapper, which are made again from a config."""
+        block = layer.block if isinstance(layer, AnalogBlock) else layer
+        if id(block) in self.wrapped:
+            return self.wrapped[id(block)]
+        new = self.layer(block)
+        if self.wraps and type(new) is type(block) and is_own(block) and self.changes(block):
+            new = AnalogBlock(new)
+        self.wrapped[id(block)] = new
+        return new
+
+    def copy(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """Copy a layer that is not converted itself; its inner layers may be."""
+        if isinstance(layer, keras.Model) and is_cloneable(layer):
+            return keras.models.clone_model(layer, clone_function=self.node, recursive=True)
+        if isinstance(layer, keras.layers.TFSMLayer):
+            raise ConversionError(
+                f"Layer '{layer.name}' (TFSMLayer) is a TensorFlow SavedModel, a graph without Keras layers, which "
+                "can't be converted. Take the model's `.keras` or `.h5` file instead."
+            )
+        if type(layer) is keras.layers.Lambda:
+            return same_lambda(layer)
+        try:
+            new = self.recast(layer).from_config(layer.get_config())
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ConversionError(
+                f"'{layer.name}' ({type(layer).__name__}) can't be rebuilt from its config. Give the class a "
+                f"get_config that holds all its arguments. Received: {error}"
+            ) from error
+        self.swap_attributes(layer, new)
+        return new
+
+    def swap_attributes(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+        """Replace the layers held in a rebuilt block's attributes, lists and dicts, before it is built."""
+        if isinstance(old, keras.layers.RNN) and not self.changes(old):
+            return  # some of Keras' cells can't be made from their config
+        for name, value in list(vars(new).items()):
+            if is_internal(name) or not any(isinstance(item, keras.layers.Layer) for item in held(value)):
+                continue
+            for item in held(value):
+                new._tracker.untrack(item)
+            within = self.layer if is_own(old) or isinstance(old, keras.Model) else self.node
+            setattr(new, name, self.replaced(getattr(old, name), within))
+
+    def replaced(self, value: Any, within: Callable[[Any], Any]) -> Any:
+        """Return the replacement of a layer, or a list, tuple or dict with its layers replaced."""
+        if isinstance(value, keras.layers.Layer):
+            return within(value)
+        if isinstance(value, dict):
+            return {key: self.replaced(item, within) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            items = [self.replaced(item, within) for item in value]
+            return tuple(items) if isinstance(value, tuple) else items
+        return value
+
+    def pair_inside(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+        """Pair the layers that a block has made for itself while it was built, and exchange those to be replaced."""
+        by_attribute = same_attributes(old, new)
+        known = {id(layer) for layer in self.done.values()}
+        for before, after in [*by_attribute, *self.by_order(old, new, by_attribute)]:
+            if id(before) in self.done:
+                if id(after) not in known and self.done[id(before)] is not after:
+                    exchange(new, after, self.done[id(before)])
+                continue
+            in_reach = any(after is one for _, one in by_attribute)
+            made = self.replace(before, old) if in_reach else None
+            if made is None and is_analog(before) and not is_analog(after):
+                made = self.copy(before)
+            if made is not None and type(made) is not type(after):
+                made.build_from_config(after.get_build_config() or {})
+                exchange(new, after, made)
+                after = made
+            self.done[id(before)] = after
+            self.pairs.append((before, after))
+            if before.variables and not in_reach:
+                self.inside.append((before, old))
+            if made is None:
+                self.pair_inside(before, after)
+
+    def by_order(self, old: keras.layers.Layer, new: keras.layers.Layer, found: list[Any]) -> list[Any]:
+        """Pair the remaining layers of a block with those of its copy by their order.
+
+        Raises:
+            ConversionError: they are not alike.
+        """
+        known = {id(layer) for layer in self.done.values()}
+        seen = {id(layer) for pair in found for layer in pair}
+        rest = [layer for layer in old._layers if id(layer) not in self.done and id(layer) not in seen]
+        fresh = [layer for layer in new._layers if id(layer) not in known and id(layer) not in seen]
+        if [type(layer) for layer in rest] != [type(layer) for layer in fresh]:
+            raise ConversionError(
+                f"The inner layers of '{old.name}' ({type(old).__name__}) can't be matched with those of its copy. "
+                f"Hold them in attributes, lists or dicts. Received: {len(rest)} and {len(fresh)} layers."
+            )
+        return list(zip(rest, fresh, strict=True))
+
+    def model(self, model: keras.Model) -> keras.Model:
+        """Return the new model with the weights of the old one."""
+        with not_compiled(model):
+            if is_cloneable(model):
+                new = keras.models.clone_model(model, clone_function=self.node, recursive=True)
+            else:
+                new = self.layer(model)
+                new.build_from_config(model.get_build_config() or {})
+                new.built = True
+        for old, fresh in list(self.pairs):
+            if type(old) is type(fresh) and not isinstance(old, AnalogLayer):
+                self.pair_inside(old, fresh)
+        for old, fresh in self.pairs:
+            copy_weights(old, fresh)
+            copy_state(old, fresh)
+        return new
+
+
+def held(value: Any) -> list[Any]:
+    """Return what a list, tuple or dict holds, nested ones included, or the value itself."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [inner for item in value for inner in held(item)]
+    return [value]
+
+
+def same_attributes(old: keras.layers.Layer, new: keras.layers.Layer) -> list[tuple[Any, Any]]:
+    """Return the pairs of layers that two blocks of one class hold at the same places of the same attributes."""
+    before = dict(held_layers(old))
+    return [(before[place], layer) for place, layer in held_layers(new) if place in before]
+
+
+def is_own(layer: Any) -> bool:
+    """Whether a layer is of a class of the user's, which knows nothing of analog layers, and no model."""
+    if isinstance(layer, keras.Model) or not isinstance(layer, keras.layers.Layer):
+        return False
+    return type(layer).__module__.split(".")[0] not in ("keras", "analognets")
+
+
+@contextlib.contextmanager
+def not_compiled(model: keras.Model) -> Iterator[None]:
+    """While active, the model and those inside it pass as not compiled, so that Keras doesn't compile their copies."""
+    compiled = [layer for layer in model._flatten_layers() if getattr(layer, "compiled", False)]
+    for layer in compiled:
+        layer.compiled = False
+    try:
+        yield
+    finally:
+        for layer in compiled:
+            layer.compiled = True
+
+
+def check_model(model: Any) -> None:
+    """Raise a ConversionError if `model` is not a built Keras model."""
+    if not isinstance(model, keras.Model):
+        raise ConversionError(f"What is converted must be a Keras model. Received: {model!r}.")
+    if not model.built:
+        raise ConversionError(
+            f"Model '{model.name}' is not built yet, so its weights have no shape. Call it once on data, or give it an "
+            "Input."
+        )
+
+
+def is_cloneable(model: keras.Model) -> bool:
+    """Whether Keras can rebuild the model from its graph: Sequential and functional models."""
+    return isinstance(model, keras.Sequential) or hasattr(type(model), "operations")
+
+
+def same_lambda(layer: Any) -> keras.layers.Layer:
+    """Return a Lambda layer with the very function of another, which its config does not hold in full."""
+    return keras.layers.Lambda(
+        layer.function,
+        output_shape=layer._output_shape,
+        mask=layer.mask,
+        arguments=layer.arguments,
+        name=layer.name,
+        trainable=layer.trainable,
+        dtype=layer.dtype_policy,
+    )
+
+
+def copy_state(old: Any, new: Any) -> None:
+    """Copy what preprocessing layers keep beside their variables: vocabularies, and numbers derived from variables."""
+    if hasattr(old, "save_assets") and hasattr(new, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
+    if isinstance(new, keras.layers.Normalization):
+        new.finalize_state()
+
+
+def copy_weights(old: Any, new: Any) -> None:
+    """Copy kernels and biases between a layer and its analog twin, or all of a plain layer's own variables."""
+    if is_composite(new) != is_composite(old):
+        new.load_from(old) if is_composite(new) else old.store_to(new)
+        return
+    if isinstance(new, AnalogLayer) != isinstance(old, AnalogLayer):
+        sources, targets = [[kernel_of(layer), layer.bias] for layer in (old, new)]
+        sources = [variable for variable in sources if variable is not None]
+        targets = [variable for variable in targets if variable is not None]
+    else:
+        sources = [*old._trainable_variables, *old._non_trainable_variables]
+        targets = [*new._trainable_variables, *new._non_trainable_variables]
+        if isinstance(new, AnalogLayer):
+            sources.append(old.adc_gain.gain)
+            targets.append(new.adc_gain.gain)
+    if len(sources) != len(targets):
+        raise ConversionError(
+            f"The weights of '{old.name}' ({type(old).__name__}) can't be copied, its copy has others. Received: "
+            f"{len(sources)} and {len(targets)} variables. Make sure that building the model makes all its weights."
+        )
+    assign_arrays(targets, [to_array(variable) for variable in sources])

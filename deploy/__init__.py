@@ -1,0 +1,5 @@
+"""From a trained network to chips, costs, studies and files for other hardware. Everything loads on first use."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

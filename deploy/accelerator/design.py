@@ -1,0 +1,300 @@
+"""Accelerators as data: array, converters, timing, energy and area, every constant with its unit and origin."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import AfterValidator, Field
+
+from analognets.core.config import parse_yaml
+from analognets.errors import InvalidArgumentError, RecipeError, UnknownNameError, check_integer
+from analognets.training.recipe import Section
+from analognets.training.recipe_errors import explain
+
+__all__ = ["Accelerator", "Constant", "list_accelerators", "load_accelerator"]
+
+FOLDER = "designs"
+Lines = Annotated[int, Field(ge=1, le=1 << 20)]
+Bits = Annotated[int, Field(ge=2, le=16)]
+
+
+class Constant(Section):
+    """A number with its unit and where it comes from.
+
+    Args:
+        value: the number, at least 0.
+        unit: of the number.
+        origin: a source, or how it was found.
+        status: "verified" in a source that was opened, "memory": remembered, not checked, "derived" by arithmetic from
+            others, "calibrated" on published totals, or an "assumption".
+    """
+
+    value: Annotated[float, Field(ge=0, le=1e12)]
+    unit: str
+    origin: Annotated[str, Field(min_length=1, description="text that names a source")]
+    status: Literal["verified", "memory", "derived", "calibrated", "assumption"]
+
+
+def _in(unit: str) -> Any:
+    """Return the type of a constant in this unit."""
+
+    def check(constant: Constant) -> Constant:
+        if constant.unit != unit:
+            raise ValueError(f"unit must be {unit}")
+        return constant
+
+    description = f"a mapping with value, unit, origin and status whose unit is '{unit}'"
+    return Annotated[Constant, AfterValidator(check), Field(description=description)]
+
+
+Nanoseconds: Any = _in("ns")
+Gigahertz: Any = _in("GHz")
+PerCycle: Any = _in("1/cycle")
+Milliwatt: Any = _in("mW")
+Microwatt: Any = _in("uW")
+Nanowatt: Any = _in("nW")
+Picojoule: Any = _in("pJ")
+SquareMicrometre: Any = _in("um^2")
+SquareMillimetre: Any = _in("mm^2")
+Kilobyte: Any = _in("kB")
+
+
+class Array(Section):
+    """The crossbar.
+
+    Args:
+        rows: word lines.
+        cols: bit lines (differential pairs).
+    """
+
+    rows: Lines
+    cols: Lines
+
+
+class PassTime(Section):
+    """How long the converters take for one pass: settle + step x 2^(bits - 1).
+
+    Args:
+        settle: fixed part.
+        step: of one level of a pulse-width DAC and a counting ADC.
+    """
+
+    settle: Nanoseconds
+    step: Nanoseconds
+
+
+class Digital(Section):
+    """The pipeline behind the converters: im2col, scale, batch-norm, activation, pooling, SRAM.
+
+    Args:
+        clock: of the pipeline.
+        lanes: results (or fetched inputs) it handles in a cycle.
+        macs: digital products in a cycle, for layers that are not on the array.
+        overlapped: whether it works while the array does; if not, the array waits for it.
+    """
+
+    clock: Gigahertz
+    lanes: PerCycle
+    macs: PerCycle
+    overlapped: bool
+
+
+class Gating(Section):
+    """What is switched off where a layer does not need it.
+
+    Args:
+        rows: word-line drivers of unused rows.
+        cols: converters of unused columns.
+    """
+
+    rows: bool
+    cols: bool
+
+
+class Energy(Section):
+    """Power while a pass lasts, and energy of single events.
+
+    Args:
+        static: power of one array's common parts while it works.
+        row: power of a driven row.
+        adc: power of a running ADC.
+        cell: power of a conducting cell (differential pair).
+        control: energy to start a pass.
+        result: energy of one ADC result in the digital pipeline: scale, batch-norm, activation, pooling.
+        sram: energy of one byte read or written.
+        mac: energy of one digital product.
+    """
+
+    static: Milliwatt
+    row: Microwatt
+    adc: Microwatt
+    cell: Nanowatt
+    control: Picojoule
+    result: Picojoule
+    sram: Picojoule
+    mac: Picojoule
+
+
+class Area(Section):
+    """Silicon area.
+
+    Args:
+        cell: of a differential pair.
+        row: of a word-line driver and its DAC.
+        adc: of an ADC.
+        fixed: of the digital side, SRAM included, of the whole chip.
+    """
+
+    cell: SquareMicrometre
+    row: SquareMicrometre
+    adc: SquareMicrometre
+    fixed: SquareMillimetre
+
+
+class Accelerator(Section):
+    """A chip of one or more crossbar arrays.
+
+    Args:
+        name: what to call it.
+        description: one sentence for people.
+        source: where the figures come from.
+        array: rows and columns of an array.
+        arrays: how many the chip has.
+        adcs: of an array, at most its columns; ADC k serves the columns k, k + adcs, k + 2 adcs, ...
+        arrays_at_once: "one": blocks of a layer run one after the other; "all": those on different arrays at once.
+        min_bits: lowest precision of the converters.
+        max_bits: highest precision of the converters.
+        pass_time: of the converters.
+        digital: the digital pipeline.
+        gating: of unused rows and columns.
+        energy: its constants.
+        area: its constants.
+        sram: activation memory of the chip.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")]
+    description: str = ""
+    source: str = ""
+    array: Array
+    arrays: Lines = 1
+    adcs: Lines
+    arrays_at_once: Literal["one", "all"] = "one"
+    min_bits: Bits = 2
+    max_bits: Bits = 8
+    pass_time: PassTime
+    digital: Digital
+    gating: Gating
+    energy: Energy
+    area: Area
+    sram: Kilobyte
+
+    @property
+    def cells(self) -> int:
+        """Cells of one array."""
+        return self.array.rows * self.array.cols
+
+    def check_bits(self, bits: Any) -> int:
+        """Return the precision as an int.
+
+        Raises:
+            InvalidArgumentError: the converters of this chip don't have it.
+        """
+        return check_integer(f"accelerator '{self.name}'", "bits", bits, self.min_bits, self.max_bits)
+
+    def pass_ns(self, bits: int) -> float:
+        """Return T_CiM, the nanoseconds of one pass: settle + step x 2^(bits - 1)."""
+        return self.pass_time.settle.value + self.pass_time.step.value * 2 ** (self.check_bits(bits) - 1)
+
+    def peak_tops(self, bits: int) -> float:
+        """Return the peak throughput of one array in TOPS: 2 x rows x ADCs / T_CiM."""
+        return 2 * self.array.rows * self.adcs / self.pass_ns(bits) / 1e3
+
+    def area_mm2(self, arrays: int = 1) -> float:
+        """Return the area of a chip with so many arrays in mm^2."""
+        area = self.area
+        array = self.cells * area.cell.value + self.array.rows * area.row.value + self.adcs * area.adc.value
+        return arrays * array / 1e6 + area.fixed.value
+
+    def replace(self, **changes: Any) -> Accelerator:
+        """Return a copy with some top-level keys changed, checked as if read from a file.
+
+        Raises:
+            InvalidArgumentError: a key does not exist or a value is not allowed.
+        """
+        return _checked({**self.model_dump(), **changes}, f"The accelerator '{self.name}' with its changes")
+
+    def constants(self) -> dict[str, Constant]:
+        """Return every constant by its dotted name."""
+
+        def walk(section: Section, prefix: str) -> dict[str, Constant]:
+            found: dict[str, Constant] = {}
+            for name in type(section).model_fields:
+                value = getattr(section, name)
+                if isinstance(value, Constant):
+                    found[prefix + name] = value
+                elif isinstance(value, Section):
+                    found |= walk(value, f"{prefix}{name}.")
+            return found
+
+        return walk(self, "")
+
+
+def _checked(data: Any, source: str) -> Accelerator:
+    try:
+        chip = Accelerator.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise InvalidArgumentError(explain(error, Accelerator, source)) from error
+    if chip.adcs > chip.array.cols:
+        raise InvalidArgumentError(
+            f"{source} is not valid: `adcs` must be at most the {chip.array.cols} columns of the array. "
+            f"Received: {chip.adcs}."
+        )
+    if chip.min_bits > chip.max_bits:
+        raise InvalidArgumentError(
+            f"{source} is not valid: `min_bits` must be at most `max_bits`. Received: {chip.min_bits}, {chip.max_bits}."
+        )
+    if chip.pass_ns(chip.min_bits) <= 0:
+        raise InvalidArgumentError(f"{source} is not valid: `pass_time` must be longer than 0.")
+    return chip
+
+
+def list_accelerators() -> list[str]:
+    """Return the names of the accelerators that come with the package."""
+    folder = resources.files("analognets.deploy.accelerator") / FOLDER
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_accelerator(source: Any = "aon_cim") -> Accelerator:
+    """Return an accelerator.
+
+    Args:
+        source: name of one that comes with the package, path of a YAML file (anything with a "/" or ending in .yaml),
+            or an `Accelerator`, which is returned as it is.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        InvalidArgumentError: the file can't be read, a key is unknown or missing, or a value is not allowed.
+    """
+    if isinstance(source, Accelerator):
+        return source
+    text = str(source)
+    if "/" in text or text.endswith((".yaml", ".yml")):
+        label = f"The accelerator '{text}'"
+        try:
+            content = Path(text).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidArgumentError(f"{label} can't be read: {reason}. Give the path of a YAML file.") from error
+    elif text in list_accelerators():
+        label = f"The accelerator '{text}'"
+        content = (resources.files("analognets.deploy.accelerator") / FOLDER / f"{text}.yaml").read_text("utf-8")
+    else:
+        raise UnknownNameError("accelerator", text, list_accelerators(), "A file is given by its path: ./mine.yaml.")
+    try:
+        data = parse_yaml(content, source=label)
+    except RecipeError as error:
+        raise InvalidArgumentError(str(error)) from error
+    return _checked(data, label)

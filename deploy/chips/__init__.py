@@ -1,0 +1,1 @@
+"""Simulated chips: programmed, stored, read at any time, run and evaluated."""

@@ -1,0 +1,281 @@
+"""A model's inference twin in integer units: ADC, batch-norm, ReLU and the next DAC run as one fused pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from analognets.crossbar import steps
+from analognets.deploy.chips.compiled import compiled
+from analognets.layers import AnalogLayer, analog_layers
+
+__all__ = ["FusedTwin", "fused_twin"]
+
+
+@tf.function(jit_compile=True)
+def _to_steps(inputs: Any, scale: Any, steps: Any) -> Any:
+    """The DAC: inputs in converter steps."""
+    return tf.clip_by_value(tf.round(inputs * scale), -steps, steps)
+
+
+@tf.function(jit_compile=True)
+def _to_values(products: Any, steps: Any, scale: Any, shift: Any, low: Any) -> Any:
+    """ADC, digital scale and shift, lower bound (0 is a ReLU)."""
+    return tf.maximum(tf.clip_by_value(tf.round(products), -steps, steps) * scale + shift, low)
+
+
+@tf.function(jit_compile=True)
+def _to_next_steps(products: Any, steps: Any, scale: Any, shift: Any, low: Any, high: Any) -> Any:
+    """ADC, digital scale and shift, and the DAC of the next layer."""
+    converted = tf.clip_by_value(tf.round(products), -steps, steps)
+    return tf.clip_by_value(tf.round(converted * scale + shift), low, high)
+
+
+def _steps(bits: int | None) -> float:
+    """Steps of a converter that `_can_fuse` has found to be finite."""
+    return float(steps(bits or 2))
+
+
+@dataclasses.dataclass
+class Chain:
+    """An analog layer with the digital layers after it that one fused pass can do."""
+
+    analog: AnalogLayer
+    norm: keras.layers.BatchNormalization | None = None
+    relu: keras.layers.Layer | None = None
+    reads_steps: bool = False
+    next_analog: AnalogLayer | None = None
+
+
+class FusedStage(keras.layers.Layer):
+    """[DAC] -> product in ADC steps -> ADC, scale, shift, [ReLU], [next DAC]; set by `FusedTwin.load`."""
+
+    def __init__(self, chain: Chain, precision: str) -> None:
+        super().__init__(name=f"{chain.analog.name}_stage", trainable=False, dtype="float32")
+        self.source = (chain,)
+        self.precision = precision
+        analog = chain.analog
+        outputs = analog.crossbar_shape()[-1]
+        numbers = {"trainable": False, "initializer": "zeros", "dtype": "float32"}
+        self.weights_in_steps = self.add_weight(
+            name="kernel", shape=analog.crossbar_shape(), **{**numbers, "dtype": precision}
+        )
+        self.scale = self.add_weight(name="scale", shape=(outputs,), **numbers)
+        self.shift = self.add_weight(name="shift", shape=(outputs,), **numbers)
+        self.dac_scale = self.add_weight(name="dac_scale", shape=(), **numbers)
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        chain = self.source[0]
+        hardware = chain.analog.crossbar
+        if not chain.reads_steps:
+            inputs = _to_steps(inputs, tf.convert_to_tensor(self.dac_scale), _steps(hardware.dac_bits))
+        products = chain.analog.programmed_product(
+            tf.cast(inputs, self.precision), tf.convert_to_tensor(self.weights_in_steps)
+        )
+        products = tf.cast(products, tf.float32)
+        adc_steps = _steps(hardware.adc_bits)
+        scale, shift = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.shift)
+        if chain.next_analog is None:
+            low = 0.0 if chain.relu is not None else -np.inf
+            return _to_values(products, adc_steps, scale, shift, low)
+        high = _steps(chain.next_analog.crossbar.dac_bits)
+        low = 0.0 if chain.relu is not None else -high
+        return _to_next_steps(products, adc_steps, scale, shift, low, high)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        shape = self.source[0].analog.compute_output_shape(inputs.shape)
+        return keras.KerasTensor(shape, dtype="float32")
+
+    def refresh(self, adc_range: float) -> None:
+        """Take the model's present digital numbers: bias, batch-norm statistics and converter ranges.
+
+        Args:
+            adc_range: r_ADC.
+        """
+        chain = self.source[0]
+        hardware = chain.analog.crossbar
+        dac_step = float(chain.analog.input_range.numpy()) / _steps(hardware.dac_bits)
+        gain, shift = np.ones(()), np.zeros(())
+        if chain.analog.use_bias:
+            shift = chain.analog.bias.numpy().astype(np.float64)
+        if chain.norm is not None:
+            slope, offset = norm_affine(chain.norm)
+            gain, shift = slope, slope * shift + offset
+        unit = 1.0
+        if chain.next_analog is not None:
+            unit = _steps(chain.next_analog.crossbar.dac_bits) / float(chain.next_analog.input_range.numpy())
+        self.weight_factor = np.float32(dac_step * _steps(hardware.adc_bits) / adc_range)
+        self.scale_factor = np.broadcast_to(gain * unit / _steps(hardware.adc_bits), self.scale.shape)
+        self.shift.assign(np.broadcast_to(shift * unit, self.shift.shape))
+        self.dac_scale.assign(1.0 / dac_step)
+
+
+class Absorbed(keras.layers.Layer):
+    """Stands where a batch-norm or ReLU was that a stage does already."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        return inputs
+
+
+class Borrowed(keras.layers.Layer):
+    """A layer of the model computed as it is; called directly it would show two outputs to the model's owner."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        super().__init__(name=layer.name, dtype=layer.dtype_policy)
+        self.layer = layer
+        self.built = True
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer(*args, **kwargs)
+
+
+def norm_affine(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """Return slope and offset of an inference batch-norm."""
+    mean, variance = norm.moving_mean.numpy().astype(np.float64), norm.moving_variance.numpy().astype(np.float64)
+    slope = 1.0 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        slope = slope * norm.gamma.numpy()
+    offset = -mean * slope
+    return slope, offset + norm.beta.numpy() if norm.center else offset
+
+
+@dataclasses.dataclass
+class FusedTwin:
+    """A clone of a functional model in which chains of layers are `FusedStage`s.
+
+    Args:
+        model: the functional twin.
+        stages: one stage for each analog layer, in the order of `analog_layers`.
+    """
+
+    model: keras.Model
+    stages: list[FusedStage]
+
+    def __post_init__(self) -> None:
+        self._assign = compiled(self._set_all)
+
+    def load(self, kernels: list[Any], adc_ranges: list[np.ndarray]) -> None:
+        """Set the weights and fold the drift compensation into the digital scales.
+
+        Args:
+            kernels: the weights of each stage as read.
+            adc_ranges: alpha * r_ADC of each stage, a number or one for each output.
+        """
+        scales = [
+            (stage.scale_factor * ranges).astype(np.float32)
+            for stage, ranges in zip(self.stages, adc_ranges, strict=True)
+        ]
+        self._assign(kernels, [stage.weight_factor for stage in self.stages], scales)
+
+    def _set_all(self, kernels: list[Any], factors: list[Any], scales: list[Any]) -> None:
+        for stage, kernel, factor, scale in zip(self.stages, kernels, factors, scales, strict=True):
+            stage.weights_in_steps.assign(tf.cast(kernel * factor, stage.precision))
+            stage.scale.assign(scale)
+
+
+class Graph:
+    """Who reads whose output in a functional model, and how often each layer is called."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self.readers: dict[int, list[keras.layers.Layer | None]] = {}
+        self.calls: dict[int, int] = {}
+        pending = list(keras.tree.flatten(model.outputs))
+        for tensor in pending:
+            self.readers.setdefault(id(tensor._keras_history.operation), []).append(None)
+        seen: set[tuple[int, int]] = set()
+        while pending:
+            history = pending.pop()._keras_history
+            key = (id(history.operation), history.node_index)
+            if key in seen:
+                continue
+            seen.add(key)
+            self.calls[key[0]] = self.calls.get(key[0], 0) + 1
+            for tensor in history.operation._inbound_nodes[history.node_index].input_tensors:
+                self.readers.setdefault(id(tensor._keras_history.operation), []).append(history.operation)
+                pending.append(tensor)
+
+    def only_reader(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
+        """Return the one layer that reads this layer's output, if both are called once and nothing else reads it."""
+        readers = self.readers.get(id(layer), [])
+        if len(readers) != 1 or readers[0] is None or self.calls[id(layer)] != 1:
+            return None
+        return readers[0] if self.calls[id(readers[0])] == 1 else None
+
+
+def _is_relu(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.ReLU):
+        return layer.max_value is None and layer.negative_slope == 0 and layer.threshold == 0
+    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+
+
+def _on_last_axis(norm: keras.layers.BatchNormalization) -> bool:
+    return norm.axis in (-1, norm.input_spec.ndim - 1)
+
+
+def _can_fuse(layer: AnalogLayer) -> bool:
+    hardware = layer.crossbar
+    return (
+        layer.calibrated
+        and hardware.plain
+        and hardware.dac_bits is not None
+        and hardware.adc_bits is not None
+        and layer.tiling.shape[0] == 1
+        and layer.channel_axis == -1
+        and layer.compute_dtype == "float32"
+        and layer.activation in (None, keras.activations.linear, keras.activations.relu)
+    )
+
+
+def _find_chains(model: keras.Model) -> list[Chain] | None:
+    """Group the layers of a functional model into chains, or return None if some analog layer can't be fused."""
+    layers = analog_layers(model)
+    if any(layer not in model.layers or not _can_fuse(layer) for layer in layers):
+        return None
+    graph = Graph(model)
+    if any(graph.calls.get(id(layer)) != 1 for layer in layers):
+        return None
+    chains = []
+    for layer in layers:
+        chain = Chain(layer)
+        last = layer
+        following = graph.only_reader(last)
+        if layer.activation is keras.activations.relu:
+            chain.relu = layer
+        elif isinstance(following, keras.layers.BatchNormalization) and _on_last_axis(following):
+            chain.norm = last = following
+            following = graph.only_reader(last)
+        if following is not None and _is_relu(following):
+            chain.relu = last = following
+            following = graph.only_reader(last)
+        if isinstance(following, AnalogLayer):
+            chain.next_analog = following
+        chains.append(chain)
+    for chain in chains:
+        chain.reads_steps = any(other.next_analog is chain.analog for other in chains)
+    return chains
+
+
+def fused_twin(model: keras.Model, precision: str = "float32") -> FusedTwin | None:
+    """Build the fused inference twin of a functional or Sequential model, or return None if it can't be fused."""
+    if not hasattr(model, "layers") or not (isinstance(model, keras.Sequential) or hasattr(type(model), "operations")):
+        return None
+    chains = _find_chains(model)
+    if chains is None:
+        return None
+    stages = [FusedStage(chain, precision) for chain in chains]
+    by_layer = {id(chain.analog): stage for chain, stage in zip(chains, stages, strict=True)}
+    absorbed = {id(layer) for chain in chains for layer in (chain.norm, chain.relu) if layer is not None}
+
+    def replace(layer: Any) -> Any:
+        if id(layer) in by_layer:
+            return by_layer[id(layer)]
+        if id(layer) in absorbed:
+            return Absorbed(name=layer.name, dtype="float32")
+        return Borrowed(layer) if isinstance(layer, keras.layers.Layer) else layer
+
+    return FusedTwin(keras.models.clone_model(model, clone_function=replace), stages)

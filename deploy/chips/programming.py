@@ -1,0 +1,182 @@
+"""Programming a model's analog layers into devices, and reading their weights back at a later time."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from analognets.crossbar import Crossbar, Tiling, program_with, programming_draws, read_with
+from analognets.deploy.chips.compiled import compiled
+from analognets.devices import derive_seed
+from analognets.layers import AnalogLayer
+from analognets.layers.ranges import over_kernel
+
+__all__ = ["ChipArithmetic", "ProgrammedLayer", "ReadLayer", "arithmetic"]
+
+
+@dataclasses.dataclass
+class ProgrammedLayer:
+    """The stored state of one layer on one chip.
+
+    Args:
+        state: the device's arrays, each with the differential pair as first axis of the device shape (uS, exponents).
+        weight_max: the weight that maps to g_max: a number, or an array with one a tile or a column of each row block.
+        reference: response of each tile right after programming, shape (row blocks, column blocks).
+        readout: for each row block what its read-out differs by from other chips', `analognets.crossbar.draw_chip`.
+    """
+
+    state: dict[str, np.ndarray]
+    weight_max: Any
+    reference: np.ndarray
+    readout: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class ReadLayer:
+    """The weights of one layer as read at one time.
+
+    Args:
+        kernel: float32 tensor of the layer's `crossbar_shape()`, in units of the digital weights.
+        scale: the drift compensation of each tile, shape (row blocks, column blocks); ones if there is none.
+        readout: as in `ProgrammedLayer`.
+        seed: of the noise of the products.
+    """
+
+    kernel: Any
+    scale: np.ndarray
+    readout: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    seed: int = 0
+
+
+def pair_shapes(layers: Sequence[AnalogLayer]) -> list[tuple[int, ...]]:
+    """Return the shape of each layer's devices: the differential pair, then the kernel as it lies on the crossbar."""
+    return [(2, *layer.crossbar_shape()) for layer in layers]
+
+
+class ChipArithmetic:
+    """The compiled arithmetic of programming and reading a chip; random draws and stored state come in as arguments."""
+
+    def __init__(self, layers: Sequence[AnalogLayer]) -> None:
+        self.hardware = [layer.crossbar for layer in layers]
+        self.tilings = [layer.tiling for layer in layers]
+        self.shapes = pair_shapes(layers)
+        self._program = compiled(self._programmed)
+        self._read = compiled(self._as_read)
+
+    def _programmed(self, kernels: list[Any], weight_maxes: list[Any], draws: list[Any]) -> list[dict[str, Any]]:
+        states = []
+        for hardware, kernel, weight_max, drawn in zip(self.hardware, kernels, weight_maxes, draws, strict=True):
+            states.append(dict(program_with(hardware, kernel, weight_max, drawn)))
+        return states
+
+    def _as_read(
+        self, states: list[Any], weight_maxes: list[Any], seconds: Any, draws: list[Any]
+    ) -> list[tuple[Any, Any]]:
+        """Return each kernel, and the read-out of each of its tiles that drift compensation goes by."""
+        results = []
+        for index, (hardware, tiling) in enumerate(zip(self.hardware, self.tilings, strict=True)):
+            kernel = read_with(hardware, states[index], seconds, draws[index])
+            results.append((kernel * weight_maxes[index], tile_responses(hardware, tiling, kernel)))
+        return results
+
+    def program(self, layers: Sequence[AnalogLayer], seed: int) -> list[ProgrammedLayer]:
+        """Write the kernels into differential pairs of devices, and take the drift-compensation references."""
+        maxes = [np.asarray(ops.convert_to_numpy(layer.weight_range()), np.float32) for layer in layers]
+        seeds = [derive_seed(seed, index, "program") for index in range(len(layers))]
+        draws = [
+            programming_draws(hardware, shape[1:], own)
+            for hardware, shape, own in zip(self.hardware, self.shapes, seeds, strict=True)
+        ]
+        states = self._program([layer.crossbar_kernel() for layer in layers], self._spread(maxes), draws)
+        programmed = [
+            ProgrammedLayer(
+                {name: value.numpy() for name, value in state.items()},
+                weight_max if weight_max.ndim else float(weight_max),
+                np.ones(()),
+                readouts(layer, own),
+            )
+            for layer, state, weight_max, own in zip(layers, states, maxes, seeds, strict=True)
+        ]
+        self._refer(programmed, seed)
+        return programmed
+
+    def take_references(self, layers: Sequence[AnalogLayer], programmed: Sequence[ProgrammedLayer], seed: int) -> None:
+        """Draw the read-out of a chip whose devices are given, and take its drift-compensation references."""
+        for index, (layer, chip) in enumerate(zip(layers, programmed, strict=True)):
+            chip.readout = readouts(layer, derive_seed(seed, index, "program"))
+        self._refer(programmed, seed)
+
+    def _refer(self, programmed: Sequence[ProgrammedLayer], seed: int) -> None:
+        first = [hardware.device.first_reading for hardware in self.hardware]
+        results = self._read_at(programmed, max(first), seed, "reference")
+        for layer, (_, responses) in zip(programmed, results, strict=True):
+            layer.reference = responses
+
+    def read(self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int) -> list[ReadLayer]:
+        """Read all layers of a chip at a time: alpha = reference response / response now, one a tile."""
+        reads = []
+        results = self._read_at(programmed, seconds, seed, "read")
+        for index, (hardware, layer, (kernel, responses)) in enumerate(
+            zip(self.hardware, programmed, results, strict=True)
+        ):
+            scale = np.ones_like(responses)
+            if hardware.drift_compensation is not None:
+                scale = np.asarray(hardware.drift_compensation.scale(layer.reference, responses))
+            own = derive_seed(seed, index, "products", repr(float(seconds)))
+            reads.append(ReadLayer(kernel, scale, layer.readout, own))
+        return reads
+
+    def _spread(self, maxes: Sequence[Any]) -> list[Any]:
+        """Return each gamma as a number, or with one number an input and output of the kernel."""
+        return [
+            np.float32(gamma) if np.ndim(gamma) == 0 else ops.convert_to_numpy(over_kernel(gamma, tiling))
+            for gamma, tiling in zip(maxes, self.tilings, strict=True)
+        ]
+
+    def _read_at(
+        self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int, purpose: str
+    ) -> list[tuple[Any, np.ndarray]]:
+        draws = [
+            hardware.device.read_draws(shape, derive_seed(seed, index, purpose, repr(float(seconds))))
+            for index, (hardware, shape) in enumerate(zip(self.hardware, self.shapes, strict=True))
+        ]
+        for hardware, layer in zip(self.hardware, programmed, strict=True):
+            hardware.device.check_state(layer.state)
+        maxes = self._spread([layer.weight_max for layer in programmed])
+        results = self._read([layer.state for layer in programmed], maxes, tf.constant(seconds, tf.float32), draws)
+        return [(kernel, responses.numpy()) for kernel, responses in results]
+
+
+def readouts(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:
+    """Draw what the read-out of each row block of a chip differs by from other chips'."""
+    if layer.crossbar.plain:
+        return []
+    chips = layer.draw_chips([derive_seed(seed, "chip", block) for block in range(layer.tiling.shape[0])])
+    return [{name: np.asarray(ops.convert_to_numpy(value)) for name, value in chip.items()} for chip in chips]
+
+
+def tile_responses(hardware: Crossbar, tiling: Tiling, kernel: Any) -> Any:
+    """Return the read-out of each tile of a kernel in units of W_max, shape (row blocks, column blocks)."""
+    if hardware.drift_compensation is None:
+        return tf.ones(tiling.shape)
+    tiles = [kernel[..., rows, cols] for _, _, (rows, cols) in tiling.blocks()]
+    responses = [hardware.drift_compensation.response(ops.reshape(tile, (-1, tile.shape[-1]))) for tile in tiles]
+    return tf.reshape(tf.stack(responses), tiling.shape)
+
+
+_arithmetic: weakref.WeakKeyDictionary[AnalogLayer, ChipArithmetic] = weakref.WeakKeyDictionary()
+
+
+def arithmetic(layers: Sequence[AnalogLayer]) -> ChipArithmetic:
+    """Return the compiled arithmetic of a model's analog layers; it is traced once however many chips there are."""
+    compiled = _arithmetic.get(layers[0])
+    made_for = [layer.crossbar for layer in layers], pair_shapes(layers)
+    if compiled is None or (compiled.hardware, compiled.shapes) != made_for:
+        compiled = _arithmetic[layers[0]] = ChipArithmetic(layers)
+    return compiled

@@ -1,0 +1,172 @@
+"""Running a model with the weights read from a chip: one compiled function, weights exchanged between calls."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from analognets.deploy.chips.compiled import compiled
+from analognets.deploy.chips.fused import fused_twin
+from analognets.deploy.chips.programming import ReadLayer
+from analognets.errors import InvalidArgumentError, check_choice, check_integer
+from analognets.layers import AnalogLayer, analog_layers
+from analognets.layers.base import Programmed
+
+__all__ = ["Runner", "compensated"]
+
+
+def adc_ranges(layer: AnalogLayer, adc_range: float, scale: np.ndarray) -> np.ndarray:
+    """Return the ADC ranges behind the drift compensation: a row for each row block, one number or one a column."""
+    columns = scale if scale.shape[1] == 1 else layer.tiling.expand(scale)[[a for a, _ in layer.tiling.row_blocks]]
+    return (adc_range * columns).astype(np.float32)
+
+
+def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -> Programmed:
+    """Return what a layer computes with: the weights as read and the digital drift compensation.
+
+    On plain hardware the compensation is folded in: alpha * ADC(y; r) = ADC(alpha * y; alpha * r), so the scale of a
+    tile goes into its weights and its ADC range.
+    """
+    scale = read.scale if drift_compensation else np.ones_like(read.scale)
+    if not layer.crossbar.plain:
+        seed = keras.random.SeedGenerator(read.seed)
+        return Programmed(read.kernel, None, tf.constant(scale, tf.float32), read.readout, seed)
+    adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
+    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, adc_range, scale)]
+    return Programmed(read.kernel * layer.tiling.expand(scale), ranges)
+
+
+def samples_in(inputs: Any) -> int:
+    """Return how many samples there are in an array, or in each of a list, tuple or dict of arrays.
+
+    Raises:
+        InvalidArgumentError: the arrays differ in their number of samples, or there is none.
+    """
+    leaves = keras.tree.flatten(inputs)
+    counts = {len(leaf) if np.ndim(leaf) else 0 for leaf in leaves}
+    if len(counts) != 1:
+        shapes = ", ".join(str(np.shape(leaf)) for leaf in leaves) or "none"
+        raise InvalidArgumentError(f"All inputs must have as many samples as each other. Received: shapes {shapes}.")
+    return counts.pop()
+
+
+def padded(piece: Any, size: int) -> Any:
+    """Return a batch as a tensor of `size` samples, the last one repeated as often as needed."""
+    missing = size - len(piece)
+    if missing:
+        piece = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)])
+    return tf.convert_to_tensor(piece)
+
+
+class Runner:
+    """Computes a model's outputs with programmed weights, without retracing from chip to chip.
+
+    Args:
+        model: a model with calibrated analog layers.
+        mode: "auto", "fused" (ADC, batch-norm, ReLU and the next DAC as one pass; functional models) or "plain" (the
+            layers as they are; any model).
+        precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
+            bfloat16 arithmetic; about one ADC step of difference; fused mode only).
+        batch_size: largest number of samples a call; batches are made equal, the last one is padded.
+
+    Raises:
+        InvalidArgumentError: the model can't be run fused but `mode` asks for it.
+    """
+
+    def __init__(
+        self, model: keras.Model, *, mode: str = "auto", precision: str = "float32", batch_size: int = 100
+    ) -> None:
+        check_choice("Runner", "mode", mode, ("auto", "fused", "plain"))
+        check_choice("Runner", "precision", precision, ("float32", "bfloat16"))
+        self.model = model
+        self.layers = analog_layers(model)
+        self.batch_size = check_integer("Runner", "batch_size", batch_size, 1, 1 << 20)
+        self.twin = None if mode == "plain" else fused_twin(model, precision)
+        if self.twin is None and (mode == "fused" or precision != "float32"):
+            raise InvalidArgumentError(
+                "Fused evaluation needs a functional or Sequential model, not nested, in float32 policy, whose analog "
+                "layers have finite converters, no split rows and no activation but ReLU. "
+                f"Received: model '{model.name}', mode={mode!r}, precision={precision!r}. Use mode='plain'."
+            )
+        self._weights: list[Any] = []
+        self._seeds = [keras.random.SeedGenerator(0) for _ in self.layers]
+        self._adc_ranges: list[float] = []
+        self._function = compiled(self._run)
+
+    def _run(self, inputs: Any, weights: list[Any]) -> Any:
+        if self.twin is not None:
+            return self.twin.model(inputs, training=False)
+        with contextlib.ExitStack() as stack:
+            for layer, (kernel, ranges, scales, chips), seed in zip(self.layers, weights, self._seeds, strict=True):
+                stack.enter_context(layer.programmed(Programmed(kernel, ranges, scales, chips, seed)))
+            return self.model(inputs, training=False)
+
+    @property
+    def mode(self) -> str:
+        """The way the model is run: "fused" or "plain"."""
+        return "plain" if self.twin is None else "fused"
+
+    def load(self, reads: Sequence[ReadLayer], *, drift_compensation: bool = True, refresh: bool = True) -> None:
+        """Take the weights of one chip at one time.
+
+        Args:
+            reads: one `ReadLayer` for each analog layer.
+            drift_compensation: scale each tile back to its level after programming.
+            refresh: take the model's present digital numbers too; False if they are those of the last call.
+        """
+        pairs = list(zip(self.layers, reads, strict=True))
+        if self.twin is None:
+            chips = [compensated(layer, read, drift_compensation) for layer, read in pairs]
+            self._weights = [(chip.kernel, chip.adc_ranges, chip.scales, chip.chips) for chip in chips]
+            for generator, (_, read) in zip(self._seeds, pairs, strict=True):
+                generator.state.assign(np.array([read.seed, 0], generator.state.dtype))
+            return
+        if refresh or not self._adc_ranges:
+            self._adc_ranges = [float(keras.ops.convert_to_numpy(layer.adc_range())) for layer in self.layers]
+            for stage, adc_range in zip(self.twin.stages, self._adc_ranges, strict=True):
+                stage.refresh(adc_range)
+        ranges = [
+            adc_ranges(layer, adc_range, read.scale if drift_compensation else np.ones_like(read.scale))[0]
+            for (layer, read), adc_range in zip(pairs, self._adc_ranges, strict=True)
+        ]
+        self.twin.load([read.kernel for read in reads], ranges)
+
+    def predict(self, inputs: Any) -> Any:
+        """Return the model's outputs for all samples of an array, or of a list, tuple or dict of arrays.
+
+        The outputs come in the structure of the model's outputs.
+
+        Raises:
+            InvalidArgumentError: there is no sample, or the inputs differ in their number of samples.
+        """
+        pieces = list(self.batches(inputs))
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+
+    def batches(self, inputs: Any) -> Iterator[Any]:
+        """Yield the outputs batch by batch; every call has the same shape.
+
+        Raises:
+            InvalidArgumentError: there is no sample, or the inputs differ in their number of samples.
+        """
+        count = samples_in(inputs)
+        if count == 0:
+            shapes = [np.shape(leaf) for leaf in keras.tree.flatten(inputs)]
+            raise InvalidArgumentError(
+                f"A prediction needs at least one sample. Received: shape {', '.join(map(str, shapes))}."
+            )
+        size = -(-count // -(-count // self.batch_size))
+        for first in range(0, count, size):
+            kept = min(size, count - first)
+            piece = keras.tree.map_structure(lambda leaf, i=first: padded(leaf[i : i + size], size), inputs)
+            outputs = self._function(piece, self._weights)
+            yield keras.tree.map_structure(lambda leaf, n=kept: leaf.numpy()[:n], outputs)
+
+    @property
+    def traces(self) -> int:
+        """How often the function has been traced."""
+        return int(self._function.experimental_get_tracing_count())

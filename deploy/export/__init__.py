@@ -1,0 +1,1 @@
+"""Files for microcontrollers: int8 LiteRT, quantisation-aware training, C++ for TFLM."""

@@ -1,0 +1,230 @@
+"""Quantisation-aware training of the digital rival, by tensorflow-model-optimization in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from analognets.core.files import write_atomically
+from analognets.deploy.export.litert import (
+    IO_TYPES,
+    check_target,
+    digital_model,
+    input_shapes,
+    packed,
+    representative_inputs,
+)
+from analognets.deploy.export.litert_file import LiteRTFile, read_litert
+from analognets.deploy.export.qat_graph import describe_network
+from analognets.deploy.export.tflm_runtime import child_environment
+from analognets.errors import (
+    AnalogNetsError,
+    ConversionError,
+    InvalidArgumentError,
+    MissingExtraError,
+    check_choice,
+    check_integer,
+    check_number,
+)
+
+__all__ = ["has_tfmot", "to_litert_qat"]
+
+PACKAGES = ("tensorflow_model_optimization", "tf_keras")
+WORKER = (sys.executable, "-P", "-m", "analognets.deploy.export.qat_worker")
+PROBE = 32
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+def has_tfmot() -> bool:
+    """Whether the packages of the extra "tfmot" are installed; none of them is imported."""
+    return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
+
+
+def to_litert_qat(
+    model: Any,
+    path: str | Path,
+    data: Any,
+    *,
+    epochs: int = 3,
+    learning_rate: float = 2e-4,
+    batch_size: int = 100,
+    seed: int = 0,
+    io: str = "int8",
+    timeout: float | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> LiteRTFile:
+    """Train a network with 8-bit weights and activations in the loop, and write it as an int8 .tflite file.
+
+    The network is built anew in `tf_keras` in another process, checked to compute the same, given activation ranges
+    from the first samples, trained with Adam (cosine schedule) on the cross-entropy, and converted. This process
+    imports neither `tf_keras` nor tensorflow-model-optimization. One seed and one machine give one file.
+
+    Args:
+        model: a Sequential or functional Keras model, analog or not; or a run or preset.
+        path: the .tflite file to write; its folder must exist.
+        data: (features, labels), or a sequence of such pairs, one an epoch, used in turn; labels are class numbers.
+        epochs: 1 to 10000.
+        learning_rate: at the start, above 0.
+        batch_size: 1 to 65536.
+        seed: of the shuffling and of dropout, 0 to 2^31 - 1.
+        io: type of inputs and outputs: "int8", or "float32" with the conversions inside the file.
+        timeout: seconds after which the training is given up; None: never.
+        progress: called with (batches done, batches in all, {"epoch", "loss", "accuracy"}).
+        overwrite: replace a file that is there.
+
+    Returns:
+        The facts of the file.
+
+    Raises:
+        MissingExtraError: the extra "tfmot" is not installed.
+        ConversionError: the network has layers that tfmot can't train; all of them are named.
+        InvalidArgumentError: an option is not allowed, or the data don't fit the network.
+        DataError: the file exists, or its folder doesn't.
+        AnalogNetsError: the other process failed or took too long.
+
+    Source: Jacob et al., arXiv 1712.05877, as tensorflow-model-optimization does it.
+    """
+    owner = "to_litert_qat"
+    check_integer(owner, "epochs", epochs, 1, 10_000)
+    check_number(owner, "learning_rate", learning_rate, 1e-12, 10.0)
+    check_integer(owner, "batch_size", batch_size, 1, 65536)
+    check_integer(owner, "seed", seed, 0, 2**31 - 1)
+    check_choice(owner, "io", io, IO_TYPES)
+    if not has_tfmot():
+        raise MissingExtraError("Quantisation-aware training", "tfmot")
+    path = check_target(path, overwrite=overwrite)
+    network = digital_model(model)
+    record, weights = describe_network(network)
+    settings = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "seed": seed, "io": io}
+    with tempfile.TemporaryDirectory(prefix="analognets-qat-") as place:
+        folder = Path(place)
+        record |= {**settings, "sets": write_data(folder, network, data), **output_kind(network)}
+        probe = [np.load(folder / f"x0_{i}.npy", mmap_mode="r")[:PROBE] for i in range(len(record["inputs"]))]
+        expected = np.asarray(network(packed(network, [*map(np.array, probe)]), training=False))
+        named = {f"w{number}": value for number, value in enumerate(weights)}
+        np.savez(folder / "weights.npz", expected=expected, **named)  # type: ignore[arg-type]
+        (folder / "job.json").write_text(json.dumps(record), "utf-8")
+        run_worker(folder, timeout, progress)
+        write_atomically(path, (folder / "model.tflite").read_bytes())
+    return read_litert(path)
+
+
+def output_kind(network: keras.Model) -> dict[str, bool]:
+    """Return whether the network gives one number for two classes, and whether its outputs are logits."""
+    last = network._flatten_layers(include_self=False)
+    activations = [str(getattr(getattr(layer, "activation", None), "__name__", "")) for layer in last]
+    kinds = [type(layer).__name__ for layer in last]
+    probabilities = bool(kinds) and (activations[-1] in ("softmax", "sigmoid") or kinds[-1] == "Softmax")
+    return {"binary": int(network.output_shape[-1]) == 1, "logits": not probabilities}
+
+
+def write_data(folder: Path, network: keras.Model, data: Any) -> int:
+    """Write the training arrays for the worker and return how many sets there are.
+
+    Raises:
+        InvalidArgumentError: the data don't fit the network.
+    """
+    one = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple)
+    sets: Sequence[Any] = [data] if one else list(data)
+    if not sets:
+        raise InvalidArgumentError("`data` must hold at least one pair of (features, labels). Received: none.")
+    shapes = input_shapes(network)
+    classes = max(int(network.output_shape[-1]), 2)
+    for number, pair in enumerate(sets):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InvalidArgumentError(f"`data` must be pairs of (features, labels). Received: {type(pair).__name__}.")
+        arrays = representative_inputs(network, shapes, pair[0])
+        labels = np.asarray(pair[1])
+        if labels.ndim > 1:
+            labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(-1)
+        if labels.shape != (len(arrays[0]),) or labels.min() < 0 or labels.max() >= classes:
+            raise InvalidArgumentError(
+                f"`data` needs one label from 0 to {classes - 1} a sample. Received: {len(arrays[0])} samples, "
+                f"labels of shape {labels.shape} from {labels.min()} to {labels.max()}."
+            )
+        for position, array in enumerate(arrays):
+            np.save(folder / f"x{number}_{position}.npy", array)
+        np.save(folder / f"y{number}.npy", labels.astype(np.int32))
+    return len(sets)
+
+
+def run_worker(folder: Path, timeout: float | None, progress: Progress | None) -> None:
+    """Run the worker on a folder to its end; it is ended too if anything is raised here, Ctrl-C included."""
+    environment = {**child_environment(), "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with (
+        (folder / "stderr").open("wb") as said,
+        subprocess.Popen(
+            [*WORKER, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches this process only, which then ends the other
+        ) as process,
+    ):
+        failure = ""
+        try:
+            for message in messages(process, deadline):
+                if message["event"] == "error":
+                    failure = message["message"]
+                if message["event"] == "step" and progress is not None:
+                    values = {key: message[key] for key in ("epoch", "loss", "accuracy")}
+                    progress(message["done"], message["total"], values)
+        except TimeoutError:
+            raise AnalogNetsError(
+                f"Quantisation-aware training did not end within {timeout:g} s. Give it more time or fewer epochs."
+            ) from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+    if failure:
+        raise ConversionError(failure)
+    if process.returncode or not (folder / "model.tflite").exists():
+        lines = (folder / "stderr").read_text("utf-8", "replace").strip().splitlines()
+        raise AnalogNetsError(
+            f"Quantisation-aware training failed: its process ended with code {process.returncode}. "
+            f"Received: {lines[-1].strip() if lines else 'nothing on stderr'}"
+        )
+
+
+def messages(process: subprocess.Popen[bytes], deadline: float | None) -> Iterator[dict[str, Any]]:
+    """Yield what the worker says until it ends.
+
+    Raises:
+        TimeoutError: the deadline has passed.
+    """
+    lines: queue.Queue[bytes | None] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stdout or ():
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        left = None if deadline is None else deadline - time.monotonic()
+        try:
+            line = lines.get(timeout=left) if left is None or left > 0 else None
+        except queue.Empty:
+            line = None
+        if line is None:
+            if deadline is not None and time.monotonic() >= deadline and process.poll() is None:
+                raise TimeoutError
+            process.wait(60)
+            return
+        yield json.loads(line)

@@ -1,0 +1,245 @@
+"""From a .tflite file to C++ for TensorFlow Lite for Microcontrollers: data, labels, scales, operators, arena."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analognets.core.files import write_atomically, write_json
+from analognets.deploy.export.litert_file import LiteRTFile, read_content, read_litert
+from analognets.deploy.export.tflm_runtime import arena_size, has_tflm
+from analognets.errors import ConversionError, DataError, InvalidArgumentError
+
+__all__ = ["OPERATORS", "TFLMExport", "make_folder", "plain", "refuse_existing", "resolver_method", "to_tflm"]
+
+OPERATORS = frozenset(
+    """ABS ADD ADD_N ARG_MAX ARG_MIN ASSIGN_VARIABLE AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS
+    BROADCAST_TO CALL_ONCE CAST CEIL CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEPTH_TO_SPACE
+    DEQUANTIZE DIV ELU EMBEDDING_LOOKUP EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED
+    GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH IF L2_NORMALIZATION L2_POOL_2D LEAKY_RELU LESS LESS_EQUAL
+    LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL
+    NEG NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE READ_VARIABLE REDUCE_MAX RELU RELU6 RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT
+    SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF TANH TRANSPOSE TRANSPOSE_CONV
+    UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE""".split()
+)
+"""Built-in operators that TFLM has a kernel for, by their name in the schema."""
+
+UNUSUAL = {
+    "BATCH_MATMUL": "BatchMatMul",
+    "PADV2": "PadV2",
+    "CUMSUM": "CumSum",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
+}
+WIDTH = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class TFLMExport:
+    """What `to_tflm` wrote.
+
+    Args:
+        folder: where the files lie.
+        files: their names.
+        model: the facts of the .tflite file.
+        arena: bytes of tensor arena that TFLM used when it ran the model; None if tflite-micro is not installed.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    model: LiteRTFile
+    arena: int | None
+
+
+def resolver_method(operator: str) -> str:
+    """Return the method of MicroMutableOpResolver that adds an operator: "AddConv2D" for "CONV_2D".
+
+    Raises:
+        ConversionError: TFLM has no kernel for it.
+    """
+    if operator not in OPERATORS:
+        raise ConversionError(
+            f"TFLM has no kernel for the operator {operator}. Replace the layer that uses it. Known: "
+            f"{', '.join(sorted(OPERATORS))}."
+        )
+    plain = "".join(part if part[0].isdigit() else part.capitalize() for part in operator.split("_"))
+    return f"Add{UNUSUAL.get(operator, plain)}"
+
+
+def to_tflm(
+    model: str | Path,
+    folder: str | Path,
+    *,
+    name: str = "model",
+    classes: Sequence[str] = (),
+    frontend: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> TFLMExport:
+    """Write the C++ files with which a firmware runs a .tflite file.
+
+    NAME_model.cc holds the file's bytes as an aligned array; NAME_model.h declares it and gives labels, scales (real =
+    scale * (integer - zero point)), shapes and, where tflite-micro is installed to measure it, the arena size;
+    NAME_ops.h registers exactly the operators that are needed; NAME.tflite and NAME.json hold the same for machines.
+
+    Args:
+        model: path of a .tflite file.
+        folder: where to write; made if need be.
+        name: of files and C++ names: a letter, then letters, digits and "_".
+        classes: label of each output, in order.
+        frontend: settings of what computes the features, noted in the header; lists of numbers become arrays.
+        overwrite: replace files of these names.
+
+    Raises:
+        ConversionError: TFLM has no kernel for an operator.
+        DataError: the file can't be read, or one of the files exists already.
+        InvalidArgumentError: the name is no C++ name, or there are not as many labels as outputs.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise InvalidArgumentError(
+            f"`name` must be a C++ name: a letter, then letters, digits and '_'. Received: name={name!r}."
+        )
+    content = read_content(model)
+    facts = read_litert(content)
+    outputs = facts.outputs[0].shape[-1] if facts.outputs[0].shape else 1
+    if classes and len(classes) != outputs and not (outputs == 1 and len(classes) == 2):
+        raise InvalidArgumentError(f"The model has {outputs} outputs. Received: {len(classes)} labels.")
+    operators = operators_header(name, facts)
+    folder = Path(folder)
+    files = [f"{name}.tflite", f"{name}_model.cc", f"{name}_model.h", f"{name}_ops.h", f"{name}.json"]
+    refuse_existing(folder, files, overwrite)
+    make_folder(folder)
+    arena = arena_size(content) if has_tflm() else None
+    source = f'#include "{name}_model.h"\n\n{notice(facts)}\n\n{array(name, content)}'
+    header = model_header(name, facts, classes, frontend or {}, arena)
+    texts: list[bytes | str] = [content, source, header, operators]
+    for file, text in zip(files[:-1], texts, strict=True):
+        write_atomically(folder / file, text)
+    record = {**facts.to_dict(), "path": files[0], "arena_bytes": arena, "classes": list(classes)}
+    write_json(folder / files[-1], {**record, "frontend": plain(frontend or {})})
+    return TFLMExport(folder, tuple(files), dataclasses.replace(facts, path=folder / files[0]), arena)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if need be.
+
+    Raises:
+        DataError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"The folder '{folder}' can't be made: {error.strerror}.") from error
+
+
+def refuse_existing(folder: Path, files: Sequence[str], overwrite: bool) -> None:
+    """Raise a DataError if one of the files is there and must not be replaced."""
+    there = [file for file in files if (folder / file).exists()]
+    if there and not overwrite:
+        raise DataError(
+            f"'{folder}' holds {', '.join(there)} already. Choose another folder or name, or pass overwrite=True "
+            "(--overwrite)."
+        )
+
+
+def notice(facts: LiteRTFile) -> str:
+    """Return the comment at the top of the generated files."""
+    return f"// Generated by analognets from a .tflite file of {facts.size} bytes, sha256\n// {facts.sha256}"
+
+
+def camel(name: str) -> str:
+    """Return "KwsSmall" for "kws_small"."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def array(name: str, content: bytes) -> str:
+    """Return the C++ definition of the model's bytes."""
+    rows = (content[start : start + WIDTH] for start in range(0, len(content), WIDTH))
+    lines = ("    " + ", ".join(f"0x{byte:02x}" for byte in row) + "," for row in rows)
+    return "\n".join([f"alignas(16) const unsigned char g_{name}_model[] = {{", *lines, "};", ""])
+
+
+def model_header(
+    name: str, facts: LiteRTFile, classes: Sequence[str], frontend: Mapping[str, Any], arena: int | None
+) -> str:
+    """Return NAME_model.h."""
+    guard = f"{name.upper()}_MODEL_H_"
+    lines = [notice(facts), f"#ifndef {guard}", f"#define {guard}", "", "#include <cstddef>", "#include <cstdint>", ""]
+    lines += [f"extern const unsigned char g_{name}_model[];"]
+    lines += [f"constexpr std::size_t k{camel(name)}ModelSize = {facts.size};", ""]
+    if arena is None:
+        lines += ["// The size of the tensor arena was not measured: tflite-micro was not installed.", ""]
+    else:
+        lines += [
+            "// Bytes of tensor arena that TFLM used with its reference kernels on a 64-bit machine. With 32-bit",
+            "// pointers it is somewhat less; optimised kernels may ask for scratch buffers on top.",
+            f"constexpr std::size_t k{camel(name)}ArenaSize = {arena};",
+            "",
+        ]
+    lines += [*tensor_lines(name, facts), *label_lines(name, classes), *frontend_lines(name, frontend)]
+    return "\n".join([*lines, f"#endif  // {guard}", ""])
+
+
+def tensor_lines(name: str, facts: LiteRTFile) -> Iterator[str]:
+    """Yield the constants of the inputs and outputs."""
+    for kind, tensors in (("Input", facts.inputs), ("Output", facts.outputs)):
+        for number, tensor in enumerate(tensors):
+            prefix = f"k{camel(name)}{kind}{number if len(tensors) > 1 else ''}"
+            yield f"// {kind} '{tensor.name}', {tensor.dtype}; interpreter.{kind.lower()}({prefix}Index)"
+            yield f"constexpr int {prefix}Index = {tensor.position};"
+            yield f"constexpr int {prefix}Shape[] = {{{', '.join(map(str, tensor.shape))}}};"
+            if tensor.scale is not None:
+                yield "// real value = scale * (integer - zero point)"
+                yield f"constexpr float {prefix}Scale = {number_text(tensor.scale)};"
+                yield f"constexpr int {prefix}ZeroPoint = {tensor.zero_point};"
+            yield ""
+
+
+def label_lines(name: str, classes: Sequence[str]) -> Iterator[str]:
+    """Yield the labels; a JSON string is a C++ string too."""
+    if classes:
+        yield f"constexpr int k{camel(name)}LabelCount = {len(classes)};"
+        words = ", ".join(json.dumps(label, ensure_ascii=False) for label in classes)
+        yield f"constexpr const char* k{camel(name)}Labels[] = {{{words}}};"
+        yield ""
+
+
+def frontend_lines(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings of the front end: lists of numbers as arrays, the rest as comments."""
+    if settings:
+        yield "// What computes the input's real values, feature by feature:"
+    for key, value in plain(settings).items():
+        numbers = isinstance(value, list) and value and all(isinstance(item, (int, float)) for item in value)
+        if numbers and re.fullmatch(r"[A-Za-z]\w*", key):
+            items = ", ".join(number_text(float(item)) for item in value)
+            yield f"constexpr float k{camel(name)}Feature{camel(key)}[] = {{{items}}};"
+        else:
+            yield f"//   {key}: {json.dumps(value)}"
+    if settings:
+        yield ""
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON can hold them."""
+    return dict(json.loads(json.dumps(dict(settings), default=str)))
+
+
+def number_text(value: float) -> str:
+    """Return a C++ float literal that gives back the same 32-bit float."""
+    return f"{np.float32(value)}f"
+
+
+def operators_header(name: str, facts: LiteRTFile) -> str:
+    """Return NAME_ops.h."""
+    kind, guard = f"{camel(name)}OpResolver", f"{name.upper()}_OPS_H_"
+    adds = [f"  TF_LITE_ENSURE_STATUS(resolver.{resolver_method(operator)}());" for operator in sorted(facts.operators)]
+    lines = [notice(facts), f"#ifndef {guard}", f"#define {guard}", ""]
+    lines += ['#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"', ""]
+    lines += [f"using {kind} = tflite::MicroMutableOpResolver<{len(adds)}>;", ""]
+    lines += [f"inline TfLiteStatus Register{camel(name)}Ops({kind}& resolver) {{", *adds, "  return kTfLiteOk;", "}"]
+    return "\n".join([*lines, "", f"#endif  // {guard}", ""])

@@ -1,0 +1,1 @@
+"""Exchange with a laboratory: target conductances out, measured conductances in."""

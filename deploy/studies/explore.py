@@ -1,0 +1,237 @@
+"""Exploring chips: accuracy after a day against speed, energy and area, over bits, arrays, ADCs, clipping and noise."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analognets.core.files import write_atomically
+from analognets.deploy.studies.explore_point import Network, open_network
+from analognets.deploy.studies.sweep import point_key, sweep
+from analognets.errors import AnalogNetsError, InvalidArgumentError, check_integer, check_number
+from analognets.units import parse_duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["explore", "pareto_front"]
+
+TASK = "analognets.deploy.studies.explore_point:measure"
+ACCURACY, RETRAINED, RESULTS = "accuracy", "retrained", "explore.parquet"
+OBJECTIVES = {"accuracy": 1, "tops_per_watt": 1, "area_mm2": -1}
+"""What is wanted high (1) or low (-1)."""
+
+
+def explore(
+    networks: str | Path | Sequence[str | Path],
+    folder: Any,
+    *,
+    bits: Sequence[int] = (8, 6, 4),
+    arrays: Sequence[tuple[int, int]] = ((1024, 512),),
+    adcs: Sequence[int] = (128,),
+    clip: Sequence[float] = (),
+    eta: Sequence[float] = (),
+    data: str | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    chips: int = 5,
+    at: str | float = "1d",
+    seed: int = 0,
+    retrain_epochs: int = 1,
+    accelerator: Any = "aon_cim",
+    workers: int = 1,
+    ray: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int, dict[str, Any]], None] | None = None,
+) -> pd.DataFrame:
+    """Measure networks on all combinations of chip settings; go on where an earlier call was interrupted.
+
+    Bits and arrays reuse the trained weights: where they change the arithmetic, the network is mapped anew and the
+    converter ranges are set again on training data. ADC sharing changes time, energy and area only. Clipping and noise
+    (`clip`, `eta`) need training: stage 2 of the recipe is repeated for `retrain_epochs`, from the trained weights.
+
+    Args:
+        networks: folders of finished runs or handles of presets.
+        folder: for the results; made if need be.
+        bits: of DACs and ADCs, 2 to 16 (the accelerator may have fewer).
+        arrays: (rows, columns) of an array.
+        adcs: converters of an array, at most its columns.
+        clip: W_max in standard deviations of the kernels; empty: as trained.
+        eta: training noise as a share of W_max; empty: as trained.
+        data: folder of real data, "synthetic", or None: as in training.
+        data_options: further options of the data set's loader.
+        limit: most test samples, spread evenly; None: all.
+        chips: how many are programmed at each point.
+        at: time since programming.
+        seed: of the chips.
+        retrain_epochs: of the short training that clip and eta need.
+        accelerator: whose timing, energy and area constants are taken; array and ADCs are replaced.
+        workers: processes on this machine.
+        ray: run on a Ray cluster.
+        overwrite: forget what is in the folder.
+        progress: called with (done, total, row) after each measured point.
+
+    Returns:
+        One row a combination: network, bits, rows, cols, adcs, clip, eta, status, error, accuracy (mean), accuracy_std,
+        chips, at, samples, digital_accuracy, weights, ranges, tops_per_watt, energy_uj, inferences_per_second,
+        latency_us, area_mm2, utilisation, arrays, and whether it is on the Pareto front. Also in explore.parquet.
+
+    Raises:
+        InvalidArgumentError: an option is out of range.
+        RunError: the folder holds another exploration, or something else.
+    """
+    sources = [networks] if isinstance(networks, (str, Path)) else list(networks)
+    check_options(bits, arrays, adcs, clip, eta)
+    check_integer("explore", "chips", chips, 1, 1_000_000)
+    check_integer("explore", "retrain_epochs", retrain_epochs, 1, 100_000)
+    if limit is not None:
+        check_integer("explore", "limit", limit, 1, 1 << 40)
+    opened = [open_network(source) for source in sources]
+    root = Path(folder)
+    settings = {
+        "data": data if data in (None, "synthetic") else str(Path(data).resolve()),
+        "data_options": dict(data_options or {}),
+        "limit": limit,
+        "chips": chips,
+        "seconds": parse_duration(at),
+        "seed": check_integer("explore", "seed", seed, 0, 2**31 - 1),
+    }
+    combined = list(itertools.product(opened, bits, arrays, clip or (None,), eta or (None,)))
+    plan = [as_point(*combination, retrain_epochs) for combination in combined]
+    costs = figures_of(Costs(opened, accelerator), combined, plan, adcs)
+    measured = sweep(
+        TASK,
+        plan,
+        root / ACCURACY,
+        settings=settings,
+        context={"retrained": str((root / RETRAINED).resolve())},
+        workers=workers,
+        ray=ray,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    by_key = dict(zip(dict.fromkeys(map(point_key, plan)), _records(measured), strict=True))
+    rows = [
+        {**by_key[point_key(point)], "at": at, "adcs": count, **costs[number, count]}
+        for (number, point), count in itertools.product(enumerate(plan), adcs)
+    ]
+    table = finished(rows)
+    write_atomically(root / RESULTS, lambda part: table.to_parquet(part, index=False))
+    return table
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as plain values; what is missing is None."""
+    records: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
+    return records
+
+
+def check_options(bits: Any, arrays: Any, adcs: Any, clip: Any, eta: Any) -> None:
+    """Raise unless every value to explore is in range."""
+    for name, values in (("bits", bits), ("arrays", arrays), ("adcs", adcs)):
+        if not values:
+            raise InvalidArgumentError(f"`{name}` of explore must hold at least one value. Received: {values!r}.")
+    for count in bits:
+        check_integer("explore", "bits", count, 2, 16)
+    for rows, cols in arrays:
+        check_integer("explore", "arrays", rows, 1, 1 << 20)
+        check_integer("explore", "arrays", cols, 1, 1 << 20)
+    for count in adcs:
+        check_integer("explore", "adcs", count, 1, 1 << 20)
+    for value in clip:
+        check_number("explore", "clip", value, 0.1, 100)
+    for value in eta:
+        check_number("explore", "eta", value, 0, 1)
+
+
+def as_point(
+    network: Network, bits: int, array: tuple[int, int], clip: float | None, eta: float | None, epochs: int
+) -> dict[str, Any]:
+    """Return a point of the sweep; the weights are part of it, so that new ones are measured anew."""
+    from analognets.deploy.chips.files import model_fingerprint
+
+    return {
+        "network": network.name,
+        "source": network.source,
+        "fingerprint": model_fingerprint(network.model)[:16],
+        "bits": int(bits),
+        "rows": int(array[0]),
+        "cols": int(array[1]),
+        "clip": None if clip is None else float(clip),
+        "eta": None if eta is None else float(eta),
+        "retrain_epochs": None if clip is None and eta is None else int(epochs),
+    }
+
+
+class Costs:
+    """What each network costs on variants of an accelerator."""
+
+    def __init__(self, networks: Sequence[Network], accelerator: Any) -> None:
+        from analognets.deploy.accelerator import load_accelerator, workload
+
+        self.chip = load_accelerator(accelerator)
+        self.work = {network.source: workload(network.model) for network in networks}
+
+    def of(self, network: Network, point: Mapping[str, Any], adcs: int) -> dict[str, Any]:
+        """Return the figures of a point; of one that is not possible, the reason."""
+        from analognets.deploy.accelerator import cost
+
+        try:
+            array = {"rows": point["rows"], "cols": point["cols"]}
+            chip = self.chip.replace(array=array, adcs=adcs)
+            found = cost(self.work[network.source], chip, bits=point["bits"])
+        except AnalogNetsError as error:
+            return {"status": "failed", "error": str(error)}
+        names = ("tops_per_watt", "energy_uj", "inferences_per_second", "latency_us", "area_mm2", "utilisation")
+        return {**{name: getattr(found, name) for name in names}, "arrays": found.placement.arrays}
+
+
+def figures_of(costs: Costs, combined: Sequence[Any], plan: Sequence[Any], adcs: Sequence[int]) -> dict[Any, Any]:
+    """Return the cost of every combination, known before anything slow is done.
+
+    Raises:
+        InvalidArgumentError: not one of them is possible.
+    """
+    found = {
+        (number, count): costs.of(combination[0], point, count)
+        for (number, (combination, point)), count in itertools.product(
+            enumerate(zip(combined, plan, strict=True)), adcs
+        )
+    }
+    if all(one.get("status") == "failed" for one in found.values()):
+        raise InvalidArgumentError(f"None of these combinations is possible. {next(iter(found.values()))['error']}")
+    return found
+
+
+def finished(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the table of an exploration with its Pareto front marked."""
+    import pandas as pd
+
+    first = ("network", "bits", "rows", "cols", "adcs", "clip", "eta", "status", "accuracy", "accuracy_std")
+    figures = ("tops_per_watt", "energy_uj", "inferences_per_second", "latency_us", "area_mm2", "utilisation")
+    last = ("arrays", "chips", "at", "samples", "digital_accuracy", "weights", "ranges", "seconds", "error")
+    names = [*first, *figures, *last, "source", "fingerprint"]
+    table = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
+    table.insert(len(first), "pareto", pareto_front(table))
+    return table
+
+
+def pareto_front(table: pd.DataFrame, objectives: Mapping[str, int] = OBJECTIVES) -> list[bool]:
+    """Return for each row whether no other row is as good in everything and better in something.
+
+    Args:
+        table: with the columns of `objectives`; rows that lack one are never on the front.
+        objectives: 1 for a column that should be high, -1 for low.
+    """
+    import numpy as np
+
+    values = np.array([[float(x) if x is not None else np.nan for x in table[name]] for name in objectives]).T
+    values = values.reshape(-1, len(objectives)) * np.array(list(objectives.values()))
+    whole = ~np.isnan(values).any(axis=1)
+    return [
+        bool(whole[i]) and not ((values >= row).all(axis=1) & (values > row).any(axis=1) & whole).any()
+        for i, row in enumerate(values)
+    ]

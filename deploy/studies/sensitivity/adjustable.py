@@ -1,0 +1,231 @@
+"""Chips of one structure at any strengths: these are arguments of the compiled functions, so nothing is retraced."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from analognets.crossbar import Crossbar
+from analognets.crossbar.hardware import device_effects
+from analognets.crossbar.nonidealities import StuckDevices
+from analognets.deploy.chips.chips import Chip
+from analognets.deploy.chips.compiled import compiled
+from analognets.deploy.chips.programming import ChipArithmetic
+from analognets.deploy.chips.runtime import Runner
+from analognets.layers import AnalogLayer, analog_layers, set_hardware
+
+__all__ = ["Machine", "Strength", "structure_of", "with_numbers"]
+
+Numbers = dict[str, Any]
+
+
+class Strength:
+    """A number of the hardware that is known only when a compiled function runs.
+
+    It stands where settings are plain numbers: true as a condition, a factor in sums and products, and a tensor of
+    whatever type the other side has.
+    """
+
+    __array_priority__ = 1000
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
+        return self.tensor if dtype is None else tf.cast(self.tensor, dtype, name=name)
+
+    def _with(self, other: Any, operation: Callable[[Any, Any], Any]) -> Any:
+        if isinstance(other, (int, float, Strength)):
+            return Strength(operation(self.tensor, other.tensor if isinstance(other, Strength) else float(other)))
+        other = tf.convert_to_tensor(other)
+        return operation(tf.cast(self.tensor, other.dtype), other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a * b)
+
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a + b)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a / b)
+
+    __rmul__, __radd__ = __mul__, __add__
+
+    def __pow__(self, power: int) -> Strength:
+        return Strength(self.tensor**power)
+
+    def __neg__(self) -> Strength:
+        return Strength(-self.tensor)
+
+
+def numbers_of(crossbar: Crossbar) -> Numbers:
+    """Return the strengths that can change without another structure: those of the device and the non-idealities."""
+    scales = {name: getattr(crossbar.device, f"{name}_scale") for name in device_effects(crossbar.device)}
+    return {**scales, **{one.name: one.strength for one in crossbar.nonidealities}}
+
+
+def unchecked(frozen: Any, name: str, value: Any) -> Any:
+    """Return a copy of frozen settings with a value that no check knows, such as a tensor."""
+    changed = copy.copy(frozen)
+    object.__setattr__(changed, name, value)
+    return changed
+
+
+def with_numbers(crossbar: Crossbar, numbers: Mapping[str, Any]) -> Crossbar:
+    """Return a crossbar whose strengths are other numbers or `Strength` objects, unchecked."""
+    device = crossbar.device
+    for name in device_effects(device):
+        device = unchecked(device, f"{name}_scale", numbers[name])
+    ones = tuple(unchecked(one, one.strength_field, numbers[one.name]) for one in crossbar.nonidealities)
+    return unchecked(unchecked(crossbar, "device", device), "nonidealities", ones)
+
+
+def structure_of(crossbar: Crossbar) -> Crossbar:
+    """Return the crossbar with all its strengths 1; crossbars with one structure share compiled functions."""
+    return with_numbers(crossbar, dict.fromkeys(numbers_of(crossbar), 1.0))
+
+
+def cells_of(crossbar: Crossbar) -> Crossbar:
+    """Return what matters to programming and reading: no converters, and of the non-idealities the stuck devices."""
+    stuck = tuple(one for one in crossbar.nonidealities if isinstance(one, StuckDevices))
+    return unchecked(crossbar.replace(dac_bits=None, adc_bits=None), "nonidealities", stuck)
+
+
+def as_tensors(numbers: Sequence[Numbers]) -> list[Numbers]:
+    """Return numbers as arguments of compiled functions."""
+    return [{name: tf.constant(value, tf.float32) for name, value in one.items()} for one in numbers]
+
+
+def tuned(hardware: Sequence[Crossbar], numbers: Sequence[Numbers]) -> list[Crossbar]:
+    """Return crossbars that compute with the arguments of a compiled function."""
+    return [
+        with_numbers(one, {name: Strength(value) for name, value in values.items()})
+        for one, values in zip(hardware, numbers, strict=True)
+    ]
+
+
+class TunedArithmetic(ChipArithmetic):
+    """Programming and reading with strengths that come in as arguments."""
+
+    def __init__(self, layers: Sequence[AnalogLayer]) -> None:
+        super().__init__(layers)
+        self.hardware = [cells_of(one) for one in self.hardware]
+        self.numbers: list[Numbers] = []
+        self._program = self._with_numbers(self._programmed)
+        self._read = self._with_numbers(self._as_read)
+
+    def _with_numbers(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def run(numbers: list[Numbers], *arguments: Any) -> Any:
+            plain = self.hardware
+            self.hardware = tuned(plain, numbers)
+            try:
+                return method(*arguments)
+            finally:
+                self.hardware = plain
+
+        function = compiled(run)
+        return lambda *arguments: function(self.numbers, *arguments)
+
+
+class TunedRunner(Runner):
+    """Inference with strengths that come in as arguments."""
+
+    numbers: list[Numbers] = []  # noqa: RUF012
+
+    def _run(self, inputs: Any, weights: Any) -> Any:
+        arrays, numbers = weights
+        with computing_with(self.layers, numbers):
+            return super()._run(inputs, arrays)
+
+    def load(self, *arguments: Any, **settings: Any) -> None:
+        """Take the weights of one chip at one time, and the strengths in `numbers`."""
+        super().load(*arguments, **settings)
+        self._weights = ([] if self.twin is not None else self._weights, self.numbers)  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def computing_with(layers: Sequence[AnalogLayer], numbers: Sequence[Numbers]) -> Iterator[None]:
+    """While active, the layers have strengths that are arguments of the function that is being traced."""
+    before = [layer.crossbar for layer in layers]
+    try:
+        for layer, crossbar in zip(layers, tuned(before, numbers), strict=True):
+            layer.crossbar = crossbar
+        yield
+    finally:
+        for layer, crossbar in zip(layers, before, strict=True):
+            layer.crossbar = crossbar
+
+
+class Machine:
+    """A model's chips on hardware of one structure; made once, used for all strengths.
+
+    Args:
+        model: a calibrated analog model; its layers get the structure as their crossbar.
+        hardware: the crossbar of each analog layer by name.
+        batch_size: largest number of samples a call.
+        others: machines of the same model; one whose cells have the same structure lends its compiled arithmetic.
+
+    Raises:
+        ConversionError: the hardware has other tiles or scales than the model's.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        hardware: Mapping[str, Crossbar],
+        *,
+        batch_size: int = 100,
+        others: Sequence[Machine] = (),
+    ) -> None:
+        self.model = model
+        self.layers = analog_layers(model)
+        self.structure = {name: structure_of(one) for name, one in hardware.items()}
+        self.enter()
+        cells = [cells_of(self.structure[layer.name]) for layer in self.layers]
+        lent = [other.arithmetic for other in others if other.arithmetic.hardware == cells]
+        self.arithmetic: TunedArithmetic = lent[0] if lent else TunedArithmetic(self.layers)
+        self.runner = TunedRunner(model, batch_size=batch_size)
+
+    def fits(self, hardware: Mapping[str, Crossbar]) -> bool:
+        """Whether hardware differs from this in nothing but strengths."""
+        return self.structure == {name: structure_of(one) for name, one in hardware.items()}
+
+    def enter(self) -> None:
+        """Give the model's layers this structure."""
+        if any(layer.crossbar != self.structure[layer.name] for layer in self.layers):
+            set_hardware(self.model, self.structure)
+
+    def predict(
+        self,
+        inputs: Any,
+        hardware: Mapping[str, Crossbar],
+        *,
+        chip_seed: int,
+        seconds: float,
+        drift_compensation: bool = True,
+    ) -> Any:
+        """Return the outputs of one chip, programmed and read anew.
+
+        Args:
+            inputs: as for `Runner.predict`.
+            hardware: the crossbar of each analog layer by name; one that `fits`.
+            chip_seed: of the chip.
+            seconds: since programming.
+            drift_compensation: whether to scale the outputs back.
+        """
+        self.enter()
+        own = [hardware[layer.name] for layer in self.layers]
+        self.arithmetic.numbers = as_tensors([numbers_of(cells_of(one)) for one in own])
+        self.runner.numbers = as_tensors([numbers_of(one) for one in own])
+        chip = Chip(0, chip_seed, self.arithmetic.program(self.layers, chip_seed))
+        reads = self.arithmetic.read(chip.layers, seconds, chip_seed)
+        self.runner.load(reads, drift_compensation=drift_compensation)
+        return self.runner.predict(inputs)

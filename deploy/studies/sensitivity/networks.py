@@ -1,0 +1,256 @@
+"""The networks of a sensitivity study: opened from runs, presets, files or memory, with data to measure them on."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analognets.core.files import file_sha256, write_atomically
+from analognets.errors import ConversionError, DataError, InvalidArgumentError, NotCalibratedError
+
+__all__ = ["Opened", "Source", "fingerprint", "gather", "open_source", "test_data"]
+
+MODELS, DATA = "models", "data.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a network comes from.
+
+    Args:
+        name: to show.
+        place: folder of a run, handle of a preset, or path of a .keras file.
+        fingerprint: of its weights and hardware, by which results are stored.
+        model: the opened model.
+    """
+
+    name: str
+    place: str
+    fingerprint: str
+    model: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A network that has been opened.
+
+    Args:
+        model: the calibrated analog model.
+        network: the `Network` of an exploration with its recipe; None for a .keras file.
+    """
+
+    model: Any
+    network: Any = None
+
+
+def open_source(place: str | Path) -> Opened:
+    """Open a finished run, a preset that was trained for hardware, or a .keras file with a calibrated analog model.
+
+    Raises:
+        RunError: the run is not finished.
+        PresetError: there is no such preset.
+        ConversionError: there is no analog network in it.
+        NotCalibratedError: its converter ranges have not been set.
+        DataError: the file can't be read.
+    """
+    from analognets.deploy.studies.explore_point import open_network
+
+    if Path(place).suffix != ".keras":
+        network = open_network(place)
+        return Opened(checked(network.model), network)
+    import keras
+
+    try:
+        model = keras.saving.load_model(place, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"The model '{place}' can't be read: {str(error).splitlines()[0]}") from error
+    return Opened(checked(model))
+
+
+def checked(model: Any) -> Any:
+    """Return a model if it is analog and calibrated."""
+    from analognets.layers import analog_layers
+
+    names = set()
+    for layer in analog_layers(model):
+        if not layer.calibrated:
+            raise NotCalibratedError(
+                f"Layer '{layer.name}' of model '{model.name}' has no converter ranges yet. Call "
+                "analognets.layers.calibrate(model, data) first."
+            )
+        if layer.name in names:
+            raise ConversionError(
+                f"Analog layers must have names of their own, for hardware differs by layer. Received: two layers "
+                f"'{layer.name}' in model '{model.name}'."
+            )
+        names.add(layer.name)
+    return model
+
+
+def fingerprint(model: Any) -> str:
+    """Return a short hash of all weights and of the hardware of all analog layers."""
+    import keras
+
+    from analognets.layers import analog_layers
+
+    digest = hashlib.sha256()
+    for layer in analog_layers(model):
+        digest.update(json.dumps([layer.name, layer.crossbar.get_config()], sort_keys=True).encode())
+    for weight in model.weights:
+        values = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32")))
+        digest.update(f"{values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()[:20]
+
+
+def gather(
+    networks: Any, folder: Path, data: Any, check: Callable[[Any], None]
+) -> tuple[list[Source], str | None, str | None]:
+    """Open networks; models and arrays that live in memory are stored in the folder, for other processes.
+
+    Args:
+        networks: one or several of: folder of a run, handle of a preset, path of a .keras file, calibrated model.
+        folder: of the study.
+        data: folder of real data, "synthetic", the path of a .npz file, (inputs, labels) arrays, or None.
+        check: called with each model; what it raises comes before anything is written.
+
+    Returns:
+        The sources, what the settings say about data, and the path of the arrays if there are any.
+
+    Raises:
+        InvalidArgumentError: there is no network, one is given twice, or a .keras file comes without arrays.
+    """
+    several = list(networks) if isinstance(networks, (list, tuple)) else [networks]
+    if not several:
+        raise InvalidArgumentError("A sensitivity study needs at least one network. Received: none.")
+    arrays = array_file(data)
+    if isinstance(data, tuple):
+        check_pair(data)
+    opened = []
+    for one in several:
+        place = None if hasattr(one, "get_config") else one
+        found = Opened(checked(one)) if place is None else open_source(place)
+        if found.network is None and not isinstance(data, tuple) and arrays is None:
+            raise InvalidArgumentError(
+                "A model without a recipe needs data: data=(inputs, labels), or a .npz file that holds these two "
+                f"arrays. Received: data={data!r}."
+            )
+        opened.append((place, found))
+        check(found.model)
+    marks = [fingerprint(found.model) for _, found in opened]
+    if len(set(marks)) < len(marks):
+        raise InvalidArgumentError(f"Each network counts once. Received the same one twice: {several!r}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(data, tuple):
+        arrays = folder / DATA
+        store_arrays(arrays, *data)
+    places = [stored_place(place, found, mark, folder) for (place, found), mark in zip(opened, marks, strict=True)]
+    names = distinct([found.network.name if found.network else found.model.name for _, found in opened], places)
+    sources = [
+        Source(name, place, mark, found.model)
+        for name, place, mark, (_, found) in zip(names, places, marks, opened, strict=True)
+    ]
+    if arrays is not None:
+        return sources, f"sha256:{file_sha256(arrays)}", str(arrays.resolve())
+    return sources, data if data in (None, "synthetic") else str(Path(data).resolve()), None
+
+
+def array_file(data: Any) -> Path | None:
+    """Return the path if data names a .npz file that is there."""
+    path = Path(data) if isinstance(data, (str, Path)) and Path(data).suffix == ".npz" else None
+    if path is not None:
+        read_arrays(path)
+    return path
+
+
+def check_pair(data: tuple[Any, ...]) -> None:
+    """Raise unless data is a pair of arrays with as many labels as inputs."""
+    if len(data) != 2 or not all(hasattr(part, "shape") for part in data) or len(data[0]) != len(data[1]):
+        raise InvalidArgumentError(
+            "`data` of a sensitivity study must be (inputs, labels), two arrays with as many labels as inputs. "
+            f"Received: {tuple(getattr(part, 'shape', type(part).__name__) for part in data)}."
+        )
+
+
+def stored_place(place: Any, found: Opened, mark: str, folder: Path) -> str:
+    """Return where a network can be opened again; a model in memory is stored first."""
+    if found.network is not None:
+        return str(found.network.source)
+    if place is not None:
+        return str(Path(place).resolve())
+    (folder / MODELS).mkdir(exist_ok=True)
+    path = folder / MODELS / f"{mark}.keras"
+    if not path.exists():
+        write_atomically(path, found.model.save)
+    return str(path.resolve())
+
+
+def distinct(names: Sequence[str], places: Sequence[str]) -> list[str]:
+    """Return names that differ: those of runs with the same name get the name of the folder above."""
+    found = list(names)
+    for name in {one for one in names if names.count(one) > 1}:
+        same = [index for index, one in enumerate(names) if one == name]
+        for number, index in enumerate(same):
+            path = Path(places[index])
+            found[index] = f"{path.parent.name}/{name}" if path.is_dir() else f"{name} {number + 1}"
+    return [f"{name} ({number})" if found.count(name) > 1 else name for number, name in enumerate(found, start=1)]
+
+
+def store_arrays(path: Path, inputs: Any, labels: Any) -> None:
+    """Write inputs and labels for other processes, unless the same ones are there."""
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            np.savez(file, inputs=np.asarray(inputs), labels=np.asarray(labels))
+
+    if not path.exists():
+        write_atomically(path, write)
+        return
+    kept_inputs, kept_labels = read_arrays(path)
+    if not (np.array_equal(kept_inputs, inputs) and np.array_equal(kept_labels, labels)):
+        raise InvalidArgumentError(
+            f"The study in '{path.parent}' was begun with other data. Received: arrays that differ from those in "
+            f"'{path.name}'. Choose another folder."
+        )
+
+
+def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and labels of a .npz file.
+
+    Raises:
+        DataError: it can't be read, or lacks one of the two.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            pair = file["inputs"], file["labels"]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"'{path}' must be a .npz file with the arrays `inputs` and `labels`: {error}.") from error
+    check_pair(pair)
+    return pair
+
+
+def test_data(opened: Opened, settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return features and labels to measure a network on, at most `limit` of them, spread evenly."""
+    if settings["arrays"] is None:
+        from analognets.deploy.studies.explore_point import load_data
+
+        inputs, labels = load_data(opened.network, settings).test
+        return np.asarray(inputs), np.asarray(labels)
+    inputs, labels = _arrays(settings["arrays"])
+    limit = settings["limit"]
+    if limit is None or limit >= len(labels):
+        return inputs, labels
+    chosen = [number * len(labels) // limit for number in range(limit)]
+    return inputs[chosen], labels[chosen]
+
+
+@functools.lru_cache(maxsize=1)
+def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
+    return read_arrays(Path(path))

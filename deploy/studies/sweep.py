@@ -1,0 +1,343 @@
+"""A resumable sweep: one task at many points, on this process, on several or on a Ray cluster; results in Parquet."""
+
+from __future__ import annotations
+
+import concurrent.futures.process
+import contextlib
+import hashlib
+import importlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analognets.core.files import locked, remove_leftovers, write_atomically, write_json
+from analognets.errors import (
+    AnalogNetsError,
+    InvalidArgumentError,
+    MissingExtraError,
+    RunError,
+    check_integer,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["load_results", "point_key", "sweep"]
+
+INDEX, POINTS, RESULTS, LOG = "sweep.json", "points", "results.parquet", "workers.log"
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+DEATHS = 2  # a point whose process died so often has failed
+
+Row = dict[str, Any]
+Done = Callable[[int, int, Row], None]
+
+
+def point_key(point: Mapping[str, Any]) -> str:
+    """Return the name under which a point is stored: a hash of its settings, in any order."""
+    text = json.dumps(dict(point), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def sweep(
+    task: str,
+    points: Sequence[Mapping[str, Any]],
+    folder: Any,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    ray: bool = False,
+    overwrite: bool = False,
+    progress: Done | None = None,
+) -> pd.DataFrame:
+    """Run a task at many points and keep every result; what is there already is not run again.
+
+    Each finished point is a Parquet file of its own, whole or not there, so nothing is lost by Ctrl-C, a kill or a full
+    disk. Run the sweep again to go on; more points may be added, and points that failed are tried again. A point that
+    raises is stored with its reason and the others go on. What processes print goes into workers.log.
+
+    Args:
+        task: "module:function"; called with (settings, point), it returns a flat dict of plain values.
+        points: what to run, each a dict of plain values; doubles count once.
+        folder: for the results; made if need be.
+        settings: the same for all points; a folder holds results of one task and one set of settings.
+        context: further settings that may differ when the sweep goes on, such as where its folder lies now.
+        workers: processes on this machine; 1 runs in this one. The cores are shared out among them.
+        ray: run on the Ray cluster that RAY_ADDRESS names, or on one started here with `workers` processes.
+        overwrite: forget what an earlier sweep left in the folder.
+        progress: called with (done, total, row) after each point, those from before first.
+
+    Returns:
+        One row a point in the order given: its settings, "status" ("ok" or "failed"), "error", "seconds", and what the
+        task returned. The same rows are in results.parquet.
+
+    Raises:
+        RunError: the folder holds another sweep or something else, is in use or can't be written.
+        InvalidArgumentError: a point is no plain data, or there is none.
+        MissingExtraError: Ray is not installed.
+    """
+    workers = check_integer("sweep", "workers", workers, 1, 1024)
+    resolve(task)
+    plan = by_key(points)
+    root = open_folder(Path(folder), task, dict(settings or {}), overwrite)
+    with locked(root):
+        remove_leftovers(root / POINTS)
+        rows = {key: row for key in plan if (row := stored(root, key)) is not None and row["status"] == "ok"}
+        report = progress or (lambda done, total, row: None)
+        for number, row in enumerate(rows.values(), start=1):
+            report(number, len(plan), row)
+        left = [(key, point) for key, point in plan.items() if key not in rows]
+        run = _on_ray if ray else _in_processes if workers > 1 else _here
+        try:
+            for key, row in run(task, {**(settings or {}), **(context or {})}, left, workers, root / LOG):
+                rows[key] = row
+                _store(root, key, row)
+                report(len(rows), len(plan), row)
+        finally:
+            table = _table([rows[key] for key in plan if key in rows])
+            write_atomically(root / RESULTS, lambda part: table.to_parquet(part, index=False))
+    return table
+
+
+def load_results(folder: Any) -> pd.DataFrame:
+    """Return all points that a sweep has stored in a folder, finished or not, in no special order.
+
+    Raises:
+        RunError: the folder holds no sweep.
+    """
+    root = Path(folder)
+    if not (root / INDEX).is_file():
+        raise RunError(f"'{root}' holds no sweep: '{INDEX}' is missing.")
+    found = (stored(root, path.stem) for path in sorted((root / POINTS).glob("*.parquet")))
+    return _table([row for row in found if row is not None])
+
+
+def by_key(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the points by their keys, each once.
+
+    Raises:
+        InvalidArgumentError: one is no plain data, or there is none.
+    """
+    plan = {}
+    for point in points:
+        try:
+            plan[point_key(point)] = dict(point)
+        except (TypeError, ValueError) as error:
+            raise InvalidArgumentError(f"A point must be plain, finite data: {error}. Received: {point!r}.") from error
+    if not plan:
+        raise InvalidArgumentError("A sweep needs at least one point. Received: none.")
+    return plan
+
+
+def resolve(task: str) -> Callable[[dict[str, Any], dict[str, Any]], Row]:
+    """Return the function that "module:function" names.
+
+    Raises:
+        InvalidArgumentError: there is none.
+    """
+    module, _, name = task.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidArgumentError(f"A task is 'module:function'. Received: {task!r} ({error}).") from error
+    return function
+
+
+def open_folder(root: Path, task: str, settings: dict[str, Any], overwrite: bool) -> Path:
+    """Make the folder, or check that what it holds belongs to this sweep."""
+    record = json.loads(json.dumps({"format": 1, "task": task, "settings": settings}))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / INDEX).exists():
+            if any(root.iterdir()):
+                raise RunError(f"'{root}' holds something else than a sweep. Choose a new or empty folder.")
+        elif not overwrite:
+            try:
+                before = json.loads((root / INDEX).read_text("utf-8"))
+            except ValueError as error:
+                raise RunError(
+                    f"'{root / INDEX}' is broken: {error}. Choose another folder, or overwrite it."
+                ) from error
+            differ = [key for key in {*before.get("settings", {}), *settings} if not _same(before, record, key)]
+            if before != record:
+                what = ", ".join(f"`{key}`" for key in sorted(differ)) or "the task"
+                raise RunError(
+                    f"The sweep in '{root}' was begun with other settings: {what} differ. Choose another folder, or "
+                    "overwrite it (--overwrite)."
+                )
+        else:
+            for path in (root / POINTS).glob("*.parquet"):
+                path.unlink()
+        (root / POINTS).mkdir(exist_ok=True)
+    except OSError as error:
+        if isinstance(error, AnalogNetsError):
+            raise
+        raise RunError(f"The folder of the sweep, '{root}', can't be written: {error.strerror}.") from error
+    write_json(root / INDEX, record)
+    return root
+
+
+def _same(before: dict[str, Any], record: dict[str, Any], key: str) -> bool:
+    return before.get("settings", {}).get(key) == record["settings"].get(key)
+
+
+def stored(root: Path, key: str) -> Row | None:
+    """Return the row of a point, or None if it is not stored or its file is broken."""
+    import pyarrow.parquet
+
+    try:
+        [row] = pyarrow.parquet.read_table(root / POINTS / f"{key}.parquet").to_pylist()
+    except (OSError, ValueError):  # pyarrow's own errors are ValueErrors
+        return None
+    return row
+
+
+def _store(root: Path, key: str, row: Row) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pylist([row])
+    write_atomically(root / POINTS / f"{key}.parquet", lambda part: pyarrow.parquet.write_table(table, part))
+
+
+def _table(rows: list[Row]) -> pd.DataFrame:
+    import pandas as pd
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
+
+
+def run_point(task: str, settings: dict[str, Any], point: dict[str, Any]) -> Row:
+    """Run one point; what it raises becomes a row, too. This is what workers of any kind call."""
+    began = time.monotonic()
+    try:
+        result = resolve(task)(settings, point)
+        row = {**point, "status": "ok", "error": None, **result}
+    except Exception as error:  # one bad point must not end the sweep
+        row = {**point, "status": "failed", "error": f"{type(error).__name__}: {error}"}
+    return {**row, "seconds": round(time.monotonic() - began, 3)}
+
+
+Points = list[tuple[str, dict[str, Any]]]
+
+
+def _here(task: str, settings: dict[str, Any], left: Points, workers: int, log: Path) -> Iterator[tuple[str, Row]]:
+    for key, point in left:
+        yield key, run_point(task, settings, point)
+
+
+def _begin_worker(log: str) -> None:
+    """In a worker: Ctrl-C is for the parent, which stores what is done; what libraries print goes into a file."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with open(log, "a", encoding="utf-8") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+
+
+def _in_processes(
+    task: str, settings: dict[str, Any], left: Points, workers: int, log: Path
+) -> Iterator[tuple[str, Row]]:
+    """Run points in processes of their own; one that dies takes its point along, not the sweep."""
+    waiting, suspects, deaths = list(left), Points(), dict.fromkeys((key for key, _ in left), 0)
+    while waiting or suspects:
+        # What ran when a process died runs alone the next time, so that the guilty point is found.
+        alone = bool(suspects)
+        lost = yield from _until_a_death(task, settings, suspects if alone else waiting, 1 if alone else workers, log)
+        for key, point in lost:
+            deaths[key] += 1
+            if deaths[key] < DEATHS:
+                suspects.append((key, point))
+            else:
+                yield key, _died(point)
+
+
+def _until_a_death(
+    task: str, settings: dict[str, Any], waiting: Points, workers: int, log: Path
+) -> Generator[tuple[str, Row], None, Points]:
+    """Run the points of a list, taking them out of it; returns those that were running when a process died."""
+    lost: Points = []
+    with _pool(workers, log) as pool:
+        running: dict[Any, tuple[str, dict[str, Any]]] = {}
+        while (waiting or running) and not lost:
+            try:
+                # Never more at a time than there are processes: when one dies, what ran is known.
+                while waiting and len(running) < workers:
+                    running[pool.submit(run_point, task, settings, waiting[0][1])] = waiting[0]
+                    del waiting[0]
+            except concurrent.futures.process.BrokenProcessPool:
+                if not running:  # it died between two points
+                    break
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                key, point = running.pop(future)
+                try:
+                    yield key, future.result()
+                except concurrent.futures.process.BrokenProcessPool:
+                    lost.append((key, point))
+        lost += running.values()
+    return lost
+
+
+def _died(point: dict[str, Any]) -> Row:
+    why = f"its process died {DEATHS} times without a word; there may be too little memory"
+    return {**point, "status": "failed", "error": why, "seconds": None}
+
+
+@contextlib.contextmanager
+def _pool(workers: int, log: Path) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Yield fresh processes that share the cores; those that still run at the end of an interrupted block are ended."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    others = {process.pid for process in multiprocessing.active_children()}
+    share = str(max(1, (os.cpu_count() or 1) // workers))
+    os.environ.update(dict.fromkeys(THREADS, share))
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=(str(log),)
+    )
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        for process in multiprocessing.active_children():
+            if process.pid not in others:
+                process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _on_ray(task: str, settings: dict[str, Any], left: Points, workers: int, log: Path) -> Iterator[tuple[str, Row]]:
+    """Run the same points on a Ray cluster; a worker that dies is tried again by Ray."""
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("A sweep on Ray", "ray") from error
+    started = not ray.is_initialized()
+    if started:
+        cluster: dict[str, Any] = (
+            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        )
+        ray.init(log_to_driver=False, **cluster)
+    try:
+        remote = ray.remote(num_cpus=1, max_retries=DEATHS - 1)(run_point)
+        running = {remote.remote(task, settings, point): (key, point) for key, point in left}
+        while running:
+            [done], _ = ray.wait(list(running), num_returns=1)
+            key, point = running.pop(done)
+            try:
+                row = ray.get(done)
+            except ray.exceptions.RayError:
+                row = _died(point)
+            yield key, row
+    finally:
+        if started:
+            ray.shutdown()

@@ -1,0 +1,155 @@
+"""One effect at several strengths: the same chips, nothing measured twice, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from analognets import devices
+from analognets.core.files import locked
+from analognets.deploy.chips.chips import accuracy
+from analognets.deploy.studies.sensitivity import curve_figure, summarize_sweep, sweep_nonideality
+from analognets.devices import derive_seed
+from analognets.errors import InvalidArgumentError, NotCalibratedError, RunError, UnknownNameError
+
+Build = Callable[..., keras.Model]
+
+
+def test_the_table_has_a_row_a_strength_and_chip(swept: SimpleNamespace) -> None:
+    table = swept.table
+    assert list(table["value"]) == [0.04] * 3 + [0.0] * 3 + [3.0] * 3
+    assert list(table["chip"]) == [0, 1, 2] * 3
+    assert set(table["status"]) == {"ok"} and set(table["samples"]) == {200} and set(table["standard"]) == {0.04}
+    assert set(table["float_accuracy"]) == {1.0} and set(table["classes"]) == {3} and set(table["at"]) == {"1h"}
+    stored = pd.read_parquet(swept.folder / "sweep.parquet")
+    pd.testing.assert_frame_equal(stored, table)
+
+
+def test_much_noise_leaves_less(swept: SimpleNamespace) -> None:
+    means = swept.table.groupby("value")["accuracy"].mean()
+    assert means[0.0] > 0.7 and means[3.0] < means[0.04] - 0.1
+
+
+def test_chips_are_those_of_an_ordinary_evaluation(swept: SimpleNamespace, data: Any) -> None:
+    from analognets.deploy.chips.programming import ChipArithmetic
+    from analognets.deploy.chips.runtime import Runner
+    from analognets.layers import analog_layers, set_hardware
+
+    set_hardware(swept.model, "aimc_standard")
+    layers = analog_layers(swept.model)
+    arithmetic, runner = ChipArithmetic(layers), Runner(swept.model)
+    seed = derive_seed(0, "chip", 1)
+    runner.load(arithmetic.read(arithmetic.program(layers, seed), 3600.0, seed))
+    own = accuracy(data[1], runner.predict(data[0]))
+    found = swept.table.query("value == 0.04 and chip == 1")["accuracy"].item()
+    assert found == pytest.approx(own, abs=0.011), "one or two of 200 samples may fall to the other side of a step"
+
+
+def test_going_on_measures_only_what_is_new(swept: SimpleNamespace, data: Any) -> None:
+    points = swept.folder / "chips" / "points"
+    before = {path: path.stat().st_mtime_ns for path in points.iterdir()}
+    more = sweep_nonideality(swept.model, "output_noise", [0.0, 0.04, 0.1], swept.folder, data=data, chips=4)
+    assert len(more) == 12
+    after = {path: path.stat().st_mtime_ns for path in points.iterdir()}
+    assert len(after) == len(before) + 6
+    assert all(after[path] == time for path, time in before.items())
+    kept = swept.table.query("value == 0.0")["accuracy"]
+    assert list(more.query("value == 0.0")["accuracy"][:3]) == list(kept)
+
+
+def test_an_interrupted_sweep_loses_nothing(build: Build, data: Any, tmp_path: Path, swept: SimpleNamespace) -> None:
+    def stop(done: int, total: int, row: dict[str, Any]) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    model = build()
+    with pytest.raises(KeyboardInterrupt):
+        sweep_nonideality(model, "output_noise", [0.04, 3.0], tmp_path, data=data, chips=3, progress=stop)
+    left = len(list((tmp_path / "chips" / "points").iterdir()))
+    assert 1 <= left <= 4 and not (tmp_path / "sweep.parquet").exists()
+    seen: list[Any] = []
+    table = sweep_nonideality(
+        model, "output_noise", [0.04, 3.0], tmp_path, data=data, chips=3, progress=lambda *event: seen.append(event[:2])
+    )
+    assert seen[-1] == (7, 7)
+    chosen = swept.table[swept.table["value"].isin([0.04, 3.0])]
+    assert list(table["accuracy"]) == list(chosen["accuracy"]), "the same as without the interruption"
+
+
+def test_two_sweeps_never_share_a_folder(build: Build, data: Any, swept: SimpleNamespace) -> None:
+    with locked(swept.folder / "chips"), pytest.raises(RunError, match="in use"):
+        sweep_nonideality(swept.model, "output_noise", [5.0], swept.folder, data=data, chips=1)
+    with pytest.raises(RunError, match="begun with other settings"):
+        sweep_nonideality(swept.model, "ir_drop", [1.0], swept.folder, data=data, chips=1)
+
+
+def test_summary_in_closed_form() -> None:
+    rows = [
+        {"network": "a", "nonideality": "ir_drop", "value": v, "accuracy": a, "status": s, "float_accuracy": 0.9,
+         "classes": 4, "standard": 1.0, "at": "1h"}
+        for v, a, s in [(1.0, 0.8, "ok"), (1.0, 0.7, "ok"), (1.0, 0.6, "ok"), (2.0, 0.25, "ok"), (2.0, 0.9, "failed")]
+    ]  # fmt: skip
+    summary = summarize_sweep(pd.DataFrame(rows))
+    assert list(summary["accuracy"]) == pytest.approx([0.7, 0.25])
+    assert summary["standard_error"][0] == pytest.approx(0.1 / np.sqrt(3)) and np.isnan(summary["standard_error"][1])
+    assert list(summary["normalized"]) == pytest.approx([(0.7 - 0.25) / (0.9 - 0.25), 0.0])
+    assert list(summary["chips"]) == [3, 1]
+
+
+def test_the_curve_shows_every_strength(swept: SimpleNamespace, tmp_path: Path) -> None:
+    summary = summarize_sweep(swept.table)
+    figure = curve_figure(summary, tmp_path / "sweep.png")
+    [axes] = figure.axes
+    drawn = [line for line in axes.get_lines() if len(line.get_xdata()) == 3]
+    assert drawn and sorted(drawn[0].get_xdata()) == [0.0, 0.04, 3.0]
+    assert (tmp_path / "sweep.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "error", "message"),
+    [
+        ("out_noise", [1.0], UnknownNameError, "output_noise"),
+        ("output_noise", [-1.0], InvalidArgumentError, "`deviation` of OutputNoise"),
+        ("output_noise", [], InvalidArgumentError, "at least one strength"),
+        ("adc_bits", [99], InvalidArgumentError, "2 to 16"),
+    ],
+)
+def test_bad_requests_write_nothing(
+    build: Build, data: Any, tmp_path: Path, name: str, values: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        sweep_nonideality(build(), name, values, tmp_path / "out", data=data)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_networks_and_data(build: Build, data: Any, tmp_path: Path, standard: Any, nets: SimpleNamespace) -> None:
+    from analognets.conversion import to_analog
+
+    out, model = tmp_path / "out", build()
+    ideal = build(standard.replace(device=devices.IdealDevice()))
+    cases: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+        (ideal, {"data": data}, InvalidArgumentError, "IdealDevice has nothing that could be scaled"),
+        (to_analog(nets.small_net(), standard), {"data": data}, NotCalibratedError, "calibrate"),
+        (model, {}, InvalidArgumentError, "needs data"),
+        (model, {"data": (data[0], data[1][:-1])}, InvalidArgumentError, "as many labels as inputs"),
+        ([], {"data": data}, InvalidArgumentError, "at least one network"),
+        ([model, model], {"data": data}, InvalidArgumentError, "the same one twice"),
+        (model, {"data": data, "chips": 0}, InvalidArgumentError, "`chips` of Study"),
+    ]
+    for networks, settings, error, message in cases:
+        with pytest.raises(error, match=message):
+            sweep_nonideality(networks, "device_noise", [2.0], out, **settings)
+        assert not out.exists()
+
+
+def test_models_in_memory_are_stored_for_other_processes(swept: SimpleNamespace) -> None:
+    [path] = (swept.folder / "models").glob("*.keras")
+    again = keras.models.load_model(path, safe_mode=True)
+    assert again.count_params() == swept.model.count_params()

@@ -1,0 +1,190 @@
+"""The sweep engine: nothing is run twice, nothing is lost, and one bad point stops no other."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from analognets.deploy.studies.sweep import load_results, point_key, sweep
+from analognets.errors import InvalidArgumentError, MissingExtraError, RunError
+
+TASKS = '''
+import os, time
+from pathlib import Path
+
+def work(settings, point):
+    """Count the calls in a file, and fail, wait or die when told to."""
+    x = point["x"]
+    with (Path(settings["log"]) / f"{x}").open("a") as file:
+        file.write(".")
+    if x == settings.get("fails"):
+        raise ValueError("x is not to my taste")
+    if x == settings.get("dies"):
+        os._exit(9)
+    if x == settings.get("waits"):
+        time.sleep(3600)
+    return {"square": x * x, "threads": os.environ.get("TF_NUM_INTRAOP_THREADS"), "pid": os.getpid()}
+'''
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "log").mkdir()
+    (tmp_path / "code" / "sweep_tasks.py").write_text(TASKS, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    monkeypatch.delitem(sys.modules, "sweep_tasks", raising=False)
+    return "sweep_tasks:work"
+
+
+def settings(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    return {"log": str(tmp_path / "log"), **more}
+
+
+def calls(tmp_path: Path) -> dict[str, int]:
+    return {path.name: len(path.read_text("utf-8")) for path in (tmp_path / "log").iterdir()}
+
+
+def points(*values: int) -> list[dict[str, Any]]:
+    return [{"x": value} for value in values]
+
+
+def test_what_is_stored_is_not_run_again_and_points_may_be_added(task: str, tmp_path: Path) -> None:
+    first = sweep(task, points(3, 1, 3), tmp_path / "out", settings=settings(tmp_path))
+    assert list(first["x"]) == [3, 1] and list(first["square"]) == [9, 1]
+    seen: list[tuple[int, int]] = []
+    again = sweep(
+        task,
+        points(2, 3, 1),
+        tmp_path / "out",
+        settings=settings(tmp_path),
+        progress=lambda done, total, row: seen.append((done, total)),
+    )
+    assert list(again["square"]) == [4, 9, 1]
+    assert calls(tmp_path) == {"1": 1, "2": 1, "3": 1}
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    table = pyarrow.parquet.read_table(tmp_path / "out" / "results.parquet").to_pandas()
+    assert list(table["square"]) == [4, 9, 1]
+    assert sorted(load_results(tmp_path / "out")["x"]) == [1, 2, 3]
+
+
+def test_a_point_that_fails_is_recorded_and_tried_again(task: str, tmp_path: Path) -> None:
+    table = sweep(task, points(1, 2, 3), tmp_path / "out", settings=settings(tmp_path, fails=2))
+    assert list(table["status"]) == ["ok", "failed", "ok"]
+    assert table["error"][1] == "ValueError: x is not to my taste"
+    assert math.isnan(table["square"][1])
+    sweep(task, points(1, 2, 3), tmp_path / "out", settings=settings(tmp_path, fails=2))
+    assert calls(tmp_path) == {"1": 1, "2": 2, "3": 1}
+
+
+def test_a_broken_file_is_run_again(task: str, tmp_path: Path) -> None:
+    sweep(task, points(1, 2), tmp_path / "out", settings=settings(tmp_path))
+    path = tmp_path / "out" / "points" / f"{point_key({'x': 1})}.parquet"
+    path.write_bytes(path.read_bytes()[:50])
+    assert list(sweep(task, points(1, 2), tmp_path / "out", settings=settings(tmp_path))["square"]) == [1, 4]
+    assert calls(tmp_path) == {"1": 2, "2": 1}
+
+
+def test_processes_share_the_cores_and_a_dead_one_ends_its_point_only(task: str, tmp_path: Path) -> None:
+    table = sweep(task, points(1, 2, 3, 4), tmp_path / "out", settings=settings(tmp_path, dies=2), workers=2)
+    assert list(table["status"]) == ["ok", "failed", "ok", "ok"]
+    assert "its process died 2 times" in table["error"][1]
+    good = table[table["status"] == "ok"]
+    assert os.getpid() not in set(good["pid"])
+    assert set(good["threads"]) <= {str(max(1, (os.cpu_count() or 1) // count)) for count in (1, 2)}
+    assert calls(tmp_path)["2"] == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_loses_nothing(task: str, tmp_path: Path, workers: int) -> None:
+    out = tmp_path / "out"
+    code = (
+        "from analognets.deploy.studies.sweep import sweep\n"
+        "if __name__ == '__main__':\n"
+        f"    sweep({task!r}, [{{'x': x}} for x in (1, 2, 5, 3)], {str(out)!r}, "
+        f"settings={settings(tmp_path, waits=5)!r}, workers={workers})\n"
+    )
+    (tmp_path / "script.py").write_text(code, "utf-8")
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+    )
+    while not (tmp_path / "log" / "5").exists() or len(list((out / "points").glob("*.parquet"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert b"KeyboardInterrupt" in error
+    assert {1, 2} <= set(load_results(out)["x"]) and 5 not in set(load_results(out)["x"])
+    assert set(pyarrow.parquet.read_table(out / "results.parquet").to_pandas()["x"]) >= {1, 2}
+    (tmp_path / "log" / "1").unlink()
+    again = sweep(task, points(1, 2, 3), out, settings=settings(tmp_path, waits=5))
+    assert list(again["square"]) == [1, 4, 9] and "1" not in calls(tmp_path)
+
+
+def test_other_settings_and_other_folders_are_refused(task: str, tmp_path: Path) -> None:
+    sweep(task, points(1), tmp_path / "out", settings=settings(tmp_path))
+    with pytest.raises(RunError, match="begun with other settings: `fails` differ.*--overwrite"):
+        sweep(task, points(1), tmp_path / "out", settings=settings(tmp_path, fails=7))
+    sweep(task, points(2), tmp_path / "out", settings=settings(tmp_path, fails=7), overwrite=True)
+    assert list(load_results(tmp_path / "out")["x"]) == [2]
+    with pytest.raises(RunError, match="holds something else than a sweep"):
+        sweep(task, points(1), tmp_path / "code", settings=settings(tmp_path))
+    with pytest.raises(RunError, match="holds no sweep"):
+        load_results(tmp_path)
+    (tmp_path / "out" / "sweep.json").write_text("{", "utf-8")
+    with pytest.raises(RunError, match="is broken"):
+        sweep(task, points(1), tmp_path / "out", settings=settings(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"points": []}, "at least one point"),
+        ({"points": [{"x": math.nan}]}, "plain, finite data"),
+        ({"points": [{"x": object()}]}, "plain, finite data"),
+        ({"task": "nowhere:work"}, "A task is 'module:function'"),
+        ({"task": "json:nothing"}, "A task is 'module:function'"),
+        ({"workers": 0}, "`workers` of sweep"),
+    ],
+)
+def test_what_a_sweep_needs(task: str, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    given = {"task": task, "points": points(1), "workers": 1, **changes}
+    with pytest.raises(InvalidArgumentError, match=message):
+        sweep(given["task"], given["points"], tmp_path / "out", workers=given["workers"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_do_not_depend_on_the_order_of_settings() -> None:
+    assert point_key({"a": 1, "b": 2}) == point_key({"b": 2, "a": 1}) != point_key({"a": 1, "b": 3})
+    assert json.dumps(point_key({"a": None}))
+
+
+def test_without_ray_the_extra_is_named(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"analognets\[ray\]"):
+        sweep(task, points(1), tmp_path / "out", settings=settings(tmp_path), ray=True)
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`")
+def test_ray_gives_what_processes_give(task: str, tmp_path: Path) -> None:
+    table = sweep(task, points(1, 2, 3), tmp_path / "out", settings=settings(tmp_path, fails=2), workers=2, ray=True)
+    assert list(table["status"]) == ["ok", "failed", "ok"]
+    assert list(table["square"].dropna()) == [1, 9]
+    assert os.getpid() not in set(table["pid"].dropna())

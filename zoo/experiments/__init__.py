@@ -1,0 +1,1 @@
+"""Experiments that are no two-stage training: learning with spikes."""

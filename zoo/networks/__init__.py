@@ -1,0 +1,1 @@
+"""Builders of the networks of the zoo; each returns a plain Keras model."""

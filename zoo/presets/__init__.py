@@ -1,0 +1,1 @@
+"""Presets: trained networks in folders that are checked before they are read."""

@@ -1,0 +1,154 @@
+"""A network as plain data and back: how it is built, and the values of its variables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from analognets.conversion import to_analog
+from analognets.errors import AnalogNetsError, PresetError
+from analognets.layers import AnalogLayer
+from analognets.training.recipe import Recipe
+from analognets.zoo.presets.files import Architecture, PresetRecord
+from analognets.zoo.presets.safe_config import check_config, from_config, to_config
+from analognets.zoo.tasks import MODELS, build_model
+
+__all__ = ["build", "describe", "in_double_precision", "layers_on_chip", "set_variables", "variables_of"]
+
+
+def layers_on_chip(model: keras.Model) -> list[AnalogLayer]:
+    """Return the analog layers of a network; none if it is digital."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)]
+
+
+def describe(model: keras.Model, recipe: Recipe | None, custom_objects: Mapping[str, Any] | None) -> Architecture:
+    """Return how a network is built again: by its recipe, or from its Keras config.
+
+    Args:
+        model: functional or Sequential, built.
+        recipe: the recipe that names it; None for any other network.
+        custom_objects: classes by name that are neither Keras's nor ours.
+
+    Raises:
+        PresetError: it is a subclassed model, or holds what a preset may not hold.
+    """
+    shapes = [tuple(tensor.shape) for tensor in model.inputs] if _has_graph(model) else []
+    shape = [*shapes[0][1:]] if len(shapes) == 1 else None
+    # What starts from a preset is stored whole, so that it opens where that preset is not.
+    if recipe and recipe.model.name in MODELS and "preset" not in recipe.model.options and shape is not None:
+        return Architecture(kind="zoo", name=recipe.model.name, input_shape=shape)
+    if not _has_graph(model):
+        raise PresetError(
+            f"'{model.name}' ({type(model).__name__}) is a subclassed model: its computation is Python code, which a "
+            "preset never holds. Write it as a functional or Sequential model, or save its weights with save_weights."
+        )
+    config = json.loads(json.dumps(to_config(model)))
+    check_config(config, where=f"Model '{model.name}'", custom_objects=custom_objects)
+    return Architecture(kind="keras", name=model.name, input_shape=shape, config=config)
+
+
+def _stands_alone(recipe: Recipe) -> bool:
+    """Whether the recipe's network is built from its options alone, not from another preset's weights."""
+    return recipe.model.name in MODELS and "preset" not in recipe.model.options
+
+
+def _has_graph(model: Any) -> bool:
+    """Whether a model is functional or Sequential, and of no class of the user's own."""
+    return type(model).__module__.split(".")[0] == "keras" and bool(getattr(model, "inputs", None)) and model.built
+
+
+def build(
+    record: PresetRecord, recipe: Recipe | None, *, where: str, custom_objects: Mapping[str, Any] | None = None
+) -> keras.Model:
+    """Build the network of a preset with fresh weights.
+
+    Raises:
+        PresetError: it can't be built by this version, or its description is refused.
+    """
+    plan = record.architecture
+    if plan.kind == "keras":
+        model = from_config(plan.config, where=where, custom_objects=custom_objects)
+        if not (isinstance(model, keras.Model) and model.built):
+            raise PresetError(f"{where} describes no network that is built. Received: {type(model).__name__}.")
+        return model
+    if recipe is None or recipe.model.name != plan.name or None in (plan.input_shape or [None]):
+        raise PresetError(f"{where} is built by its recipe.yaml, which is missing or names another network.")
+    if not _stands_alone(recipe):
+        raise PresetError(f"{where} names a network that other files would be opened for ('{plan.name}'), refused.")
+    shape = tuple(int(axis) for axis in plan.input_shape or () if axis is not None)
+    try:
+        model = build_model(recipe, classes=len(record.classes), input_shape=shape)
+        if record.hardware is None:
+            return model
+        hardware = from_config(record.hardware, where=where)
+        model = to_analog(model, hardware, weight_noise=record.weight_noise, exempt=record.exempt)
+    except PresetError:
+        raise
+    except AnalogNetsError as error:
+        raise PresetError(f"{where} can't be built: {error}") from error
+    for layer in layers_on_chip(model):
+        layer.calibrated = record.calibrated
+    return model
+
+
+def variables_of(model: keras.Model, precision: str) -> dict[str, np.ndarray]:
+    """Return the values of all variables: floating-point kernels (two axes and more) in `precision`, others as is.
+
+    Args:
+        model: built.
+        precision: "float16" or "float32". What float16 can't hold stays float32.
+    """
+    arrays = {}
+    for number, variable in enumerate(model.weights):
+        value = np.array(keras.ops.convert_to_numpy(variable.value), order="C")
+        if value.dtype.kind not in "iub":
+            value = value.astype(np.float32)
+            is_kernel = value.ndim > 1 and variable.name != "w_max"
+            if is_kernel and precision == "float16" and np.abs(value).max(initial=0) <= np.finfo(np.float16).max:
+                value = value.astype(np.float16)
+        arrays[f"{number:04d}/{variable.path}"] = value
+    return arrays
+
+
+def set_variables(model: keras.Model, arrays: Mapping[str, np.ndarray], *, where: str) -> None:
+    """Give a network the values that `variables_of` returned.
+
+    Raises:
+        PresetError: they belong to another network.
+    """
+    found = [(name.rpartition("/")[2], arrays[name].shape) for name in sorted(arrays)]
+    wanted = [(variable.path.rpartition("/")[2], tuple(variable.shape)) for variable in model.weights]
+    if found != wanted:
+        pairs = zip(found, wanted, strict=False)
+        first = next((f", first {one} instead of {other}" for one, other in pairs if one != other), "")
+        raise PresetError(
+            f"{where} does not fit its network: it holds {len(found)} variables, the network has {len(wanted)}{first}. "
+            "It was made by another version, or changed."
+        )
+    for name, variable in zip(sorted(arrays), model.weights, strict=True):
+        variable.assign(arrays[name].astype(variable.dtype))
+    for layer in layers_on_chip(model):
+        limit = np.array(keras.ops.convert_to_numpy(layer.w_max.value))
+        if limit.all():  # float16 may have rounded a weight to just outside of the range
+            layer.freeze_weight_range(limit)
+
+
+def in_double_precision(model: keras.Model) -> keras.Model:
+    """Return a copy that computes in float64, where converters round the same way on every machine."""
+
+    def double(config: Any) -> Any:
+        if isinstance(config, dict):
+            if config.get("class_name") == "DTypePolicy":
+                return {**config, "config": {"name": "float64"}}
+            return {key: "float64" if key == "dtype" and value == "float32" else double(value)
+                    for key, value in config.items()}  # fmt: skip
+        return [double(item) for item in config] if isinstance(config, (list, tuple)) else config
+
+    copy = keras.saving.deserialize_keras_object(double(to_config(model)), safe_mode=True)
+    for old, new in zip(model.weights, copy.weights, strict=True):
+        new.assign(keras.ops.convert_to_numpy(old.value).astype(new.dtype))
+    return copy

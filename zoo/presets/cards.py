@@ -1,0 +1,169 @@
+"""Model cards: what a preset is, on which data, how good over time, and what it is not for."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from typing import Any
+
+import pandas as pd
+
+from analognets.zoo.presets.files import PresetRecord
+from analognets.zoo.presets.registry import bits
+from analognets.zoo.tasks import MODELS
+
+__all__ = ["write_card"]
+
+PAPER = (
+    "C. Zhou et al., AnalogNets: ML-HW Co-Design of Noise-robust TinyML Models and Always-On Analog Compute-in-Memory "
+    "Accelerator, arXiv:2111.06503 (2021)"
+)
+CONDITIONS = {
+    "digital": "Digital, no chip",
+    "hardware-aware": "On simulated chips",
+    "direct mapping": "Mapped to simulated chips without hardware-aware training",
+}
+
+
+def write_card(record: PresetRecord, results: pd.DataFrame) -> str:
+    """Return the model card as Markdown, with the header that the Hugging Face Hub reads.
+
+    Args:
+        record: the content of preset.json.
+        results: the content of results.csv.
+    """
+    parts = [_header(record), f"# {record.name}", record.description, _what(record), "## Data", _data(record)]
+    parts += ["## Accuracy over time", _accuracy(record, results), "## Use", _use(record)]
+    parts += ["## Limits", _limits(record), "## Origin", _origin(record), "## Licence and citation", _licence(record)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _header(record: PresetRecord) -> str:
+    tags = ["analognets", "analog-in-memory-computing", "tinyml", record.name.partition(".")[0]]
+    lines = ["---", "library_name: keras", "license: apache-2.0", f"tags: {json.dumps(tags)}"]
+    if record.data.get("name"):
+        lines.append(f"datasets: {json.dumps([record.data['name']])}")
+    return "\n".join([*lines, "---"])
+
+
+def _what(record: PresetRecord) -> str:
+    plan = record.architecture
+    lines = []
+    if plan.kind == "zoo":
+        builder = getattr(importlib.import_module(MODELS[plan.name]), plan.name)
+        text = inspect.cleandoc(builder.__doc__ or "")
+        first, _, rest = text.partition("\n\n")
+        source = rest.partition("Source:")[2].partition("\n\n")[0]
+        what = " ".join(first.removeprefix("Build ").split())
+        lines.append(what[:1].upper() + what[1:])
+        lines.append(f"Source: {' '.join(source.split())}" if source else "")
+    else:
+        lines.append(f"`{plan.name}`, a Keras network brought along by its user.")
+    width = bits(record)
+    if record.hardware is None:
+        lines.append("It is a digital float network: `analognets.to_analog` makes an analog one of it.")
+    else:
+        config = record.hardware.get("config")
+        name = config.get("name", "custom") if isinstance(config, dict) else "custom"
+        resolution = f"{width}-bit converters" if width else "ideal converters"
+        state = "calibrated" if record.calibrated else "not calibrated yet"
+        lines.append(f"Its layers are analog ({name}: {resolution}), {state}.")
+    kernels, others = record.precision["kernels"], record.precision["others"]
+    lines.append(
+        f"{record.parameters:,} parameters; kernels are stored in {kernels}, all other variables in {others}. "
+        f"Input: {plan.input_shape or 'several tensors'} features"
+        + (", made by the front end that comes with it." if record.frontend else ".")
+    )
+    if record.classes:
+        lines.append(f"Classes: {', '.join(record.classes)}.")
+    return "\n\n".join(line for line in lines if line)
+
+
+def _data(record: PresetRecord) -> str:
+    data = record.data
+    if not data:
+        return "Not stated."
+    lines = [str(data.get("statement", "")) or "No statement."]
+    if data.get("synthetic"):
+        lines.append("The data are synthetic: no figure here says anything about real voices or photographs.")
+    clips = data.get("clips")
+    counts = ", ".join(f"{count} {split}" for split, count in clips.items()) if isinstance(clips, dict) else ""
+    name = " ".join(str(data[key]) for key in ("name", "version") if data.get(key))
+    lines.append(f"Data set: {name}{f' ({counts})' if counts else ''}.")
+    return "\n\n".join(lines)
+
+
+def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
+    if results.empty:
+        return "Not measured."
+    blocks = []
+    for condition, rows in results.groupby("condition", sort=False):
+        lines = [f"**{CONDITIONS.get(str(condition), str(condition))}**", ""]
+        if condition == "digital":
+            lines.append(
+                f"{100 * rows['mean'].iloc[0]:.2f} % of {record.accuracy.samples} {record.accuracy.split} samples."
+            )
+        else:
+            lines += [
+                "| since programming | accuracy % | std over chips | loss in points | chips | drift compensation |",
+                "|---|---:|---:|---:|---:|---|",
+            ]
+            for row in rows.to_dict("records"):
+                std = "-" if pd.isna(row["std"]) else f"{100 * row['std']:.2f}"
+                lines.append(
+                    f"| {row['at']} | {100 * row['mean']:.2f} | {std} | {row['loss']:.2f} | {row['chips']:.0f} | "
+                    f"{'on' if str(row['drift_compensation']) == 'True' else 'off'} |"
+                )
+        blocks.append("\n".join(lines))
+    if record.accuracy.reference is not None and set(results["condition"]) - {"digital"}:
+        before = f"{100 * record.accuracy.reference:.2f} %"
+        blocks.append(
+            f"Losses are measured against the {before} of the float network that training for hardware began with. "
+            "Chips are programmed and read by the package's device model; none of them is real."
+        )
+    return "\n\n".join(blocks)
+
+
+def _use(record: PresetRecord) -> str:
+    load = ["```python", "import analognets as an", "", f'preset = an.zoo.load_preset("{record.name}")']
+    load.append("model = preset.model()")
+    if record.hardware is not None:
+        load.append("chips = an.deploy.program(model, chips=25, seed=0)")
+    about = (
+        "For research and teaching on analog in-memory computing: start from it, age it, fine-tune it, compare with it."
+    )
+    return "\n".join([about, "", *load, "```"])
+
+
+def _limits(record: PresetRecord) -> str:
+    lines = [
+        "- Chips are simulated. How a real chip ages depends on its cells, circuits and temperature.",
+        "- Accuracy is that on the test split above; other microphones, cameras, speakers and places will differ.",
+        "- Not for decisions about people, safety or security.",
+    ]
+    if record.classes and {"unknown", "silence"} <= set(record.classes):
+        lines.append("- One-second clips of single words at 16 kHz; not tested on running speech.")
+    return "\n".join(lines)
+
+
+def _origin(record: PresetRecord) -> str:
+    origin = dict(record.origin)
+    versions, recipe = origin.pop("versions", None), origin.pop("recipe", None)
+    lines = [f"- {key.replace('_', ' ')}: {value}" for key, value in origin.items() if value is not None]
+    if isinstance(versions, dict):
+        lines.append(f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}")
+    if recipe is not None:
+        lines.insert(0, f"- recipe: '{recipe}', every default written out in recipe.yaml beside this file")
+    return "\n".join(lines) or "Not recorded."
+
+
+def _licence(record: PresetRecord) -> str:
+    data: dict[str, Any] = dict(record.data)
+    lines = [f"- Weights: {data.get('weights_licence') or 'Apache-2.0, as the package'}"]
+    lines.append(f"- Data: {data.get('licence') or 'not stated by their authors'}; they are not part of this preset")
+    if data.get("citation"):
+        lines.append(f"- Cite the data as: {data['citation']}")
+    if record.architecture.kind == "zoo" and record.architecture.name.startswith("analognet"):
+        lines.append(f"- Cite the idea of the network as: {PAPER}")
+    return "\n".join(lines)

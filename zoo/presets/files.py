@@ -1,0 +1,321 @@
+"""The files of a preset, read without trusting them: names, sizes, checksums, JSON, tensors and zip archives."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+from pydantic import Field, JsonValue
+
+from analognets.core.files import file_sha256
+from analognets.errors import PresetError
+
+__all__ = [
+    "CARD", "FORMAT", "GOLDEN", "INDEX", "RECIPE", "RESULTS", "WEIGHTS", "Accuracy", "Architecture", "PresetRecord",
+    "StoredFile", "check_file", "pack", "read_record", "read_tensors", "unpack",
+]  # fmt: skip
+
+FORMAT: Literal[1] = 1
+INDEX = "preset.json"
+WEIGHTS = "weights.safetensors"
+GOLDEN = "golden.safetensors"
+RECIPE = "recipe.yaml"
+RESULTS = "results.csv"
+CARD = "README.md"
+
+MAX_INDEX = 16 * 2**20
+MAX_TEXT = 4 * 2**20
+MAX_HEADER = 16 * 2**20
+MAX_PRESET = 2 * 2**30
+MAX_MEMBERS = 64
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LIMITS = {INDEX: MAX_INDEX, RECIPE: MAX_TEXT, RESULTS: MAX_TEXT, CARD: MAX_TEXT}
+DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StoredFile(_Section):
+    """What preset.json says about another file.
+
+    Args:
+        sha256: checksum in hexadecimal.
+        bytes: size.
+    """
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0, le=MAX_PRESET)]
+
+
+class Architecture(_Section):
+    """How the network is built again.
+
+    Args:
+        kind: "zoo": by a function of this package, with the recipe's options; "keras": from a Keras config.
+        name: of the function, or of the model.
+        input_shape: of one sample of features; None for several inputs.
+        config: the Keras config.
+    """
+
+    kind: Literal["zoo", "keras"]
+    name: str
+    input_shape: list[int | None] | None = None
+    config: dict[str, JsonValue] | None = None
+
+
+class Accuracy(_Section):
+    """Shares of right answers.
+
+    Args:
+        digital: of this preset with its converters taken out and no chip.
+        reference: of the float network that the losses in results.csv are measured against.
+        split: of the data they were measured on.
+        samples: how many.
+    """
+
+    digital: float | None = None
+    reference: float | None = None
+    split: str = "test"
+    samples: int | None = None
+
+
+class PresetRecord(_Section):
+    """The content of preset.json.
+
+    Args:
+        format: version of this layout.
+        name: of the preset.
+        description: one sentence.
+        architecture: how the network is built again.
+        classes: names; the position is the label.
+        frontend: Keras config of the layer that makes features, or None.
+        hardware: Keras config of the crossbar, or None for a digital network.
+        weight_noise: eta of the training noise.
+        exempt: layers that stayed digital by request.
+        calibrated: whether the converter ranges are set.
+        parameters: weights and other variables of the network.
+        precision: how kernels (two axes and more) and all other variables are stored.
+        accuracy: of the network.
+        data: what it was trained and measured on, its licence and statement.
+        origin: recipe fingerprint, seed, code and versions it was made with.
+        files: every other file.
+    """
+
+    format: Literal[1]
+    name: Annotated[str, Field(pattern=rf"^{PLAIN_NAME.pattern}$")]
+    description: str = ""
+    architecture: Architecture
+    classes: list[str] = []
+    frontend: dict[str, JsonValue] | None = None
+    hardware: dict[str, JsonValue] | None = None
+    weight_noise: float = 0.0
+    exempt: list[str] = []
+    calibrated: bool = False
+    parameters: int
+    precision: dict[str, str]
+    accuracy: Accuracy = Accuracy()
+    data: dict[str, JsonValue] = {}
+    origin: dict[str, JsonValue] = {}
+    files: dict[str, StoredFile]
+
+
+def check_file(folder: Path, name: str, *, root: Path | None = None) -> Path:
+    """Return the path of a file of a preset, if it is one and no larger than such a file may be.
+
+    Args:
+        folder: the preset.
+        name: of the file, without any folder.
+        root: where a link may lead to; the folder itself by default.
+
+    Raises:
+        PresetError: the name leads elsewhere, or the file is missing, no plain file or too large.
+    """
+    if not PLAIN_NAME.fullmatch(name):
+        raise PresetError(
+            f"A preset holds plain file names only (letters, digits, '.', '_' and '-'). Received: {name!r} in "
+            f"'{folder}', which is refused."
+        )
+    path = folder / name
+    try:
+        real = path.resolve(strict=True)
+        size = real.stat()
+    except (OSError, RuntimeError):
+        raise PresetError(f"The preset '{folder}' holds no {name}. Download or save it again.") from None
+    if not real.is_relative_to((root or folder).resolve()) or (root is None and path.is_symlink()):
+        raise PresetError(f"'{path}' is a link that leads out of the preset. Received: a link to '{real}', refused.")
+    if not stat.S_ISREG(size.st_mode):
+        raise PresetError(f"'{path}' must be a plain file. Received: a folder or device.")
+    limit = LIMITS.get(name, MAX_PRESET)
+    if size.st_size > limit:
+        raise PresetError(f"'{path}' may have at most {limit:,} bytes. Received: {size.st_size:,} bytes.")
+    return path
+
+
+def read_record(folder: Path, *, root: Path | None = None, verify: bool = True) -> PresetRecord:
+    """Return what preset.json holds, after checking it and the files it names.
+
+    Args:
+        folder: the preset.
+        root: where links of the files may lead to.
+        verify: also check the sha256 of all files.
+
+    Raises:
+        PresetError: something is missing, changed, unsafe or of another version.
+    """
+    path = check_file(folder, INDEX, root=root)
+    try:
+        raw = json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise PresetError(f"'{path}' can't be read: {type(error).__name__}: {error}. Download it again.") from None
+    if isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] != FORMAT:
+        raise PresetError(
+            f"'{folder}' has preset format {raw['format']}, this version reads {FORMAT}. Use the version of analognets "
+            "it was made with, or a newer one."
+        )
+    try:
+        record = PresetRecord.model_validate(raw)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise PresetError(f"'{path}' is not the description of a preset: {where}: {first['msg']}.") from None
+    for name in (WEIGHTS, GOLDEN, RESULTS, CARD):
+        if name not in record.files:
+            raise PresetError(f"'{path}' names no {name}, which every preset has. Save the preset again.")
+    total = sum(stored.bytes for stored in record.files.values())
+    if total > MAX_PRESET:
+        raise PresetError(f"A preset may have at most {MAX_PRESET:,} bytes. Received: '{folder}' with {total:,}.")
+    for name, stored in record.files.items():
+        found = check_file(folder, name, root=root)
+        if found.stat().st_size != stored.bytes or (verify and file_sha256(found) != stored.sha256):
+            raise PresetError(
+                f"'{found}' is not the file that was saved: it was cut short or changed (sha256 differs from "
+                f"{INDEX}). Download or save the preset again."
+            )
+    return record
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a safetensors file whose header was checked first.
+
+    Raises:
+        PresetError: the header is too long or not of this format, or an array holds NaN or infinity.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        allowed = min(MAX_HEADER, max(size - 8, 0))
+        if not 2 <= length <= allowed:
+            raise PresetError(
+                f"'{path}' is no safetensors file: its header may have 2 to {allowed:,} bytes. Received: {length:,}."
+            )
+        header = file.read(length)
+    try:
+        entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        expected = sum(_bytes_of(path, name, entry) for name, entry in entries.items())
+        if expected != size - 8 - length:
+            raise PresetError(f"'{path}' must hold {expected:,} bytes of numbers. Received: {size - 8 - length:,}.")
+        arrays: dict[str, np.ndarray] = load(path.read_bytes())
+    except PresetError:
+        raise
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        raise PresetError(f"'{path}' can't be read: {error}. Download or save the preset again.") from None
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise PresetError(f"'{path}' holds NaN or infinity in '{name}'. Such a preset is of no use.")
+    return arrays
+
+
+def _bytes_of(path: Path, name: str, entry: Mapping[str, Any]) -> int:
+    kind, shape = entry["dtype"], entry["shape"]
+    if kind not in DTYPES:
+        raise PresetError(f"'{path}' may hold numbers of type {', '.join(sorted(DTYPES))}. Received: {kind!r}.")
+    if not all(isinstance(axis, int) and axis >= 0 for axis in shape):
+        raise PresetError(f"'{path}' must give '{name}' a shape of whole numbers. Received: {shape!r}.")
+    return math.prod(shape) * (1 if kind == "BOOL" else int(kind[1:]) // 8)
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Write a preset as one .zip, for a web server; equal presets give equal files."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for path in sorted(folder.iterdir()):
+            entry = zipfile.ZipInfo(path.name, (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            target.writestr(entry, path.read_bytes())
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a preset's .zip into the new folder `target`, which appears only when all of it is there.
+
+    The files stand at the top of the archive or in one folder of it.
+
+    Raises:
+        PresetError: it is no zip, holds too much, or a member that is no plain file with a plain name.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members = [member for member in source.infolist() if not member.is_dir()]
+            top = {member.filename.partition("/")[0] for member in members}
+            folder = top.pop() if len(top) == 1 and "/" in members[0].filename else ""
+            inside = f"{folder}/" if PLAIN_NAME.fullmatch(folder) else ""
+            _check_members(archive, members, inside)
+            for member in members:
+                with source.open(member) as data, (aside / member.filename.removeprefix(inside)).open("xb") as file:
+                    _copy(archive, data, file, member.file_size)
+        aside.chmod(0o755)
+        if not target.exists():
+            aside.rename(target)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise PresetError(f"'{archive}' can't be unpacked: {error}. Download it again.") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check_members(archive: Path, members: list[zipfile.ZipInfo], inside: str) -> None:
+    total = sum(member.file_size for member in members)
+    if not members or len(members) > MAX_MEMBERS or total > MAX_PRESET:
+        raise PresetError(
+            f"A preset's archive may hold 1 to {MAX_MEMBERS} files of {MAX_PRESET:,} bytes in all. Received: "
+            f"'{archive}' with {len(members)} files of {total:,} bytes."
+        )
+    for member in members:
+        name = member.filename.removeprefix(inside)
+        mode = member.external_attr >> 16
+        if not PLAIN_NAME.fullmatch(name) or (mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
+            raise PresetError(
+                f"A preset's archive may hold plain files with plain names only. Received: {member.filename!r} in "
+                f"'{archive}', which is refused."
+            )
+        if member.file_size > LIMITS.get(name, MAX_PRESET):
+            raise PresetError(f"'{archive}' holds {name} with {member.file_size:,} bytes, which is too much.")
+
+
+def _copy(archive: Path, data: Any, file: Any, size: int) -> None:
+    """Copy what the archive's list of members says, and refuse more: the list may lie."""
+    left = size
+    while piece := data.read(1 << 20):
+        left -= len(piece)
+        if left < 0:
+            raise PresetError(f"'{archive}' holds more than its list of files says. It is refused.")
+        file.write(piece)

@@ -1,0 +1,222 @@
+"""Handles of presets: a bundled name, a folder or .zip, the address of a .zip, or a repository of the Hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from analognets.core.files import file_sha256
+from analognets.datasets.clip_cache import cache_folder
+from analognets.datasets.download import download, is_offline
+from analognets.errors import ChecksumError, InvalidArgumentError, MissingExtraError, PresetError, UnknownNameError
+from analognets.zoo.presets.files import (
+    CARD,
+    GOLDEN,
+    INDEX,
+    MAX_PRESET,
+    PLAIN_NAME,
+    RECIPE,
+    RESULTS,
+    WEIGHTS,
+    check_file,
+    read_record,
+    unpack,
+)
+
+__all__ = ["Location", "bundled", "locate"]
+
+NAMES = (INDEX, WEIGHTS, GOLDEN, RECIPE, RESULTS, CARD)
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?(?:/(?P<folder>[^@]*))?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Location:
+    """Where a preset lies on this machine.
+
+    Args:
+        path: its folder.
+        root: where links of its files may lead to; None: nowhere.
+        sha256: of the archive it came in, if it came in one.
+    """
+
+    path: Path
+    root: Path | None = None
+    sha256: str | None = None
+
+
+def bundled() -> dict[str, Path]:
+    """Return the folders of the presets that come with the package, by name."""
+    folder = Path(str(resources.files("analognets.zoo") / "presets" / "bundled"))
+    if not folder.is_dir():
+        return {}
+    return {item.name: item for item in sorted(folder.iterdir()) if (item / INDEX).is_file()}
+
+
+def locate(
+    handle: str | os.PathLike[str],
+    *,
+    sha256: str | None = None,
+    offline: bool = False,
+    allow_unverified: bool = False,
+    cache_dir: Path | str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Location:
+    """Return where the preset of a handle lies, downloaded into the cache if need be.
+
+    Args:
+        handle: a bundled name; the path of a folder or .zip; `https://host/x.zip#sha256=...`; or
+            `hf://user/repo@revision[/folder]`.
+        sha256: of the .zip, or of preset.json (which names the sha256 of all other files) for hf:// and folders.
+        offline: use the cache only; also by ANALOGNETS_OFFLINE=1.
+        allow_unverified: take an https:// archive without a sha256. Its files are still checked as any preset's, but
+            nobody vouches that they are the ones their author published.
+        cache_dir: None for $ANALOGNETS_CACHE or the system's cache folder.
+        progress: called with the bytes received so far.
+
+    Raises:
+        UnknownNameError: no bundled preset has that name.
+        PresetError: the handle is malformed or unverified, or there is no preset.
+        ChecksumError: what came is not what was asked for.
+        DataError: it can't be downloaded.
+        MissingExtraError: hf:// needs huggingface_hub.
+    """
+    text = os.fspath(handle)
+    if sha256 is not None and not SHA256.fullmatch(sha256):
+        raise InvalidArgumentError(f"`sha256` must be 64 hexadecimal digits. Received: {sha256!r}.")
+    cache = cache_folder(cache_dir) / "presets"
+    offline = offline or is_offline()
+    if text.startswith("hf://"):
+        return _pinned(_from_hub(text, cache, offline), sha256)
+    if "://" in text:
+        return _from_web(text, sha256, cache, offline, allow_unverified, progress)
+    known = bundled()
+    if text in known and isinstance(handle, str):
+        return _pinned(Location(known[text]), sha256)
+    path = Path(text).expanduser()
+    if path.is_file():
+        return _from_archive(path, sha256, cache)
+    if path.is_dir():
+        return _pinned(Location(path), sha256)
+    if isinstance(handle, str) and PLAIN_NAME.fullmatch(text) and not text.endswith(".zip"):
+        hint = "Or give the path of a preset's folder, https://...zip#sha256=..., or hf://user/repo@revision."
+        raise UnknownNameError("preset", text, known, hint)
+    raise PresetError(f"There is no preset '{text}': no such folder or file. Bundled ones: {', '.join(known)}.")
+
+
+def _pinned(location: Location, sha256: str | None) -> Location:
+    """Return the location if its preset.json has the sha256, or none was asked for."""
+    if sha256 is not None:
+        found = file_sha256(check_file(location.path, INDEX, root=location.root))
+        if found != sha256.lower():
+            raise ChecksumError(f"{INDEX} in '{location.path}' must have the sha256 {sha256}. Received: {found}.")
+    return location
+
+
+def _from_archive(path: Path, sha256: str | None, cache: Path) -> Location:
+    """Unpack a .zip into the cache, once for each content."""
+    found = file_sha256(path)
+    if sha256 is not None and found != sha256.lower():
+        raise ChecksumError(f"'{path}' must have the sha256 {sha256}. Received: {found}.")
+    folder = cache / found[:32]
+    if not _is_whole(folder):
+        unpack(path, folder)
+    return Location(folder, sha256=found)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the cache holds an intact preset there; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
+    try:
+        read_record(folder)
+    except PresetError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
+def _from_web(
+    handle: str,
+    sha256: str | None,
+    cache: Path,
+    offline: bool,
+    allow_unverified: bool,
+    progress: Callable[[int], None] | None,
+) -> Location:
+    parts = urlsplit(handle)
+    url = handle.partition("#")[0]
+    named = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", parts.fragment)
+    if parts.scheme not in ("https", "http") or not parts.path.endswith(".zip") or bool(parts.fragment) != bool(named):
+        raise PresetError(
+            f"The address of a preset looks like https://host/name.zip#sha256=<64 digits>. Received: {handle!r}."
+        )
+    wanted = (sha256 or (named[1] if named else "")).lower()
+    if sha256 and named and named[1].lower() != wanted:
+        raise PresetError(f"`sha256` and the address name different checksums. Received: {sha256!r} and {named[1]!r}.")
+    if not wanted and (not allow_unverified or parts.scheme != "https"):
+        raise PresetError(
+            f"A preset from the web needs its sha256, so that you get what its author published: {url}#sha256=... "
+            "`analognets zoo save` prints it. To take whatever the server sends over https, pass "
+            "allow_unverified=True (--allow-unverified)."
+        )
+    key = wanted[:32] if wanted else f"unverified-{hashlib.sha256(url.encode()).hexdigest()[:32]}"
+    folder = cache / key
+    if _is_whole(folder):
+        return Location(folder, sha256=wanted or None)
+    if offline:
+        raise PresetError(f"{url} is not in the cache ({cache}), and offline nothing is downloaded. Go online once.")
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", parts.path.rpartition("/")[2])[-60:]
+    archive = download(
+        url,
+        cache / "downloads",
+        sha256=wanted or None,
+        file_name=f"{key[:16]}-{name}",
+        limit=MAX_PRESET,
+        report=progress,
+    )
+    try:
+        found = file_sha256(archive)
+        unpack(archive, folder)
+    finally:
+        archive.unlink(missing_ok=True)
+    return Location(folder, sha256=found)
+
+
+def _from_hub(handle: str, cache: Path, offline: bool) -> Location:
+    """Fetch the files of a preset from the Hugging Face Hub, whose client resumes and caches by itself."""
+    match = HUB.fullmatch(handle)
+    folder = (match["folder"] or "").strip("/") if match else ""
+    if match is None or ".." in folder.split("/"):
+        raise PresetError(f"A preset on the Hub looks like hf://user/repo@revision[/folder]. Received: {handle!r}.")
+    if match["revision"] is None:
+        raise PresetError(
+            f"Name the revision, so that you get the same preset tomorrow: {handle}@<commit> (a tag or branch works "
+            f"too, but may move). Received: {handle!r}."
+        )
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingExtraError("hf:// handles", "hub") from None
+    prefix = f"{folder}/" if folder else ""
+    try:
+        snapshot = huggingface_hub.snapshot_download(
+            match["repo"],
+            revision=match["revision"],
+            allow_patterns=[prefix + name for name in NAMES],
+            cache_dir=cache / "hub",
+            local_files_only=offline,
+        )
+    except Exception as error:  # its client has errors of its own for each of: no repository, no network, no access
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        way = " Offline, only what was downloaded before is there." if offline else ""
+        raise PresetError(f"{handle} can't be had: {reason}{way}") from error
+    repository = Path(snapshot).parents[1]
+    return Location(Path(snapshot) / folder, root=repository)

@@ -1,0 +1,330 @@
+"""Writing a preset from a finished run or from any Keras network."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import keras
+import numpy as np
+import pandas as pd
+
+from analognets._version import __version__
+from analognets.conversion import to_digital
+from analognets.core.files import file_sha256, put_in_place
+from analognets.errors import InvalidArgumentError, PresetError, check_choice
+from analognets.training.recipe import Recipe
+from analognets.training.run import Run, git_commit
+from analognets.zoo.presets.architecture import build, describe, layers_on_chip, set_variables, variables_of
+from analognets.zoo.presets.cards import write_card
+from analognets.zoo.presets.files import (
+    CARD,
+    FORMAT,
+    GOLDEN,
+    INDEX,
+    PLAIN_NAME,
+    RECIPE,
+    RESULTS,
+    WEIGHTS,
+    Accuracy,
+    PresetRecord,
+    StoredFile,
+    pack,
+    read_tensors,
+)
+from analognets.zoo.presets.golden import make_golden
+from analognets.zoo.presets.preset import Preset, predict
+from analognets.zoo.presets.safe_config import from_config, to_config
+
+__all__ = ["RESULT_COLUMNS", "check_place", "save_to_preset"]
+
+RESULT_COLUMNS = ("condition", "at", "seconds", "drift_compensation", "mean", "std", "chips", "loss", "float_accuracy")
+SAID_OF_DATA = ("name", "version", "homepage", "licence", "citation", "statement", "synthetic", "clips")
+REBUILT = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a preset is made from; see `save_to_preset` for the meaning of each."""
+
+    model: keras.Model
+    recipe: Recipe | None
+    classes: list[str]
+    frontend: Any
+    data: dict[str, Any]
+    origin: dict[str, Any]
+    results: dict[str, pd.DataFrame]
+
+
+def save_to_preset(
+    source: Any,
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    description: str = "",
+    statement: str = "",
+    classes: tuple[str, ...] | list[str] | None = None,
+    frontend: Any = None,
+    data: Mapping[str, Any] | None = None,
+    results: Mapping[str, pd.DataFrame] | None = None,
+    test_data: tuple[Any, Any] | None = None,
+    precision: str = "float16",
+    examples: Any = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Preset:
+    """Write a preset from a finished run or from any functional or Sequential Keras network, analog or not.
+
+    It is read back before it takes its place: what can't be loaded again is not saved.
+
+    Args:
+        source: a `Run`, the path of a run folder, or a built Keras network.
+        folder: new folder for it; a name ending in .zip gives one file for a web server.
+        name: letters, digits, ".", "_" and "-"; the folder's name by default.
+        description: one sentence for the model card.
+        statement: what must be said about its data, put before what the data's loader says.
+        classes: class names in the order of the outputs; a run knows its own.
+        frontend: the layer that makes features from raw data; a run knows its own.
+        data: name, licence, citation, statement ... of the data; a run knows its own.
+        results: tables of `analognets.deploy.summarize` by condition ("hardware-aware", "direct mapping"); a run's
+            results/summary.csv is taken by itself.
+        test_data: (features, labels) of the test split, to measure the digital accuracy of what is saved.
+        precision: "float16" or "float32", of kernels; all other variables are float32 always.
+        examples: inputs for the golden values; by default they are made.
+        custom_objects: layers by name that are neither Keras's nor ours; loading will need them too.
+        overwrite: replace a preset that is there.
+
+    Raises:
+        PresetError: the network can't be rebuilt safely (subclassed, Lambda layers), or the place is taken.
+        RunError: the run is not finished.
+        InvalidArgumentError: an argument is not allowed.
+    """
+    check_choice("save_to_preset", "precision", precision, ("float16", "float32"))
+    target = Path(folder)
+    name = name or target.name.removesuffix(".zip")
+    if not PLAIN_NAME.fullmatch(name):
+        raise InvalidArgumentError(f"`name` of a preset takes letters, digits, '.', '_' and '-'. Received: {name!r}.")
+    check_place(target, overwrite)
+    what = _from_run(source) if _is_run(source) else _from_model(source)
+    what = _changed(what, classes, frontend, data, statement, results)
+    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        draft.mkdir(parents=True)
+        _write(draft, what, name, description, precision, examples, test_data, custom_objects)
+        Preset.open(draft)
+        if target.suffix == ".zip":
+            _put_archive(draft, target)
+            return Preset.open(_unpacked(target), custom_objects=custom_objects)
+        put_in_place(draft, target)
+    except OSError as error:
+        raise PresetError(f"The preset can't be written to '{target}': {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Preset.open(target, custom_objects=custom_objects)
+
+
+def check_place(target: Path, overwrite: bool) -> None:
+    """Raise a PresetError if something is there already that may not be replaced."""
+    if not (target.exists() or target.is_symlink()):
+        return
+    ours = target.suffix == ".zip" if target.is_file() else (target / INDEX).is_file()
+    if not (overwrite and ours):
+        way = "Say overwrite=True (--overwrite) to replace it." if ours else "Choose a new folder."
+        raise PresetError(f"Nothing is overwritten unasked. Received: '{target}', which exists. {way}")
+
+
+def _put_archive(draft: Path, target: Path) -> None:
+    archive = draft.with_name(f"{draft.name}.zip")
+    try:
+        pack(draft, archive)
+        os.replace(archive, target)
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def _unpacked(archive: Path) -> Path:
+    from analognets.zoo.presets.handles import locate
+
+    return locate(archive).path
+
+
+def _is_run(source: Any) -> bool:
+    return isinstance(source, (Run, str, os.PathLike))
+
+
+def _from_run(source: Any) -> Source:
+    """Collect what a finished run knows."""
+    from analognets.datasets.frontends import frontend
+
+    run = source if isinstance(source, Run) else Run.open(source)
+    if not run.finished:
+        raise PresetError(f"A preset is made from a finished run. Received: '{run.path}' (status: {run.status}).")
+    record = run.record.get("data") or {}
+    origin = {key: run.record.get(key) for key in ("seed", "git_commit", "finished", "versions")}
+    recipe = _whole_recipe(run)
+    summary = run.path / "results" / "summary.csv"
+    return Source(
+        model=run.float_model() if run.recipe.hardware_aware is None else run.analog_model(),
+        recipe=recipe,
+        classes=list(record.get("classes", [])),
+        frontend=frontend(run.recipe.frontend.preset, **cast(dict[str, Any], run.recipe.frontend.options)),
+        data={key: record[key] for key in SAID_OF_DATA if record.get(key)},
+        origin={"recipe": recipe.name, "recipe_fingerprint": recipe.fingerprint(), **origin},
+        results={"hardware-aware": _summary(summary)} if summary.is_file() else {},
+    )
+
+
+def _summary(path: Path) -> pd.DataFrame:
+    """Return the drift table of a run, if it is what a card says of it: of the test split and the network as trained.
+
+    Raises:
+        PresetError: it was measured otherwise.
+    """
+    table = pd.read_csv(path)
+    other = "split" in table and set(table["split"]) != {"test"} or "batch_norm" in table and table["batch_norm"].any()
+    if other:
+        raise PresetError(
+            f"'{path}' was not measured on the test split with the network as trained. Run `analognets evaluate "
+            f"{path.parents[1]}` again before saving."
+        )
+    return table.drop(columns=["split", "batch_norm"], errors="ignore")
+
+
+def _whole_recipe(run: Run) -> Recipe:
+    """Return the recipe of both stages, also if the first one was trained in a run of its own (--float-from)."""
+    first = (run.record.get("data") or {}).get("float_from")
+    if not first or run.recipe.float_stage.epochs or not (Path(first) / "run.json").is_file():
+        return run.recipe
+    return run.recipe.replace({"float": Run.open(first).recipe.to_dict()["float"]})
+
+
+def _from_model(source: Any) -> Source:
+    if not isinstance(source, keras.Model):
+        raise InvalidArgumentError(f"`source` must be a run, its folder, or a Keras model. Received: {source!r}.")
+    if not source.built:
+        raise PresetError(f"Model '{source.name}' is not built yet, so it has no weights. Call it once on data.")
+    versions = {"analognets": __version__}
+    for package in ("keras", "tensorflow"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return Source(source, None, [], None, {}, {"versions": versions, "git_commit": git_commit()}, {})
+
+
+def _changed(
+    what: Source, classes: Any, frontend: Any, data: Mapping[str, Any] | None, statement: str, results: Any
+) -> Source:
+    """Return the source with what the caller said put over what the run knew."""
+    facts = dict(what.data if data is None else data)
+    if statement:
+        facts["statement"] = " ".join(text for text in (statement, facts.get("statement")) if text)
+    return dataclasses.replace(
+        what,
+        classes=what.classes if classes is None else list(classes),
+        frontend=what.frontend if frontend is None else frontend,
+        data=facts,
+        results={**what.results, **(results or {})},
+    )
+
+
+def _write(
+    draft: Path,
+    what: Source,
+    name: str,
+    description: str,
+    precision: str,
+    examples: Any,
+    test_data: tuple[Any, Any] | None,
+    custom_objects: Mapping[str, Any] | None,
+) -> None:
+    """Write all files of a preset into a folder."""
+    from safetensors.numpy import save_file
+
+    layers = layers_on_chip(what.model)
+    stage = what.recipe.hardware_aware if what.recipe and layers else None
+    record = PresetRecord(
+        format=FORMAT,
+        name=name,
+        description=description,
+        architecture=describe(what.model, what.recipe, custom_objects),
+        classes=what.classes,
+        frontend=_plain(to_config(what.frontend)) if what.frontend is not None else None,
+        hardware=_plain(to_config(layers[0].crossbar)) if layers else None,
+        weight_noise=stage.weight_noise if stage else 0.0,
+        exempt=list(stage.exempt) if stage else [],
+        calibrated=bool(layers) and all(layer.calibrated for layer in layers),
+        parameters=int(sum(np.prod(variable.shape, dtype=int) for variable in what.model.weights)),
+        precision={"kernels": precision, "others": "float32"},
+        data=_plain(what.data),
+        origin=_plain(what.origin),
+        files={},
+    )
+    if what.recipe is not None:
+        (draft / RECIPE).write_text(what.recipe.to_yaml(), "utf-8")
+    save_file(variables_of(what.model, precision), draft / WEIGHTS)
+    frontend = None
+    if record.frontend is not None:
+        frontend = from_config(record.frontend, where="The front end", custom_objects=custom_objects)
+    model = build(record, what.recipe, where=f"Preset '{name}'", custom_objects=custom_objects)
+    set_variables(model, read_tensors(draft / WEIGHTS), where=f"Preset '{name}'")
+    golden = make_golden(model, frontend, examples)
+    _check_rebuilt(what, record, golden, custom_objects)
+    save_file(golden, draft / GOLDEN)
+    accuracy, results = _results(what.results, model, test_data)
+    (draft / RESULTS).write_text(results.to_csv(index=False), "utf-8")
+    record = record.model_copy(update={"accuracy": accuracy})
+    (draft / CARD).write_text(write_card(record, results), "utf-8")
+    for path in draft.iterdir():
+        path.chmod(0o644)
+    files = {path.name: StoredFile(sha256=file_sha256(path), bytes=path.stat().st_size) for path in draft.iterdir()}
+    record = record.model_copy(update={"files": dict(sorted(files.items()))})
+    (draft / INDEX).write_text(json.dumps(record.model_dump(), indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Return a config as JSON would give it back."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _check_rebuilt(
+    what: Source, record: PresetRecord, golden: Mapping[str, np.ndarray], custom_objects: Mapping[str, Any] | None
+) -> None:
+    """Raise unless the network built from the description computes the same as the one given."""
+    twin = build(record, what.recipe, where=f"Preset '{record.name}'", custom_objects=custom_objects)
+    set_variables(twin, variables_of(what.model, "float32"), where=f"Preset '{record.name}'")
+    inputs = [golden[key] for key in sorted(golden) if key.startswith("inputs/")]
+    for one, other in zip(predict(what.model, inputs), predict(twin, inputs), strict=True):
+        gap = float(np.abs(one - other).max()) / max(1.0, float(np.abs(one).max()))
+        if not gap <= REBUILT:
+            raise PresetError(
+                f"The network rebuilt from the description of '{record.name}' computes something else (outputs differ "
+                f"by {gap:.2g}), so it is not saved. Does a layer keep a state that is no variable?"
+            )
+
+
+def _results(
+    tables: Mapping[str, pd.DataFrame], model: keras.Model, test_data: tuple[Any, Any] | None
+) -> tuple[Accuracy, pd.DataFrame]:
+    """Return the accuracies and the content of results.csv."""
+    parts, digital, samples = [], None, None
+    if test_data is not None:
+        inputs, labels = test_data
+        plain = to_digital(model) if layers_on_chip(model) else model
+        outputs = np.asarray(plain.predict(inputs, batch_size=250, verbose=0))
+        digital, samples = float(np.mean(outputs.argmax(-1) == np.asarray(labels).reshape(-1))), len(outputs)
+        parts.append(pd.DataFrame([{"condition": "digital", "mean": digital}]))
+    parts += [table.assign(condition=condition) for condition, table in tables.items()]
+    if not parts:
+        return Accuracy(), pd.DataFrame(columns=list(RESULT_COLUMNS))
+    rows = [row for part in parts for row in part.to_dict("records")]
+    merged = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+    known = merged["float_accuracy"].dropna()
+    reference = float(known.iloc[0]) if len(known) else digital
+    return Accuracy(digital=digital, reference=reference, samples=samples), merged
