@@ -2,6 +2,7 @@
 
 from analognets.crossbar.cells import program, program_with, programming_draws, read, read_with
 from analognets.crossbar.converters import convert, levels, steps
+from analognets.crossbar.effects import Effect, list_effects, possible_effects
 from analognets.crossbar.forward import Tile, draw_chip, forward
 from analognets.crossbar.hardware import Crossbar, get, list_presets
 from analognets.crossbar.mapping import (
@@ -24,13 +25,14 @@ from analognets.crossbar.nonidealities import (
 )
 from analognets.crossbar.nonideality import NonIdeality
 from analognets.crossbar.product_error import ProductError, product_error
-from analognets.crossbar.registry import get_nonideality, list_nonidealities
+from analognets.crossbar.registry import get_nonideality, list_nonidealities, register_nonideality
 
 __all__ = [
     "ADCGainSpread",
     "ADCNonlinearity",
     "ADCOffsetSpread",
     "Crossbar",
+    "Effect",
     "IRDrop",
     "InputNoise",
     "NonIdeality",
@@ -49,8 +51,10 @@ __all__ = [
     "get",
     "get_nonideality",
     "levels",
+    "list_effects",
     "list_nonidealities",
     "list_presets",
+    "possible_effects",
     "matrix_shape",
     "product_error",
     "program",
@@ -58,6 +62,7 @@ __all__ = [
     "programming_draws",
     "read",
     "read_with",
+    "register_nonideality",
     "steps",
     "weights_to_conductances",
 ]

@@ -132,8 +132,8 @@ def _responds(one: NonIdeality) -> bool:
 class _Noise:
     """Gaussian noises that have not been added yet; independent ones add their variances."""
 
-    def __init__(self, seed: Any) -> None:
-        self.seed = seed
+    def __init__(self, seed: Any, dtype: Any) -> None:
+        self.seed, self.dtype = seed, dtype
         self.constant = 0.0
         self.varying: Any = None
         self.drawn = 0
@@ -142,6 +142,7 @@ class _Noise:
         if isinstance(variance, float):
             self.constant += variance
         else:
+            variance = ops.cast(variance, self.dtype)
             self.varying = variance if self.varying is None else self.varying + variance
 
     def release(self, outputs: Any) -> Any:
@@ -212,7 +213,7 @@ class Tile:
 
     def _disturbed(self, outputs: Any, products: list[list[Any]]) -> Any:
         """Return the outputs as they reach the ADC."""
-        noise, straight = _Noise(self.seed), self.straight_through
+        noise, straight = _Noise(self.seed, outputs.dtype), self.straight_through
         column = Column(len(outputs.shape), self.axis)
         for one, own in zip(self.active, products, strict=True):
             offset = one.offset(own)

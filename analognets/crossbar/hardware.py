@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -13,8 +13,10 @@ import yaml
 
 from analognets import devices
 from analognets.crossbar.converters import check_bits
+from analognets.crossbar.effects import Effect, find_effect, possible_effects
 from analognets.crossbar.nonideality import NonIdeality
 from analognets.crossbar.registry import get_nonideality, in_order, list_nonidealities
+from analognets.devices.strengths import Strength
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice, check_integer, check_number
 
 __all__ = ["Crossbar", "get", "list_presets"]
@@ -109,14 +111,25 @@ class Crossbar:
         _check_settings(changes)
         return dataclasses.replace(self, **changes)
 
+    def effect(self, name: str) -> Effect:
+        """Return what this hardware does wrong by its name: label, strength, default scan, how to change it.
+
+        Args:
+            name: of `list_effects()` or of a non-ideality that this crossbar has; or with a dot another setting of a
+                non-ideality, such as "adc_nonlinearity.spread".
+
+        Raises:
+            UnknownNameError: there is no such effect.
+        """
+        return find_effect(name, self)
+
     def strengths(self) -> dict[str, Any]:
-        """Return what is on and how strong, by the names that `without`, `scaled` and `with_strength` take.
+        """Return what is there and how strong, by the names that `without`, `scaled` and `with_strength` take.
 
         Bits of the converters, scales of the device's noises, then the non-idealities in the order in which they act.
         """
-        bits = {name: getattr(self, name) for name in _BITS if getattr(self, name) is not None}
-        scales = {name: getattr(self.device, f"{name}_scale") for name in device_effects(self.device)}
-        return {**bits, **scales, **{one.name: one.strength for one in self.nonidealities}}
+        effects = [self.effect(name) for name in possible_effects(self)]
+        return {effect.name: effect.strength(self) for effect in effects if effect.present(self)}
 
     def nonideality(self, name: str) -> NonIdeality | None:
         """Return the non-ideality of that name, or None if the crossbar does not have it.
@@ -151,14 +164,7 @@ class Crossbar:
         """
         changed = self
         for name in names:
-            if name in _BITS:
-                changed = changed.replace(**{name: None})
-            elif name == "device_noise" or name in _EFFECTS:
-                changed = changed.scaled(name, 0.0)
-            else:
-                changed.nonideality(name)
-                kept = tuple(one for one in changed.nonidealities if one.name != name)
-                changed = changed.replace(nonidealities=kept)
+            changed = changed.effect(name).without(changed)
         return changed
 
     def scaled(self, name: str, factor: float) -> Crossbar:
@@ -173,44 +179,32 @@ class Crossbar:
             UnknownNameError: there is no such effect.
             InvalidArgumentError: the effect can't be scaled, the device can't have it or it gets out of range.
         """
-        factor = check_number("scaled", "factor", factor, 0.0)
-        if name in _BITS:
-            raise InvalidArgumentError(
-                f"Bits can't be scaled. Received: {name!r}. Use with_strength({name!r}, 6), or without({name!r}) for "
-                "an ideal converter."
-            )
-        if name == "device_noise":
-            changed = self
-            for effect in device_effects(self.device):
-                changed = changed if effect == "drift" and factor else changed.scaled(effect, factor)
-            return changed
-        if name in _EFFECTS:
-            return self.with_strength(name, check_device_effect(self.device, name) * factor)
-        present = self.nonideality(name)
-        return self if present is None else self.with_nonideality(present.scaled(factor))
+        return self.effect(name).scaled(self, factor)
 
     def with_strength(self, name: str, value: Any) -> Crossbar:
         """Return a copy in which one effect has this strength, whether it was there before or not.
 
         Args:
-            name: of `strengths` or `list_nonidealities()`, or with a dot another setting of a non-ideality, such as
-                "adc_nonlinearity.spread".
-            value: its new strength in its own unit; for dac_bits and adc_bits 2 to 16 or None.
+            name: as in `effect`.
+            value: its new strength in its own unit; for dac_bits and adc_bits 2 to 16 or None; for "device_noise" a
+                factor.
 
         Raises:
             UnknownNameError: there is no such effect.
             InvalidArgumentError: the value is out of range, or the device can't have the effect.
         """
-        if name in _BITS:
-            return self.replace(**{name: value})
-        if name in _EFFECTS:
-            check_device_effect(self.device, name)
-            return self.replace(device=dataclasses.replace(self.device, **{f"{name}_scale": value}))
-        name, _, setting = name.partition(".")
-        present = self.nonideality(name)
-        if present is None:
-            return self.with_nonideality(name, **{setting or "strength": value})
-        return self.with_nonideality(present.replace(**{setting or present.strength_field: value}))
+        return self.effect(name).with_strength(self, value)
+
+    def with_tensors(self, strengths: Mapping[str, Strength]) -> Crossbar:
+        """Return a copy for one computation, in which strengths are arguments of a compiled function.
+
+        Args:
+            strengths: float32 scalar tensors by names of `strengths()`, bits excepted. They are not checked.
+        """
+        changed = self
+        for name, strength in strengths.items():
+            changed = changed.effect(name).with_tensor(changed, strength)
+        return changed
 
     @property
     def plain(self) -> bool:
@@ -254,27 +248,6 @@ def _check_settings(names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise UnknownNameError("crossbar setting", name, known)
-
-
-_BITS = ("dac_bits", "adc_bits")
-_EFFECTS = ("programming_noise", "drift", "read_noise")
-
-
-def device_effects(device: devices.Device) -> list[str]:
-    """Return which of programming_noise, drift and read_noise a device has."""
-    return [name for name in _EFFECTS if hasattr(device, f"{name}_scale")]
-
-
-def check_device_effect(device: devices.Device, name: str) -> float:
-    """Return the scale of one effect of a device.
-
-    Raises:
-        InvalidArgumentError: the device can't have it.
-    """
-    if name not in device_effects(device):
-        has = ", ".join(device_effects(device)) or "nothing that could be scaled"
-        raise InvalidArgumentError(f"The device {type(device).__name__} has {has}. Received: {name!r}.")
-    return getattr(device, f"{name}_scale")
 
 
 def list_presets() -> list[str]:

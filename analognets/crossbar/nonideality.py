@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
 
 from analognets.devices import derive_seed
+from analognets.devices.strengths import Strength, is_off
 from analognets.errors import InvalidArgumentError, check_number
 
 __all__ = ["Column", "NonIdeality", "Term", "draw_normal", "draw_uniform"]
+
+
+DEVIATIONS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""What strengths are scanned with unless a class says otherwise: standard deviations in the units of the crossbar."""
 
 
 class Term(NamedTuple):
@@ -83,9 +88,25 @@ class NonIdeality(abc.ABC):
 
     What a chip is made with (`chip_shape`) is drawn once, as standard-normal numbers; what differs at each product is
     drawn anew. At strength 0 it is not there.
+
+    In a sweep the strength is a float32 scalar tensor while these methods run (`analognets.devices.strengths`), so they
+    compute with it and never ask whether it is true.
+
+    A subclass says about itself, as class attributes:
+
+        name            what it is called in lists, sweeps and tables
+        variants        where one class has several names: the settings that each name stands for
+        strength_field  the setting that is its strength
+        bounds          the range of each setting
+        title, unit     what its strength is, for axes and tables; settings of a variant in braces
+        scan            strengths that a sweep tries where the hardware does not have it, from weak to strong
     """
 
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     strength_field: ClassVar[str] = "deviation"
+    title: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+    scan: ClassVar[Sequence[float]] = DEVIATIONS
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"deviation": (0.0, 1e3)}
 
     def __post_init__(self) -> None:
@@ -98,14 +119,14 @@ class NonIdeality(abc.ABC):
         """What it is called in lists, sweeps and tables."""
 
     @property
-    def strength(self) -> float:
+    def strength(self) -> Strength:
         """Its main setting, `strength_field`; at 0 the non-ideality is off."""
         return getattr(self, self.strength_field)
 
     @property
     def active(self) -> bool:
         """Whether it does anything."""
-        return self.strength != 0
+        return not is_off(self.strength)
 
     def replace(self, **settings: Any) -> NonIdeality:
         """Return a copy with some settings changed.

@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from analognets.crossbar.cells import program, read
+from analognets.crossbar.effects import device_noises
 from analognets.crossbar.forward import draw_chip, forward
-from analognets.crossbar.hardware import Crossbar, device_effects
+from analognets.crossbar.hardware import Crossbar
 from analognets.devices import derive_seed
 from analognets.errors import check_integer, check_number
 
@@ -77,7 +78,9 @@ def product_error(
     check_number("product_error", "weight_deviation", weight_deviation, 1e-6, 1e6)
     check_number("product_error", "input_range", input_range, 1e-6, 1e6)
     if at is None:
-        crossbar = crossbar.without(*(name for name in device_effects(crossbar.device) if name != "programming_noise"))
+        crossbar = crossbar.without(
+            *(one.name for one in device_noises(crossbar.device) if one.name != "programming_noise")
+        )
         at = crossbar.device.first_reading
     settings: dict[str, Any] = {"input_range": input_range, "adc_bound": adc_bound, "compensated": drift_compensation}
     errors = []

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analognets.deploy.studies.sensitivity.equal_error import check_all
-from analognets.deploy.studies.sensitivity.hardware_points import DEVICE_NOISE
-from analognets.deploy.studies.sensitivity.study import Study, all_good, by_chip, point_of, standard_error
+from analognets.deploy.studies.sensitivity.study import (
+    DEVICE_NOISE,
+    Study,
+    all_good,
+    by_chip,
+    point_of,
+    standard_error,
+)
 from analognets.errors import InvalidArgumentError, check_number
 from analognets.metrics import ISO_ACCURACY, chance_error, normalized_accuracy
 
@@ -57,7 +63,7 @@ def layer_study(
 
     Args:
         networks: as in `sweep_nonideality`.
-        folder: for the results; other networks and methods may be added to it.
+        folder: for the results; other networks and studies may be added to it.
         factor: of the device noise in the layer that is ranked, > 0.
         level: A* to reach.
         progress: called with (done, total, row) after each measured chip.

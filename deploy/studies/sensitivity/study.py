@@ -12,7 +12,6 @@ import numpy as np
 
 from analognets.core.files import write_atomically
 from analognets.crossbar import Crossbar
-from analognets.deploy.studies.sensitivity.hardware_points import DEVICE_NOISE, with_effect
 from analognets.deploy.studies.sensitivity.networks import Opened, Source, gather, open_source, test_data
 from analognets.deploy.studies.sweep import sweep
 from analognets.errors import AnalogNetsError, InvalidArgumentError, check_integer
@@ -27,6 +26,7 @@ __all__ = ["Study", "hardware_of", "measure", "point_of", "reference"]
 TASK = "analognets.deploy.studies.sensitivity.study:measure"
 REFERENCE = "analognets.deploy.studies.sensitivity.study:reference"
 MACHINES = 12
+DEVICE_NOISE = "device_noise"
 
 Progress = Callable[[int, int, dict[str, Any]], None]
 
@@ -71,9 +71,9 @@ def hardware_of(base: Mapping[str, Crossbar], point: Mapping[str, Any]) -> dict[
     hardware = {}
     for name, own in base.items():
         if name in changed:
-            hardware[name] = with_effect(own, effect, value)
+            hardware[name] = own.with_strength(effect, value)
         else:
-            hardware[name] = own if rest is None else with_effect(own, DEVICE_NOISE, rest)
+            hardware[name] = own if rest is None else own.with_strength(DEVICE_NOISE, rest)
     return hardware
 
 
