@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from analognets.crossbar.hardware import Crossbar
     from analognets.devices import Device
 
-__all__ = ["Effect", "describe", "device_noises", "find_effect", "list_effects", "possible_effects"]
+__all__ = ["Effect", "describe", "device_noises", "find_effect", "list_effects", "possible_effects", "present_effects"]
 
 MULTIPLES = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
@@ -308,8 +308,8 @@ def find_effect(name: str, crossbar: Crossbar | None = None) -> Effect:
     """
     if name in _HARDWARE:
         return _HARDWARE[name]
-    own = {one.name: one for one in crossbar.nonidealities} if crossbar is not None else {}
     base, _, setting = name.partition(".")
+    own = {one.name: one for one in ([] if crossbar is None else crossbar.nonidealities)}
     if base in list_nonidealities():
         kind, fixed = registered_kind(base)
     elif base in own:
@@ -330,6 +330,12 @@ def describe(name: str) -> Effect:
 
 def _words(name: str) -> str:
     return name.replace("_", " ").replace(".", ", ")
+
+
+def present_effects(crossbar: Crossbar) -> list[Effect]:
+    """Return the effects that this hardware has: bits, noises of the device, then the non-idealities as they act."""
+    own = [one for one in _HARDWARE.values() if one.present(crossbar)]
+    return [*own, *(find_effect(one.name, crossbar) for one in crossbar.nonidealities)]
 
 
 def possible_effects(crossbar: Crossbar) -> list[str]:

@@ -13,7 +13,7 @@ import yaml
 
 from analognets import devices
 from analognets.crossbar.converters import check_bits
-from analognets.crossbar.effects import Effect, find_effect, possible_effects
+from analognets.crossbar.effects import Effect, find_effect, present_effects
 from analognets.crossbar.nonideality import NonIdeality
 from analognets.crossbar.registry import get_nonideality, in_order, list_nonidealities
 from analognets.devices.strengths import Strength
@@ -128,8 +128,7 @@ class Crossbar:
 
         Bits of the converters, scales of the device's noises, then the non-idealities in the order in which they act.
         """
-        effects = [self.effect(name) for name in possible_effects(self)]
-        return {effect.name: effect.strength(self) for effect in effects if effect.present(self)}
+        return {effect.name: effect.strength(self) for effect in present_effects(self)}
 
     def nonideality(self, name: str) -> NonIdeality | None:
         """Return the non-ideality of that name, or None if the crossbar does not have it.

@@ -10,7 +10,7 @@ import numpy as np
 
 from analognets.deploy.accelerator.costs import Cost, cost
 from analognets.deploy.accelerator.design import Accelerator
-from analognets.deploy.accelerator.energy import TERMS, events
+from analognets.deploy.accelerator.energy import TERMS, EventEnergy, events
 from analognets.errors import InvalidArgumentError, check_choice, check_number
 
 __all__ = ["Calibrated", "Observation", "calibrate_energy"]
@@ -81,6 +81,11 @@ def calibrate_energy(
     """
     from scipy.optimize import nnls
 
+    if not isinstance(accelerator.energy, EventEnergy):
+        raise InvalidArgumentError(
+            f"The energy of the accelerator '{accelerator.name}' must be an EventEnergy to be calibrated. "
+            f"Received: {type(accelerator.energy).__name__}."
+        )
     for term in free:
         check_choice("calibrate_energy", "free", term, TERMS)
     if len(observations) < len(free):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from analognets.deploy.accelerator.design import Accelerator, load_accelerator
-from analognets.deploy.accelerator.energy import TERMS, energy, events
 from analognets.deploy.accelerator.placement import Placement, place
 from analognets.deploy.accelerator.schedule import LayerTime, schedule
 from analognets.deploy.accelerator.workload import LayerWork, Workload
@@ -29,7 +28,7 @@ class LayerCost:
     Args:
         work: its product.
         time: when it runs.
-        energy_pj: of each term of `analognets.deploy.accelerator.energy.TERMS`, in pJ.
+        energy_pj: of each term of the accelerator's energy law, in pJ.
     """
 
     work: LayerWork
@@ -91,7 +90,9 @@ class Cost:
     @property
     def energy_terms_uj(self) -> dict[str, float]:
         """Energy of one inference in uJ, by term."""
-        return {term: sum(layer.energy_pj[term] for layer in self.layers) / 1e6 for term in TERMS}
+        return {
+            term: sum(layer.energy_pj[term] for layer in self.layers) / 1e6 for term in self.accelerator.energy.labels
+        }
 
     @property
     def power_mw(self) -> float:
@@ -190,7 +191,7 @@ class Cost:
         terms = self.energy_terms_uj
         shares: dict[str, float] = {}
         for term, value in terms.items():
-            status = getattr(self.accelerator.energy, term).status
+            status = self.accelerator.energy.status(term)
             shares[status] = shares.get(status, 0.0) + value
         total = sum(shares.values()) or 1.0
         parts = [f"{100 * value / total:.0f} % {status}" for status, value in shares.items() if value]
@@ -246,7 +247,7 @@ def cost(
     placement = place(model, chip, depthwise=depthwise, digital=digital, input_shape=input_shape)
     times = schedule(placement, bits, overlapped=overlapped)
     layers = tuple(
-        LayerCost(work, time, energy(events(work, time, placement, bits), chip))
+        LayerCost(work, time, chip.energy.energy(work, time, placement, bits))
         for work, time in zip(placement.workload.layers, times, strict=True)
     )
     return Cost(placement, bits, chip.digital.overlapped if overlapped is None else overlapped, layers)

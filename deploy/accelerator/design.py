@@ -7,59 +7,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import AfterValidator, Field
+from pydantic import Field, SerializeAsAny, WrapValidator
 
 from analognets.core.config import parse_yaml
+from analognets.deploy.accelerator.constants import (
+    Constant,
+    Gigahertz,
+    Kilobyte,
+    Nanoseconds,
+    PerCycle,
+    SquareMicrometre,
+    SquareMillimetre,
+)
+from analognets.deploy.accelerator.energy import EnergyLaw, EventEnergy, find_energy_law
 from analognets.errors import InvalidArgumentError, RecipeError, UnknownNameError, check_integer
 from analognets.training.recipe import Section
 from analognets.training.recipe_errors import explain
 
-__all__ = ["Accelerator", "Constant", "list_accelerators", "load_accelerator"]
+__all__ = ["Accelerator", "list_accelerators", "load_accelerator"]
 
 FOLDER = "designs"
 Lines = Annotated[int, Field(ge=1, le=1 << 20)]
 Bits = Annotated[int, Field(ge=2, le=16)]
-
-
-class Constant(Section):
-    """A number with its unit and where it comes from.
-
-    Args:
-        value: the number, at least 0.
-        unit: of the number.
-        origin: a source, or how it was found.
-        status: "verified" in a source that was opened, "memory": remembered, not checked, "derived" by arithmetic from
-            others, "calibrated" on published totals, or an "assumption".
-    """
-
-    value: Annotated[float, Field(ge=0, le=1e12)]
-    unit: str
-    origin: Annotated[str, Field(min_length=1, description="text that names a source")]
-    status: Literal["verified", "memory", "derived", "calibrated", "assumption"]
-
-
-def _in(unit: str) -> Any:
-    """Return the type of a constant in this unit."""
-
-    def check(constant: Constant) -> Constant:
-        if constant.unit != unit:
-            raise ValueError(f"unit must be {unit}")
-        return constant
-
-    description = f"a mapping with value, unit, origin and status whose unit is '{unit}'"
-    return Annotated[Constant, AfterValidator(check), Field(description=description)]
-
-
-Nanoseconds: Any = _in("ns")
-Gigahertz: Any = _in("GHz")
-PerCycle: Any = _in("1/cycle")
-Milliwatt: Any = _in("mW")
-Microwatt: Any = _in("uW")
-Nanowatt: Any = _in("nW")
-Picojoule: Any = _in("pJ")
-SquareMicrometre: Any = _in("um^2")
-SquareMillimetre: Any = _in("mm^2")
-Kilobyte: Any = _in("kB")
 
 
 class Array(Section):
@@ -114,30 +83,6 @@ class Gating(Section):
     cols: bool
 
 
-class Energy(Section):
-    """Power while a pass lasts, and energy of single events.
-
-    Args:
-        static: power of one array's common parts while it works.
-        row: power of a driven row.
-        adc: power of a running ADC.
-        cell: power of a conducting cell (differential pair).
-        control: energy to start a pass.
-        result: energy of one ADC result in the digital pipeline: scale, batch-norm, activation, pooling.
-        sram: energy of one byte read or written.
-        mac: energy of one digital product.
-    """
-
-    static: Milliwatt
-    row: Microwatt
-    adc: Microwatt
-    cell: Nanowatt
-    control: Picojoule
-    result: Picojoule
-    sram: Picojoule
-    mac: Picojoule
-
-
 class Area(Section):
     """Silicon area.
 
@@ -154,8 +99,12 @@ class Area(Section):
     fixed: SquareMillimetre
 
 
+def _or_law(energy: Any, check: Any) -> EnergyLaw:
+    return energy if isinstance(energy, EnergyLaw) else check(energy)
+
+
 class Accelerator(Section):
-    """A chip of one or more crossbar arrays.
+    """The design of a chip with one or more crossbar arrays.
 
     Args:
         name: what to call it.
@@ -170,7 +119,7 @@ class Accelerator(Section):
         pass_time: of the converters.
         digital: the digital pipeline.
         gating: of unused rows and columns.
-        energy: its constants.
+        energy: the law of its energy with its constants; an `EventEnergy` unless it names another registered law.
         area: its constants.
         sram: activation memory of the chip.
     """
@@ -187,7 +136,7 @@ class Accelerator(Section):
     pass_time: PassTime
     digital: Digital
     gating: Gating
-    energy: Energy
+    energy: SerializeAsAny[Annotated[EventEnergy, WrapValidator(_or_law)]]
     area: Area
     sram: Kilobyte
 
@@ -224,7 +173,8 @@ class Accelerator(Section):
         Raises:
             InvalidArgumentError: a key does not exist or a value is not allowed.
         """
-        return _checked({**self.model_dump(), **changes}, f"The accelerator '{self.name}' with its changes")
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        return _checked({**own, **changes}, f"The accelerator '{self.name}' with its changes")
 
     def constants(self) -> dict[str, Constant]:
         """Return every constant by its dotted name."""
@@ -243,6 +193,8 @@ class Accelerator(Section):
 
 
 def _checked(data: Any, source: str) -> Accelerator:
+    if isinstance(data, dict) and "energy" in data:
+        data = {**data, "energy": find_energy_law(data["energy"], source)}
     try:
         chip = Accelerator.model_validate(data)
     except pydantic.ValidationError as error:

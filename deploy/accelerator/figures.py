@@ -11,7 +11,6 @@ import numpy as np
 
 from analognets.core.files import write_atomically
 from analognets.deploy.accelerator.costs import Cost
-from analognets.deploy.accelerator.energy import TERMS
 from analognets.deploy.accelerator.placement import Block, Placement
 from analognets.errors import ConversionError, check_integer
 from analognets.layers.ranges import over_kernel
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["conductance_figure", "conductance_map", "energy_figure", "floorplan_figure", "timeline_figure"]
 
 GREY = "#d9d9d9"
-LABELS = {
-    "static": "static",
-    "row": "row drivers",
-    "adc": "ADCs",
-    "cell": "cells",
-    "control": "control",
-    "result": "digital results",
-    "sram": "SRAM",
-    "mac": "digital products",
-}
 
 
 def _figure(width: float, height: float) -> Any:
@@ -277,10 +266,11 @@ def energy_figure(cost: Cost, path: Any = None) -> Any:
     axes = figure.add_subplot()
     left = np.zeros(len(cost.layers))
     total = cost.energy_terms_uj
-    for number, term in enumerate(TERMS):
+    law = cost.accelerator.energy
+    for number, (term, what) in enumerate(law.labels.items()):
         values = np.array([layer.energy_pj[term] / 1e6 for layer in cost.layers])
         if total[term]:
-            label = f"{LABELS[term]} ({getattr(cost.accelerator.energy, term).status})"
+            label = f"{what} ({law.status(term)})"
             axes.barh(range(len(values)), values, left=left, color=colormaps["tab10"](number), label=label, height=0.7)
         left += values
     axes.set_yticks(range(len(cost.layers)), [layer.work.name for layer in cost.layers], fontsize="small")

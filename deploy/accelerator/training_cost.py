@@ -11,8 +11,9 @@ import keras
 import pydantic
 
 from analognets.core.config import parse_yaml
+from analognets.deploy.accelerator.constants import Picojoule
 from analognets.deploy.accelerator.costs import cost
-from analognets.deploy.accelerator.design import Bits, Picojoule, load_accelerator
+from analognets.deploy.accelerator.design import Bits, load_accelerator
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
 from analognets.errors import InvalidArgumentError, RecipeError, check_number
 from analognets.training.recipe import Section

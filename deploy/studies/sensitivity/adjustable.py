@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from analognets.crossbar import Crossbar
+from analognets.crossbar.effects import present_effects
 from analognets.crossbar.nonidealities import StuckDevices
 from analognets.deploy.chips.chips import Chip
 from analognets.deploy.chips.compiled import compiled
@@ -24,7 +25,7 @@ Numbers = dict[str, Any]
 
 def numbers_of(crossbar: Crossbar) -> Numbers:
     """Return the strengths that can change without another structure: those of the device and the non-idealities."""
-    return {name: value for name, value in crossbar.strengths().items() if crossbar.effect(name).adjustable}
+    return {effect.name: effect.strength(crossbar) for effect in present_effects(crossbar) if effect.adjustable}
 
 
 def structure_of(crossbar: Crossbar) -> Crossbar:
