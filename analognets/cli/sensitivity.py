@@ -47,8 +47,8 @@ How = Annotated[
     Method,
     typer.Option(
         metavar="equal_error|threshold|layers",
-        help="equal_error (or 1): loss when each non-ideality alone makes the same product error. threshold (or 2): how "
-        "strong each may get. layers: which layers bear device noise least, and how few must be spared it.",
+        help="equal_error (or 1): loss when each non-ideality alone makes the same product error. threshold (or 2): "
+        "how strong each may get. layers: which layers bear device noise least, and how few must be spared it.",
     ),
 ]
 Effects = Annotated[
