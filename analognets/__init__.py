@@ -29,9 +29,8 @@ _ROOMS = (
     "units",
     "zoo",
 )
-_lazy, __dir__, _names = lazy_loader.attach(__name__, _ROOMS, {"conversion": ["to_analog", "to_digital"]})
-__getattr__ = _lazy
-__all__ = ["__version__", *_names]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _ROOMS, {"conversion": ["to_analog", "to_digital"]})
+__all__.append("__version__")
 
 # A folder named `datasets` with an __init__.py would hide Hugging Face's package in the repository's root, so this one
 # has none, and what it shows beside its modules stands here.
