@@ -10,11 +10,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-from analognets.errors import AnalogNetsError, RecipeError, UnknownNameError
+from analognets.errors import AnalogNetsError, InvalidArgumentError, RecipeError, UnknownNameError
 from analognets.training.recipe import Recipe, load_recipe
 from analognets.training.recipe_base import names_a_file
 
-__all__ = ["MODELS", "Task", "build_model", "find_recipe", "list_recipes", "prepare"]
+__all__ = ["MODELS", "Task", "build_model", "find_recipe", "list_recipes", "prepare", "register_model"]
 
 MODELS = {
     "analognet_kws": "analognets.zoo.networks.kws",
@@ -42,6 +42,25 @@ SAMPLING = ("balance", "word_power", "steps")
 
 CALIBRATION_CLIPS = 1000
 """Most training clips or pictures that the converter ranges are set with, spread evenly over all of them."""
+
+
+def register_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a network known by its function's name, so that recipes can name it; usable as a decorator.
+
+    Args:
+        function: function of (input_shape, *, classes, **options) at the top of a module, which returns a Keras model.
+
+    Raises:
+        InvalidArgumentError: it does not stand at the top of its module, or another network has its name.
+    """
+    name, module = function.__name__, function.__module__
+    if function.__qualname__ != name or MODELS.get(name, module) != module:
+        raise InvalidArgumentError(
+            f"A network is a function at the top of a module, with a name that no other network has. Received: "
+            f"{function.__qualname__} of {module}."
+        )
+    MODELS[name] = module
+    return function
 
 
 def list_recipes() -> list[str]:
