@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, dataclass_transform
@@ -90,7 +91,8 @@ def get_nonideality(identifier: Any, **settings: Any) -> NonIdeality:
         return kind(**settings, **fixed)
     found = identifier
     if isinstance(identifier, dict) and "class_name" in identifier:
-        found = keras.saving.deserialize_keras_object(identifier)
+        with contextlib.suppress(TypeError):  # Keras does not know the class, or the class not the settings
+            found = keras.saving.deserialize_keras_object(identifier)
     if not isinstance(found, NonIdeality):
         raise InvalidArgumentError(
             f"A non-ideality must be one of {', '.join(_KINDS)}, an object or a config. Received: {identifier!r}."

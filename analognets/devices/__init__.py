@@ -127,9 +127,13 @@ def deserialize(config: dict[str, Any]) -> Device:
     Raises:
         InvalidArgumentError: the data is not that of a device.
     """
-    device = keras.saving.deserialize_keras_object(config) if "class_name" in config else None
+    try:
+        device = keras.saving.deserialize_keras_object(config) if "class_name" in config else None
+    except TypeError:  # Keras does not know the class, or the class not the settings
+        device = None
     if not isinstance(device, Device):
         raise InvalidArgumentError(
-            f"The data is not a serialized device. Received: {config!r}. Make it with analognets.devices.serialize."
+            f"The data is not a serialized device. Received: {config!r}. Make it with analognets.devices.serialize; a "
+            "class of your own is made known by analognets.devices.register_device."
         )
     return device
