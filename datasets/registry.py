@@ -181,7 +181,7 @@ def load_dataset(name: str, data_dir: Path | str | None = None, **options: Any) 
 
 
 def dataset_summary(data: TaskData) -> pd.DataFrame:
-    """Return a table of clips: one row a class and one for all, one column a split."""
+    """Return a table of clips: one row per class and one for all, one column per split."""
     import numpy as np
     import pandas as pd
 

@@ -172,9 +172,9 @@ def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
     totals = [
         ("inferences/s", f"{result.inferences_per_second:,.0f}"),
         ("latency", f"{result.latency_us:.1f} us, {result.passes:,} passes"),
-        ("energy", f"{result.energy_uj:.3f} uJ an inference, {result.power_mw:.1f} mW while running"),
+        ("energy", f"{result.energy_uj:.3f} uJ per inference, {result.power_mw:.1f} mW while running"),
         ("efficiency", f"{result.tops_per_watt:.2f} TOPS/W"),
-        ("throughput", f"{result.tops:.3f} TOPS of {chip.peak_tops(result.bits):.3f} an array at its peak"),
+        ("throughput", f"{result.tops:.3f} TOPS of {chip.peak_tops(result.bits):.3f} per array at its peak"),
         (
             "utilisation",
             f"{100 * result.utilisation:.1f} % of the cells, {100 * result.effective_utilisation:.1f} % with weights",

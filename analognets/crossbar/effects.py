@@ -46,8 +46,8 @@ class Effect(abc.ABC):
         """Title and unit, for an axis."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
 
-    def toughness(self, value: float) -> float:
-        """Return a number that grows with how much of it a network bears: the strength, or minus the bits."""
+    def severity(self, value: float) -> float:
+        """Return a number that grows with the harm it does: the strength, or minus the bits."""
         return -value if self.fewer_is_worse else value
 
     def check(self, crossbar: Crossbar) -> None:  # noqa: B027, all hardware has most of them

@@ -1,4 +1,4 @@
-"""The crossbar: array size, device, converters and scaling of one analog chip, as frozen data."""
+"""The crossbar: tile size, device, converters, scaling and non-idealities, as frozen data."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["Crossbar", "get", "list_presets"]
 @keras.saving.register_keras_serializable(package="analognets")
 @dataclasses.dataclass(frozen=True)
 class Crossbar:
-    """The settings of y = bias + alpha * gamma * ADC(F(DAC(x / alpha), W / gamma)) for one chip.
+    """The settings of y = bias + alpha * gamma * ADC(F(DAC(x / alpha), W / gamma)) of one kind of hardware.
 
     Args:
-        rows: word lines of a tile; taller products are cut and summed digitally. At least 1.
-        cols: bit lines of a tile (differential pairs). At least 1.
+        rows: word lines per tile; taller products are cut and summed digitally. At least 1.
+        cols: bit lines per tile (differential pairs). At least 1.
         device: the memory cell, an `analognets.devices.Device`, its name or its config.
         dac_bits: resolution of the DACs, 2 to 16; None is an ideal DAC.
         adc_bits: resolution of the ADCs, 2 to 16; None is an ideal ADC.
@@ -207,7 +207,7 @@ class Crossbar:
 
     @property
     def plain(self) -> bool:
-        """Whether a product is DAC, exact product and ADC, all with one range a layer."""
+        """Whether a product is DAC, exact product and ADC, all with one range per layer."""
         whole = self.weight_scale == "layer" and self.input_range == "layer" and self.adc_gain != "fixed"
         return whole and not any(one.active for one in self.nonidealities)
 

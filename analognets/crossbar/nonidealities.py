@@ -199,7 +199,7 @@ class ShortTermNoise(NonIdeality):
 
 
 class _PerColumn(NonIdeality):
-    """What has one number a column."""
+    """What has one number per column."""
 
     def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return (outputs,)."""

@@ -44,7 +44,7 @@ class Column(NamedTuple):
     axis: int
 
     def along(self, vector: Any) -> Any:
-        """Return a vector with one number a column in a shape that broadcasts with the outputs."""
+        """Return a vector with one number per column in a shape that broadcasts with the outputs."""
         shape = [1] * self.rank
         shape[self.axis] = -1
         return keras.ops.reshape(vector, shape)
@@ -86,8 +86,8 @@ class NonIdeality(abc.ABC):
 
         x = input_disturbance(x),  z = z + offset(products of terms),  z = response(z),  z = z + sqrt(variance) * N
 
-    What a chip is made with (`chip_shape`) is drawn once, as standard-normal numbers; what differs at each product is
-    drawn anew. At strength 0 it is not there.
+    What differs from chip to chip (`chip_shape`) is drawn once, as standard-normal numbers; what differs at each
+    product is drawn anew. At strength 0 it is not there.
 
     In a sweep the strength is a float32 scalar tensor while these methods run (`analognets.devices.strengths`), so they
     compute with it and never ask whether it is true.

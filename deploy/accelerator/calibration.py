@@ -116,12 +116,12 @@ def calibrate_energy(
     found = accelerator.model_dump()["energy"]
     for term, value in zip(free, values / scale, strict=True):
         found[term] |= {"value": float(f"{value:.5g}"), "origin": origin, "status": "calibrated"}
-    chip = accelerator.replace(energy=found)
+    design = accelerator.replace(energy=found)
     residuals = []
     for seen in observations:
-        ours = cost(seen.model, chip, bits=seen.bits).tops_per_watt
+        ours = cost(seen.model, design, bits=seen.bits).tops_per_watt
         residuals.append((seen.name, seen.bits, seen.tops_per_watt, ours, ours / seen.tops_per_watt - 1))
-    return Calibrated(chip, tuple(residuals))
+    return Calibrated(design, tuple(residuals))
 
 
 def total_events(of_model: Cost) -> dict[str, float]:

@@ -60,8 +60,8 @@ class Digital(Section):
 
     Args:
         clock: of the pipeline.
-        lanes: results (or fetched inputs) it handles in a cycle.
-        macs: digital products in a cycle, for layers that are not on the array.
+        lanes: results (or fetched inputs) it handles per cycle.
+        macs: digital products per cycle, for layers that are not on the array.
         overlapped: whether it works while the array does; if not, the array waits for it.
     """
 
@@ -111,8 +111,8 @@ class Accelerator(Section):
         description: one sentence for people.
         source: where the figures come from.
         array: rows and columns of an array.
-        arrays: how many the chip has.
-        adcs: of an array, at most its columns; ADC k serves the columns k, k + adcs, k + 2 adcs, ...
+        arrays: how many it has.
+        adcs: per array, at most its columns; ADC k serves the columns k, k + adcs, k + 2 adcs, ...
         arrays_at_once: "one": blocks of a layer run one after the other; "all": those on different arrays at once.
         min_bits: lowest precision of the converters.
         max_bits: highest precision of the converters.
@@ -121,7 +121,7 @@ class Accelerator(Section):
         gating: of unused rows and columns.
         energy: the law of its energy with its constants; an `EventEnergy` unless it names another registered law.
         area: its constants.
-        sram: activation memory of the chip.
+        sram: its activation memory.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")]
@@ -149,7 +149,7 @@ class Accelerator(Section):
         """Return the precision as an int.
 
         Raises:
-            InvalidArgumentError: the converters of this chip don't have it.
+            InvalidArgumentError: its converters don't have it.
         """
         return check_integer(f"accelerator '{self.name}'", "bits", bits, self.min_bits, self.max_bits)
 
@@ -162,7 +162,7 @@ class Accelerator(Section):
         return 2 * self.array.rows * self.adcs / self.pass_ns(bits) / 1e3
 
     def area_mm2(self, arrays: int = 1) -> float:
-        """Return the area of a chip with so many arrays in mm^2."""
+        """Return the area in mm^2 with so many arrays."""
         area = self.area
         array = self.cells * area.cell.value + self.array.rows * area.row.value + self.adcs * area.adc.value
         return arrays * array / 1e6 + area.fixed.value
@@ -196,21 +196,22 @@ def _checked(data: Any, source: str) -> Accelerator:
     if isinstance(data, dict) and "energy" in data:
         data = {**data, "energy": find_energy_law(data["energy"], source)}
     try:
-        chip = Accelerator.model_validate(data)
+        design = Accelerator.model_validate(data)
     except pydantic.ValidationError as error:
         raise InvalidArgumentError(explain(error, Accelerator, source)) from error
-    if chip.adcs > chip.array.cols:
+    if design.adcs > design.array.cols:
         raise InvalidArgumentError(
-            f"{source} is not valid: `adcs` must be at most the {chip.array.cols} columns of the array. "
-            f"Received: {chip.adcs}."
+            f"{source} is not valid: `adcs` must be at most the {design.array.cols} columns of the array. "
+            f"Received: {design.adcs}."
         )
-    if chip.min_bits > chip.max_bits:
+    if design.min_bits > design.max_bits:
         raise InvalidArgumentError(
-            f"{source} is not valid: `min_bits` must be at most `max_bits`. Received: {chip.min_bits}, {chip.max_bits}."
+            f"{source} is not valid: `min_bits` must be at most `max_bits`. Received: {design.min_bits}, "
+            f"{design.max_bits}."
         )
-    if chip.pass_ns(chip.min_bits) <= 0:
+    if design.pass_ns(design.min_bits) <= 0:
         raise InvalidArgumentError(f"{source} is not valid: `pass_time` must be longer than 0.")
-    return chip
+    return design
 
 
 def list_accelerators() -> list[str]:

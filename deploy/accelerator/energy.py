@@ -150,7 +150,7 @@ def events(layer: LayerWork, time: LayerTime, placement: Placement, bits: int) -
 
         static   array time, waiting for the digital pipeline included
         row      T x driven rows: those of the block, or all of the array if rows are not gated
-        adc      T x running ADCs: one a column of the block, or all if columns are not gated
+        adc      T x running ADCs: one per column of the block, or all if columns are not gated
         cell     T x conducting cells: rows x columns of the block that are converted
 
     and once for each event: control (a pass), result (an ADC result), sram (a byte fetched or written, bits / 8 of a
@@ -164,14 +164,14 @@ def events(layer: LayerWork, time: LayerTime, placement: Placement, bits: int) -
 
     Source: our reconstruction.
     """
-    chip = placement.accelerator
+    design = placement.accelerator
     blocks = placement.of(layer.name)
-    pass_ns = chip.pass_ns(bits)
+    pass_ns = design.pass_ns(bits)
     rows = adcs = cells = results = 0
     for block in blocks:
-        passes = math.ceil(block.cols / chip.adcs)
-        rows += passes * (block.rows if chip.gating.rows else chip.array.rows)
-        adcs += block.cols if chip.gating.cols else passes * chip.adcs
+        passes = math.ceil(block.cols / design.adcs)
+        rows += passes * (block.rows if design.gating.rows else design.array.rows)
+        adcs += block.cols if design.gating.cols else passes * design.adcs
         cells += block.cells
         results += block.cols
     if not layer.analog:

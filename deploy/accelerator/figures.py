@@ -46,7 +46,7 @@ def _colours(names: list[str]) -> dict[str, Any]:
 
 
 def _panels(placement: Placement) -> tuple[Any, list[Any]]:
-    """Return a figure with one axes an array, drawn to scale, rows downwards."""
+    """Return a figure with one axes per array, drawn to scale, rows downwards."""
     array = placement.accelerator.array
     wide = min(placement.arrays, 4)
     deep = math.ceil(placement.arrays / wide)

@@ -79,8 +79,8 @@ def sweep(
         progress: called with (done, total, row) after each point, those from before first.
 
     Returns:
-        One row a point in the order given: its settings, "status" ("ok" or "failed"), "error", "seconds", and what the
-        task returned. The same rows are in results.parquet.
+        One row per point in the order given: its settings, "status" ("ok" or "failed"), "error", "seconds", and what
+        the task returned. The same rows are in results.parquet.
 
     Raises:
         RunError: the folder holds another sweep or something else, is in use or can't be written.

@@ -107,7 +107,7 @@ class Machine:
     Args:
         model: a calibrated analog model; its layers get the structure as their crossbar.
         hardware: the crossbar of each analog layer by name.
-        batch_size: largest number of samples a call.
+        batch_size: largest number of samples per call.
         others: machines of the same model; one whose cells have the same structure lends its compiled arithmetic.
 
     Raises:

@@ -161,7 +161,7 @@ def equal_error_study(
         **settings: as in `sweep_nonideality`.
 
     Returns:
-        One row a network and effect: network, nonideality, standard, strength, product_error, accuracy,
+        One row per network and effect: network, nonideality, standard, strength, product_error, accuracy,
         standard_accuracy, loss, standard_error (of the loss, over chips), chips, at, status and error, which says why
         an effect can't be brought to the target. Also in equal_error.parquet.
 

@@ -30,7 +30,7 @@ def saved(figure: Any, path: Any) -> Any:
 
 
 def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
-    """Draw accuracy over the strength of one effect: mean and standard error over chips, a line a network.
+    """Draw accuracy over the strength of one effect: mean and standard error over chips, one line per network.
 
     Dashed lines are the float networks, the dotted one is the strength that the hardware has.
 

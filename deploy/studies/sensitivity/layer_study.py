@@ -34,9 +34,9 @@ class LayerStudy:
     """What `layer_study` found.
 
     Args:
-        ranking: one row a network and layer, most sensitive first: network, layer, rank (from 1), weights, share (of
+        ranking: one row per network and layer, most sensitive first: network, layer, rank (from 1), weights, share (of
             the analog weights), accuracy, standard_error, normalized (A*), with much device noise in this layer alone.
-        exemption: one row a network and number of exempt layers, from 0: network, exempt (their number), layer (the
+        exemption: one row per network and number of exempt layers, from 0: network, exempt (their number), layer (the
             last one exempted), share (of the analog weights), accuracy, standard_error, normalized, enough (whether A*
             has reached the level). None and all layers are always there; if all are not enough, nothing in between is.
     """

@@ -43,7 +43,7 @@ def sweep_nonideality(
             overwrite; see `Study`.
 
     Returns:
-        One row a network, strength and chip: network, nonideality, value, chip, accuracy, samples, status, error,
+        One row per network, strength and chip: network, nonideality, value, chip, accuracy, samples, status, error,
         float_accuracy, classes, standard (the strength as it is), at. Also in sweep.parquet, and summarized
         (`summarize_sweep`) in summary.parquet.
 

@@ -55,7 +55,7 @@ def threshold_study(
         **settings: as in `sweep_nonideality`.
 
     Returns:
-        One row a network and effect: network, nonideality, standard (the strength as it is), threshold (x*),
+        One row per network and effect: network, nonideality, standard (the strength as it is), threshold (x*),
         standard_error (of x*, by resampling chips), multiple (x* / standard), beyond (accuracy never falls so far, and
         threshold is the end of the scan), sensitivity (`relative_sensitivity`), chips, level, at. Also in
         threshold.parquet; what was measured is in threshold_scan.parquet.
@@ -99,7 +99,7 @@ def check_scans(model: Any, nonidealities: Sequence[str] | None, scans: Mapping[
         for crossbar in crossbars_of(model):
             for value in scan:
                 crossbar.with_strength(name, value)
-        order = [describe(name).toughness(value) for value in scan]
+        order = [describe(name).severity(value) for value in scan]
         if not order or order != sorted(set(order)):
             raise InvalidArgumentError(
                 f"The scan of {name} must go from weak to strong, each strength once. Received: {list(scan)!r}."
@@ -225,8 +225,8 @@ def relative_sensitivity(table: pd.DataFrame) -> list[float]:
     for _, row in table.iterrows():
         same = table.loc[table["nonideality"] == row["nonideality"], "threshold"]
         effect = describe(row["nonideality"])
-        x = [effect.toughness(value) for value in same]
+        x = [effect.severity(value) for value in same]
         width = max(x) - min(x)
-        own = effect.toughness(row["threshold"])
+        own = effect.severity(row["threshold"])
         found.append((max(x) - own) / width if width else float("nan"))
     return found

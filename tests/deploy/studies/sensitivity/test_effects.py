@@ -27,7 +27,7 @@ def test_every_effect_has_a_standard_and_a_scan_from_weak_to_strong() -> None:
     assert set(possible_effects(STANDARD)) == set(list_effects()) >= {*BITS, "device_noise", *list_nonidealities()}
     for name in list_effects():
         standard, scan = strength(STANDARD, name), STANDARD.effect(name).default_scan(STANDARD)
-        order = [STANDARD.effect(name).toughness(value) for value in [standard, *scan]]
+        order = [STANDARD.effect(name).severity(value) for value in [standard, *scan]]
         assert order == sorted(set(order)) and len(scan) >= 6
         assert STANDARD.with_strength(name, standard).strengths() == STANDARD.strengths() or standard == 0
         assert strength(STANDARD.with_strength(name, scan[-1]), name) in (scan[-1], 1.0)
