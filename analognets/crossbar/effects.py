@@ -119,31 +119,22 @@ class ConverterBits(Effect):
     adjustable: ClassVar[bool] = False
 
     def strength(self, crossbar: Crossbar) -> int | None:
-        """Return the bits, or None."""
         return getattr(crossbar, self.name)
 
     def with_strength(self, crossbar: Crossbar, value: Any) -> Crossbar:
-        """Return a copy of the hardware with so many bits, or ideal converters."""
         whole = isinstance(value, float) and value.is_integer()
         return crossbar.replace(**{self.name: int(value) if whole else value})
 
     def without(self, crossbar: Crossbar) -> Crossbar:
-        """Return a copy of the hardware with ideal converters."""
         return self.with_strength(crossbar, None)
 
     def scaled(self, crossbar: Crossbar, factor: float) -> Crossbar:
-        """Bits can't be scaled.
-
-        Raises:
-            InvalidArgumentError: always.
-        """
         raise InvalidArgumentError(
             f"Bits can't be scaled. Received: {self.name!r}. Use with_strength({self.name!r}, 6), or "
             f"without({self.name!r}) for an ideal converter."
         )
 
     def default_scan(self, crossbar: Crossbar) -> list[Any]:
-        """Return all fewer bits."""
         return list(range((self.strength(crossbar) or MAX_BITS + 1) - 1, MIN_BITS - 1, -1))
 
 
@@ -156,21 +147,17 @@ class DeviceNoise(Effect):
         return f"{self.name}_scale"
 
     def check(self, crossbar: Crossbar) -> None:
-        """Refuse a device without this noise."""
         if not hasattr(crossbar.device, self.field):
             raise InvalidArgumentError(_has(crossbar.device, self.name))
 
     def strength(self, crossbar: Crossbar) -> Strength | None:
-        """Return the scale, or None if the device does not have it."""
         return getattr(crossbar.device, self.field, None)
 
     def with_strength(self, crossbar: Crossbar, value: Any) -> Crossbar:
-        """Return a copy of the hardware with another scale of the noise."""
         self.check(crossbar)
         return crossbar.replace(device=dataclasses.replace(crossbar.device, **{self.field: value}))
 
     def with_tensor(self, crossbar: Crossbar, strength: Strength) -> Crossbar:
-        """Return a copy of the hardware that computes with a tensor as the scale of the noise."""
         return with_tensors(crossbar, device=with_tensors(crossbar.device, **{self.field: strength}))
 
 
@@ -180,12 +167,10 @@ class AllDeviceNoise(Effect):
     adjustable: ClassVar[bool] = False
 
     def check(self, crossbar: Crossbar) -> None:
-        """Refuse a device without noise."""
         if not any(one in SCALED_TOGETHER for one in device_noises(crossbar.device)):
             raise InvalidArgumentError(_has(crossbar.device, self.name))
 
     def strength(self, crossbar: Crossbar) -> float:
-        """Return 1."""
         return 1.0
 
     def present(self, crossbar: Crossbar) -> bool:
@@ -193,7 +178,6 @@ class AllDeviceNoise(Effect):
         return False
 
     def with_strength(self, crossbar: Crossbar, value: Any) -> Crossbar:
-        """Return a copy of the hardware with both noises times a factor; at 0 drift is off too."""
         self.check(crossbar)
         return self.scaled(crossbar, value)
 
@@ -238,29 +222,24 @@ class NonIdealityEffect(Effect):
             raise UnknownNameError(f"setting of {self.owner}", self.setting, settings)
 
     def strength(self, crossbar: Crossbar) -> Strength:
-        """Return the setting, 0 if the non-ideality is not there."""
         found = self._in(crossbar)
         return 0.0 if found is None else getattr(found, self.setting)
 
     def present(self, crossbar: Crossbar) -> bool:
-        """Whether the hardware has the non-ideality."""
         return self._in(crossbar) is not None
 
     def with_strength(self, crossbar: Crossbar, value: Any) -> Crossbar:
-        """Return a copy of the hardware that has the non-ideality with this setting."""
         found = self._in(crossbar)
         if found is None:
             return crossbar.with_nonideality(self.owner, **{self.setting: value})
         return crossbar.with_nonideality(found.replace(**{self.setting: value}))
 
     def without(self, crossbar: Crossbar) -> Crossbar:
-        """Return a copy of the hardware without the non-ideality, or with its setting at 0."""
         if "." in self.name:
             return self.scaled(crossbar, 0.0)
         return crossbar.replace(nonidealities=tuple(one for one in crossbar.nonidealities if one.name != self.name))
 
     def with_tensor(self, crossbar: Crossbar, strength: Strength) -> Crossbar:
-        """Return a copy of the hardware that computes with a tensor as the strength."""
         ones = [
             with_tensors(one, **{self.setting: strength}) if one.name == self.owner else one
             for one in crossbar.nonidealities
