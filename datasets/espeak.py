@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from analognets.datasets.kws_rules import generator
+from analognets.core.seeds import generator
 from analognets.errors import DataError, MissingExtraError
 
 __all__ = ["ACCENTS", "VARIANTS", "Utterance", "library_version", "speak", "split_voices"]

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analognets.conversion import to_analog
+from analognets.core.seeds import epoch_seed
 from analognets.errors import ConversionError, InvalidArgumentError
 from analognets.layers import analog_layers, calibrate
 from analognets.training import EpochSeeds, NoiseRamp, WeightRangeRefresh
-from analognets.training.callbacks import epoch_seed, reseed
+from analognets.training.callbacks import reseed
 
 
 class Watch(keras.callbacks.Callback):
