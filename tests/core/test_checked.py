@@ -37,7 +37,7 @@ class Cake(Section):
 )
 @pytest.mark.parametrize("error", [RecipeError, InvalidArgumentError])
 def test_what_a_person_wrote(data: object, message: str, error: type[RecipeError]) -> None:
-    with pytest.raises(error, match=rf"^My cake is not valid: .*{message}|^My cake is not valid: {message}"):
+    with pytest.raises(error, match=rf"^My cake is not valid: .*{message}"):
         check(Cake, data, "almond cake", source="My cake", error=error)
 
 
