@@ -74,10 +74,10 @@ def _python(problems: list[str]) -> str:
     low, high = PYTHONS
     if not low <= sys.version_info[:2] <= high:
         problems.append(
-            f"Python {platform.pythoninstalled_version()} is not supported: TensorFlow 2.21 has wheels for 3.{low[1]} to "
+            f"Python {platform.python_version()} is not supported: TensorFlow 2.21 has wheels for 3.{low[1]} to "
             f"3.{high[1]}. Make a virtual environment with one of those."
         )
-    return platform.pythoninstalled_version()
+    return platform.python_version()
 
 
 def _packages(problems: list[str]) -> dict[str, str | None]:

@@ -218,7 +218,7 @@ def results_folder(run: Any, named: Path | None) -> Path:
     """Return the folder for the results, made if need be."""
     from analognets.core.files import make_folder
 
-    return make_folder(named or run.path / "results", "folder for the results")
+    return make_folder(named or run.results, "folder for the results")
 
 
 def load_job(reporter: _console.Reporter, run: Any, data: str | None, *, calibrate: bool = True) -> Any:

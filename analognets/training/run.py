@@ -156,9 +156,7 @@ class Run:
     @property
     def results(self) -> Path:
         """The folder for what evaluations write; made on first use."""
-        folder = self.path / "results"
-        folder.mkdir(exist_ok=True)
-        return folder
+        return make_folder(self.path / "results", "folder for the results")
 
     @property
     def checkpoints(self) -> Checkpoints:
