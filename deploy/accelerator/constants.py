@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from analognets.training.recipe import Section
+from analognets.core.checked import Section
 
 __all__ = [
     "Constant",

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pydantic
 
+from analognets.core.checked import Section, check
 from analognets.deploy.accelerator.constants import Constant, Microwatt, Milliwatt, Nanowatt, Picojoule
 from analognets.errors import InvalidArgumentError, UnknownNameError
-from analognets.training.recipe import Section
-from analognets.training.recipe_errors import explain
 
 if TYPE_CHECKING:
     from analognets.deploy.accelerator.placement import Placement
@@ -95,10 +94,8 @@ def find_energy_law(energy: Any, source: str) -> Any:
     name = energy["law"]
     if not isinstance(name, str) or name not in _LAWS:
         raise UnknownNameError("energy law", str(name), _LAWS, "A law from outside is named by register_energy_law.")
-    try:
-        return _LAWS[name].model_validate({key: value for key, value in energy.items() if key != "law"})
-    except pydantic.ValidationError as error:
-        raise InvalidArgumentError(explain(error, _LAWS[name], f"`energy` of {source}")) from error
+    constants = {key: value for key, value in energy.items() if key != "law"}
+    return check(_LAWS[name], constants, "energy law", source=f"`energy` of {source}", error=InvalidArgumentError)
 
 
 class EventEnergy(EnergyLaw):
