@@ -29,7 +29,7 @@ _ROOMS = (
     "units",
     "zoo",
 )
-_lazy, __dir__, _names = lazy_loader.attach(__name__, _ROOMS, {"conversion": ["to_analog", "to_digital"]})
+_lazy, __dir__, _names = lazy_loader.attach(__name__, _ROOMS, {"conversion": ["plan", "to_analog", "to_digital"]})
 __getattr__ = _lazy
 __all__ = ["__version__", *_names]
 

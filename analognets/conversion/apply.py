@@ -1,4 +1,4 @@
-"""Rebuilding a Keras model with some of its layers replaced, and copying its weights."""
+"""Making a copy of a Keras model with some of its layers replaced, and copying its weights."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from typing import Any
 
 import keras
 
-from analognets.conversion.support import is_analog, is_composite
+from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.errors import ConversionError
 from analognets.layers import AnalogBlock, AnalogLayer
 from analognets.layers.block import exchange, held_layers, is_internal
 from analognets.layers.composite import assign_arrays, kernel_of, to_array
 
-__all__ = ["Rebuild", "check_model"]
+__all__ = ["ModelCopy"]
 
 
-class Rebuild:
-    """One pass over a model: makes each layer's replacement and remembers the pairs to copy weights between."""
+class ModelCopy:
+    """One pass over a model: makes each layer's replacement and remembers the pairs to copy weights between.
+
+    Args:
+        replace: returns what stands for a layer, or None if it is copied; given the block that makes the layer itself.
+        recast: returns the class of a layer's copy.
+        changes: whether something in a layer is replaced.
+        wraps: whether blocks of one's own in a graph are wrapped in an `AnalogBlock`, so that they can be saved.
+        weights: whether weights and states are copied.
+    """
 
     def __init__(
         self,
@@ -28,9 +36,11 @@ class Rebuild:
         changes: Callable[[keras.layers.Layer], bool],
         *,
         wraps: bool = False,
+        weights: bool = True,
     ) -> None:
         self.changes = changes
         self.wraps = wraps
+        self.weights = weights
         self.wrapped: dict[int, Any] = {}
         self.replace = replace
         self.recast = recast
@@ -150,7 +160,7 @@ class Rebuild:
         return list(zip(rest, fresh, strict=True))
 
     def model(self, model: keras.Model) -> keras.Model:
-        """Return the new model with the weights of the old one."""
+        """Return the new model, with the weights of the old one."""
         with not_compiled(model):
             if is_cloneable(model):
                 new = keras.models.clone_model(model, clone_function=self.node, recursive=True)
@@ -162,7 +172,8 @@ class Rebuild:
             if type(old) is type(fresh) and not isinstance(old, AnalogLayer):
                 self.pair_inside(old, fresh)
         for old, fresh in self.pairs:
-            copy_weights(old, fresh)
+            if self.weights:
+                copy_weights(old, fresh)
             copy_state(old, fresh)
         return new
 
@@ -200,22 +211,6 @@ def not_compiled(model: keras.Model) -> Iterator[None]:
     finally:
         for layer in compiled:
             layer.compiled = True
-
-
-def check_model(model: Any) -> None:
-    """Raise a ConversionError if `model` is not a built Keras model."""
-    if not isinstance(model, keras.Model):
-        raise ConversionError(f"What is converted must be a Keras model. Received: {model!r}.")
-    if not model.built:
-        raise ConversionError(
-            f"Model '{model.name}' is not built yet, so its weights have no shape. Call it once on data, or give it an "
-            "Input."
-        )
-
-
-def is_cloneable(model: keras.Model) -> bool:
-    """Whether Keras can rebuild the model from its graph: Sequential and functional models."""
-    return isinstance(model, keras.Sequential) or hasattr(type(model), "operations")
 
 
 def same_lambda(layer: Any) -> keras.layers.Layer:
