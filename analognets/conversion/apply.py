@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +16,10 @@ from analognets.layers import AnalogBlock, AnalogLayer
 from analognets.layers.block import exchange, held_layers, is_internal
 from analognets.layers.composite import assign_arrays, kernel_of, to_array
 
-__all__ = ["ModelCopy"]
+__all__ = ["ModelCopy", "check_copyable"]
+
+
+USUAL_FROM_CONFIG = tuple(kind.from_config.__func__ for kind in (keras.layers.Layer, keras.Model))
 
 
 class ModelCopy:
@@ -88,10 +92,7 @@ class ModelCopy:
         try:
             new = self.recast(layer).from_config(layer.get_config())
         except (TypeError, ValueError, NotImplementedError) as error:
-            raise ConversionError(
-                f"'{layer.name}' ({type(layer).__name__}) can't be rebuilt from its config. Give the class a "
-                f"get_config that holds all its arguments. Received: {error}"
-            ) from error
+            raise no_config(layer, error) from error
         self.swap_attributes(layer, new)
         return new
 
@@ -176,6 +177,30 @@ class ModelCopy:
                 copy_weights(old, fresh)
             copy_state(old, fresh)
         return new
+
+
+def no_config(layer: keras.layers.Layer, error: Exception) -> ConversionError:
+    """Return the error that a layer can't be made again from its config."""
+    return ConversionError(
+        f"'{layer.name}' ({type(layer).__name__}) can't be rebuilt from its config. Give the class a get_config that "
+        f"holds all its arguments. Received: {error}"
+    )
+
+
+def check_copyable(model: keras.Model) -> None:
+    """Raise a ConversionError if a class of one's own in a model does not take its own config; nothing is made."""
+    if is_cloneable(model):
+        for layer in model.layers:
+            check_copyable(layer)
+    elif is_own(model) or isinstance(model, keras.Model):
+        kind = type(model)
+        usual = getattr(kind.from_config, "__func__", None) in USUAL_FROM_CONFIG
+        try:
+            config = model.get_config()
+            if usual:
+                inspect.signature(kind).bind(**config)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise no_config(model, error) from error
 
 
 def held(value: Any) -> list[Any]:

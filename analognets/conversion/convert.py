@@ -1,4 +1,4 @@
-"""The conversions to analog and to digital, and their report."""
+"""Carrying out the plan of a conversion to analog, and the way back to digital."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import keras
 from analognets import crossbar as crossbars
 from analognets.conversion.apply import ModelCopy
 from analognets.conversion.plan import Planner, left, why_hidden
+from analognets.conversion.ready import made_ready
 from analognets.conversion.report import ConversionReport, LayerConversion, PlannedLayer, check_any
 from analognets.conversion.support import (
     ANALOG_CLASS,
@@ -102,14 +103,17 @@ def to_analog(
     exempt: str | Iterable[str] = (),
     noise_model: str = "gaussian",
     drop_connect: float = 0.0,
+    calibrate_on: Any = None,
 ) -> keras.Model:
     """Return an analog copy of any Keras model: products on crossbars, all the rest stays digital Keras.
 
     Every Dense, Conv1D, Conv2D, Conv3D, DepthwiseConv1D and DepthwiseConv2D (grouped, dilated, shared or inside of
     TimeDistributed too) becomes its analog layer with the same weights, sharing one trainable ADC gain if the hardware
     says so. All other layers stay as they are; the report names them and says why. The copy computes the same as the
-    model until `calibrate` has set the converter ranges. Works on Sequential, functional, nested and subclassed models
-    (those that can be rebuilt from their config). The model given is not changed.
+    model until `calibrate` has set the converter ranges; with `calibrate_on` it comes ready for chips and training: its
+    kernels are clipped to W_max = 2 sigma (`freeze_weight_range`), its converters calibrated (`calibrate`), and it is
+    compiled as the model given is, with an optimizer of its own. Works on Sequential, functional, nested and subclassed
+    models (those that can be rebuilt from their config). The model given is not changed.
 
     A converted subclassed model can't be read back from a `.keras` file, since its class makes plain layers: keep the
     plain model and `save_weights`, and convert again.
@@ -121,20 +125,24 @@ def to_analog(
         exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
         noise_model: "gaussian" or "device", what the training noise is.
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
+        calibrate_on: inputs as `analognets.layers.calibrate` takes them, up to 1000 of them are used: an array, or an
+            iterable (tf.data) of batches or (inputs, labels). None leaves W_max, converters and compilation to you.
 
     Returns:
-        The analog model, not compiled, with the attribute `conversion_report`.
+        The analog model, not compiled without `calibrate_on`, with the attribute `conversion_report`.
 
     Raises:
         ConversionError: the model is not built, can't be rebuilt, or has no layer to convert.
-        InvalidArgumentError: `weight_noise`, `noise_model` or `drop_connect` is out of range.
+        InvalidArgumentError: `weight_noise`, `noise_model` or `drop_connect` is out of range, or `calibrate_on` holds
+            no batch or leads to NaN or infinity.
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
     """
     check_model(model)
     hardware = crossbars.get(hardware)
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
     settings = {"weight_noise": weight_noise, "noise_model": noise_model, "drop_connect": drop_connect}
-    return ToAnalog(Planner(model, hardware, exempt), settings).model(model)
+    analog = ToAnalog(Planner(model, hardware, exempt), settings).model(model)
+    return analog if calibrate_on is None else made_ready(analog, model, calibrate_on)
 
 
 def without_clip(config: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from keras import ops
 from analognets.conversion.apply import ModelCopy
 from analognets.conversion.calls import Call, folds_time
 from analognets.conversion.support import ANALOG_CLASS, ATTENTION, COMPOSITE_CLASS, name_inside
-from analognets.layers import AnalogLayer
+from analognets.layers import AnalogLayer, AnalogRNN
 
 __all__ = ["Run", "watch"]
 
@@ -50,6 +50,13 @@ class FoldedTime(L.TimeDistributed):
         return ops.reshape(outputs, (-1, shape[1], *ops.shape(outputs)[1:]))
 
 
+class StepByStep(L.RNN):
+    """`keras.layers.RNN` that calls its cells once a step: Keras calls stacked ones once more, to make dropout masks."""
+
+    def _maybe_config_dropout_masks(self, *_: Any) -> None:
+        return
+
+
 def is_watched(layer: keras.layers.Layer) -> bool:
     """Whether a layer is or holds products, and no layer inside of it tells more."""
     several = type(layer) in COMPOSITE_CLASS and not isinstance(layer, ATTENTION)
@@ -79,7 +86,9 @@ def watch(model: keras.Model, inputs: Any) -> Run:
         return twin
 
     def recast(layer: keras.layers.Layer) -> type:
-        return FoldedTime if type(layer) is L.TimeDistributed and folds_time(layer) else type(layer)
+        if isinstance(layer, L.TimeDistributed) and folds_time(layer):
+            return FoldedTime
+        return StepByStep if type(layer) in (L.RNN, AnalogRNN) else type(layer)
 
     def changes(layer: keras.layers.Layer) -> bool:
         return any(is_watched(inner) for inner in layer._flatten_layers())
