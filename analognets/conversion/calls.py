@@ -118,14 +118,17 @@ class Calls:
     def _visit_products(self, layer: Any) -> None:
         """Enter the products of an analog recurrent layer: that of the inputs has all steps at once."""
         calls = self._calls[id(layer)]
+        steps = [call.shape[1] for call in calls or []]
         for name, product in layer.products.items():
             if calls is None or name == "input":
                 self._calls[id(product)] = calls
-            elif any(call.shape[1] is None for call in calls):
-                self._calls[id(product)] = None
-            else:
-                state = (None, layer.cell.units)
-                self._calls[id(product)] = [Call(state, call.times * call.shape[1], call.folded) for call in calls]
+                continue
+            later = [
+                Call((None, layer.cell.units), call.times * step, call.folded)
+                for call, step in zip(calls, steps, strict=True)
+                if step is not None
+            ]
+            self._calls[id(product)] = later if len(later) == len(calls) else None
 
     def _visit_inside(self, layer: keras.layers.Layer, prefix: str, times: int | None, folded: int) -> None:
         calls = graph_calls(layer)

@@ -41,7 +41,7 @@ class Watched:
         return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
 
-class FoldedTime(L.TimeDistributed):
+class FoldedTime(keras.layers.TimeDistributed):
     """`keras.layers.TimeDistributed` that folds time into the batch, as its analog version does."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -50,8 +50,8 @@ class FoldedTime(L.TimeDistributed):
         return ops.reshape(outputs, (-1, shape[1], *ops.shape(outputs)[1:]))
 
 
-class StepByStep(L.RNN):
-    """`keras.layers.RNN` that calls its cells once a step: Keras calls stacked ones once more, to make dropout masks."""
+class StepByStep(keras.layers.RNN):
+    """`keras.layers.RNN` that calls its cells once a step; Keras calls stacked ones once more for dropout masks."""
 
     def _maybe_config_dropout_masks(self, *_: Any) -> None:
         return
@@ -80,8 +80,8 @@ def watch(model: keras.Model, inputs: Any) -> Run:
         names[id(layer)] = name_inside(layer, owner)
         if not is_watched(layer):
             return None
-        kind = type(layer)
-        twin: Any = type(f"Watched{kind.__name__}", (Watched, kind), {}).from_config(layer.get_config())
+        watched: Any = type(f"Watched{type(layer).__name__}", (Watched, type(layer)), {})
+        twin = watched.from_config(layer.get_config())
         twin.note = calls.setdefault(id(layer), []).append
         return twin
 
