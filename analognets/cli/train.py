@@ -14,7 +14,6 @@ from analognets.cli import _console
 from analognets.cli.data import Json, Quiet, SkipCorrupt, percent
 from analognets.cli.spiking import train_spiking
 from analognets.errors import DataError, RunError, UnknownNameError
-from analognets.zoo.experiments.spiking_recipe import is_spiking
 
 __all__ = ["is_synthetic", "load_task", "resume_command", "run_recipe", "start_backend", "train", "use_data"]
 
@@ -68,6 +67,8 @@ def train(
     The same command goes on with a run that was interrupted.
     """
     reporter = _console.Reporter(json=json, quiet=quiet)
+    from analognets.zoo.experiments.spiking_recipe import is_spiking
+
     if is_spiking(recipe or task):
         without = {"--on-device": on_device, "--float-from": float_from is not None, "--skip-corrupt": skip_corrupt}
         if given := [name for name, is_given in without.items() if is_given]:
@@ -143,7 +144,7 @@ def use_data(recipe: Any, data: str | None) -> Any:
 
 def refuse_unknown(name: str) -> None:
     """Raise unless the name is a file or one of the packaged recipes, those of spikes included."""
-    from analognets.training.recipe_base import names_a_file
+    from analognets.core.config import names_a_file
     from analognets.zoo.experiments.spiking_recipe import list_spiking_recipes
     from analognets.zoo.tasks import list_recipes
 
