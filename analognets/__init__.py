@@ -28,7 +28,7 @@ _ROOMS = (
     "zoo",
 )
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, _ROOMS, {"_version": ["__version__"], "conversion": ["to_analog", "to_digital"]}
+    __name__, _ROOMS, {"_version": ["__version__"], "conversion": ["plan", "to_analog", "to_digital"]}
 )
 
 # A folder named `datasets` with an __init__.py would hide Hugging Face's package in the repository's root, so this one

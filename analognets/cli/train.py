@@ -250,12 +250,12 @@ def gather(
 
 
 def rehearse(recipe: Any, network: Any) -> None:
-    """Convert the network, or put it on devices, once, if the recipe will."""
-    from analognets.conversion import to_analog
+    """Plan the network's conversion, or put it on devices once, if the recipe will."""
+    from analognets.conversion import plan
 
     stage = recipe.hardware_aware
     if stage is not None:
-        to_analog(network, stage.hardware.crossbar(), exempt=stage.exempt)
+        plan(network, stage.hardware.crossbar(), exempt=stage.exempt).check()
     if recipe.learns_on_devices:
         from analognets.training.optimizers import make_optimizer
         from analognets.training.stages import on_devices
