@@ -15,10 +15,11 @@ import numpy as np
 from analognets import crossbar
 from analognets.errors import PresetError, RecipeError, check_integer
 from analognets.training.recipe import HardwareAware, Recipe, Stage
+from analognets.training.run import Run
 from analognets.zoo.tasks import find_recipe
 from analognets.zoo.trained import TrainedNetwork, TrainedRun, open_trained
 
-__all__ = ["finetune_recipe", "finetuned", "replace_head", "weights_sha256"]
+__all__ = ["check_same_weights", "finetune_recipe", "finetuned", "replace_head", "weights_sha256"]
 
 FALLBACK = {"audio": "kws", "image": "vww"}
 """Recipe whose training a preset without a recipe of its own is fine-tuned with."""
@@ -295,3 +296,26 @@ def _augmentation(base: Recipe, classes: Sequence[str]) -> dict[str, Any]:
 def _epochs(wanted: int, steps: int) -> int:
     """Return how many epochs of `steps` come to the wanted number of steps: 2 to 60."""
     return min(60, max(2, math.ceil(wanted / steps)))
+
+
+def check_same_weights(path: Path, recipe: Recipe) -> None:
+    """Refuse to go on with a run that was begun with other weights of the same preset.
+
+    Args:
+        path: folder of the run; there may be none.
+        recipe: of `finetune_recipe`.
+
+    Raises:
+        PresetError: it was begun with others.
+        RunError: its files can't be read.
+    """
+    if not (path / "run.json").is_file():
+        return
+    begun = Run.open(path).recipe
+    key = "weights_sha256"
+    before, now = begun.model.options, recipe.model.options
+    if begun.model.name == "finetuned" and before.get("preset") == now["preset"] and before.get(key) != now[key]:
+        raise PresetError(
+            f"The run '{path}' was begun with other weights of '{now['preset']}': the preset was replaced or trained "
+            "again since. Restore it, choose another --out, or replace the run with --overwrite."
+        )

@@ -7,9 +7,9 @@ import shlex
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from analognets.errors import ConversionError, DataError, RunError, UnknownNameError
+from analognets.errors import ConversionError, DataError, RunError, UnknownNameError, check_choice
 from analognets.training.recipe import Recipe
 from analognets.training.run import Run, import_classes
 
@@ -23,7 +23,7 @@ __all__ = ["TrainedNetwork", "TrainedPreset", "TrainedRun", "digital_twin", "ope
 
 MODEL_FILES = (".keras", ".h5", ".hdf5")
 
-Want = Literal["recipe", "analog", "chips"]
+WANTS = ("recipe", "analog", "chips")
 
 
 class TrainedNetwork:
@@ -44,6 +44,8 @@ class TrainedNetwork:
 
     kind = "model"
     finished = True
+    learned_on_devices = False
+    """Whether its weights lie on devices already, which are one chip."""
     digital_name = "The same weights, digital"
     """What to call `float_model`."""
 
@@ -86,6 +88,15 @@ class TrainedNetwork:
         self.require("analog")
         return self.model
 
+    def on_device_model(self) -> keras.Model:
+        """Return the model with the devices it learned on; only a run has them.
+
+        Raises:
+            ConversionError: there are none.
+            RunError: the file of the run is not there, or broken.
+        """
+        raise ConversionError(self._without_analog())
+
     def digital_model(self) -> keras.Model:
         """Return the plain Keras network with the weights of `model`."""
         return digital_twin(self.model)
@@ -104,7 +115,7 @@ class TrainedNetwork:
         """The folder for results of this network: that of the run, or `results/NAME` in the working directory."""
         return Path("results") / self.name
 
-    def require(self, *wants: Want) -> None:
+    def require(self, *wants: str) -> None:
         """Raise unless the network has what is wanted.
 
         Args:
@@ -115,11 +126,11 @@ class TrainedNetwork:
             ConversionError: it has not.
         """
         for want in wants:
+            check_choice("open_trained", "wants", want, WANTS)
             if want == "recipe":
                 self.known_recipe()
                 continue
-            learned = want == "chips" and self.recipe is not None and self.recipe.learns_on_devices
-            if not learned and not self.is_analog:
+            if not self.is_analog and not (want == "chips" and self.learned_on_devices):
                 raise ConversionError(self._without_analog())
 
     def known_recipe(self) -> Recipe:
@@ -202,8 +213,8 @@ class TrainedRun(TrainedNetwork):
         self.classes = tuple(self.data.get("classes") or ())
         self.origin = {key: run.record.get(key) for key in ("seed", "git_commit", "finished", "versions")}
         self.finished = run.finished
-        name = "Weights as last read, digital" if run.recipe.learns_on_devices else "Float network, digital"
-        self.digital_name = name
+        self.learned_on_devices = run.recipe.learns_on_devices
+        self.digital_name = "Weights as last read, digital" if self.learned_on_devices else "Float network, digital"
 
     def _as_trained(self) -> Any:
         return self.run.analog_model() if self.is_analog else self.run.float_model()
@@ -222,11 +233,7 @@ class TrainedRun(TrainedNetwork):
         return self.run.float_model()
 
     def on_device_model(self) -> keras.Model:
-        """Load the network with the devices it learned on.
-
-        Raises:
-            RunError: it is not there, or its file is broken.
-        """
+        """Load the network with the devices it learned on."""
         return self.run.on_device_model()
 
     @functools.cached_property
@@ -293,7 +300,7 @@ class TrainedPreset(TrainedNetwork):
 
 
 def open_trained(
-    source: Any, *, wants: Collection[Want] = (), unfinished: bool = False, untrained: bool = False
+    source: Any, *, wants: Collection[str] = (), unfinished: bool = False, untrained: bool = False
 ) -> TrainedNetwork:
     """Open a trained network, whatever it lies in.
 

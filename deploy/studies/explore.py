@@ -88,22 +88,10 @@ def explore(
     """
     sources = [networks] if isinstance(networks, (str, Path)) else list(networks)
     check_options(bits, arrays, adcs, clip, eta)
-    check_integer("explore", "chips", chips, 1, 1_000_000)
     check_integer("explore", "retrain_epochs", retrain_epochs, 1, 100_000)
-    if limit is not None:
-        check_integer("explore", "limit", limit, 1, 1 << 40)
-    check_choice("explore", "ranges", ranges, RANGES)
+    settings = settings_of(data, data_options, limit, chips=chips, at=at, seed=seed, ranges=ranges)
     opened = [open_trained(source, wants=("analog", "recipe")) for source in sources]
     root = Path(folder)
-    settings = {
-        "data": data if data in (None, "synthetic") else str(Path(data).resolve()),
-        "data_options": dict(data_options or {}),
-        "limit": limit,
-        "chips": chips,
-        "seconds": parse_duration(at),
-        "seed": check_integer("explore", "seed", seed, 0, 2**31 - 1),
-        **({} if ranges == "calibrated" else {"ranges": ranges}),  # so that explorations stored before go on
-    }
     combined = list(itertools.product(opened, bits, arrays, clip or (None,), eta or (None,)))
     plan = [as_point(*combination, retrain_epochs) for combination in combined]
     costs = figures_of(Costs(opened, accelerator), combined, plan, adcs)
@@ -150,6 +138,32 @@ def check_options(bits: Any, arrays: Any, adcs: Any, clip: Any, eta: Any) -> Non
         check_number("explore", "clip", value, 0.1, 100)
     for value in eta:
         check_number("explore", "eta", value, 0, 1)
+
+
+def settings_of(
+    data: str | None,
+    options: Mapping[str, Any] | None,
+    limit: int | None,
+    *,
+    chips: int,
+    at: str | float,
+    seed: int,
+    ranges: str,
+) -> dict[str, Any]:
+    """Return the settings that all points share, checked; what they mean is said in `explore`."""
+    if limit is not None:
+        check_integer("explore", "limit", limit, 1, 1 << 40)
+    settings = {
+        "data": data if data in (None, "synthetic") else str(Path(data).resolve()),
+        "data_options": dict(options or {}),
+        "limit": limit,
+        "chips": check_integer("explore", "chips", chips, 1, 1_000_000),
+        "seconds": parse_duration(at),
+        "seed": check_integer("explore", "seed", seed, 0, 2**31 - 1),
+    }
+    check_choice("explore", "ranges", ranges, RANGES)
+    # Explorations that were stored before there was a choice go on: they are "calibrated".
+    return settings if ranges == "calibrated" else {**settings, "ranges": ranges}
 
 
 def as_point(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from analognets.crossbar import Crossbar
-from analognets.deploy.studies.other_hardware import hardware_with, on_hardware
+from analognets.deploy.studies.other_hardware import hardware_with, trained_on_hardware
 from analognets.deploy.studies.sweep import point_key
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, open_trained
@@ -28,9 +28,7 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     task, (inputs, labels) = load_data(trained, settings)
     hardware = hardware_with(trained.model, point["bits"], rows=point["rows"], cols=point["cols"])
     if point["clip"] is None and point["eta"] is None:
-        percentile = task.recipe.hardware_aware.calibration.percentile
-        how = {"ranges": settings.get("ranges", "calibrated"), "percentile": percentile}
-        model, ranges = on_hardware(trained.model, hardware, task.training.calibration, **how)
+        model, ranges = trained_on_hardware(trained, hardware, task, ranges=settings.get("ranges", "calibrated"))
         weights = "as trained"
     else:
         model, ranges = retrained(trained, hardware, point, settings, task), "trained"

@@ -11,8 +11,11 @@ from analognets.conversion import to_analog, to_digital
 from analognets.crossbar import Crossbar
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice
 from analognets.layers import AnalogLayer, analog_layers, calibrate
+from analognets.training.recipe import HardwareAware
+from analognets.zoo.tasks import Task
+from analognets.zoo.trained import TrainedNetwork
 
-__all__ = ["RANGES", "hardware_with", "on_hardware"]
+__all__ = ["RANGES", "hardware_with", "on_hardware", "trained_on_hardware"]
 
 RANGES = ("calibrated", "kept")
 """What may become of the trained converter ranges: set again on data where bits or row blocks change, or kept."""
@@ -82,6 +85,27 @@ def on_hardware(
         )
     calibrate(made, calibration, percentile=percentile)
     return made, CALIBRATED
+
+
+def trained_on_hardware(
+    trained: TrainedNetwork, hardware: Crossbar, task: Task, *, ranges: str = "calibrated"
+) -> tuple[keras.Model, str]:
+    """Put a trained network on other hardware with the calibration of its recipe; see `on_hardware`.
+
+    Args:
+        trained: with an analog network and a recipe.
+        hardware: as of `on_hardware`.
+        task: its data, loaded with training features to calibrate on.
+        ranges: as of `on_hardware`.
+
+    Raises:
+        ConversionError: it has no analog network or no recipe, or a layer doesn't fit on the arrays.
+    """
+    stage = trained.known_recipe().hardware_aware or HardwareAware()
+    percentile = stage.calibration.percentile
+    return on_hardware(
+        trained.analog_model(), hardware, task.training.calibration, ranges=ranges, percentile=percentile
+    )
 
 
 def _mapped(model: keras.Model, before: list[AnalogLayer], hardware: Crossbar) -> keras.Model:

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from analognets.cli import compare as compare_module
-from analognets.cli.compare import same_network, wanted_bits
+from analognets.cli.compare import wanted_bits
 from analognets.deploy.export import qat
 from analognets.deploy.export.litert import to_litert
-from analognets.training.run import Run
+from analognets.deploy.studies.compare import same_network
+from analognets.zoo.trained import open_trained
 
 Call = Callable[..., Any]
 
@@ -35,7 +36,7 @@ def compared(first_training: tuple[Path, Any], call: Call, tmp_path_factory: pyt
         patch.setattr(qat, "to_litert_qat", instead)
         patch.setattr(qat, "has_tfmot", lambda: True)
         words = ("--chips", 2, "--at", "25s,1d", "--bits", "8,4", "--qat", "--qat-epochs", 2, "--out", folder, "--json")
-        answer = call("compare", first_training[0], *words)
+        answer = call("compare", first_training[0], *words, "--ranges", "kept")
     assert answer.code == 0, answer.err
     assert epochs == [(2, (20, 49, 10, 1), 2, 10)]
     return answer, folder
@@ -97,9 +98,9 @@ def test_the_table_is_readable(first_training: tuple[Path, Any], call: Call, tmp
 
 
 def test_runs_of_one_network_share_their_digital_rows(first_training: tuple[Path, Any]) -> None:
-    run = Run.open(first_training[0])
+    run = open_trained(first_training[0])
     assert same_network([("a", run), ("b", run)]) == [[("a", run), ("b", run)]]
-    other = Run.open(first_training[0])
+    other = open_trained(first_training[0])
     other.recipe = run.recipe.replace(["model.options.widths=[4,4,4,4,8]"])
     assert same_network([("a", run), ("b", other)]) == [[("a", run)], [("b", other)]]
 

@@ -44,7 +44,7 @@ from analognets.zoo.presets.preset import Preset, predict
 from analognets.zoo.presets.safe_config import from_config, to_config
 from analognets.zoo.trained import TrainedRun, digital_twin, open_trained
 
-__all__ = ["RESULT_COLUMNS", "check_place", "direct_mapping_results", "save_to_preset"]
+__all__ = ["RESULT_COLUMNS", "check_place", "check_saveable", "direct_mapping_results", "save_to_preset"]
 
 RESULT_COLUMNS = ("condition", "at", "seconds", "drift_compensation", "mean", "std", "chips", "loss", "float_accuracy")
 SAID_OF_DATA = ("name", "version", "homepage", "licence", "citation", "statement", "synthetic", "clips")
@@ -157,14 +157,23 @@ def _unpacked(archive: Path) -> Path:
     return locate(archive).path
 
 
+def check_saveable(run: Run) -> Run:
+    """Return a run that a preset can be made from.
+
+    Raises:
+        PresetError: it is not finished.
+    """
+    if not run.finished:
+        raise PresetError(f"A preset is made from a finished run. Received: '{run.path}' (status: {run.status}).")
+    return run
+
+
 def _from_run(source: Run | Path) -> PresetContent:
     """Collect what a finished run knows."""
     trained = open_trained(source, unfinished=True)
     if not isinstance(trained, TrainedRun):
         raise PresetError(f"A preset is made from a run or a Keras model. Received: the {trained.kind} '{source}'.")
-    run = trained.run
-    if not run.finished:
-        raise PresetError(f"A preset is made from a finished run. Received: '{run.path}' (status: {run.status}).")
+    run = check_saveable(trained.run)
     recipe = _whole_recipe(trained)
     summary = run.path / "results" / "summary.csv"
     return PresetContent(

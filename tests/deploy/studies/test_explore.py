@@ -101,7 +101,7 @@ def test_ranges_are_kept_on_request(make: Any, samples: np.ndarray) -> None:
 
 
 def test_ranges_of_each_tile_and_column_follow(make: Any, samples: np.ndarray) -> None:
-    model = make("aimc_standard")
+    model = make("pcm", weight_scale="column", input_range="tile")
     made, _ = on_hardware(model, hardware_with(model, 6), samples)
     for old, new in zip(analog_layers(model), analog_layers(made), strict=True):
         np.testing.assert_array_equal(old.weight_range(), new.weight_range())
