@@ -71,7 +71,7 @@ def compare(
             measured = Comparison(group, task, settings, steps)
             rows += measured.rows()
         facts.append(measured.facts())
-        if not measured.has_analog():
+        if not measured.analog_networks():
             reporter.warn(f"{', '.join(name for name, _ in group)}: no analog network, so there are no analog rows.")
     write_comparison(folder, rows, facts)
     show(reporter, folder, rows, facts)

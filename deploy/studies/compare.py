@@ -184,17 +184,13 @@ class Comparison:
         runner = Interpreter(path, kernels="reference")
         return runner.accuracy(self.inputs, self.labels, progress=self.steps("Running LiteRT"))
 
-    def able(self) -> list[tuple[int, str, TrainedNetwork]]:
+    def analog_networks(self) -> list[tuple[int, str, TrainedNetwork]]:
         """Return bits, name and network of those in the group that are analog."""
         return [(bits, *named) for named in self.group if (bits := trained_bits(named[1])) is not None]
 
-    def has_analog(self) -> bool:
-        """Whether there are analog rows."""
-        return bool(self.able())
-
     def analog(self) -> Iterator[Row]:
         """Yield the analog rows of all precisions; one that no network was trained for is measured on the best one."""
-        able = self.able()
+        able = self.analog_networks()
         for wanted in self.settings.bits if able else ():
             own = [entry for entry in able if entry[0] == wanted]
             trained_for, name, trained = own[0] if own else max(able, key=lambda entry: entry[0])

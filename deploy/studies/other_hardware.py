@@ -49,7 +49,7 @@ def on_hardware(
 
     A range that was trained for 8 bits is too wide for 4: few steps are left for most values. A range that was trained
     for whole columns is too wide for the partial sums of row blocks. So they are set again on data, as a lab would, if
-    the bits or the row blocks change; with "kept" they stay, which tells what the bits alone do.
+    the bits or the row blocks change. With "kept" they stay, as in a sweep of `adc_bits`: what the bits alone do.
 
     Args:
         model: calibrated analog model; it stays as it is.

@@ -83,6 +83,22 @@ def test_the_8_bit_rows_are_those_of_evaluate(compared: Any, first_training: tup
     assert rows[0]["accuracy"] == pytest.approx(found["float_accuracy"])
 
 
+def test_at_other_bits_it_agrees_with_explore(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
+    words = (first_training[0], "--bits", 4, "--chips", 2, "--at", "1d", "--seed", 3, "--json")
+    answers = {}
+    for ranges in ("calibrated", "kept"):
+        more = () if ranges == "calibrated" else ("--ranges", ranges)
+        compared = call("compare", *words, *more, "--out", tmp_path / f"compared {ranges}")
+        assert compared.code == 0, compared.err
+        row = json.loads(compared.out)["rows"][-1]
+        arrays = ("--arrays", "1024x512", "--adcs", 128, "--out", tmp_path / f"explored {ranges}")
+        explored = json.loads(call("explore", *words, *more, *arrays).out)["rows"][0]
+        assert (row["accuracy"], row["std"]) == pytest.approx((explored["accuracy"], explored["accuracy_std"]))
+        answers[ranges] = row["note"], explored["ranges"]
+    assert answers["calibrated"] == ("not trained for it: ranges calibrated anew", "calibrated anew")
+    assert answers["kept"] == ("not trained for it: ranges as trained for 8 bit", "trained")
+
+
 def test_the_table_is_readable(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
     answer = call(
         *("compare", first_training[0], "--chips", 1, "--at", "1h", "--bits", "6", "--split", "validation"),
