@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.cli import _console
-from analognets.errors import RunError
 
 if TYPE_CHECKING:
     from analognets.zoo.tasks import Task
@@ -66,18 +65,10 @@ def load_task(
 
 
 def results_folder(trained: TrainedNetwork, named: Path | None) -> Path:
-    """Return the folder for the results, made if need be.
+    """Return the folder for the results, made if need be."""
+    from analognets.core.files import make_folder
 
-    Raises:
-        RunError: it can't be made.
-    """
-    try:
-        folder = named or trained.results
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        where = named or "results"
-        raise RunError(f"The folder for the results, '{where}', can't be made: {error.strerror}.") from error
-    return folder
+    return make_folder(named or trained.results, "folder for the results")
 
 
 def times_of(text: str | None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analognets.core.files import write_atomically, write_json
+from analognets.core.provenance import git_commit
 from analognets.deploy.accelerator import place, workload
 from analognets.deploy.accelerator.costs import cost
 from analognets.deploy.chips.chips import accuracy, program, summarize
@@ -21,7 +22,6 @@ from analognets.deploy.export.qat import train_for_int8
 from analognets.deploy.studies.other_hardware import hardware_with, trained_on_hardware
 from analognets.errors import AnalogNetsError
 from analognets.layers import analog_layers
-from analognets.training.run import git_commit
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork
 
