@@ -1,6 +1,7 @@
 from . import experiments as experiments
 from . import finetune as finetune
 from . import networks as networks
+from . import own_data as own_data
 from . import presets as presets
 from . import tasks as tasks
 from . import trained as trained

@@ -9,24 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli.data import Json, Quiet
-from analognets.cli.sweep import (
-    Count,
-    Data,
+from analognets.cli._work import following, percent, records, start_backend, study_settings
+from analognets.cli.options import (
+    Chips,
+    Json,
     Limit,
-    Networks,
     NoCompensation,
     OnRay,
-    Overwrite,
+    Out,
+    OverwriteResults,
+    Quiet,
     Seed,
+    StudyData,
+    StudyNetworks,
     Time,
     Workers,
-    common,
-    following,
-    percent,
-    records,
 )
-from analognets.cli.train import start_backend
 
 __all__ = ["sensitivity"]
 
@@ -57,25 +55,24 @@ Effects = Annotated[
 ]
 Target = Annotated[float, typer.Option("--error", help="Product error of equal_error as a share.")]
 Full = Annotated[bool, typer.Option("--full", help="Measure whole scans in threshold instead of halving them.")]
-Out = Annotated[Path, typer.Option(help="Folder for the results; other methods and networks can be added to it.")]
 
 
 def sensitivity(
-    networks: Networks,
+    networks: StudyNetworks,
     method: How = Method.equal_error,
     nonidealities: Effects = None,
     error: Target = 0.2,
     full: Full = False,
-    data: Data = None,
+    data: StudyData = None,
     limit: Limit = None,
-    chips: Count = 15,
+    chips: Chips = 15,
     at: Time = "1h",
     seed: Seed = 0,
     no_drift_compensation: NoCompensation = False,
     workers: Workers = 1,
     ray: OnRay = False,
     out: Out = Path("sensitivity"),
-    overwrite: Overwrite = False,
+    overwrite: OverwriteResults = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -87,7 +84,7 @@ def sensitivity(
     effects = None if nonidealities is None else [word.strip() for word in nonidealities.split(",")]
     if method == Method.layers and effects is not None:
         raise typer.BadParameter("--method layers is about device noise alone: leave --nonidealities out.")
-    settings = common(data, limit, chips, at, seed, no_drift_compensation, workers, ray, overwrite)
+    settings = study_settings(data, limit, chips, at, seed, no_drift_compensation, workers, ray, overwrite)
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
     if method == Method.layers:
@@ -102,7 +99,7 @@ def by_error(reporter: _console.Reporter, networks: list[str], out: Path, settin
     """Raise each effect to the same product error, and show and draw the losses."""
     from analognets.deploy.studies.sensitivity import equal_error_study, heat_map
 
-    with following(reporter, "Equal error") as progress:
+    with following(reporter, "Equal error", "nonideality", "value") as progress:
         table = equal_error_study(networks, out, progress=progress, **settings)
     heat_map(table, out / "equal_error.png")
     reporter.result({"results": str(out), "rows": records(table)})
@@ -133,7 +130,7 @@ def by_threshold(reporter: _console.Reporter, networks: list[str], out: Path, se
     from analognets.crossbar.effects import describe
     from analognets.deploy.studies.sensitivity import heat_map, threshold_study
 
-    with following(reporter, "Thresholds") as progress:
+    with following(reporter, "Thresholds", "nonideality", "value") as progress:
         table = threshold_study(networks, out, progress=progress, **settings)
     heat_map(table, out / "threshold.png")
     reporter.result({"results": str(out), "rows": records(table)})
@@ -154,7 +151,7 @@ def by_layers(reporter: _console.Reporter, networks: list[str], out: Path, setti
     """Run the layer study, and show and draw it."""
     from analognets.deploy.studies.sensitivity import layer_figure, layer_study
 
-    with following(reporter, "Layers") as progress:
+    with following(reporter, "Layers", "nonideality", "value") as progress:
         study = layer_study(networks, out, progress=progress, **settings)
     layer_figure(study, out / "layers.png")
     payload = {"ranking": records(study.ranking), "exemption": records(study.exemption)}
