@@ -25,7 +25,6 @@ __all__ = [
     "records",
     "results_folder",
     "start_backend",
-    "study_settings",
     "times_of",
 ]
 
@@ -143,22 +142,3 @@ def percent(value: Any, error: Any = None) -> str:
     if value is None or value != value:
         return ""
     return f"{100 * value:.2f}" + ("" if error is None or error != error else f" +- {100 * error:.2f}")
-
-
-def study_settings(
-    data: str | None,
-    limit: int | None,
-    chips: int,
-    at: str,
-    seed: int,
-    no_drift_compensation: bool,
-    workers: int,
-    ray: bool,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """Return the settings that all studies take, the time checked before anything is loaded."""
-    from analognets.units import parse_duration
-
-    parse_duration(at)
-    settings = {"data": data, "limit": limit, "chips": chips, "at": at, "seed": seed, "workers": workers, "ray": ray}
-    return {**settings, "drift_compensation": not no_drift_compensation, "overwrite": overwrite}

@@ -7,23 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from analognets.cli import _console
+from analognets.cli import _console, options
 from analognets.cli._work import following, records, start_backend
-from analognets.cli.options import (
-    Chips,
-    Data,
-    Json,
-    Limit,
-    OnRay,
-    Out,
-    OverwriteResults,
-    Quiet,
-    Ranges,
-    RangesOption,
-    Seed,
-    Time,
-    Workers,
-)
 from analognets.errors import AnalogNetsError
 
 __all__ = ["explore"]
@@ -51,20 +36,20 @@ def explore(
     adcs: Adcs = "512,128,64",
     clip: Clip = None,
     eta: Eta = None,
-    data: Data = None,
-    limit: Limit = None,
-    chips: Chips = 5,
-    at: Time = "1d",
-    seed: Seed = 0,
-    ranges: RangesOption = Ranges.calibrated,
+    data: options.Data = None,
+    limit: options.Limit = None,
+    chips: options.Chips = 5,
+    at: options.Time = "1d",
+    seed: options.Seed = 0,
+    ranges: options.RangesOption = options.Ranges.calibrated,
     retrain_epochs: Epochs = 1,
     accelerator: Accelerator = "aon_cim",
-    workers: Workers = 1,
-    ray: OnRay = False,
-    out: Out = Path("exploration"),
-    overwrite: OverwriteResults = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    workers: options.Workers = 1,
+    ray: options.OnRay = False,
+    out: options.Out = Path("exploration"),
+    overwrite: options.OverwriteResults = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure networks on all combinations of bits, arrays, ADCs, clipping and noise, and draw the Pareto front.
 

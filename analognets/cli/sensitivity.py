@@ -8,23 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from analognets.cli import _console
-from analognets.cli._work import following, percent, records, start_backend, study_settings
-from analognets.cli.options import (
-    Chips,
-    Json,
-    Limit,
-    NoCompensation,
-    OnRay,
-    Out,
-    OverwriteResults,
-    Quiet,
-    Seed,
-    StudyData,
-    StudyNetworks,
-    Time,
-    Workers,
-)
+from analognets.cli import _console, options
+from analognets.cli._work import following, percent, records, start_backend, times_of
 
 __all__ = ["sensitivity"]
 
@@ -58,23 +43,23 @@ Full = Annotated[bool, typer.Option("--full", help="Measure whole scans in thres
 
 
 def sensitivity(
-    networks: StudyNetworks,
+    networks: options.StudyNetworks,
     method: How = Method.equal_error,
     nonidealities: Effects = None,
     error: Target = 0.2,
     full: Full = False,
-    data: StudyData = None,
-    limit: Limit = None,
-    chips: Chips = 15,
-    at: Time = "1h",
-    seed: Seed = 0,
-    no_drift_compensation: NoCompensation = False,
-    workers: Workers = 1,
-    ray: OnRay = False,
-    out: Out = Path("sensitivity"),
-    overwrite: OverwriteResults = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    data: options.StudyData = None,
+    limit: options.Limit = None,
+    chips: options.Chips = 15,
+    at: options.Time = "1h",
+    seed: options.Seed = 0,
+    no_drift_compensation: options.NoCompensation = False,
+    workers: options.Workers = 1,
+    ray: options.OnRay = False,
+    out: options.Out = Path("sensitivity"),
+    overwrite: options.OverwriteResults = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Compare what non-idealities do to trained networks, without retraining, on the same simulated chips.
 
@@ -84,7 +69,9 @@ def sensitivity(
     effects = None if nonidealities is None else [word.strip() for word in nonidealities.split(",")]
     if method == Method.layers and effects is not None:
         raise typer.BadParameter("--method layers is about device noise alone: leave --nonidealities out.")
-    settings = study_settings(data, limit, chips, at, seed, no_drift_compensation, workers, ray, overwrite)
+    times_of(at)
+    settings = {"data": data, "limit": limit, "chips": chips, "at": at, "seed": seed, "workers": workers, "ray": ray}
+    settings |= {"drift_compensation": not no_drift_compensation, "overwrite": overwrite}
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
     if method == Method.layers:

@@ -7,23 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from analognets.cli import _console
-from analognets.cli._work import following, percent, records, start_backend, study_settings
-from analognets.cli.options import (
-    Chips,
-    Json,
-    Limit,
-    NoCompensation,
-    OnRay,
-    Out,
-    OverwriteResults,
-    Quiet,
-    Seed,
-    StudyData,
-    StudyNetworks,
-    Time,
-    Workers,
-)
+from analognets.cli import _console, options
+from analognets.cli._work import following, percent, records, start_backend, times_of
 from analognets.errors import AnalogNetsError
 
 __all__ = ["sweep"]
@@ -41,28 +26,30 @@ Values = Annotated[
 
 
 def sweep(
-    networks: StudyNetworks,
+    networks: options.StudyNetworks,
     nonideality: Effect,
     values: Values = None,
-    data: StudyData = None,
-    limit: Limit = None,
-    chips: Chips = 15,
-    at: Time = "1h",
-    seed: Seed = 0,
-    no_drift_compensation: NoCompensation = False,
-    workers: Workers = 1,
-    ray: OnRay = False,
-    out: Out = Path("sweep"),
-    overwrite: OverwriteResults = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    data: options.StudyData = None,
+    limit: options.Limit = None,
+    chips: options.Chips = 15,
+    at: options.Time = "1h",
+    seed: options.Seed = 0,
+    no_drift_compensation: options.NoCompensation = False,
+    workers: options.Workers = 1,
+    ray: options.OnRay = False,
+    out: options.Out = Path("sweep"),
+    overwrite: options.OverwriteResults = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure networks with one non-ideality at other strengths, without retraining, on the same simulated chips.
 
     The same command goes on with a sweep that was interrupted; more values and more chips may be added.
     """
     strengths = parse_values(values)
-    settings = study_settings(data, limit, chips, at, seed, no_drift_compensation, workers, ray, overwrite)
+    times_of(at)
+    settings = {"data": data, "limit": limit, "chips": chips, "at": at, "seed": seed, "workers": workers, "ray": ray}
+    settings |= {"drift_compensation": not no_drift_compensation, "overwrite": overwrite}
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
 
