@@ -1,4 +1,4 @@
-"""Carrying out the plan of a conversion to analog, and the way back to digital."""
+"""Carrying out the plan of a conversion to analog, making the copy ready for use, and the way back to digital."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import keras
 from analognets import crossbar as crossbars
 from analognets.conversion.apply import ModelCopy
 from analognets.conversion.plan import Planner, left, why_hidden
-from analognets.conversion.ready import made_ready
 from analognets.conversion.report import ConversionReport, LayerConversion, PlannedLayer, check_any
 from analognets.conversion.support import (
     ANALOG_CLASS,
@@ -24,7 +23,16 @@ from analognets.conversion.support import (
     name_inside,
 )
 from analognets.errors import ConversionError, check_number
-from analognets.layers import ADCGain, AnalogBidirectional, AnalogLayer, AnalogRNN, AnalogTimeDistributed, WeightClip
+from analognets.layers import (
+    ADCGain,
+    AnalogBidirectional,
+    AnalogLayer,
+    AnalogRNN,
+    AnalogTimeDistributed,
+    WeightClip,
+    calibrate,
+    freeze_weight_range,
+)
 
 __all__ = ["to_analog", "to_digital"]
 
@@ -32,6 +40,8 @@ L = keras.layers
 ANALOG_SETTINGS = (
     "crossbar", "weight_noise", "adc_gain", "calibrated", "seed", "noise_model", "drop_connect", "nonnegative",
 )  # fmt: skip
+SIGMA = 2.0
+"""Where `calibrate_on` clips the weights, in standard deviations of each kernel."""
 ANALOG_WRAPPER: dict[type, type] = {
     L.TimeDistributed: AnalogTimeDistributed,
     L.Bidirectional: AnalogBidirectional,
@@ -143,6 +153,64 @@ def to_analog(
     settings = {"weight_noise": weight_noise, "noise_model": noise_model, "drop_connect": drop_connect}
     analog = ToAnalog(Planner(model, hardware, exempt), settings).model(model)
     return analog if calibrate_on is None else made_ready(analog, model, calibrate_on)
+
+
+def made_ready(analog: keras.Model, model: keras.Model, inputs: Any) -> keras.Model:
+    """Freeze W_max of an analog model, calibrate and compile it, and add what was done to its report.
+
+    Args:
+        analog: the converted model.
+        model: the model it was made from.
+        inputs: as `calibrate` takes them.
+
+    Raises:
+        InvalidArgumentError: `inputs` hold no batch or lead to NaN or infinity.
+    """
+    freeze_weight_range(analog, sigma=SIGMA)
+    samples = calibrate(analog, inputs)
+    analog.conversion_report = dataclasses.replace(
+        analog.conversion_report,
+        steps=(
+            f"W_max frozen at {SIGMA:g} sigma of each kernel, weights clipped to it.",
+            f"Converter ranges calibrated on {samples} samples.",
+            compiled_like(analog, model),
+        ),
+    )
+    return analog
+
+
+def compiled_like(analog: keras.Model, model: keras.Model) -> str:
+    """Compile a model with fresh copies of another one's optimizer, loss and metrics; returns what was done."""
+    if not model.compiled:
+        return "Not compiled, as the model given is not."
+    if type(model).compile is not keras.Model.compile:
+        return f"Not compiled, since {type(model).__name__} has a `compile` of its own: compile it as that one."
+    config = model.get_compile_config()
+    settings: dict[str, Any] = {}
+    for name, value in config.items():
+        try:
+            settings[name] = keras.saving.deserialize_keras_object(value)
+        except (TypeError, ValueError):  # a function that is in no module
+            if name == "loss":
+                settings[name] = model.loss
+    if "optimizer" not in settings:
+        return f"Not compiled, since its optimizer {described(config['optimizer'])} can't be made from its config."
+    analog.compile(**{**settings, "jit_compile": False})
+    parts = {name: described(config[name]) for name in ("optimizer", "loss", "metrics") if name in settings}
+    done = f"Compiled with {', '.join(f'{name} {text}' for name, text in parts.items() if text)}; jit_compile off."
+    lost = [name for name in config if name not in settings]
+    return f"{done} Left out, as they can't be made from their config: {', '.join(lost)}." if lost else done
+
+
+def described(config: Any) -> str:
+    """Return the names of the objects in a part of a compile config."""
+    if isinstance(config, dict) and "class_name" in config:
+        inside = config["config"]
+        return inside if isinstance(inside, str) else str(config["class_name"])
+    if isinstance(config, (dict, list, tuple)):
+        items = config.values() if isinstance(config, dict) else config
+        return ", ".join(text for text in map(described, items) if text)
+    return "" if config is None else str(config)
 
 
 def without_clip(config: dict[str, Any]) -> dict[str, Any]:
