@@ -8,7 +8,14 @@ from typing import Any
 import keras
 
 from analognets.devices.base import Device, State, derive_seed
-from analognets.devices.drift_compensation import GlobalDriftCompensation
+from analognets.devices.drift_compensation import (
+    ArrayDriftCompensation,
+    ColumnDriftCompensation,
+    DriftCompensation,
+    GlobalDriftCompensation,
+    get_drift_compensation,
+    list_drift_compensations,
+)
 from analognets.devices.ideal import IdealDevice
 from analognets.devices.memristor import CuSiO2Memristor
 from analognets.devices.parallel import ParallelDevices
@@ -21,8 +28,11 @@ from analognets.errors import InvalidArgumentError, UnknownNameError
 
 __all__ = [
     "PCM",
+    "ArrayDriftCompensation",
+    "ColumnDriftCompensation",
     "CuSiO2Memristor",
     "Device",
+    "DriftCompensation",
     "GlobalDriftCompensation",
     "IdealDevice",
     "PCM14nm",
@@ -36,7 +46,9 @@ __all__ = [
     "derive_seed",
     "deserialize",
     "get",
+    "get_drift_compensation",
     "list_devices",
+    "list_drift_compensations",
     "serialize",
 ]
 

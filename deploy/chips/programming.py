@@ -14,6 +14,7 @@ from keras import ops
 from analognets.crossbar import Crossbar, Tiling, program_with, programming_draws, read_with
 from analognets.deploy.chips.compiled import compiled
 from analognets.devices import derive_seed
+from analognets.errors import InvalidArgumentError
 from analognets.layers import AnalogLayer
 from analognets.layers.ranges import over_kernel
 
@@ -27,7 +28,8 @@ class ProgrammedLayer:
     Args:
         state: the device's arrays, each with the differential pair as first axis of the device shape (uS, exponents).
         weight_max: the weight that maps to g_max: a number, or an array with one a tile or a column of each row block.
-        reference: response of each tile right after programming, shape (row blocks, column blocks).
+        reference: response of each tile right after programming, shape (row blocks, column blocks), or (row blocks,
+            columns) if the drift compensation goes by columns.
         readout: for each row block what its read-out differs by from other chips', `analognets.crossbar.draw_chip`.
     """
 
@@ -43,7 +45,7 @@ class ReadLayer:
 
     Args:
         kernel: float32 tensor of the layer's `crossbar_shape()`, in units of the digital weights.
-        scale: the drift compensation of each tile, shape (row blocks, column blocks); ones if there is none.
+        scale: the drift compensation, in the shape of the reference; ones if there is none.
         readout: as in `ProgrammedLayer`.
         seed: of the noise of the products.
     """
@@ -119,15 +121,13 @@ class ChipArithmetic:
             layer.reference = responses
 
     def read(self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int) -> list[ReadLayer]:
-        """Read all layers of a chip at a time: alpha = reference response / response now, one a tile."""
+        """Read all layers of a chip at a time: with what its drift compensation makes of the responses."""
         reads = []
         results = self._read_at(programmed, seconds, seed, "read")
         for index, (hardware, layer, (kernel, responses)) in enumerate(
             zip(self.hardware, programmed, results, strict=True)
         ):
-            scale = np.ones_like(responses)
-            if hardware.drift_compensation is not None:
-                scale = np.asarray(hardware.drift_compensation.scale(layer.reference, responses))
+            scale = drift_scale(hardware, layer.reference, responses)
             own = derive_seed(seed, index, "products", repr(float(seconds)))
             reads.append(ReadLayer(kernel, scale, layer.readout, own))
         return reads
@@ -162,12 +162,38 @@ def readouts(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:
 
 
 def tile_responses(hardware: Crossbar, tiling: Tiling, kernel: Any) -> Any:
-    """Return the read-out of each tile of a kernel in units of W_max, shape (row blocks, column blocks)."""
-    if hardware.drift_compensation is None:
+    """Return the read-outs of the tiles of a kernel in units of W_max that the drift compensation goes by.
+
+    Of shape (row blocks, column blocks), or (row blocks, columns) if there is one per column.
+    """
+    rule = hardware.drift_compensation
+    if rule is None:
         return tf.ones(tiling.shape)
-    tiles = [kernel[..., rows, cols] for _, _, (rows, cols) in tiling.blocks()]
-    responses = [hardware.drift_compensation.response(ops.reshape(tile, (-1, tile.shape[-1]))) for tile in tiles]
-    return tf.reshape(tf.stack(responses), tiling.shape)
+    rows: list[list[Any]] = [[] for _ in tiling.row_blocks]
+    for row_block, _, (inputs, outputs) in tiling.blocks():
+        tile = kernel[..., inputs, outputs]
+        response = rule.response(ops.reshape(tile, (-1, tile.shape[-1])))
+        rows[row_block].append(ops.reshape(response, (-1,)))
+    return tf.stack([tf.concat(row, axis=0) for row in rows])
+
+
+def drift_scale(hardware: Crossbar, reference: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """Return what the drift compensation multiplies results by, in the shape of the responses.
+
+    Raises:
+        InvalidArgumentError: the reference was taken by another rule.
+    """
+    rule = hardware.drift_compensation
+    if rule is None:
+        return np.ones_like(responses)
+    if reference.shape != responses.shape:
+        raise InvalidArgumentError(
+            f"The chip's reference was taken by another drift compensation than {rule!r}, which reads "
+            f"{responses.shape} numbers of this layer. Received: a reference of shape {reference.shape}. Load the chip "
+            "with the model it was programmed from."
+        )
+    scale = ops.convert_to_numpy(rule.scale(reference, responses))
+    return np.broadcast_to(np.asarray(scale, np.float32), responses.shape)
 
 
 _arithmetic: weakref.WeakKeyDictionary[AnalogLayer, ChipArithmetic] = weakref.WeakKeyDictionary()

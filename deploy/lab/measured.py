@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from analognets.core.files import file_sha256, write_json
 from analognets.deploy.chips.chips import Chip
-from analognets.deploy.chips.programming import ProgrammedLayer, ReadLayer, tile_responses
+from analognets.deploy.chips.programming import ProgrammedLayer, ReadLayer, drift_scale, tile_responses
 from analognets.deploy.lab import format as form
 from analognets.deploy.lab.files import read_array, whole_path
 from analognets.deploy.lab.targets import assembled, check_model, layer_targets, tile_part
@@ -90,9 +90,7 @@ class MeasuredChip(Chip):
             conductances = drifted(device, measured, past[-1].seconds, seconds)
             kernel = (conductances[0] - conductances[1]) / device.g_max
             response = readout(layer, kernel)
-            scale = np.ones_like(response)
-            if layer.crossbar.drift_compensation is not None:
-                scale = np.asarray(layer.crossbar.drift_compensation.scale(stored.reference, response))
+            scale = drift_scale(layer.crossbar, stored.reference, response)
             weights = tf.constant((kernel * stored.weight_max).astype(np.float32))
             reads.append(ReadLayer(weights, scale))
         return reads
