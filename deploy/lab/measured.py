@@ -205,17 +205,16 @@ def measured_chip(
     if isinstance(reference, dict):
         check_names([layer.name for layer in layers], reference, f"the reference of chip {number}")
     for position, (layer, entry) in enumerate(zip(layers, index.layers, strict=True)):
-        if reference == "targets":
-            values = np.asarray(entry.target_readout, np.float32)
-        elif reference == "first_reading":
-            first = readings[0].conductances[position]
-            values = readout(layer, (first[0] - first[1]) / layer.crossbar.device.g_max)
-        else:
-            values = np.asarray(reference[layer.name], np.float32)
-        if values.shape != layer.tiling.shape:
+        first = readings[0].conductances[position]
+        values = found = readout(layer, (first[0] - first[1]) / layer.crossbar.device.g_max)
+        if reference != "first_reading":
+            given = entry.target_readout if reference == "targets" else reference[layer.name]
+            values = np.asarray(given, np.float32)
+        if values.shape != found.shape:
             raise ChipFileError(
-                f"The reference of layer '{layer.name}' must have a number for each of its {layer.tiling.shape} row "
-                f"and column blocks. Received: shape {values.shape}."
+                f"The reference of layer '{layer.name}' must have the shape {found.shape} of what its drift "
+                "compensation reads: for each row block one number per column block or per column. Received: shape "
+                f"{values.shape}."
             )
         state = {"conductance": readings[0].conductances[position]}
         stored.append(ProgrammedLayer(state, float(layer.weight_range()), values))
@@ -238,9 +237,9 @@ def record_measurement(
             rows, columns).
         seconds: since programming, >= 0.
         chip: its number, >= 0; a chip may be measured at several times.
-        reference: drift-compensation read-out right after programming: for each layer one number a row block and column
-            block in units of weight_max; "targets" (what the targets would give) or "first_reading". None keeps what
-            the chip has, "targets" if it is new.
+        reference: drift-compensation read-out right after programming: for each layer and row block one number per
+            column block, or per column, in units of weight_max; "targets" (what the targets would give) or
+            "first_reading". None keeps what the chip has, "targets" if it is new.
 
     Returns:
         The folder of the new files.

@@ -46,6 +46,9 @@ STAYS = (
     "reader without Keras. Only the kernels of `layers` are on the chip."
 )
 
+GLOBAL_RULE = "analognets>GlobalDriftCompensation"
+"""The rule whose settings the index names one by one, as before there were others."""
+
 
 def matching_accelerator(hardware: Crossbar, accelerator: Any = None) -> Accelerator:
     """Return the accelerator, or for None one like `aon_cim` whose arrays are as large as the crossbar's tiles."""
@@ -276,15 +279,17 @@ def schedule_section(hardware: Crossbar, placement: Placement, tiles: Sequence[f
     return found
 
 
-def compensation_section(hardware: Crossbar) -> form.Compensation | None:
+def compensation_section(hardware: Crossbar) -> form.Compensation | form.CompensationRule | None:
     """Return what the index says about drift compensation."""
     rule = hardware.drift_compensation
     if rule is None:
         return None
     seconds = float(hardware.device.first_reading)
-    return form.Compensation.model_validate(
-        {"readout": rule.readout, "floor": rule.floor, "reference_seconds": seconds}
-    )
+    name, settings = keras.saving.get_registered_name(type(rule)), rule.get_config()
+    if name == GLOBAL_RULE:
+        return form.Compensation(**settings, reference_seconds=seconds)
+    statement = (type(rule).__doc__ or name).split("\n")[0]
+    return form.CompensationRule(rule=name, settings=settings, statement=statement, reference_seconds=seconds)
 
 
 def variable_name(variable: Any) -> str:
