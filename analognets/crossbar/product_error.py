@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from analognets.crossbar.cells import program, read
-from analognets.crossbar.forward import draw_chip, forward
+from analognets.crossbar.forward import draw_periphery, forward
 from analognets.crossbar.hardware import Crossbar, device_effects
 from analognets.devices import derive_seed
 from analognets.errors import check_integer, check_number
@@ -109,7 +109,7 @@ class _Sample:
             input_range=input_range,
             adc_bound=adc_bound,
             seed=derive_seed(self.seed, "products"),
-            chip=draw_chip(crossbar, self.weights.shape, derive_seed(self.seed, "chip")),
+            periphery=draw_periphery(crossbar, self.weights.shape, derive_seed(self.seed, "chip")),
             straight_through=False,
         )
         compensation = crossbar.drift_compensation
