@@ -254,50 +254,42 @@ class AnalogLayer(Base):
 
     def tiles(self, now: NoiseRealization) -> list[Tile]:
         """Return the tiles that multiply by a realization: one for each row block, or one for it as a whole."""
+        kernels, product = [now.kernel], self.product
+        if not now.whole:
+            kernels = [now.kernel[..., first:last, :] for first, last in self.tiling.row_blocks]
+            product = self.programmed_product
+        own: list[dict[str, Any]] = [
+            {
+                "input_scale": None if now.input_scales is None else now.input_scales[i],
+                "output_scale": None if now.scales is None else along_columns(now.scales, self.tiling, i),
+                "product": product,
+                "axis": self.channel_axis,
+            }
+            for i in range(len(kernels))
+        ]
         if now.whole or self.crossbar.plain:
-            return self._plain_tiles(now)
+            alpha, ranges = self.input_range if self.calibrated else None, now.adc_ranges
+            if ranges is None:
+                ranges = [self.adc_range(now.gamma) if self.calibrated else None] * len(kernels)
+            return [
+                PlainTile(self.crossbar, kernel, self.compute_dtype, input_range=alpha, adc_range=ranges[i], **own[i])
+                for i, kernel in enumerate(kernels)
+            ]
         crossbar = self.crossbar.replace(nonidealities=()) if now.kind == "inference" else self.crossbar
         gamma, alpha = self.weight_range() if now.gamma is None else now.gamma, self.input_range
         return [
             Tile(
                 crossbar,
-                now.kernel[..., first:last, :],
+                kernel,
                 self.compute_dtype,
                 input_range=alpha[i] if len(alpha.shape) else ops.convert_to_tensor(alpha),
                 weight_scale=along_columns(gamma, self.tiling, i),
                 adc_bound=None if crossbar.adc_gain == "fixed" else self.adc_gain.gain,
-                input_scale=None if now.input_scales is None else now.input_scales[i],
-                output_scale=None if now.scales is None else along_columns(now.scales, self.tiling, i),
                 seed=now.seed,
                 periphery=None if now.periphery is None else now.periphery[i],
-                product=self.programmed_product,
-                axis=self.channel_axis,
                 nonnegative=self.nonnegative,
                 straight_through=now.kind == "training",
-            )
-            for i, (first, last) in enumerate(self.tiling.row_blocks)
-        ]
-
-    def _plain_tiles(self, now: NoiseRealization) -> list[Tile]:
-        """Return the tiles on hardware that is all converters, with ranges in the units of the layer."""
-        kernels, product = [now.kernel], self.product
-        if not now.whole:
-            kernels = [now.kernel[..., first:last, :] for first, last in self.tiling.row_blocks]
-            product = self.programmed_product
-        ranges = now.adc_ranges
-        if ranges is None and self.calibrated:
-            ranges = [self.adc_range(now.gamma)] * len(kernels)
-        return [
-            PlainTile(
-                self.crossbar,
-                kernel,
-                self.compute_dtype,
-                input_range=self.input_range if self.calibrated else None,
-                adc_range=None if ranges is None else ranges[i],
-                input_scale=None if now.input_scales is None else now.input_scales[i],
-                output_scale=None if now.scales is None else along_columns(now.scales, self.tiling, i),
-                product=product,
-                axis=self.channel_axis,
+                **own[i],
             )
             for i, kernel in enumerate(kernels)
         ]

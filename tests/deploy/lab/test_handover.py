@@ -97,6 +97,18 @@ def test_a_measured_chip_computes_as_the_chip_that_was_measured(
         np.testing.assert_allclose(one.scales, other.scales, rtol=1e-5)
 
 
+def test_devices_that_are_off_are_measured_so(make: Callable[..., keras.Model], tmp_path: Path) -> None:
+    chips = program(make("pcm", inactive_device="off"), 1, seed=3)
+    record_simulated(chips.export_targets(tmp_path / "targets"), chips, at="1d")
+    [lab] = Chips.import_measured(tmp_path / "targets", chips.model)
+    for stored, measured in zip(chips.chips[0].layers, lab.readings[0].conductances, strict=True):
+        off = stored.state["pinned"] == 0
+        assert 0.4 < off.mean() < 0.6
+        assert not measured[off].any()
+    for one, other in zip(chips.chips[0].read(chips.layers, "1d"), lab.read(chips.layers, "1d"), strict=True):
+        np.testing.assert_allclose(np.asarray(one.kernel), np.asarray(other.kernel), atol=1e-6)
+
+
 def test_later_than_measured_devices_drift_on_as_the_mean_device(chips: Chips, simulated: Path) -> None:
     lab = Chips.import_measured(simulated, chips.model).chips[0]
     with pytest.raises(InvalidArgumentError, match="first measured 1d after programming.*Ask for at=86400 or later"):
