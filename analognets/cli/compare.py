@@ -226,7 +226,7 @@ class Comparison:
 
     def digital(self) -> Iterator[Row]:
         """Yield float, int8 and, if asked for, int8 trained for it."""
-        from analognets.deploy.chips.chips import accuracy
+        from analognets.deploy.evaluation import accuracy
         from analognets.deploy.export.litert import to_litert
         from analognets.deploy.export.litert_file import LiteRTFile
 

@@ -133,7 +133,7 @@ def evaluate(
 
 def run_float(reporter: _console.Reporter, run: Any, job: Any, split: Split) -> tuple[Any, Any, float]:
     """Return features, labels and the accuracy of the float network on them."""
-    from analognets.deploy.chips.chips import accuracy
+    from analognets.deploy.evaluation import accuracy
 
     with reporter.status("Running the float network ..."):
         inputs, labels = job.features(split.value)

@@ -11,6 +11,7 @@ from analognets.devices.base import Device, State, derive_seed
 from analognets.devices.drift_compensation import (
     ArrayDriftCompensation,
     ColumnDriftCompensation,
+    Correction,
     DriftCompensation,
     GlobalDriftCompensation,
     get_drift_compensation,
@@ -30,6 +31,7 @@ __all__ = [
     "PCM",
     "ArrayDriftCompensation",
     "ColumnDriftCompensation",
+    "Correction",
     "CuSiO2Memristor",
     "Device",
     "DriftCompensation",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from analognets.errors import InvalidArgumentError, UnknownNameError, check_choi
 __all__ = [
     "ArrayDriftCompensation",
     "ColumnDriftCompensation",
+    "Correction",
     "DriftCompensation",
     "GlobalDriftCompensation",
     "get_drift_compensation",
@@ -22,11 +23,25 @@ __all__ = [
 ]
 
 
+class Correction(NamedTuple):
+    """What the digital part does about the drift of one layer.
+
+    Args:
+        scales: what results are multiplied by after the ADC, (row blocks, column blocks) or (row blocks, columns).
+        input_scales: what inputs are multiplied by before the DAC, (row blocks,), or None: 1.
+    """
+
+    scales: np.ndarray
+    input_scales: np.ndarray | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class DriftCompensation(abc.ABC):
     """A rule that corrects the results of drifted tiles by read-outs of them: frozen settings, no data.
 
-    y = scale(reference, now) * tile(x),   reference = response(W_ref),   now = response(W(t))
+    y = b * tile(a x),   a = input_scale(reference, now),   b = scale(reference, now)
+
+    with reference = response(W_ref) and now = response(W(t)), where the tile has its DAC and ADC in it.
 
     A rule of one's own is a frozen dataclass with a `response`, registered with Keras so that models and presets that
     have it can be saved. It acts by itself in programming, evaluation, stored chips, sweeps and lab exports.
@@ -57,6 +72,52 @@ class DriftCompensation(abc.ABC):
             Float32 numbers that broadcast to the shape of `now`.
         """
         return ops.convert_to_tensor(reference, dtype="float32") / ops.convert_to_tensor(now, dtype="float32")
+
+    def input_scale(self, reference: Any, now: Any) -> Any:
+        """Return what the inputs are multiplied by before the DAC; here None, which is 1.
+
+        A factor of 2 is a DAC of half the range: with the same gain of the ADC, results become twice as large.
+
+        Args:
+            reference: `response` right after programming of all tiles of a layer, as for `scale`.
+            now: the same at the time of use.
+
+        Returns:
+            One number > 0 per row block, whose DACs drive all of its columns, or None.
+        """
+        return None
+
+    def correction(self, reference: np.ndarray, now: np.ndarray) -> Correction:
+        """Return both factors for the tiles of a layer as checked NumPy arrays.
+
+        Args:
+            reference: `response` right after programming, as for `scale`, with two axes.
+            now: the same at the time of use.
+
+        Raises:
+            InvalidArgumentError: the reference was taken by another rule, or a factor has a shape that is not allowed.
+        """
+        if np.shape(reference) != np.shape(now):
+            raise InvalidArgumentError(
+                f"The reference was taken by another drift compensation than {self!r}, which reads {np.shape(now)} "
+                f"numbers of this layer. Received: a reference of shape {np.shape(reference)}. Take the chip with the "
+                "model that it was programmed from."
+            )
+        scales, inputs = self.scale(reference, now), self.input_scale(reference, now)
+        return Correction(
+            self._shaped("scale", scales, np.shape(now)),
+            None if inputs is None else self._shaped("input_scale", inputs, (len(now),)),
+        )
+
+    def _shaped(self, name: str, factor: Any, shape: tuple[int, ...]) -> np.ndarray:
+        values = np.asarray(ops.convert_to_numpy(factor), np.float32)
+        try:
+            return np.broadcast_to(values, shape)
+        except ValueError:
+            raise InvalidArgumentError(
+                f"`{name}` of {type(self).__name__} must return numbers of the shape {shape}, or that broadcast to it. "
+                f"Received: shape {values.shape}."
+            ) from None
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings as plain data."""

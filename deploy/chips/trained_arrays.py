@@ -12,7 +12,8 @@ from analognets import crossbar as crossbars
 from analognets.conversion import to_analog, to_digital
 from analognets.crossbar.cells import PINNED
 from analognets.crossbar.nonidealities import StuckDevices
-from analognets.deploy.chips.chips import Chip, Chips
+from analognets.deploy.chips.chip import Chip
+from analognets.deploy.chips.chips import Chips
 from analognets.deploy.chips.programming import ProgrammedLayer, arithmetic
 from analognets.devices import Device, ParallelDevices, derive_seed
 from analognets.errors import ConversionError, InvalidArgumentError, check_integer

@@ -1,4 +1,4 @@
-"""Hand-over to a chip: target conductances out, measured conductances in."""
+"""Lab export: target conductances of a model, and all settings, as open files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,9 +25,6 @@ from analognets.deploy.chips.programming import tile_responses
 from analognets.deploy.lab import format as form
 from analognets.errors import ChipFileError, ConversionError, NotCalibratedError
 from analognets.layers import AnalogLayer, analog_layers
-
-if TYPE_CHECKING:
-    from analognets.deploy.chips.chips import Chips
 
 __all__ = ["export_targets", "layer_targets", "matching_accelerator", "tile_part"]
 
@@ -82,10 +79,9 @@ def tile_part(conductances: np.ndarray, tile: Any, devices: int) -> np.ndarray:
     return np.repeat(part / devices, devices, axis=1)
 
 
-def export_targets(chips: Chips, folder: Any, *, accelerator: Any = None, overwrite: bool = False) -> Path:
+def export_targets(model: keras.Model, folder: Any, *, accelerator: Any = None, overwrite: bool = False) -> Path:
     """Write the target conductances and all settings that a lab needs; see `Chips.export_targets`."""
-    model, layers = chips.model, chips.layers
-    target = Path(folder)
+    target, layers = Path(folder), analog_layers(model)
     check_layers(layers)
     placement = place(model, matching_accelerator(layers[0].crossbar, accelerator))
     check_placement(layers, placement)
@@ -137,7 +133,7 @@ def check_layers(layers: Sequence[AnalogLayer]) -> None:
     names = [layer.name for layer in layers]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConversionError(f"Analog layers need names of their own to be handed over. Received twice: {twice}.")
+        raise ConversionError(f"Analog layers need names of their own to be exported. Received twice: {twice}.")
     first = layers[0].crossbar
     for layer in layers:
         if not layer.calibrated:
@@ -147,7 +143,7 @@ def check_layers(layers: Sequence[AnalogLayer]) -> None:
             )
         if not layer.crossbar.plain:
             raise ConversionError(
-                f"Targets are handed over for hardware with one range a layer, such as 'aon_cim_8bit'. Received: "
+                f"Targets are exported for hardware with one range a layer, such as 'aon_cim_8bit'. Received: "
                 f"'{layer.crossbar.name}' at layer '{layer.name}'. Save the chips with Chips.save instead."
             )
         if (layer.crossbar.rows, layer.crossbar.cols, layer.crossbar.device) != (first.rows, first.cols, first.device):

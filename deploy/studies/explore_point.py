@@ -70,7 +70,8 @@ def open_network(source: str | Path) -> Network:
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     """Return accuracy after programming and drift of one network on one kind of chip; a task of `sweep`."""
     from analognets.conversion import to_digital
-    from analognets.deploy.chips.chips import accuracy, program
+    from analognets.deploy.chips.chips import program
+    from analognets.deploy.evaluation import accuracy
 
     network = open_network(point["source"])
     data = load_data(network, settings)
