@@ -13,6 +13,8 @@ import pytest
 
 from analognets.conversion import to_analog
 from analognets.deploy.chips.chips import Chips, program
+from analognets.deploy.lab import format as form
+from analognets.deploy.lab.recording import record_simulated
 from analognets.devices import PCM, get_drift_compensation
 from analognets.errors import ChipFileError, InvalidArgumentError
 from analognets.layers import analog_layers, calibrate, set_hardware
@@ -95,9 +97,6 @@ def test_chips_are_stored_and_read_again(
 
 
 def test_a_lab_gets_and_gives_columns(make: Make, samples: np.ndarray, tmp_path: Path) -> None:
-    from analognets.deploy.lab import format as form
-    from analognets.deploy.lab.measured import record_simulated
-
     chips = program(make("pcm", drift_compensation="column", rows=20, cols=3), 1, seed=3)
     folder = chips.export_targets(tmp_path / "targets")
     written = form.read_index(folder)
