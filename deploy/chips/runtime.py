@@ -21,7 +21,7 @@ __all__ = ["Runner", "compensated"]
 
 
 def adc_ranges(layer: AnalogLayer, adc_range: float, scale: np.ndarray) -> np.ndarray:
-    """Return the ADC ranges behind the drift compensation: a row for each row block, one number or one a column."""
+    """Return the ADC ranges behind the drift compensation: a row for each row block, one number or one per column."""
     columns = scale if scale.shape[1] == 1 else layer.tiling.expand(scale)[[a for a, _ in layer.tiling.row_blocks]]
     return (adc_range * columns).astype(np.float32)
 
@@ -57,7 +57,7 @@ class Runner:
             layers as they are; any model).
         precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
             bfloat16 arithmetic; about one ADC step of difference; fused mode only).
-        batch_size: largest number of samples a call; batches are made equal, the last one is padded.
+        batch_size: largest number of samples per call; batches are made equal, the last one is padded.
 
     Raises:
         InvalidArgumentError: the model can't be run fused but `mode` asks for it.
