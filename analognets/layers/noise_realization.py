@@ -36,8 +36,8 @@ class NoiseRealization:
         adc_ranges: on plain hardware for each row block a scalar or one number per column, in the unit of the outputs;
             None: the layer's range, once it is calibrated.
         periphery: for each row block what `analognets.crossbar.draw_periphery` returned; None: drawn from `seed`.
-        seed: of the noise of the products: a SeedGenerator, which each product draws from anew, or a whole number, which
-            gives the same noise to each.
+        seed: of the noise of the products: a SeedGenerator, from which each product draws anew, or a whole number,
+            which gives all the same noise.
         tiles: made of all this in front of a loop; None: they are made at each call.
     """
 

@@ -41,9 +41,9 @@ def record_measurement(
             rows, columns).
         seconds: since programming, >= 0.
         chip: its number, >= 0; a chip may be measured at several times.
-        reference: drift-compensation read-out right after programming: for each layer one number per row block and column
-            block in units of weight_max; "targets" (what the targets would give) or "first_reading". None keeps what
-            the chip has, "targets" if it is new.
+        reference: drift-compensation read-out right after programming: for each layer one number per row block and
+            column block in units of weight_max; "targets" (what the targets would give) or "first_reading". None keeps
+            what the chip has, "targets" if it is new.
 
     Returns:
         The folder of the new files.
