@@ -76,7 +76,7 @@ def program(crossbar: Crossbar, weights: Any, *, weight_scale: Any = 1.0, seed: 
     Args:
         crossbar: the hardware.
         weights: W, shape (..., inputs, outputs).
-        weight_scale: gamma > 0, a scalar or one number a column.
+        weight_scale: gamma > 0, a scalar or one number per column.
         seed: whole number >= 0; one seed gives one chip bit for bit.
 
     Returns:

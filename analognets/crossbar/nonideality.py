@@ -39,7 +39,7 @@ class Column(NamedTuple):
     axis: int
 
     def along(self, vector: Any) -> Any:
-        """Return a vector with one number a column in a shape that broadcasts with the outputs."""
+        """Return a vector with one number per column in a shape that broadcasts with the outputs."""
         shape = [1] * self.rank
         shape[self.axis] = -1
         return keras.ops.reshape(vector, shape)

@@ -17,7 +17,7 @@ SEEDS_A_STEP = 1024
 _ARRAYS = ("kernel", "gamma", "scales", "input_scales", "adc_ranges", "periphery")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class NoiseRealization:
     """What an analog layer multiplies by now: its kernel with one draw of the noise, and all that belongs to it.
 
@@ -36,7 +36,8 @@ class NoiseRealization:
         adc_ranges: on plain hardware for each row block a scalar or one number per column, in the unit of the outputs;
             None: the layer's range, once it is calibrated.
         periphery: for each row block what `analognets.crossbar.draw_periphery` returned; None: drawn from `seed`.
-        seed: of the noise of each product: a SeedGenerator, or a whole number that one is made from.
+        seed: of the noise of the products: a SeedGenerator, from which each product draws anew, or a whole number,
+            which gives all the same noise.
         tiles: made of all this in front of a loop; None: they are made at each call.
     """
 

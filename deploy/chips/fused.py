@@ -1,4 +1,7 @@
-"""A model's inference twin in integer units: ADC, batch-norm, ReLU and the next DAC run as one fused pass."""
+"""A model's inference twin in integer units: the equation of `analognets.crossbar.Tile` and what follows it, fused.
+
+ADC, batch-norm, ReLU and the next DAC run as one pass.
+"""
 
 from __future__ import annotations
 

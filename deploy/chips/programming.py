@@ -119,7 +119,7 @@ class ChipArithmetic:
         return reads
 
     def _spread(self, maxes: Sequence[Any]) -> list[Any]:
-        """Return each gamma as a number, or with one number an input and output of the kernel."""
+        """Return each gamma as a number, or with one number per input and output of the kernel."""
         return [
             np.float32(gamma) if np.ndim(gamma) == 0 else ops.convert_to_numpy(over_kernel(gamma, tiling))
             for gamma, tiling in zip(maxes, self.tilings, strict=True)

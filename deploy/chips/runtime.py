@@ -67,7 +67,7 @@ class Runner:
             layers as they are; any model).
         precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
             bfloat16 arithmetic; about one ADC step of difference; fused mode only).
-        batch_size: largest number of samples a call; batches are made equal, the last one is padded.
+        batch_size: largest number of samples per call; batches are made equal, the last one is padded.
 
     Raises:
         InvalidArgumentError: the model can't be run fused but `mode` asks for it.

@@ -39,7 +39,7 @@ def from_devices(
 
     Every analog layer gets the very devices of its kernel: conductances, pulses so far, and how long ago each was
     pulsed. Nothing is programmed anew. The chip's time 0 is the last training step, to which drift compensation refers;
-    devices that were pulsed long before have drifted already and drift less from then on. Several devices a polarity
+    devices that were pulsed long before have drifted already and drift less from then on. Several devices per polarity
     become `ParallelDevices`. Variables that were left digital stay digital.
 
     Args:

@@ -28,6 +28,9 @@ from analognets.layers import AnalogLayer, analog_layers
 
 __all__ = ["export_targets", "layer_targets", "matching_accelerator", "tile_part"]
 
+GLOBAL_RULE = "analognets>GlobalDriftCompensation"
+"""The rule whose settings the index names one by one, as before there were others."""
+GLOBAL_STATEMENT = "Drift compensation: results of a tile x (read-out right after programming / read-out now)."
 ABOUT = [
     "Each tile is a .npy file of float64: (G+ and G-, devices of a polarity, rows, columns), conductances in uS.",
     "The devices of a polarity share its conductance in equal parts; the weight is the difference of the sums.",
@@ -35,16 +38,13 @@ ABOUT = [
     "DAC: level = round(clip(x, -range, range) / step). A full input on a full weight counts weight_max x DAC range.",
     "ADC: result = step x round(clip(y, -range, range) / step), y = sum of weight x input over the rows of a tile.",
     "Results of row blocks are summed, then the bias is added, then the layers of `followed_by` run, all digitally.",
-    "Drift compensation: results of a tile x (read-out right after programming / read-out now).",
+    GLOBAL_STATEMENT,
     "Measured conductances come back in files of the same shapes, named in measured.json; see handover.schema.json.",
 ]
 STAYS = (
     "Biases, batch-norms, converter ranges and digital layers stay in the network's file; these are copies for a "
     "reader without Keras. Only the kernels of `layers` are on the chip."
 )
-
-GLOBAL_RULE = "analognets>GlobalDriftCompensation"
-"""The rule whose settings the index names one by one, as before there were others."""
 
 
 def matching_accelerator(hardware: Crossbar, accelerator: Any = None) -> Accelerator:
@@ -90,6 +90,8 @@ def export_targets(model: keras.Model, folder: Any, *, accelerator: Any = None, 
     try:
         (draft / "tiles").mkdir(parents=True)
         tiles = write_tiles(draft, layers, placement.blocks)
+        rule = compensation_section(layers[0].crossbar)
+        told = isinstance(rule, form.CompensationRule)  # by a statement of its own
         index = form.Handover(
             format=1,
             analognets=__version__,
@@ -99,10 +101,10 @@ def export_targets(model: keras.Model, folder: Any, *, accelerator: Any = None, 
             layers=[layer_section(layer) for layer in layers],
             tiles=tiles,
             schedule=schedule_section(layers[0].crossbar, placement, tiles),
-            drift_compensation=compensation_section(layers[0].crossbar),
+            drift_compensation=rule,
             digital=write_digital(draft, model, layers),
             statement=placement.statement,
-            about=ABOUT,
+            about=[line for line in ABOUT if not (told and line == GLOBAL_STATEMENT)],
         )
         (draft / form.SCHEMA).write_text(form.schema_text(), "utf-8")
         write_json(draft / form.INDEX, index.model_dump(mode="json"))

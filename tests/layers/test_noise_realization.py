@@ -103,7 +103,12 @@ def test_a_loop_inside_of_another_keeps_the_weights_of_the_outer_one() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "calibrated", "whole"),
-    [({}, True, True), ({"groups": 2, "rows": 36}, True, True), ({"rows": 36}, True, False), ({"rows": 36}, False, True)],
+    [
+        ({}, True, True),
+        ({"groups": 2, "rows": 36}, True, True),
+        ({"rows": 36}, True, False),
+        ({"rows": 36}, False, True),
+    ],
 )
 def test_plain_hardware_multiplies_as_a_whole_where_it_may(settings: Any, calibrated: bool, whole: bool) -> None:
     layer = AnalogConv2D(

@@ -90,7 +90,7 @@ def test_readings_do_not_depend_on_their_order(model) -> None:
     for time in times:
         for a, b in zip(one[time], two[time], strict=True):
             np.testing.assert_array_equal(a.kernel, b.kernel)
-            np.testing.assert_array_equal(a.scale, b.scale)
+            np.testing.assert_array_equal(a.scales, b.scales)
     same_time = forth.read(layers, 3600)
     np.testing.assert_array_equal(same_time[0].kernel, one["1h"][0].kernel)
     assert not np.array_equal(forth.read(layers, 3601.0)[0].kernel, one["1h"][0].kernel), "read noise is drawn anew"
