@@ -111,7 +111,6 @@ class Tiling:
             for j, cols in enumerate(self.col_blocks)
         ]
 
-<<<<<<< HEAD
     def expand(self, numbers: np.ndarray) -> np.ndarray:
         """Spread numbers over (inputs, outputs) of the kernel.
 
@@ -121,9 +120,4 @@ class Tiling:
         rows = np.repeat(np.asarray(numbers), [b - a for a, b in self.row_blocks], axis=0)
         if rows.shape[1] == self.kernel_shape[-1]:
             return rows
-=======
-    def expand(self, per_tile: np.ndarray) -> np.ndarray:
-        """Spread one number per tile, shape (row blocks, column blocks), over (inputs, outputs) of the kernel."""
-        rows = np.repeat(np.asarray(per_tile), [b - a for a, b in self.row_blocks], axis=0)
->>>>>>> tile
         return np.repeat(rows, [b - a for a, b in self.col_blocks], axis=1)
