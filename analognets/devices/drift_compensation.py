@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -292,11 +293,12 @@ def get_drift_compensation(identifier: Any, **settings: Any) -> DriftCompensatio
         return _RULES[identifier](**settings)
     found = identifier
     if isinstance(identifier, dict) and "class_name" in identifier:
-        found = keras.saving.deserialize_keras_object(identifier)
+        with contextlib.suppress(TypeError):  # Keras does not know the class, or the class not the settings
+            found = keras.saving.deserialize_keras_object(identifier)
     if not (found is None or isinstance(found, DriftCompensation)):
         raise InvalidArgumentError(
             "`drift_compensation` of Crossbar must be a GlobalDriftCompensation or another DriftCompensation, a config "
-            f"of one, None or one of the names {', '.join(list_drift_compensations())}. "
-            f"Received: drift_compensation={identifier!r}."
+            f"of one, None or one of the names {', '.join(list_drift_compensations())}. Received: "
+            f"drift_compensation={identifier!r}. A class of your own needs keras.saving.register_keras_serializable."
         )
     return found

@@ -137,3 +137,6 @@ def test_rules_by_name() -> None:
         devices.get_drift_compensation("column", floor=0.0)
     with pytest.raises(InvalidArgumentError, match="another DriftCompensation, a config of one, None or one of the"):
         devices.get_drift_compensation(keras.saving.serialize_keras_object(devices.PCM()))
+    unknown = {"module": None, "class_name": "Foreign", "config": {}, "registered_name": "lab>Foreign"}
+    with pytest.raises(InvalidArgumentError, match="lab>Foreign.*register_keras_serializable"):
+        devices.get_drift_compensation(unknown)
