@@ -20,7 +20,7 @@ import numpy as np
 
 from analognets.core.files import write_atomically
 from analognets.core.provenance import installed_version
-from analognets.deploy.chips.chips import accuracy
+from analognets.deploy.evaluation import accuracy
 from analognets.deploy.export.litert import to_litert
 from analognets.deploy.export.litert_file import read_litert
 from analognets.deploy.export.litert_runtime import Interpreter

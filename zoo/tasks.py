@@ -135,7 +135,7 @@ def plain_networks() -> dict[str, Callable[..., Any]]:
 
 
 def check_fits(recipe: Recipe, network: Any) -> None:
-    """Plan a network's conversion, or put it on devices once, if the recipe will, so that what does not fit is found early.
+    """Plan a network's conversion, or put it on devices once, as the recipe will, to find early what does not fit.
 
     Raises:
         AnalogNetsError: recipe, network and hardware do not fit.

@@ -122,7 +122,7 @@ def evaluate(
 
 def run_float(reporter: _console.Reporter, trained: Any, task: Any, split: Split) -> tuple[Any, Any, float]:
     """Return features, labels and the accuracy of the float network on them."""
-    from analognets.deploy.chips.chips import accuracy
+    from analognets.deploy.evaluation import accuracy
 
     with reporter.status("Running the float network ..."):
         inputs, labels = task.features(split.value)

@@ -1,9 +1,16 @@
 """DAC, ADC, weight-to-conductance mapping, tiles, hardware presets and the analog product with its non-idealities."""
 
-from analognets.crossbar.cells import program, program_with, programming_draws, read, read_with
+from analognets.crossbar.cells import (
+    program,
+    program_with,
+    programming_draws,
+    read,
+    read_conductances_with,
+    read_with,
+)
 from analognets.crossbar.converters import convert, levels, steps
 from analognets.crossbar.effects import Effect, list_effects, possible_effects
-from analognets.crossbar.forward import Tile, draw_chip, forward
+from analognets.crossbar.forward import PlainTile, Tile, draw_periphery, forward, tiled_product
 from analognets.crossbar.hardware import Crossbar, get, list_presets
 from analognets.crossbar.mapping import (
     Tiling,
@@ -37,6 +44,7 @@ __all__ = [
     "InputNoise",
     "NonIdeality",
     "OutputNoise",
+    "PlainTile",
     "PolarityAsymmetry",
     "ProductError",
     "ShortTermNoise",
@@ -46,7 +54,7 @@ __all__ = [
     "column_scales",
     "conductances_to_weights",
     "convert",
-    "draw_chip",
+    "draw_periphery",
     "forward",
     "get",
     "get_nonideality",
@@ -61,8 +69,10 @@ __all__ = [
     "program_with",
     "programming_draws",
     "read",
+    "read_conductances_with",
     "read_with",
     "register_nonideality",
     "steps",
+    "tiled_product",
     "weights_to_conductances",
 ]

@@ -35,7 +35,8 @@ class Crossbar:
         adc_bits: resolution of the ADCs, 2 to 16; None is an ideal ADC.
         adc_gain: "shared": one ADC gain S for all layers of a model, r_ADC = S * r_DAC * W_max (AnalogNets);
             "per_layer": every layer has its own; "fixed": r_ADC = adc_bound * alpha * gamma, nothing to calibrate.
-        drift_compensation: a `GlobalDriftCompensation` (one digital scalar a tile), or None.
+        drift_compensation: a `DriftCompensation`, its name ("global": one factor per tile, "column": one per column),
+            its config or None.
         name: what to call it in reports.
         source: where the figures come from.
         adc_bound: bound of the ADCs, > 0, where 1 is a full input on a full weight; only with adc_gain="fixed".
@@ -59,7 +60,7 @@ class Crossbar:
     dac_bits: int | None = 8
     adc_bits: int | None = 8
     adc_gain: str = "shared"
-    drift_compensation: devices.GlobalDriftCompensation | None = dataclasses.field(
+    drift_compensation: devices.DriftCompensation | None = dataclasses.field(
         default_factory=devices.GlobalDriftCompensation
     )
     name: str = "custom"
@@ -83,15 +84,8 @@ class Crossbar:
         found = in_order(get_nonideality(one) for one in self.nonidealities)
         object.__setattr__(self, "nonidealities", found)
         object.__setattr__(self, "device", devices.get(self.device))
-        compensation = self.drift_compensation
-        if isinstance(compensation, dict):
-            compensation = keras.saving.deserialize_keras_object(compensation)
-            object.__setattr__(self, "drift_compensation", compensation)
-        if not (compensation is None or isinstance(compensation, devices.GlobalDriftCompensation)):
-            raise InvalidArgumentError(
-                "`drift_compensation` of Crossbar must be a GlobalDriftCompensation, its config or None. "
-                f"Received: drift_compensation={compensation!r}."
-            )
+        rule = devices.get_drift_compensation(self.drift_compensation)
+        object.__setattr__(self, "drift_compensation", rule)
 
     def _check_bound(self) -> None:
         if self.adc_bound is not None:

@@ -141,7 +141,7 @@ class IRDrop(NonIdeality):
             raise InvalidArgumentError("`polynomial` of IRDrop must hold at least one number. Received: none.")
         object.__setattr__(self, "polynomial", values)
 
-    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+    def terms(self, kernel: Any, periphery: Any) -> Sequence[Term]:
         """Return a_i and sum_j w_ij x_j (1 - (1 - j/n)^2)."""
         shape = kernel.shape[:-1]
         rows = math.prod(shape)
@@ -188,7 +188,7 @@ class ShortTermNoise(NonIdeality):
         super().__post_init__()
         check_choice("ShortTermNoise", "law", self.law, ("pcm", "constant"))
 
-    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+    def terms(self, kernel: Any, periphery: Any) -> Sequence[Term]:
         """Return the variance, sigma^2 folded in."""
         cells = ops.abs(kernel) if self.law == "pcm" else ops.ones_like(kernel[..., :1])
         return (Term("square", cells * as_factor(self.deviation**2, kernel.dtype)),)
@@ -201,7 +201,7 @@ class ShortTermNoise(NonIdeality):
 class _PerColumn(NonIdeality):
     """What has one number per column."""
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    def periphery_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return (outputs,)."""
         return kernel_shape[-1:]
 
@@ -236,13 +236,13 @@ class ADCNonlinearity(_PerColumn):
         "slope_one_at": (0.0, 1e3),
     }
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    def periphery_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return (outputs,), or None if all columns are alike."""
         return kernel_shape[-1:] if self.spread else None
 
-    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+    def response(self, outputs: Any, periphery: Any, column: Column) -> Any:
         """Return P z / (1 + |zeta z|)."""
-        differences = self.spread * chip if self.spread else ops.zeros(outputs.shape[column.axis])
+        differences = self.spread * periphery if self.spread else ops.zeros(outputs.shape[column.axis])
         zeta = ops.abs(self.curvature * (1.0 + differences))
         prefactor = ops.square(1.0 + self.slope_one_at * ops.mean(zeta))
         zeta = ops.cast(column.along(zeta), outputs.dtype)
@@ -270,13 +270,13 @@ class PolarityAsymmetry(NonIdeality):
     name: ClassVar[str] = "polarity_asymmetry"
     title: ClassVar[str] = "asymmetry of the polarities"
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+    def periphery_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the kernel."""
         return kernel_shape
 
-    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+    def terms(self, kernel: Any, periphery: Any) -> Sequence[Term]:
         """Return sum_j a_ij w_ij max(-x_j, 0)."""
-        return (Term("negative", kernel * ops.cast(chip * self.deviation, kernel.dtype)),)
+        return (Term("negative", kernel * ops.cast(periphery * self.deviation, kernel.dtype)),)
 
     def offset(self, products: Sequence[Any]) -> Any:
         """Return what the negative phase gets too much, with its sign."""
@@ -324,9 +324,9 @@ class ADCGainSpread(_PerColumn):
     name: ClassVar[str] = "adc_gain_spread"
     title: ClassVar[str] = "spread of the ADC gain"
 
-    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+    def response(self, outputs: Any, periphery: Any, column: Column) -> Any:
         """Return z (1 + sigma N_i)."""
-        return outputs * ops.cast(column.along(1.0 + self.deviation * chip), outputs.dtype)
+        return outputs * ops.cast(column.along(1.0 + self.deviation * periphery), outputs.dtype)
 
 
 @register_nonideality("analognets")
@@ -346,6 +346,6 @@ class ADCOffsetSpread(_PerColumn):
     name: ClassVar[str] = "adc_offset_spread"
     title: ClassVar[str] = "spread of the ADC offset"
 
-    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+    def response(self, outputs: Any, periphery: Any, column: Column) -> Any:
         """Return z + sigma N_i."""
-        return outputs + ops.cast(column.along(self.deviation * chip), outputs.dtype)
+        return outputs + ops.cast(column.along(self.deviation * periphery), outputs.dtype)

@@ -86,8 +86,8 @@ class NonIdeality(abc.ABC):
 
         x = input_disturbance(x),  z = z + offset(products of terms),  z = response(z),  z = z + sqrt(variance) * N
 
-    What differs from chip to chip (`chip_shape`) is drawn once, as standard-normal numbers; what differs at each
-    product is drawn anew. At strength 0 it is not there.
+    What the periphery of a tile is made with (`periphery_shape`) is drawn once per chip, as standard-normal numbers;
+    what differs at each product is drawn anew. At strength 0 it is not there.
 
     In a sweep the strength is a float32 scalar tensor while these methods run (`analognets.devices.strengths`), so they
     compute with it and never ask whether it is true.
@@ -149,20 +149,20 @@ class NonIdeality(abc.ABC):
         factor = check_number(self.name, "factor", factor, 0.0)
         return self.replace(**{self.strength_field: self.strength * factor})
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the shape of the standard-normal numbers that a chip is made with, or None."""
+    def periphery_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the shape of the standard-normal numbers that the periphery of a tile is made with, or None."""
         return None
 
     def input_disturbance(self, shape: Any, seed: Any) -> Any:
         """Return what is added to the inputs after the DAC, or None."""
         return None
 
-    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+    def terms(self, kernel: Any, periphery: Any) -> Sequence[Term]:
         """Return the products it needs besides the main one.
 
         Args:
             kernel: w in [-1, 1], shape (..., inputs, outputs).
-            chip: the numbers of `chip_shape`, or None.
+            periphery: the numbers of `periphery_shape`, or None.
         """
         return ()
 
@@ -174,12 +174,12 @@ class NonIdeality(abc.ABC):
         """Return the variance of the noise it adds to the outputs at each product, from the products of `terms`."""
         return 0.0
 
-    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+    def response(self, outputs: Any, periphery: Any, column: Column) -> Any:
         """Return what the outputs become, or None if they stay.
 
         Args:
             outputs: z, as it reaches this stage.
-            chip: the numbers of `chip_shape`, or None.
+            periphery: the numbers of `periphery_shape`, or None.
             column: where the columns lie in `outputs`.
         """
         return None

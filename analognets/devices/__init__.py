@@ -10,7 +10,15 @@ import keras
 
 from analognets.core.seeds import derive_seed
 from analognets.devices.base import Device, State
-from analognets.devices.drift_compensation import GlobalDriftCompensation
+from analognets.devices.drift_compensation import (
+    ArrayDriftCompensation,
+    ColumnDriftCompensation,
+    Correction,
+    DriftCompensation,
+    GlobalDriftCompensation,
+    get_drift_compensation,
+    list_drift_compensations,
+)
 from analognets.devices.ideal import IdealDevice
 from analognets.devices.memristor import CuSiO2Memristor
 from analognets.devices.parallel import ParallelDevices
@@ -24,8 +32,12 @@ from analognets.errors import InvalidArgumentError, UnknownNameError
 
 __all__ = [
     "PCM",
+    "ArrayDriftCompensation",
+    "ColumnDriftCompensation",
+    "Correction",
     "CuSiO2Memristor",
     "Device",
+    "DriftCompensation",
     "GlobalDriftCompensation",
     "IdealDevice",
     "PCM14nm",
@@ -39,8 +51,10 @@ __all__ = [
     "derive_seed",
     "deserialize",
     "get",
+    "get_drift_compensation",
     "is_off",
     "list_devices",
+    "list_drift_compensations",
     "register_device",
     "serialize",
 ]

@@ -14,7 +14,8 @@ from analognets.core.files import write_atomically, write_json
 from analognets.core.provenance import git_commit
 from analognets.deploy.accelerator import place, workload
 from analognets.deploy.accelerator.costs import cost
-from analognets.deploy.chips.chips import accuracy, program, summarize
+from analognets.deploy.chips.chips import program, summarize
+from analognets.deploy.evaluation import accuracy
 from analognets.deploy.export.litert import to_litert
 from analognets.deploy.export.litert_file import LiteRTFile, read_litert
 from analognets.deploy.export.litert_runtime import Interpreter

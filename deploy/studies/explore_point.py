@@ -22,7 +22,8 @@ __all__ = ["load_data", "measure"]
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     """Return accuracy after programming and drift of one network on one kind of chip; a task of `sweep`."""
     from analognets.conversion import to_digital
-    from analognets.deploy.chips.chips import accuracy, program
+    from analognets.deploy.chips.chips import program
+    from analognets.deploy.evaluation import accuracy
 
     trained = open_trained(point["source"], wants=("analog", "recipe"))
     task, (inputs, labels) = load_data(trained, settings)

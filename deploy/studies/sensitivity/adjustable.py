@@ -12,7 +12,7 @@ import tensorflow as tf
 from analognets.crossbar import Crossbar
 from analognets.crossbar.effects import present_effects
 from analognets.crossbar.nonidealities import StuckDevices
-from analognets.deploy.chips.chips import Chip
+from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.programming import ChipArithmetic
 from analognets.deploy.chips.runtime import Runner

@@ -112,7 +112,7 @@ def bench_of(settings: Mapping[str, Any], point: Mapping[str, Any]) -> Bench:
 
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     """Return the accuracy of one chip of a network on hardware with one effect changed; a task of `sweep`."""
-    from analognets.deploy.chips.chips import accuracy
+    from analognets.deploy.evaluation import accuracy
     from analognets.devices import derive_seed
 
     bench = bench_of(settings, point)
@@ -132,7 +132,7 @@ def reference(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]
 
     The float network is that of the run, before training for hardware; else the analog weights computed digitally.
     """
-    from analognets.deploy.chips.chips import accuracy
+    from analognets.deploy.evaluation import accuracy
 
     bench = bench_of(settings, point)
     of_run = bench.trained.kind == "run"
