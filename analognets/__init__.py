@@ -44,7 +44,7 @@ vars(importlib.import_module("analognets.datasets")).update(
                 "image_augment": ["ImageAugmentation"],
                 "image_frontend": ["Image"],
                 "pipeline": ["eval_batches", "train_batches"],
-                "registry": ["list_datasets", "load_dataset"],
+                "registry": ["list_datasets", "load_dataset", "register_dataset"],
             },
         ),
         strict=True,

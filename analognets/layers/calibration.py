@@ -190,7 +190,7 @@ def calibrate(
     """Set the converter ranges of every analog layer from data and switch the converters on.
 
     r_DAC = the percentile of |x| at the layer's input, or at that of each row block where the hardware has an input
-    range a tile; S = the value with the least summed relative ADC error over the layers that share it, products taken
+    range per tile; S = the value with the least summed relative ADC error over the layers that share it, products taken
     in units of r_DAC * W_max. Hardware whose ADC bound is fixed needs no S.
 
     Args:

@@ -11,10 +11,13 @@ import numpy as np
 from keras import ops
 
 from analognets import devices
-from analognets.devices import PulsedDevice, derive_seed
+from analognets.devices import ArrayDriftCompensation, PulsedDevice, derive_seed
 from analognets.errors import InvalidArgumentError, check_choice, check_integer, check_number
 
 __all__ = ["FloatSynapses", "PulsedSynapses", "SynapseRules"]
+
+COMPENSATION = ArrayDriftCompensation()
+"""Array-level scaling of arXiv 1905.11929."""
 
 
 class FloatSynapses:
@@ -215,13 +218,13 @@ class PulsedSynapses:
                     "Array-level scaling needs a reference reading. Received: scaled=True before mark(). Call "
                     "mark(time) after training."
                 )
-            factor *= self._number(2) / float(read.sum(dtype="float64"))
+            factor *= float(COMPENSATION.scale(self._number(2), COMPENSATION.response(read)))
         plus, minus = read.sum(axis=1)
         return (factor * (plus - minus)).reshape(self.shape)
 
     def mark(self, time: float, *, seed: int) -> None:
         """Take the sum of all conductances, as read now, as the reference of array-level scaling."""
-        self._set_number(2, float(self.conductances(time, seed=seed).sum(dtype="float64")))
+        self._set_number(2, float(COMPENSATION.response(self.conductances(time, seed=seed))))
 
     def update(self, change: np.ndarray, time: float, *, seed: int) -> int:
         """Apply a change in pA by blind pulses.

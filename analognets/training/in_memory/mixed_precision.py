@@ -344,15 +344,16 @@ class MixedPrecision(keras.optimizers.Optimizer):
         Args:
             time: simulated seconds or a duration text on the clock of `time`; None: now.
             seed: of the reading's noise.
-            compensate: whether each array is scaled against its mean drift (global drift compensation).
+            compensate: whether each array is scaled against its mean drift (`ArrayDriftCompensation`).
         """
         moment, weights = self.time if time is None else parse_duration(time), {}
+        rule = devices.ArrayDriftCompensation()
         for array in self._devices.arrays:
             read = array.conductances(moment, devices.derive_seed(seed, array.number))
             values = array.weights(read)
             if compensate:
                 first = array.conductances(self.time, devices.derive_seed(seed, array.number, "reference"))
-                values = values * (tf.reduce_sum(first) / tf.reduce_sum(read))
+                values = values * rule.scale(rule.response(first), rule.response(read))
             weights[array.path] = np.reshape(values.numpy(), array.shape)
         return weights
 
