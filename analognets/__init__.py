@@ -25,6 +25,7 @@ _ROOMS = (
     "layers",
     "metrics",
     "spiking",
+    "synapses",
     "training",
     "units",
     "zoo",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from analognets.errors import InvalidArgumentError, check_integer, check_number
-from analognets.spiking.memristor_synapses import Kept, Rows
 from analognets.spiking.trains import check_step
+from analognets.synapses.rows import Kept, Rows
 
 __all__ = ["WinnerTakeAll", "WinnerTakeAllRules", "poisson_spikes"]
 

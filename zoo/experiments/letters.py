@@ -14,11 +14,12 @@ from analognets.core.files import write_atomically, write_json
 from analognets.devices import get as get_device
 from analognets.errors import AnalogNetsError, RecipeError
 from analognets.spiking.encoders import Cochlea, PixelCode
-from analognets.spiking.memristor_synapses import MemristorSynapses
 from analognets.spiking.neuron import LIF
 from analognets.spiking.scoring import chance_share
 from analognets.spiking.supervised import Presentation, SpikeTimeTrainer
-from analognets.spiking.synapses import FloatSynapses, PulsedSynapses, SynapseRules
+from analognets.synapses.memristor import MemristorSynapses
+from analognets.synapses.settings import SynapseRules
+from analognets.synapses.weights import FloatSynapses, PulsedSynapses
 from analognets.training.run import git_commit
 from analognets.units import parse_duration
 from analognets.zoo.experiments.spiking_recipe import LettersRecipe, LettersRun
