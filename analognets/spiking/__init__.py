@@ -3,6 +3,7 @@
 from analognets.spiking.encoders import Cochlea, PixelCode
 from analognets.spiking.filters import DoubleExponential
 from analognets.spiking.labels import NeuronLabels
+from analognets.spiking.learning_rule import LearningRule, SpikeTiming
 from analognets.spiking.neuron import LIF
 from analognets.spiking.normad import NormAD
 from analognets.spiking.scoring import SpikeScore, chance_share, score_spikes
@@ -24,6 +25,7 @@ __all__ = [
     "DoubleExponential",
     "FloatRows",
     "FloatSynapses",
+    "LearningRule",
     "MemristorRows",
     "MemristorSynapses",
     "NeuronLabels",
@@ -33,6 +35,7 @@ __all__ = [
     "PulsedSynapses",
     "SpikeScore",
     "SpikeTimeTrainer",
+    "SpikeTiming",
     "SpikeTrains",
     "SynapseRules",
     "WinnerTakeAll",

@@ -39,7 +39,7 @@ class UpdateRule(abc.ABC):
 
     most: float
     least: ClassVar[float] = 0.0
-    """Changes of |x| below this never give a pulse, so that a sparse update need not look at them."""
+    """Smallest |x| that gives a pulse, where all from there on do: a sparse update looks at these only. 0: at all."""
     keeps_rest: ClassVar[bool] = False
     """Whether an accumulator keeps x - p for later; else it forgets it."""
 

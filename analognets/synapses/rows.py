@@ -62,7 +62,7 @@ class Rows(abc.ABC):
             rng: of the pulses' draws.
         """
 
-    def read_all(self, rng: np.random.Generator) -> None:
+    def read_all(self, rng: np.random.Generator) -> None:  # noqa: B027
         """Draw new read noise for all weights, where there is any."""
 
     @property

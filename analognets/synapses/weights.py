@@ -56,7 +56,7 @@ class WeightSynapses(abc.ABC):
             How many pulses that took.
         """
 
-    def mark(self, time: float, *, seed: int) -> None:
+    def mark(self, time: float, *, seed: int) -> None:  # noqa: B027
         """Take a reference reading for drift compensation; without drift there is nothing to do."""
 
 

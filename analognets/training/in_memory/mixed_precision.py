@@ -58,9 +58,10 @@ class MixedPrecision(keras.optimizers.Optimizer):
     Example:
         >>> model.compile(MixedPrecision("sgd", device="pulsed_pcm"), "mse")
 
-    Source: see `MixedPrecisionRules`. TensorFlow only, and not under XLA: what is pulsed in a step has no fixed shape, so
-    compile with jit_compile=False where Keras would choose otherwise. A subclass that overrides `update_rule` learns by
-    another rule.
+    A subclass that overrides `update_rule` learns by another rule. TensorFlow only, and not under XLA: what is pulsed
+    in a step has no fixed shape, so compile with jit_compile=False where Keras would choose otherwise.
+
+    Source: see `MixedPrecisionRules`.
     """
 
     def __init__(

@@ -245,7 +245,7 @@ class Synapses(PulsedArray):
         """Return what happened to the devices since the initial writing.
 
         Returns:
-            What `statistics` returns, with `set_pulses`, `resets` and `refreshed_pairs` (sums), `pulses_per_weight`, and
+            What `statistics` returns, with `set_pulses`, `resets`, `refreshed_pairs` (sums), `pulses_per_weight`; and
             `pending`: root mean square of chi / epsilon.
         """
         counts = dict(zip(COUNTERS, (int(count) for count in self.counts.numpy()), strict=True))
