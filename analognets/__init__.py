@@ -13,8 +13,6 @@ import importlib
 
 import lazy_loader
 
-from analognets._version import __version__
-
 _ROOMS = (
     "conversion",
     "crossbar",
@@ -30,9 +28,9 @@ _ROOMS = (
     "units",
     "zoo",
 )
-_lazy, __dir__, _names = lazy_loader.attach(__name__, _ROOMS, {"conversion": ["to_analog", "to_digital"]})
-__getattr__ = _lazy
-__all__ = ["__version__", *_names]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, _ROOMS, {"_version": ["__version__"], "conversion": ["to_analog", "to_digital"]}
+)
 
 # A folder named `datasets` with an __init__.py would hide Hugging Face's package in the repository's root, so this one
 # has none, and what it shows beside its modules stands here.

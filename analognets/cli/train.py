@@ -14,7 +14,6 @@ from analognets.cli import _console
 from analognets.cli.data import Json, Quiet, SkipCorrupt, percent
 from analognets.cli.spiking import train_spiking
 from analognets.errors import DataError, RunError, UnknownNameError
-from analognets.zoo.experiments.spiking_recipe import is_spiking
 
 __all__ = ["is_synthetic", "load_task", "resume_command", "run_recipe", "start_backend", "train", "use_data"]
 
@@ -68,6 +67,8 @@ def train(
     The same command goes on with a run that was interrupted.
     """
     reporter = _console.Reporter(json=json, quiet=quiet)
+    from analognets.zoo.experiments.spiking_recipe import is_spiking
+
     if is_spiking(recipe or task):
         without = {"--on-device": on_device, "--float-from": float_from is not None, "--skip-corrupt": skip_corrupt}
         if given := [name for name, is_given in without.items() if is_given]:

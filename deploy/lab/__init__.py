@@ -1,1 +1,5 @@
 """Exchange with a laboratory: target conductances out, measured conductances in."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ("files", "format", "measured", "targets"))

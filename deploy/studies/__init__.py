@@ -1,1 +1,7 @@
 """Studies over many chips: sweeps, sensitivity, exploration, comparison."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, ("explore", "explore_figures", "explore_point", "sensitivity", "sweep")
+)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks import readme_topologies, sensitivity_study
+from benchmarks import results_topologies, sensitivity_study
 
 EFFECTS = ("output_noise", "adc_bits", "device_noise", "ir_drop")
 
@@ -70,16 +70,16 @@ def topologies() -> pd.DataFrame:
 def test_the_order_of_trainings_is_said_as_it_is() -> None:
     table = topologies()
     gaussian = table[table["variant"] == "device"].assign(variant="gaussian")
-    text = readme_topologies.order(pd.concat([table, gaussian], ignore_index=True))
+    text = results_topologies.order(pd.concat([table, gaussian], ignore_index=True))
     assert "holds after 1h for: CNN; after 1y for: CNN." in text
     assert "after an hour is reached by: CNN." in text
     assert "| CNN | hardware-aware, noise of the devices | 91.00 | 88.00 ± 0.10 | 88.00 ± 0.10 | 99.0 | 99.0 |" in (
-        readme_topologies.accuracy_table(table)
+        results_topologies.accuracy_table(table)
     )
 
 
 def test_the_part_grows_with_its_results(tmp_path: Path) -> None:
-    assert readme_topologies.parts(tmp_path, tmp_path) == []
+    assert results_topologies.parts(tmp_path) == []
     first = losses(cnn=(0.3, 0.1, 0.1, 0.0), rnn=(0.05, 0.03, 0.01, 0.01))
     second = pd.DataFrame({"topology": ["cnn", "rnn"], "sensitivity": [0.5, 0.2]})
     result = {
@@ -92,6 +92,6 @@ def test_the_part_grows_with_its_results(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "sensitivity.json").write_text(json.dumps(result))
-    text = "\n".join(readme_topologies.parts(tmp_path, tmp_path))
+    text = "\n".join(results_topologies.parts(tmp_path))
     assert "**Yes**: mean loss 12.0 % against 3.0 %" in text
     assert "CNN A* 97.0 % as it is, 99.0 % with 2 exempt layers (10.0 % of weights); GRU A* 100.0 % as it is" in text

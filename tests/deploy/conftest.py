@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session")
 def numpy_reference() -> ModuleType:
     """Return the forward path in plain NumPy."""
-    spec = importlib.util.spec_from_file_location("deploy_numpy_reference", HERE / "numpy_reference.py")
+    spec = importlib.util.spec_from_file_location("deploy_numpy_reference", HERE / "chips" / "numpy_reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""The README's part on learning with devices and spikes, from the results files."""
+"""The results page's part on learning with devices and spikes, from the results files."""
 
 from __future__ import annotations
 
@@ -111,23 +111,23 @@ def on_device(speed: Path) -> list[str]:
     parts = [
         "Learned on phase-change memory by mixed-precision training (Nandakumar et al. 2020; networks and settings "
         "ours where the paper is silent), test accuracy in %, mean and standard deviation "
-        "([MLP](results/mnist_on_device.json), [others](results/networks_on_device.json)). The "
+        "([MLP](mnist_on_device.json), [others](networks_on_device.json)). The "
         "published experiment reached 97.73 % with the first. The later columns are the trained arrays as they are; "
         "those of CNN and LSTM are read through the converters of a chip:",
         networks_table(mnist, networks),
         f"By the GAN's measure real test and training pictures are {floor:.1f} apart. Its learning rate was chosen for "
         "the devices: float training alone draws better at a larger one, which noisy pulses don't follow "
-        "([trials](results/gan_rate_trials.json)).",
+        "([trials](gan_rate_trials.json)).",
         ablations_table(mnist),
         "A seed of 4 or 8 devices near 88 % has lost one digit: its sigmoid output saturated in the first epochs and "
         "never came back. This learning rate does that with several devices; why was not studied.",
         f"A step at batch 100 takes {'; '.join(costs)} plain Keras steps, and {floats:.1f} float32 values a synapse "
         f"beside the weight itself. Pulsing every synapse in every step would take {every:.0f} "
-        f"([figures](results/on_device_step.json)). Energy of the MLP an image: "
+        f"([figures](on_device_step.json)). Energy of the MLP an image: "
         f"{energy['mixed_nj']:.1f} nJ against {energy['digital_nj'] / 1000:.2f} uJ for 32-bit digital training, a "
         f"factor of {energy['ratio']:.1f}; one constant on each side was fitted to the published figures, and nothing "
         f"fitted on the analog side gives {energy['uncalibrated']['ratio']:.0f} "
-        "([constants](results/training_energy.json)).",
+        "([constants](training_energy.json)).",
     ]
     if (speed / "on_device_peer.json").exists():
         parts.append(peer(json.loads((speed / "on_device_peer.json").read_text("utf-8"))))
@@ -164,7 +164,7 @@ def peer(result: dict[str, Any]) -> str:
         f"{best(result, 'analognets_pulsed_pcm')} % (with constants like the preset's "
         f"{best(result, 'analognets_pulsed_step_pcm')} %), aihwkit "
         f"{best(result, 'aihwkit_refresh_100', 'aihwkit_own_granularity')} % "
-        "([figures and what differs](results/on_device_peer.json))."
+        "([figures and what differs](on_device_peer.json))."
     )
 
 
@@ -210,7 +210,7 @@ def speed_sentence(result: dict[str, Any]) -> str:
     return (
         f"Against a dense NumPy loop in steps of 0.1 ms, as in all results here, with the same spikes, going from "
         f"spike to spike is faster by {'; '.join(said)}. It costs the same at any step, so against a loop in steps of "
-        f"1 ms the factor is {min(coarse):.1f} to {max(coarse):.1f} ([figures](results/spiking_speed.json))."
+        f"1 ms the factor is {min(coarse):.1f} to {max(coarse):.1f} ([figures](spiking_speed.json))."
     )
 
 
@@ -225,7 +225,7 @@ def simulators(path: Path) -> str:
     return (
         " For the inference of a layer of that size on the same input spikes, in steps of 1 ms and picture by picture, "
         f"it takes {'; '.join(said)}; their networks differ in detail and do more when given batches "
-        "([figures](results/spiking_peers.json))."
+        "([figures](spiking_peers.json))."
     )
 
 
@@ -235,27 +235,17 @@ def spikes(speed: Path) -> list[str]:
     found = times["synapses"]["memristor"]
     return [
         "Spoken letters I, B, M to spike pictures by NormAD (after arXiv 1905.11929; what that leaves open is ours): "
-        "share of wanted spikes that are met, in % ([figures](results/spoken_letters.json)):",
-        "![Spoken letters as spike pictures](results/spoken_letters_pictures.png)",
+        "share of wanted spikes that are met, in % ([figures](spoken_letters.json)):",
+        "![Spoken letters as spike pictures](spoken_letters_pictures.png)",
         letters_table(letters),
         "What is left after 4e5 s hangs on assumptions: one drift exponent for all devices, as in the source of the "
         "device model, and 1.25 s a presentation, so that the whole training takes minutes; the last rows have others.",
         "MNIST learned without labels by spike timing on Cu/SiO2/W memristors (after arXiv 2001.09299; constants "
-        "assumed), full test set, two cores ([figures](results/stdp_mnist.json)):",
+        "assumed), full test set, two cores ([figures](stdp_mnist.json)):",
         digits_table(digits),
         speed_sentence(fast)
         + (simulators(speed / "spiking_peers.json") if (speed / "spiking_peers.json").exists() else ""),
         f"Supervised spike times on the memristor: {100 * found['after']['tolerance_5']:.1f} % within 5 ms over "
         f"{len(found['records'])} seeds (chance {100 * found['chance_5']:.1f} %; "
-        "[figures](results/memristor_spike_times.json)).",
-    ]
-
-
-def parts(speed: Path) -> list[str]:
-    """Return the paragraphs of this part of the README, as far as there are results."""
-    return [
-        paragraph
-        for part, names in ((on_device, ON_DEVICE), (spikes, SPIKES))
-        if all((speed / f"{name}.json").is_file() for name in names)
-        for paragraph in part(speed)
+        "[figures](memristor_spike_times.json)).",
     ]

@@ -1,4 +1,4 @@
-"""The README's part on the realistic crossbar: topologies, sensitivity and its claims, from the results files."""
+"""The results page's part on the realistic crossbar: topologies, sensitivity and its claims, from the results files."""
 
 from __future__ import annotations
 
@@ -88,21 +88,21 @@ def product_error(result: dict[str, Any]) -> str:
     return (
         f"The standard crossbar of Rasch et al. 2023 (`aimc_standard`): product error of the standard test after 1 h "
         f"{one['ours']:.1f} % (published: about 15 %; accepted band {low:g} to {high:g} %; "
-        "[all cases](results/product_error.json))."
+        "[all cases](product_error.json))."
     )
 
 
-def parts(results: Path, benchmarks: Path) -> list[str]:
+def parts(results: Path) -> list[str]:
     """Return the paragraphs, as far as there are results."""
     found = []
-    if (benchmarks / "product_error.json").exists():
-        found.append(product_error(json.loads((benchmarks / "product_error.json").read_text("utf-8"))))
+    if (results / "product_error.json").exists():
+        found.append(product_error(json.loads((results / "product_error.json").read_text("utf-8"))))
     if (results / "topologies.csv").exists():
         table = pd.read_csv(results / "topologies.csv")
         found += [
-            f"Spotters of three kinds on it, Speech Commands as above, mean and standard error over "
-            f"{int(table['chips'].max())} chips in % ([figures](results/topologies.csv), "
-            "[recipes](results/topologies.json)):",
+            f"KWS models of three kinds on it, Speech Commands as above, mean and standard error over "
+            f"{int(table['chips'].max())} chips in % ([figures](topologies.csv), "
+            "[recipes](topologies.json)):",
             accuracy_table(table),
             order(table),
         ]
@@ -111,9 +111,9 @@ def parts(results: Path, benchmarks: Path) -> list[str]:
         found += [
             "What the paper says of sensitivity, checked on these networks by `analognets sensitivity` "
             f"({result['chips']} chips, {result['chips_method_2_and_layers']} for method 2 and layers; "
-            "[figures](results/sensitivity_method_1.csv), "
-            "[answers](results/sensitivity.json)):",
+            "[figures](sensitivity_method_1.csv), "
+            "[answers](sensitivity.json)):",
             claims(result),
-            "![Loss at equal product error](results/sensitivity_method_1.png)",
+            "![Loss at equal product error](sensitivity_method_1.png)",
         ]
     return found

@@ -1,8 +1,8 @@
-"""Write the result tables and picture of the README from the results files.
+"""Write results/RESULTS.md, and the headline table of the README, from the results files.
 
-python -m benchmarks.readme_results [--check]
+python -m benchmarks.results_page [--check]
 
---check writes nothing and fails if the README is not what the results files give.
+--check writes nothing and fails if one of the two is not what the results files give.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmarks import readme_learning, readme_topologies
+from benchmarks import results_learning, results_topologies
 from benchmarks.markdown import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,8 +64,8 @@ def speed_table() -> str:
     rows = []
     for name, what in (
         ("hwa_step", "hardware-aware training step, batch 100"),
-        ("hwa_step_resnet8", "the same with the full standard crossbar, ResNet-8 spotter"),
-        ("hwa_step_gru", "the same with the full standard crossbar, GRU spotter"),
+        ("hwa_step_resnet8", "the same with the full standard crossbar, ResNet-8 for KWS"),
+        ("hwa_step_gru", "the same with the full standard crossbar, GRU for KWS"),
         ("drift_evaluation", "one chip at five times, programming included, batch {chip_batch}"),
     ):
         path = RESULTS / f"{name}.json"
@@ -221,78 +222,205 @@ def baselines_table(result: dict[str, Any]) -> str:
     return markdown(["network", "depthwise layers", "arrays", "cells with weights", "inferences/s", "TOPS/W"], rows)
 
 
-def section() -> str:
-    """Return the generated part of the README."""
+def kws() -> list[str]:
+    """Return the paragraphs on AnalogNet-KWS over drift time."""
     table = pd.read_csv(RESULTS / "kws.csv")
     records = json.loads((RESULTS / "kws.json").read_text("utf-8"))
     data = records[0]["data"]
-    float_accuracy = table["float_accuracy"].iloc[0]
-    chips = int(table["chips"].max())
-    parts = [
-        f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy {100 * float_accuracy:.2f} %. Mean and "
-        f"standard deviation over {chips} simulated chips, with drift compensation, in % "
-        "([all figures](results/kws.csv), [recipes and versions](results/kws.json)).",
+    return [
+        f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy "
+        f"{100 * table['float_accuracy'].iloc[0]:.2f} %. Mean and standard deviation over {int(table['chips'].max())} "
+        "simulated chips, with drift compensation, in % ([all figures](kws.csv), [recipes and versions](kws.json)).",
         f"Data: {data['statement']}",
-        "![Accuracy over drift time](results/kws_drift.png)",
+        "![Accuracy over drift time](kws_drift.png)",
         drift_table(table),
         "Training noise eta (share of W_max) against accuracy after one day, 8 bit:",
         noise_table(table),
     ]
-    if (RESULTS / "depthwise.csv").exists():
-        parts += [
-            "Ordinary against depthwise convolutions, all trained alike for 8 bit and all on the chip unless said "
-            "otherwise ([figures](results/depthwise.csv), [recipes](results/depthwise.json)). The pictures "
-            "of analognet_vww are the stand-in for Visual Wake Words, photographs of CIFAR-100:",
-            crossbar_table(table := pd.read_csv(RESULTS / "depthwise.csv")),
-            verdict(table),
-        ]
-    if (RESULTS / "digital_rival.json").exists():
-        parts += [
-            "The digital rival, AnalogNet-KWS as int8 LiteRT, its dense layer written as a 1x1 convolution as exports "
-            "for TFLM do ([figures](results/digital_rival.json)):",
-            rival_table(json.loads((RESULTS / "digital_rival.json").read_text("utf-8"))),
-        ]
-    if (RESULTS / "accelerator_paper.json").exists():
-        accelerator = json.loads((RESULTS / "accelerator_paper.json").read_text("utf-8"))
-        parts += [
-            "The AON-CiM accelerator, our reconstruction, beside published figures. The networks were laid out to meet "
-            "utilisation and passes, and the energy constants were fitted to some figures. HERMES was not fitted; its "
-            f"error hangs on an assumed cell power ({hermes_range(accelerator)}), and our area counts array, drivers "
-            "and ADCs only ([constants and origins](results/accelerator_paper.json)):",
-            accelerator_table(accelerator),
-            operations_gap(accelerator),
-            "Depthwise networks on the same accelerator, 8 bit:",
-            baselines_table(accelerator),
-            untrained(accelerator),
-            "One large array used layer after layer, against eight tiles of 256 x 256 that work at once, 8 bit:",
-            organisations_table(accelerator),
-        ]
-    if (RESULTS / "explore_kws.csv").exists():
-        points = pd.read_csv(RESULTS / "explore_kws.csv")
-        parts += [
-            "Accuracy after a day against efficiency, by `analognets explore` over bits, rows and ADCs "
-            f"({points['chips'].max():.0f} chips and {points['samples'].max():.0f} test clips a point, nothing trained "
-            "anew; [figures](results/explore_kws.csv)):",
-            "![Pareto front](results/explore_kws_pareto.png)",
-        ]
-    parts += readme_topologies.parts(RESULTS, RESULTS)
-    parts += readme_learning.parts(RESULTS)
-    if speed := speed_table():
-        parts += ["Speed, measured in one run each ([results](results)):", speed]
-    return "\n\n".join(part for part in parts if part)
+
+
+def depthwise() -> list[str]:
+    """Return the paragraphs on ordinary and depthwise convolutions."""
+    table = pd.read_csv(RESULTS / "depthwise.csv")
+    return [
+        "Ordinary against depthwise convolutions, all trained alike for 8 bit and all on the chip unless said "
+        "otherwise ([figures](depthwise.csv), [recipes](depthwise.json)). The pictures of analognet_vww are the "
+        "stand-in for Visual Wake Words, photographs of CIFAR-100:",
+        crossbar_table(table),
+        verdict(table),
+    ]
+
+
+def baseline() -> list[str]:
+    """Return the paragraphs on the int8 baseline."""
+    return [
+        "The int8 baseline: AnalogNet-KWS as int8 LiteRT, its dense layer written as a 1x1 convolution as exports for "
+        "TFLM do ([figures](digital_rival.json)):",
+        rival_table(json.loads((RESULTS / "digital_rival.json").read_text("utf-8"))),
+    ]
+
+
+def accelerator() -> list[str]:
+    """Return the paragraphs on the accelerator beside published figures."""
+    result = json.loads((RESULTS / "accelerator_paper.json").read_text("utf-8"))
+    return [
+        "The AON-CiM accelerator, our reconstruction, beside published figures. The networks were laid out to meet "
+        "utilisation and passes, and the energy constants were fitted to some figures. HERMES was not fitted; its "
+        f"error hangs on an assumed cell power ({hermes_range(result)}), and our area counts array, drivers and ADCs "
+        "only ([constants and origins](accelerator_paper.json)):",
+        accelerator_table(result),
+        operations_gap(result),
+        "Depthwise networks on the same accelerator, 8 bit:",
+        baselines_table(result),
+        untrained(result),
+        "One large array used layer after layer, against eight tiles of 256 x 256 that work at once, 8 bit:",
+        organisations_table(result),
+    ]
+
+
+def exploration() -> list[str]:
+    """Return the paragraphs on accuracy against efficiency."""
+    points = pd.read_csv(RESULTS / "explore_kws.csv")
+    return [
+        "Accuracy after a day against efficiency, by `analognets explore` over bits, rows and ADCs "
+        f"({points['chips'].max():.0f} chips and {points['samples'].max():.0f} test clips a point, nothing trained "
+        "anew; [figures](explore_kws.csv)):",
+        "![Pareto front](explore_kws_pareto.png)",
+    ]
+
+
+def speed() -> list[str]:
+    """Return the paragraphs on speed."""
+    table = speed_table()
+    return ["Each ratio was measured in one run:", table] if table else []
+
+
+def named(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of JSON files."""
+    return tuple(f"{name}.json" for name in names)
+
+
+SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
+    ("AnalogNet-KWS over a year of drift", ("kws.csv", "kws.json"), kws),
+    ("Depthwise layers on a crossbar", ("depthwise.csv",), depthwise),
+    ("The int8 baseline", ("digital_rival.json",), baseline),
+    ("The accelerator", ("accelerator_paper.json",), accelerator),
+    ("Accuracy against efficiency", ("explore_kws.csv",), exploration),
+    ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
+    ("Learning on devices", named(results_learning.ON_DEVICE), lambda: results_learning.on_device(RESULTS)),
+    ("Spikes", named(results_learning.SPIKES), lambda: results_learning.spikes(RESULTS)),
+    ("Speed against plain Keras", (), speed),
+)
+"""Title of each section, the files it needs, and what writes it."""
+
+
+def page() -> str:
+    """Return the page of all results."""
+    parts = [
+        "# Results",
+        "Written by `python -m benchmarks.results_page` from the files beside it; not edited by hand.",
+    ]
+    for title, needed, write in SECTIONS:
+        if all((RESULTS / name).exists() for name in needed) and (paragraphs := [text for text in write() if text]):
+            parts += [f"## {title}", *paragraphs]
+    return "\n\n".join(parts) + "\n"
+
+
+def headline() -> str:
+    """Return the README's table: a row for each system with its main figure, as far as there are results."""
+    rows = [row() for name, row in HEADLINES if (RESULTS / name).exists()]
+    return markdown(["system", "what was measured", "result", "reference"], rows)
+
+
+def kws_headline() -> list[str]:
+    table = pd.read_csv(RESULTS / "kws.csv")
+    row = table[(table["variant"] == "hwa_8bit") & table["drift_compensation"] & (table["at"] == "1d")].iloc[0]
+    what = f"AnalogNet-KWS at 8 bit, accuracy after a day, {int(row['chips'])} chips"
+    result = f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f} %"
+    return [
+        "[AnalogNets](https://arxiv.org/abs/2111.06503)",
+        what,
+        result,
+        f"float {100 * row['float_accuracy']:.1f} %",
+    ]
+
+
+def accelerator_headline() -> list[str]:
+    result = json.loads((RESULTS / "accelerator_paper.json").read_text("utf-8"))
+    found = {
+        one["bits"]: one for one in result["comparison"]["analognet_kws"] if one["quantity"] == "TOPS/W (IEEE Micro)"
+    }
+    ours, paper = (" / ".join(f"{found[bits][who]:.1f}" for bits in (8, 6, 4)) for who in ("ours", "paper"))
+    return ["AON-CiM accelerator", "AnalogNet-KWS, TOPS/W at 8 / 6 / 4 bit (constants fitted)", ours, f"paper {paper}"]
+
+
+def standard_headline() -> list[str]:
+    table = pd.read_csv(RESULTS / "topologies.csv")
+    chosen = table[(table["topology"] == "cnn") & (table["variant"] == "device")].set_index("at")
+    stars = " / ".join(f"{100 * chosen.loc[at, 'normalized_accuracy']:.1f}" for at in ("1h", "1y"))
+    what = "ResNet-8 for KWS, normalised accuracy A* after an hour / a year"
+    return [
+        "[Training at scale](https://arxiv.org/abs/2302.08469)", what, f"{stars} %", "float 100 %",
+    ]  # fmt: skip
+
+
+def devices_headline() -> list[str]:
+    variants = json.loads((RESULTS / "mnist_on_device.json").read_text("utf-8"))["variants"]
+    ours, reference = (results_learning.spread(list(variants[kind]["seeds"].values())) for kind in ("device", "float"))
+    what = "784-250-10 perceptron learned on PCM, MNIST test accuracy"
+    return ["[Mixed-precision training](https://arxiv.org/abs/2001.11773)", what, f"{ours} %", f"float {reference} %"]
+
+
+def memristor_headline() -> list[str]:
+    layers = json.loads((RESULTS / "stdp_mnist.json").read_text("utf-8"))["layers"]
+    ours, reference = (
+        results_learning.spread(list(layers[f"{kind}-400"]["seeds"].values()), digits=1)
+        for kind in ("memristor", "float")
+    )
+    what = "MNIST by spike timing, 400 neurons, no labels in training"
+    return [
+        "[Cu/SiO2/W memristor](https://arxiv.org/abs/2001.09299)",
+        what,
+        f"{ours} %",
+        f"float weights {reference} %",
+    ]
+
+
+def spikes_headline() -> list[str]:
+    variants = json.loads((RESULTS / "spoken_letters.json").read_text("utf-8"))["variants"]
+    ours, reference = (
+        results_learning.spread(list(variants[kind]["within_25_ms_by_seed"].values()), digits=1)
+        for kind in ("pcm", "float")
+    )
+    what = "spoken letters to spikes, wanted spikes met within 25 ms"
+    return ["[Spikes on PCM](https://arxiv.org/abs/1905.11929)", what, f"{ours} %", f"float weights {reference} %"]
+
+
+HEADLINES: tuple[tuple[str, Callable[[], list[str]]], ...] = (
+    ("kws.csv", kws_headline),
+    ("accelerator_paper.json", accelerator_headline),
+    ("topologies.csv", standard_headline),
+    ("mnist_on_device.json", devices_headline),
+    ("stdp_mnist.json", memristor_headline),
+    ("spoken_letters.json", spikes_headline),
+)
+"""A results file, and what writes the row that it gives to the README."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    path = ROOT / "README.md"
-    text = path.read_text("utf-8")
+    readme, results = ROOT / "README.md", RESULTS / "RESULTS.md"
+    text = readme.read_text("utf-8")
     start = text.index("\n", text.index(BEGIN)) + 1
-    new = text[:start] + section() + "\n" + text[text.index(END) :]
-    if options.check:
-        sys.exit(0 if new == text else "README.md is not up to date: run python -m benchmarks.readme_results")
-    path.write_text(new, "utf-8")
+    wanted = {readme: text[:start] + headline() + "\n" + text[text.index(END) :], results: page()}
+    for path, new in wanted.items():
+        if options.check and not (path.exists() and path.read_text("utf-8") == new):
+            sys.exit(f"{path.name} is not up to date: run python -m benchmarks.results_page")
+        if not options.check:
+            path.write_text(new, "utf-8")
+    sys.exit(0)
 
 
 if __name__ == "__main__":

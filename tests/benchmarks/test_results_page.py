@@ -1,4 +1,4 @@
-"""The README's generated section: it is what the results files give."""
+"""The page of results and the README's table: they are what the results files give."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the script, working on a README and results of its own."""
-    path = ROOT / "benchmarks" / "readme_results.py"
-    spec = importlib.util.spec_from_file_location("readme_results", path)
+    path = ROOT / "benchmarks" / "results_page.py"
+    spec = importlib.util.spec_from_file_location("results_page", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -44,7 +44,7 @@ def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> int | str | None:
     """Run the script and return what it exits with."""
-    monkeypatch.setattr(sys, "argv", ["readme_results", *words])
+    monkeypatch.setattr(sys, "argv", ["results_page", *words])
     try:
         module.main()
     except SystemExit as end:
@@ -52,26 +52,27 @@ def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> int
     return None
 
 
-def test_the_section_is_written_and_then_up_to_date(
+def test_page_and_table_are_written_and_then_up_to_date(
     generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "not up to date" in str(run(generator, monkeypatch, "--check"))
-    before = (tmp_path / "README.md").read_text()
-    assert before.count("|") == 0
-    assert run(generator, monkeypatch) is None
-    text = (tmp_path / "README.md").read_text()
+    readme, results = tmp_path / "README.md", tmp_path / "results" / "RESULTS.md"
+    assert readme.read_text().count("|") == 0 and not results.exists()
+    assert run(generator, monkeypatch) == 0
+    text, page = readme.read_text(), results.read_text()
     assert run(generator, monkeypatch, "--check") == 0
-    assert run(generator, monkeypatch) is None
-    assert (tmp_path / "README.md").read_text() == text
+    assert run(generator, monkeypatch) == 0
+    assert (readme.read_text(), results.read_text()) == (text, page)
     assert text.startswith("# Title\n\n<!-- results:begin") and text.endswith("<!-- results:end -->\nafter\n")
-    assert "| 8 bit, hardware-aware | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |" in text
-    assert "float accuracy 92.00 %" in text
-    assert "| eta 0 % | eta 2.6 % | eta 5.6 % |" in text
-    assert "| 85.00 ± 0.20 | 91.00 ± 0.20 | 91.50 ± 0.20 |" in text
-    assert "| hardware-aware training step, batch 100 | 1.04 | 1.06 |" in text
+    assert "after a day, 25 chips | 91.5 ± 0.2 % | float 92.0 % |" in text
+    assert "| 8 bit, hardware-aware | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |" in page
+    assert "float accuracy 92.00 %" in page
+    assert "| eta 0 % | eta 2.6 % | eta 5.6 % |" in page
+    assert "| 85.00 ± 0.20 | 91.00 ± 0.20 | 91.50 ± 0.20 |" in page
+    assert "| hardware-aware training step, batch 100 | 1.04 | 1.06 |" in page
 
 
-def test_networks_on_the_crossbar_and_the_digital_rival_are_shown(
+def test_networks_on_the_crossbar_and_the_int8_baseline_are_shown(
     generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = pd.read_csv(tmp_path / "results" / "kws.csv").replace({"variant": {"hwa_8bit": "net_depthwise_digital"}})
@@ -83,7 +84,7 @@ def test_networks_on_the_crossbar_and_the_digital_rival_are_shown(
     rivals = {"float": {"accuracy": 0.92, "bytes": 1_209_076}, "int8_qat": {**found, "epochs": 3}}
     (tmp_path / "results" / "digital_rival.json").write_text(json.dumps(rivals))
     run(generator, monkeypatch)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "results" / "RESULTS.md").read_text()
     row = "| net, depthwise layers digital | 1,000 | 10.0 % | 2 | 92.00 | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |"
     assert row in text
     assert "| float32 | 92.00 | 1209 |  |  |" in text
@@ -92,15 +93,17 @@ def test_networks_on_the_crossbar_and_the_digital_rival_are_shown(
 
 def test_a_changed_figure_is_noticed(generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(generator, monkeypatch)
-    readme = tmp_path / "README.md"
-    readme.write_text(readme.read_text().replace("91.50", "97.50"))
-    assert "not up to date" in str(run(generator, monkeypatch, "--check"))
+    for path, figure in ((tmp_path / "README.md", "91.5"), (tmp_path / "results" / "RESULTS.md", "91.50")):
+        text = path.read_text()
+        path.write_text(text.replace(figure, "97.50"))
+        assert f"{path.name} is not up to date" in str(run(generator, monkeypatch, "--check"))
+        path.write_text(text)
 
 
-def test_the_readme_of_the_project_is_up_to_date() -> None:
+def test_the_pages_of_the_project_are_up_to_date() -> None:
     if not (ROOT / "results" / "kws.csv").is_file():
         pytest.skip("needs results/kws.csv, which python -m benchmarks.kws_study writes")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    command = [sys.executable, "-m", "benchmarks.readme_results", "--check"]
+    command = [sys.executable, "-m", "benchmarks.results_page", "--check"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
