@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from analognets.errors import InvalidArgumentError
 from analognets.spiking.learning_rule import SpikeTiming
 from analognets.spiking.trains import check_step
 from analognets.synapses.rows import Kept, Rows
-from analognets.synapses.settings import Settings
+from analognets.synapses.settings import Settings, real, whole
 
 __all__ = ["WinnerTakeAll", "WinnerTakeAllRules", "poisson_spikes"]
 
@@ -47,27 +46,15 @@ class WinnerTakeAllRules(Settings):
     """
 
     dt: float = 0.1
-    duration: float = 100.0
-    max_rate: float = 100.0
-    membrane: float = 100.0
-    threshold: float = 5.0
-    threshold_step: float = 0.2
-    threshold_decay: float = 1e5
-    hold: float = 5.0
-    offset: float = 0.2
-    read_every: int = 20
-
-    numbers: ClassVar[Mapping[str, tuple[float, float, str]]] = {
-        "duration": (1e-3, 1e6, "ms"),
-        "max_rate": (1e-3, 1e6, "Hz"),
-        "membrane": (1e-3, 1e9, "ms"),
-        "threshold": (1e-6, 1e9, ""),
-        "threshold_step": (0.0, 1e9, ""),
-        "threshold_decay": (1e-3, 1e12, "ms"),
-        "hold": (1e-6, 1e6, "ms"),
-        "offset": (0.0, 1.0, ""),
-    }
-    integers: ClassVar[Mapping[str, tuple[int, int]]] = {"read_every": (1, 10**9)}
+    duration: float = real(100.0, 1e-3, 1e6, "ms")
+    max_rate: float = real(100.0, 1e-3, 1e6, "Hz")
+    membrane: float = real(100.0, 1e-3, 1e9, "ms")
+    threshold: float = real(5.0, 1e-6, 1e9)
+    threshold_step: float = real(0.2, 0.0, 1e9)
+    threshold_decay: float = real(1e5, 1e-3, 1e12, "ms")
+    hold: float = real(5.0, 1e-6, 1e6, "ms")
+    offset: float = real(0.2, 0.0, 1.0)
+    read_every: int = whole(20, 1, 10**9)
 
     def __post_init__(self) -> None:
         super().__post_init__()

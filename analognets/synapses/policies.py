@@ -14,11 +14,9 @@ __all__ = [
     "Amplitude",
     "Nearest",
     "OwnTurn",
-    "PairRefresh",
     "Refresh",
     "SharedTurn",
     "Stochastic",
-    "SynapseRefresh",
     "Truncated",
     "Turn",
     "UpdateRule",
@@ -42,6 +40,8 @@ class UpdateRule(abc.ABC):
     """Smallest |x| that gives a pulse, where all from there on do: a sparse update looks at these only. 0: at all."""
     keeps_rest: ClassVar[bool] = False
     """Whether an accumulator keeps x - p for later; else it forgets it."""
+    in_amplitude: ClassVar[bool] = False
+    """Whether p is the amplitude of one pulse; else it is a number of pulses of amplitude 1."""
 
     @abc.abstractmethod
     def size(self, change: Any, uniform: Callable[[], Any]) -> Any:
@@ -67,7 +67,6 @@ class Truncated(UpdateRule):
     keeps_rest: ClassVar[bool] = True
 
     def size(self, change: Any, uniform: Callable[[], Any]) -> Any:
-        """Return floor(|x|)."""
         return tf.floor(change)
 
 
@@ -75,7 +74,6 @@ class Stochastic(UpdateRule):
     """Rounding that is right in the mean: size = floor(|x| + U), U even from 0 to 1."""
 
     def size(self, change: Any, uniform: Callable[[], Any]) -> Any:
-        """Return floor(|x| + U)."""
         return tf.floor(change + uniform())
 
 
@@ -83,7 +81,6 @@ class Nearest(UpdateRule):
     """Rounding that loses what is smaller than half a step: size = round(|x|)."""
 
     def size(self, change: Any, uniform: Callable[[], Any]) -> Any:
-        """Return round(|x|)."""
         return tf.round(change)
 
 
@@ -96,9 +93,9 @@ class Amplitude(UpdateRule):
     """
 
     smallest: float = 0.1
+    in_amplitude: ClassVar[bool] = True
 
     def size(self, change: Any, uniform: Callable[[], Any]) -> Any:
-        """Return |x|, 0 where it is below the smallest amplitude."""
         change = tf.minimum(change, float(self.most))
         return tf.where(change < self.smallest, tf.zeros_like(change), change)
 
@@ -131,7 +128,6 @@ class SharedTurn(Turn):
     counter: Callable[[], Any]
 
     def begin(self, copies: int, size: int) -> Callable[[Any, Any], Any]:
-        """Begin an update at the present counter."""
         first = self.counter()
         return lambda starts, number: starts + tf.math.floormod(first + tf.cast(number, tf.int64), copies) * size
 
@@ -147,8 +143,6 @@ class OwnTurn(Turn):
     counts: keras.Variable
 
     def begin(self, copies: int, size: int) -> Callable[[Any, Any], Any]:
-        """Begin an update."""
-
         def places(starts: Any, number: Any) -> Any:
             counters = starts // (copies * size) * size + tf.math.floormod(starts, size)
             turns = tf.gather(self.counts.value, counters)
@@ -159,59 +153,37 @@ class OwnTurn(Turn):
 
 
 @dataclasses.dataclass(frozen=True)
-class Refresh(abc.ABC):
-    """Which units (pairs, or synapses) are reset and re-written: both polarities are high and differ little.
+class Refresh:
+    """Units that are reset and re-written, because both polarities are high and differ little.
+
+        pairs:           max(G+, G-) > above  and  |G+ - G-| < below;  the difference comes back on one of both devices
+        whole synapses:  any G > above  and  |sum of G+ - sum of G-| / N < below;  it comes back in equal parts on all
+                         devices of one polarity, in turn
 
     Args:
-        above: units with a device above this conductance in uS ...
-        below: ... whose polarities differ by less than this in uS a device.
+        above: in uS.
+        below: in uS.
         most: pulses a device for re-writing the difference, 1 to 1000.
+        whole: whether a unit is a whole synapse; else each of its pairs is one.
     """
 
     above: float
     below: float
     most: int = 20
-    in_turn: ClassVar[bool] = False
-    """Whether re-writing goes to the devices whose turn it is; else to the unit's first device of the polarity."""
-
-    @abc.abstractmethod
-    def units(self, copies: int, size: int) -> int:
-        """Return how many units of this kind an array has."""
-
-    @abc.abstractmethod
-    def difference(self, conductances: Any) -> tuple[Any, Any]:
-        """Return the highest conductance and the difference a device of all units, in uS, from (2, N, synapses)."""
+    whole: bool = False
 
     def due(self, conductances: Any) -> tuple[Any, Any]:
-        """Return the numbers of the units that are due, and their differences in uS a device."""
-        highest, difference = self.difference(conductances)
+        """Return the numbers of the units that are due, and G+ - G- of each in uS a device.
+
+        Args:
+            conductances: a reading in uS, (2, N, synapses).
+        """
+        plus, minus = conductances[0], conductances[1]
+        if self.whole:
+            pairs = tf.unstack(plus - minus)
+            highest, difference = tf.reduce_max(conductances, [0, 1]), sum(pairs) / float(len(pairs))
+        else:
+            plus, minus = tf.reshape(plus, [-1]), tf.reshape(minus, [-1])
+            highest, difference = tf.maximum(plus, minus), plus - minus
         chosen = tf.where((highest > self.above) & (tf.abs(difference) < self.below))[:, 0]
         return chosen, tf.gather(difference, chosen)
-
-
-class PairRefresh(Refresh):
-    """Each pair by itself; its difference comes back on one of its own devices."""
-
-    def units(self, copies: int, size: int) -> int:
-        """Return the number of pairs."""
-        return copies * size
-
-    def difference(self, conductances: Any) -> tuple[Any, Any]:
-        """Return max(G+, G-) and G+ - G-."""
-        plus, minus = (tf.reshape(part, [-1]) for part in (conductances[0], conductances[1]))
-        return tf.maximum(plus, minus), plus - minus
-
-
-class SynapseRefresh(Refresh):
-    """Whole synapses; the difference comes back in equal parts on all devices of one polarity."""
-
-    in_turn: ClassVar[bool] = True
-
-    def units(self, copies: int, size: int) -> int:
-        """Return the number of synapses."""
-        return size
-
-    def difference(self, conductances: Any) -> tuple[Any, Any]:
-        """Return the highest of all G, and (sum of G+ - sum of G-) / N."""
-        pairs = tf.unstack(conductances[0] - conductances[1])
-        return tf.reduce_max(conductances, [0, 1]), sum(pairs) / float(len(pairs))

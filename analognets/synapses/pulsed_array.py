@@ -158,39 +158,34 @@ class PulsedArray:
         return self.device.read_with(self.gather(self.places(index)), time, draws)
 
     def give(
-        self, index: Any, pulses: Any, time: Any, seeds: Callable[[Any], Seed], *, amplitude: Any = 1.0
+        self, index: Any, pulses: Any, time: Any, seeds: Callable[[Any], Seed], *, in_amplitude: bool = False
     ) -> tuple[Any, Any]:
         """Give synapses pulses, those of one synapse one after the other on the devices whose turn it is.
 
         Args:
             index: numbers of the synapses, at least one.
-            pulses: for each at least one, signed: above 0 on G+, below 0 on G-.
+            pulses: as `UpdateRule.pulses` returns them for each, none of them 0.
             time: of the pulses, in seconds.
-            seeds: seed, or generator, of the draws of pulse 0, 1, ...
-            amplitude: of the pulses, a number, or an array where each synapse gets one pulse.
+            seeds: seed, or generator, of the draws of pulse 0, 1, ... of a synapse.
+            in_amplitude: whether `pulses` are the amplitudes of one pulse each.
 
         Returns:
             How many pulses that were, and the most of one synapse.
         """
         starts = tf.cast(pulses < 0.0, tf.int64) * (self.copies * self.size) + index
-        return self._give(starts, tf.abs(pulses), time, seeds, self.turn.begin(self.copies, self.size), amplitude)
+        size, places = tf.abs(pulses), self.turn.begin(self.copies, self.size)
+        if in_amplitude:
+            return self._give(starts, tf.ones_like(size), time, seeds, places, size)
+        return self._give(starts, size, time, seeds, places, 1.0)
 
-    def _give(
-        self,
-        starts: Any,
-        counts: Any,
-        time: Any,
-        seeds: Callable[[Any], Seed],
-        places: Callable[[Any, Any], Any],
-        amplitude: Any = 1.0,
-    ) -> tuple[Any, Any]:
-        def once(some: Any, number: Any, amplitude: Any = 1.0) -> None:
+    def _give(self, starts: Any, counts: Any, time: Any, seeds: Any, places: Any, amplitude: Any) -> tuple[Any, Any]:
+        def once(some: Any, number: Any, amplitude: Any) -> None:
             at = places(some, number)
             draws = self.device.pulse_draws((_length(at),), seeds(number))
             self.scatter(at, self.device.pulse_with(self.gather(at), draws, time=time, amplitude=amplitude))
 
         def more(number: Any) -> Any:
-            once(tf.gather(starts, tf.where(counts > number)[:, 0]), number)
+            once(tf.gather(starts, tf.where(counts > number)[:, 0]), number, 1.0)
             return (number + 1.0,)
 
         once(starts, 0.0, amplitude)
@@ -210,21 +205,19 @@ class PulsedArray:
         Returns:
             How many SET and RESET pulses that took.
         """
-        half = self.copies * self.size
-        count = self.refreshing.units(self.copies, self.size)
-        pairs = half // count
-        every = tf.reshape(count * tf.range(2 * pairs, dtype=tf.int64)[:, None] + units, [-1])
+        half, pairs = self.copies * self.size, self.copies if self.refreshing.whole else 1
+        every = tf.reshape(half // pairs * tf.range(2 * pairs, dtype=tf.int64)[:, None] + units, [-1])
         draws = self.device.reset_draws((_length(every),), seed)
         self.scatter(every, self.device.reset_with(draws, time=time))
         counts = self.device.pulses_for(tf.abs(difference), self.refreshing.most)
         hit = tf.where(counts > 0.0)[:, 0]
         starts = tf.gather(units + tf.cast(difference < 0.0, tf.int64) * half, hit)
-        places = self.turn.begin(self.copies, self.size) if self.refreshing.in_turn else lambda some, number: some
+        places = self.turn.begin(self.copies, self.size) if self.refreshing.whole else lambda some, number: some
 
         def seeds(number: Any) -> Seed:
             return derive_seed(seed, "rewrite", *divmod(int(number), pairs)) if isinstance(seed, int) else seed
 
-        given, _ = self._give(starts, tf.gather(counts, hit) * float(pairs), time, seeds, places)
+        given, _ = self._give(starts, tf.gather(counts, hit) * float(pairs), time, seeds, places, 1.0)
         return given, tf.size(every)
 
 

@@ -1,4 +1,4 @@
-"""Synapses of a spiking layer that hold signed weights: float numbers, or pairs of pulsed memory cells."""
+"""Synapses of a spiking layer that hold signed weights: float numbers, pulsed memory cells, or memristors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from analognets.devices import derive_seed
+from analognets.devices import CuSiO2Memristor, derive_seed
 from analognets.errors import InvalidArgumentError, check_number
-from analognets.synapses.policies import Amplitude, Nearest, OwnTurn, Stochastic, SynapseRefresh, UpdateRule
+from analognets.synapses.policies import Amplitude, Nearest, OwnTurn, Refresh, Stochastic, UpdateRule
 from analognets.synapses.pulsed_array import PulsedArray, pulsed_device
 from analognets.synapses.settings import SynapseRules
 
-__all__ = ["FloatSynapses", "PulsedSynapses", "WeightSynapses", "initial_weights"]
+__all__ = ["FloatSynapses", "MemristorSynapses", "PulsedSynapses", "WeightSynapses"]
 
 
 class WeightSynapses(abc.ABC):
@@ -40,7 +40,10 @@ class WeightSynapses(abc.ABC):
         Args:
             time: on the clock of the updates, in seconds.
             seed: of the read noise.
-            scaled: whether drift since the `mark` is compensated for the whole array.
+            scaled: whether the whole array is scaled back to what it summed up to at the `mark`.
+
+        Raises:
+            InvalidArgumentError: scaling of devices that drift, without a mark.
         """
 
     @abc.abstractmethod
@@ -54,21 +57,17 @@ class WeightSynapses(abc.ABC):
 
         Returns:
             How many pulses that took.
+
+        Raises:
+            InvalidArgumentError: pulses for a change with NaN or infinity.
         """
 
     def mark(self, time: float, *, seed: int) -> None:  # noqa: B027
         """Take a reference reading for drift compensation; without drift there is nothing to do."""
 
 
-def initial_weights(shape: tuple[int, ...], spread: float, seed: int, owner: str) -> np.ndarray:
-    """Return normal draws in pA, float64.
-
-    Args:
-        shape: of the weights.
-        spread: their standard deviation in pA, >= 0.
-        seed: of the draws.
-        owner: of the setting, for messages.
-    """
+def _initial(shape: tuple[int, ...], spread: float, seed: int, owner: str) -> np.ndarray:
+    """Return normal draws in pA with a standard deviation of `spread`, float64."""
     spread = check_number(owner, "spread", spread, 0.0, 1e9, unit="pA")
     return spread * np.random.default_rng([seed, 0]).standard_normal(shape)
 
@@ -84,16 +83,14 @@ class FloatSynapses(WeightSynapses):
 
     def __init__(self, shape: tuple[int, int], *, spread: float = 100.0, seed: int = 0) -> None:
         self.shape = tuple(shape)
-        drawn = initial_weights(self.shape, spread, seed, "FloatSynapses")
+        drawn = _initial(self.shape, spread, seed, "FloatSynapses")
         self._weights = keras.Variable(drawn.astype("float32"), trainable=False, name="weights")
         self.variables = [self._weights]
 
     def read(self, time: float = 0.0, *, seed: int = 0, scaled: bool = False) -> np.ndarray:
-        """Return the weights; time, noise and scaling don't touch them."""
         return np.asarray(ops.convert_to_numpy(self._weights.value))
 
     def update(self, change: np.ndarray, time: float, *, seed: int) -> int:
-        """Add a change in pA; returns 0 pulses."""
         self._weights.assign_add(change)
         return 0
 
@@ -148,9 +145,9 @@ class PulsedSynapses(PulsedArray, WeightSynapses):
             copies=copies,
             cells=cells,
             turn=OwnTurn(turn),
-            refreshing=SynapseRefresh(self.rules.refresh_above, self.rules.refresh_below),
+            refreshing=Refresh(self.rules.refresh_above, self.rules.refresh_below, whole=True),
         )
-        weights = initial_weights((size,), spread, seed, "PulsedSynapses")
+        weights = _initial((size,), spread, seed, "PulsedSynapses")
         self.program(weights / (self.scale * copies), derive_seed(seed, "write"))
         self.variables = [*cells.values(), self._extra_exponent, self._numbers, turn]
 
@@ -181,6 +178,12 @@ class PulsedSynapses(PulsedArray, WeightSynapses):
         numbers[place] = value
         self._numbers.assign(numbers)
 
+    def statistics(self, *, epsilon: float = 0.0, bins: int = 24, **counts: Any) -> dict[str, Any]:
+        """Return what happened to the devices; see `PulsedArray.statistics`."""
+        epsilon = epsilon or self.rules.granularity * self.device.mean_step * self.scale
+        counts = {"set_pulses": self.pulses, "pulses_per_weight": self.pulses / self.size, **counts}
+        return super().statistics(epsilon=epsilon, bins=bins, **counts)
+
     def state(self) -> dict[str, Any]:
         """Return the state of the devices, arrays (2, N, synapses)."""
         return {name: variable.value for name, variable in self.cells.items()}
@@ -194,16 +197,6 @@ class PulsedSynapses(PulsedArray, WeightSynapses):
         return read
 
     def read(self, time: float = 0.0, *, seed: int = 0, scaled: bool = False) -> np.ndarray:
-        """Return the weights in pA as one reading gives them, (inputs, outputs).
-
-        Args:
-            time: on the clock of the updates, in seconds.
-            seed: of the read noise.
-            scaled: whether the whole array is scaled back to what it summed up to at the `mark`.
-
-        Raises:
-            InvalidArgumentError: scaling without a mark.
-        """
         read = self.conductances(time, seed=seed)
         scale = self.scale
         if scaled:
@@ -220,19 +213,6 @@ class PulsedSynapses(PulsedArray, WeightSynapses):
         self._set_number(2, float(self.conductances(time, seed=seed).sum(dtype="float64")))
 
     def update(self, change: np.ndarray, time: float, *, seed: int) -> int:
-        """Apply a change in pA by blind pulses, and refresh if it is time.
-
-        Args:
-            change: (inputs, outputs).
-            time: of the pulses, in seconds.
-            seed: of the pulses' draws; give each update its own.
-
-        Returns:
-            How many pulses that took.
-
-        Raises:
-            InvalidArgumentError: the change has NaN or infinity.
-        """
         if not np.all(np.isfinite(change)):
             raise InvalidArgumentError(
                 "A change of weights must hold finite numbers only. Received: NaN or infinity. Lower the learning rate."
@@ -243,22 +223,18 @@ class PulsedSynapses(PulsedArray, WeightSynapses):
         pulses = rule.pulses(
             tf.constant(wanted), lambda: np.random.default_rng([seed, 2]).random(wanted.shape, dtype=np.float32)
         )
-        index = tf.where(tf.not_equal(pulses, 0.0))[:, 0]
-        given = self._give_all(index, tf.gather(pulses, index), isinstance(rule, Amplitude), time, seed)
+        index, given = tf.where(tf.not_equal(pulses, 0.0))[:, 0], 0
+        if len(index):
+
+            def seeds(count: Any) -> int:
+                return seed if rule.in_amplitude else derive_seed(seed, "step", int(count))
+
+            given = int(self.give(index, tf.gather(pulses, index), time, seeds, in_amplitude=rule.in_amplitude)[0])
         self._set_number(0, number + 1)
         self._set_number(1, self._number(1) + given)
         if self.rules.refresh_every and (number + 1) % self.rules.refresh_every == 0:
             given += self.refresh(time, seed=derive_seed(seed, "refresh"))
         return given
-
-    def _give_all(self, index: Any, pulses: Any, in_amplitude: bool, time: float, seed: int) -> int:
-        if not len(index):
-            return 0
-        if in_amplitude:
-            given, _ = self.give(index, tf.sign(pulses), time, lambda number: seed, amplitude=tf.abs(pulses))
-        else:
-            given, _ = self.give(index, pulses, time, lambda number: derive_seed(seed, "step", int(number)))
-        return int(given)
 
     def refresh(self, time: float, *, seed: int) -> int:
         """Reset and re-write synapses whose two polarities are both high; returns the pulses that took.
@@ -273,3 +249,84 @@ class PulsedSynapses(PulsedArray, WeightSynapses):
         given = int(self.rewrite(due, difference, time, seed=seed)[0])
         self._set_number(1, self._number(1) + given)
         return given
+
+
+class MemristorSynapses(WeightSynapses):
+    """Signed weights in one memristor each, against a reference in the middle of the range.
+
+        w = weight_range * (G - G_mid) / ((g_max - g_min) / 2),   G_mid = (g_min + g_max) / 2
+
+    A change dw becomes one potentiating or depressing pulse of the share dw / (step of a full pulse of this voltage in
+    mid-range), cut at one full pulse. What the device makes of it depends on its state and on chance, unchecked.
+
+    Args:
+        shape: (inputs, outputs).
+        device: the memristor.
+        weight_range: weight in pA at the bounds, > 0.
+        spread: standard deviation of the initial weights in pA, >= 0.
+        voltage: amplitude of the pulses in V, up to 0.5; None: the device's reference.
+        seed: of the start.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
+
+    Source: our reconstruction.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        *,
+        device: CuSiO2Memristor | None = None,
+        weight_range: float = 10_000.0,
+        spread: float = 100.0,
+        voltage: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.shape, self.device, self.voltage = tuple(shape), device or CuSiO2Memristor(), voltage
+        self.weight_range = check_number("MemristorSynapses", "weight_range", weight_range, 1e-6, 1e9, unit="pA")
+        self._factor = self.device.voltage_factor(voltage)
+        if not self._factor:
+            raise InvalidArgumentError(
+                f"`voltage` of MemristorSynapses must reach the device's threshold of {self.device.v_threshold:g} V, "
+                f"or nothing is ever learned. Received: {voltage:g} V."
+            )
+        drawn = _initial(self.shape, spread, seed, "MemristorSynapses")
+        targets = np.clip(self._middle + drawn / self._slope, self.device.g_min, self.device.g_max)
+        state = self.device.program(targets.astype("float32"), derive_seed(seed, "write"))
+        self._state = {
+            name: keras.Variable(values, trainable=False, name=name, dtype="float32") for name, values in state.items()
+        }
+        self.variables, self.device_count = list(self._state.values()), drawn.size
+
+    @property
+    def _middle(self) -> float:
+        return (self.device.g_min + self.device.g_max) / 2
+
+    @property
+    def _slope(self) -> float:
+        return self.weight_range / (self.device.range / 2)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the devices."""
+        return {name: variable.value for name, variable in self._state.items()}
+
+    def read(self, time: float = 0.0, *, seed: int = 0, scaled: bool = False) -> np.ndarray:
+        read = np.asarray(ops.convert_to_numpy(self.device.read(self.state(), time, seed)))
+        return (read - self._middle) * self._slope
+
+    def update(self, change: np.ndarray, time: float, *, seed: int) -> int:
+        """Give every synapse with a change one pulse; returns how many that were."""
+        full = {
+            sign: self._factor * self.device.range * step * 0.5**power * self._slope
+            for sign, step, power in (
+                (1, self.device.potentiation, self.device.potentiation_power),
+                (-1, self.device.depression, self.device.depression_power),
+            )
+        }
+        change = np.asarray(change, dtype="float32")
+        share = np.clip(change / np.where(change > 0, max(full[1], 1e-12), max(full[-1], 1e-12)), -1.0, 1.0)
+        draws = self.device.pulse_draws(self.shape, seed)
+        state = self.device.pulse_with(self.state(), share, draws, voltage=self.voltage)
+        self._state["conductance"].assign(state["conductance"])
+        return int(np.count_nonzero(share))

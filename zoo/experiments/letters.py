@@ -17,9 +17,8 @@ from analognets.spiking.encoders import Cochlea, PixelCode
 from analognets.spiking.neuron import LIF
 from analognets.spiking.scoring import chance_share
 from analognets.spiking.supervised import Presentation, SpikeTimeTrainer
-from analognets.synapses.memristor import MemristorSynapses
 from analognets.synapses.settings import SynapseRules
-from analognets.synapses.weights import FloatSynapses, PulsedSynapses
+from analognets.synapses.weights import FloatSynapses, MemristorSynapses, PulsedSynapses
 from analognets.training.run import git_commit
 from analognets.units import parse_duration
 from analognets.zoo.experiments.spiking_recipe import LettersRecipe, LettersRun

@@ -53,7 +53,6 @@ class MixedPrecision(keras.optimizers.Optimizer):
 
     Raises:
         InvalidArgumentError: an argument is out of range, or the devices can't hold the initial weights.
-        UnknownNameError: there is no such setting.
 
     Example:
         >>> model.compile(MixedPrecision("sgd", device="pulsed_pcm"), "mse")
@@ -88,7 +87,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         super().__init__(learning_rate=0.0, name=name)
         self.base = base
         self.device = pulsed_device(device, "MixedPrecision")
-        self.settings: MixedPrecisionRules = MixedPrecisionRules.make(**settings)
+        self.settings = MixedPrecisionRules(**settings)
         self.rules = self.settings.on(self.device)
         self.choice = _chosen(variables)
         self.seed = check_integer("MixedPrecision", "seed", seed, 0, 2**63 - 1)

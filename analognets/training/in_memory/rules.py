@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from analognets.devices import PulsedDevice
 from analognets.errors import check_number
-from analognets.synapses.settings import ArrayRules
+from analognets.synapses.settings import Settings, real, whole
 
 __all__ = ["MixedPrecisionRules"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MixedPrecisionRules(ArrayRules):
+class MixedPrecisionRules(Settings):
     """How weights lie in devices, how they are updated, read and refreshed; keywords of `MixedPrecision`.
 
     Args:
@@ -47,46 +46,23 @@ class MixedPrecisionRules(ArrayRules):
     as other sources report them, the rest is our reconstruction.
     """
 
-    devices_per_polarity: int = 1
-    weight_range: float | str = "auto"
-    weight_range_sigma: float = 8.0
-    conductance_range: float | None = None
-    initial_conductance: float = 0.0
-    epsilon: float | str = "auto"
-    max_pulses: int = 10
-    accumulate: bool = True
-    refresh_every: int | None = 100
-    refresh_above: float | None = None
-    refresh_below: float | None = None
-    refresh_pulses: int = 5
-    refresh_feedback: bool = False
-    read_every: int | None = 100
-    seconds_per_step: float = 0.0
-
     owner: ClassVar[str] = "MixedPrecision"
-    numbers: ClassVar[Mapping[str, tuple[float, float, str]]] = {
-        **ArrayRules.numbers,
-        "weight_range_sigma": (1e-3, 1e3, ""),
-        "initial_conductance": (0.0, 1e6, "uS"),
-        "epsilon": (1e-12, 1e9, ""),
-        "seconds_per_step": (0.0, 1e9, "s"),
-    }
-    integers: ClassVar[Mapping[str, tuple[int, int]]] = {
-        **ArrayRules.integers,
-        "max_pulses": (1, 255),
-        "refresh_every": (1, 1 << 30),
-        "refresh_pulses": (1, 20),
-        "read_every": (1, 1 << 30),
-    }
-    free: ClassVar[Mapping[str, Any]] = {
-        "weight_range": "auto",
-        "conductance_range": None,
-        "epsilon": "auto",
-        "refresh_every": None,
-        "refresh_above": None,
-        "refresh_below": None,
-        "read_every": None,
-    }
+
+    devices_per_polarity: int = whole(1, 1, 64)
+    weight_range: float | str = real("auto", 1e-9, 1e9, free=("auto",))
+    weight_range_sigma: float = real(8.0, 1e-3, 1e3)
+    conductance_range: float | None = real(None, 1e-6, 1e6, "uS", free=(None,))
+    initial_conductance: float = real(0.0, 0.0, 1e6, "uS")
+    epsilon: float | str = real("auto", 1e-12, 1e9, free=("auto",))
+    max_pulses: int = whole(10, 1, 255)
+    accumulate: bool = True
+    refresh_every: int | None = whole(100, 1, 1 << 30, free=(None,))
+    refresh_above: float | None = real(None, 0.0, 1e9, "uS", free=(None,))
+    refresh_below: float | None = real(None, 0.0, 1e9, "uS", free=(None,))
+    refresh_pulses: int = whole(5, 1, 20)
+    refresh_feedback: bool = False
+    read_every: int | None = whole(100, 1, 1 << 30, free=(None,))
+    seconds_per_step: float = real(0.0, 0.0, 1e9, "s")
 
     def on(self, device: PulsedDevice) -> MixedPrecisionRules:
         """Return the rules with numbers in place of None where the device decides.

@@ -13,7 +13,7 @@ import tensorflow as tf
 from analognets.devices import PulsedDevice, derive_seed
 from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers.ranges import FrozenRange
-from analognets.synapses.policies import PairRefresh, SharedTurn, UpdateRule
+from analognets.synapses.policies import Refresh, SharedTurn, UpdateRule
 from analognets.synapses.pulsed_array import PulsedArray, spots
 from analognets.training.in_memory.rules import MixedPrecisionRules
 
@@ -78,7 +78,7 @@ class Synapses(PulsedArray):
             copies=rules.devices_per_polarity,
             cells=self.state,
             turn=SharedTurn(lambda: self.counts.value[COUNTERS.index("selection")]),
-            refreshing=PairRefresh(rules.refresh_above, rules.refresh_below, rules.refresh_pulses),  # type: ignore[arg-type]
+            refreshing=Refresh(rules.refresh_above, rules.refresh_below, rules.refresh_pulses),  # type: ignore[arg-type]
         )
         self.numbers.assign(self._scale_and_epsilon())
 
