@@ -29,6 +29,7 @@ __all__ = [
     "check_choice",
     "check_integer",
     "check_number",
+    "reason",
 ]
 
 
@@ -88,6 +89,12 @@ class MissingExtraError(AnalogNetsError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs optional packages. Install them with: pip install 'analognets[{extra}]'")
+
+
+def reason(error: BaseException) -> str:
+    """Return why something failed, to stand inside of a sentence: what the system says, else the first line."""
+    said = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
+    return str(said or type(error).__name__).rstrip(".")
 
 
 def check_number(

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from analognets.training.run import git_commit
+from analognets.core.provenance import git_commit
 
 
 def interleave(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[tuple[float, float]]]:

@@ -12,8 +12,8 @@ import json
 from typing import Any
 
 from analognets.core.files import write_json
+from analognets.core.provenance import git_commit
 from analognets.deploy.accelerator import Accelerator, Cost, Workload, cost, load_accelerator, workload
-from analognets.training.run import git_commit
 from benchmarks.calibrate_energy import ROOT, full_array, networks, observations, published, with_geometry
 
 RESULTS = ROOT / "results" / "accelerator_paper.json"

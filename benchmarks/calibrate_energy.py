@@ -13,8 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from analognets.core.config import read_yaml
 from analognets.deploy.accelerator import Accelerator, LayerWork, Workload, cost, load_accelerator, workload
 from analognets.deploy.accelerator.calibration import FREE, Calibrated, Observation, calibrate_energy
 
@@ -27,7 +26,7 @@ SCALED = "AON-CiM's, times the factor that gives a full product of the core its 
 
 
 def published() -> dict[str, Any]:
-    return yaml.safe_load(PUBLISHED.read_text("utf-8"))
+    return read_yaml(PUBLISHED)
 
 
 def full_array(chip: Accelerator) -> Workload:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import io
 import json
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from analognets.core.files import write_atomically
+from analognets.core.provenance import installed_version
 from analognets.deploy.chips.chips import accuracy
 from analognets.deploy.export.litert import to_litert
 from analognets.deploy.export.litert_file import read_litert
@@ -36,11 +36,7 @@ PACKAGES = ("ai-edge-litert", "tensorflow-model-optimization", "tf-keras", "tfli
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that convert and run."""
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+    return {name: version for name in PACKAGES if (version := installed_version(name))}
 
 
 def measured(path: Path, inputs: Any, labels: Any, expected: Any, tflm: int) -> dict[str, Any]:

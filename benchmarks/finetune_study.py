@@ -20,9 +20,10 @@ from typing import Any
 
 import pandas as pd
 
+from analognets.core.provenance import git_commit
 from analognets.datasets.speech_layout import TRAIN_FOLDER, Clip, Layout, official_split
 from analognets.training.recipe import Recipe
-from analognets.training.run import Run, git_commit
+from analognets.training.run import Run
 from benchmarks.kws_study import call
 
 WORDS = ("bed", "cat", "eight", "five", "happy")

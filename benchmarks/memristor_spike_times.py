@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analognets.core.files import write_json
+from analognets.core.provenance import git_commit
 from analognets.devices import CuSiO2Memristor
 from analognets.spiking import (
     FloatSynapses,
@@ -28,7 +29,6 @@ from analognets.spiking import (
     chance_share,
     figures,
 )
-from analognets.training.run import git_commit
 
 RESULT = Path(__file__).parents[1] / "results" / "memristor_spike_times.json"
 INPUTS, OUTPUTS, DURATION, RATE, SPIKES, GAP = 200, 10, 500.0, 20.0, 5, 20.0

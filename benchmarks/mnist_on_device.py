@@ -31,11 +31,11 @@ import tensorflow as tf
 
 from analognets import devices
 from analognets.core.files import write_json
+from analognets.core.provenance import git_commit
 from analognets.datasets.mnist import load_mnist
 from analognets.training.checkpoints import Checkpoints
 from analognets.training.in_memory import MixedPrecision
 from analognets.training.optimizers import HalfSquares
-from analognets.training.run import git_commit
 from analognets.zoo.networks.digits import mnist_mlp
 
 COMMIT = git_commit()  # of the code that is loaded now

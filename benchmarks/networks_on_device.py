@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets.core.figures import new_figure, saved
 from analognets.core.files import write_json
 from analognets.crossbar import get as get_hardware
 from analognets.deploy.chips.chips import accuracy
@@ -173,19 +174,17 @@ def collect(work: Path) -> dict[str, Any]:
 
 def draw_samples(work: Path, path: Path) -> None:
     """Draw pictures of the GANs of the first seed: float above, devices below."""
-    from matplotlib.figure import Figure
-
     files = [work / f"gan-{kind}-0" / "samples.npy" for kind in ("float", "device")]
     if not all(file.is_file() for file in files):
         return
-    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    figure = new_figure(8, 4.4)
     for number, (file, title) in enumerate(zip(files, ("float training", "learned on devices"), strict=True), start=1):
         axes = figure.add_subplot(2, 1, number)
         pictures = np.load(file)[..., 0].reshape(4, 10, 28, 28)
         axes.imshow(pictures.transpose(0, 2, 1, 3).reshape(112, 280), cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
         axes.set_title(f"{title}: 40 drawn digits, none chosen", fontsize="small")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    saved(figure, path, dpi=110)
 
 
 def main() -> None:

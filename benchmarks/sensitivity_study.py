@@ -16,9 +16,10 @@ from typing import Any
 
 import pandas as pd
 
+from analognets.core.provenance import git_commit
 from analognets.deploy.studies.sensitivity import equal_error_study, heat_map, layer_study, threshold_study
 from analognets.metrics import ISO_ACCURACY
-from analognets.training.run import Run, git_commit
+from analognets.training.run import Run
 from benchmarks.topology_study import TOPOLOGIES
 
 ON_SIGNALS = ("dac_bits", "adc_bits", "input_noise", "output_noise", "adc_nonlinearity")

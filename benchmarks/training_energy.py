@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from analognets.core.config import read_yaml
 from analognets.core.files import write_json
+from analognets.core.provenance import git_commit
 from analognets.deploy.accelerator.training_cost import Activity, load_training_system, training_cost
-from analognets.training.run import git_commit
 from analognets.zoo.networks.digits import mnist_mlp
 
 HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ def measured(records: Path = RECORDS) -> dict[str, Any]:
 
 def calibrate(activity: Activity) -> dict[str, float]:
     """Return the two constants in pJ with which the totals are the published ones."""
-    system, published = load_training_system(), yaml.safe_load(PUBLISHED.read_text("utf-8"))
+    system, published = load_training_system(), read_yaml(PUBLISHED)
     found = training_cost(mnist_mlp(), activity, system=system)
     counts = found.counts
     weights = sum(counts[f"digital {phase}"]["weight"] for phase in ("forward", "backward", "update"))
@@ -75,7 +75,7 @@ def main() -> None:
         "network": "784-250-10",
         "git_commit": git_commit(),
         "activity": found,
-        "published": yaml.safe_load(PUBLISHED.read_text("utf-8")),
+        "published": read_yaml(PUBLISHED),
         "wanted_constants_pj": calibrate(activity),
         "constants": cost.system.model_dump(mode="json"),
         "nj": cost.table().round(3).to_dict(),

@@ -14,7 +14,7 @@ import numpy as np
 from analognets.datasets.base import CLIP_SAMPLES, SAMPLE_RATE
 from analognets.datasets.clip_cache import ClipCache
 from analognets.datasets.file_reader import Progress, fault_notes, read_files
-from analognets.errors import DataError, check_choice
+from analognets.errors import DataError, check_choice, reason
 
 __all__ = ["Clips", "Progress", "fit_length", "read_clips", "read_wav", "resample", "to_int16"]
 
@@ -60,7 +60,7 @@ def read_wav(path: Path | str, rate: int = SAMPLE_RATE) -> tuple[np.ndarray, int
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise DataError(f"Can't read the recording {path}: {error.strerror or error}.") from error
+        raise DataError(f"Can't read the recording {path}: {reason(error)}.") from error
     header = _wav_header(data, path)
     if header and (header.encoding, header.bits, header.channels, header.rate) == (1, 16, 1, rate):
         samples = np.frombuffer(data, "<i2", header.size // 2, header.start)

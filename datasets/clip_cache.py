@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from analognets.core.files import remove_leftovers, write_atomically
+from analognets.core.provenance import sha256_of
 from analognets.datasets.base import CLIP_SAMPLES
+from analognets.errors import reason
 
 __all__ = ["ClipCache", "cache_folder", "content_key"]
 
@@ -34,14 +34,14 @@ def cache_folder(named: Path | str | None = None) -> Path:
 
 def content_key(files: Sequence[Path], root: Path, settings: str = str(CLIP_SAMPLES)) -> str:
     """Return a text that changes with `settings` and when a file is added, removed, renamed, resized or rewritten."""
-    digest = hashlib.sha256(f"{_FORMAT}\n{root.resolve()}\n{settings}\n".encode())
+    facts = [f"{_FORMAT}\n{root.resolve()}\n{settings}\n"]
     for path in files:
         try:
             status = path.stat()
-            digest.update(f"{path.relative_to(root)}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
+            facts.append(f"{path.relative_to(root)}\t{status.st_size}\t{status.st_mtime_ns}\n")
         except OSError:
-            digest.update(f"{path.relative_to(root)}\tmissing\n".encode())
-    return digest.hexdigest()[:24]
+            facts.append(f"{path.relative_to(root)}\tmissing\n")
+    return sha256_of(*facts)[:24]
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,22 @@ class ClipCache:
             rates: rates of the files that were resampled, filled while the blocks are made.
         """
         array, facts = self._paths(key)
-        blocks = iter(batches)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with _aside(array) as out:
+
+        def write(part: Path) -> None:
+            with part.open("wb") as out:
                 header = {"descr": self.dtype, "fortran_order": False, "shape": (clips, *self.shape)}
                 np.lib.format.write_array_header_1_0(out, header)
-                for block in _guarded(blocks):
+                for block in _guarded(batches):
                     out.write(np.ascontiguousarray(block, self.dtype).data)
-                with _aside(facts) as text:
-                    text.write(json.dumps({"faults": faults, "rates": rates}).encode())
+            write_atomically(facts, json.dumps({"faults": faults, "rates": rates}))
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(array, write)
         except _BlockError as error:
             raise error.cause from None
         except OSError as error:
-            return None, f"The clips were not cached in {self.folder}: {error.strerror or error}."
+            return None, f"The clips were not cached in {self.folder}: {reason(error.__cause__ or error)}."
         self._prune()
         found = self.load(key, clips)
         return (found[0], "") if found else (None, f"The clips were not cached in {self.folder}: read back otherwise.")
@@ -113,9 +115,7 @@ class ClipCache:
             for old in arrays[self.keep :]:
                 old.unlink(missing_ok=True)
                 old.with_suffix(".json").unlink(missing_ok=True)
-            for left in self.folder.glob("*.part"):
-                if time.time() - left.stat().st_mtime > _DAY:
-                    left.unlink(missing_ok=True)
+            remove_leftovers(self.folder, older_than=_DAY)
 
 
 class _BlockError(Exception):
@@ -131,16 +131,3 @@ def _guarded(blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
         yield from blocks
     except Exception as error:
         raise _BlockError(error) from error
-
-
-@contextlib.contextmanager
-def _aside(target: Path):  # type: ignore[no-untyped-def]
-    """Open a new file beside `target` that takes its place when all went well and vanishes otherwise."""
-    handle, name = tempfile.mkstemp(suffix=".part", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            yield out
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -20,6 +20,7 @@ from analognets.errors import (
     MissingExtraError,
     check_choice,
     check_number,
+    reason,
 )
 
 __all__ = ["ARCHIVES", "RULES", "YEARS", "download", "load_coco_vww", "shows_person"]
@@ -278,7 +279,6 @@ def _read_ids(path: Path | str) -> set[int]:
     try:
         return {int(line) for line in Path(path).expanduser().read_text("utf-8").split()}
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"minival_ids must be a text file with one image id a line. Received: {path}: {reason}."
+            f"minival_ids must be a text file with one image id a line. Received: {path}: {reason(error)}."
         ) from error

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from analognets.errors import ChecksumError, DataError
+from analognets.errors import ChecksumError, DataError, reason
 
 __all__ = ["download", "is_offline"]
 
@@ -158,7 +158,7 @@ def download(
         raise
     except (requests.RequestException, OSError) as error:
         kept = _kept(part)
-        raise DataError(f"Can't download {url} into {folder}: {_reason(error)}. {kept}{advice}") from error
+        raise DataError(f"Can't download {url} into {folder}: {reason(error)}. {kept}{advice}") from error
     finally:
         logger.setLevel(level)
 
@@ -170,7 +170,3 @@ def _kept(part: Path) -> str:
             return f"The {size:,} bytes that came are kept, and the next attempt goes on from there. "
         part.unlink()
     return ""
-
-
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error).splitlines()[0] or type(error).__name__).rstrip(".")

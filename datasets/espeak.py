@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import struct
 import subprocess
@@ -14,7 +13,8 @@ from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from analognets.datasets.kws_rules import generator
+from analognets.core.provenance import installed_version
+from analognets.core.seeds import generator
 from analognets.errors import DataError, MissingExtraError
 
 __all__ = ["ACCENTS", "VARIANTS", "Utterance", "library_version", "speak", "split_voices"]
@@ -76,10 +76,10 @@ def library_version() -> str:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
-        return importlib.metadata.version("espeakng-loader")
-    except importlib.metadata.PackageNotFoundError:
-        raise MissingExtraError("synthetic_speech", "speech") from None
+    version = installed_version("espeakng-loader")
+    if version is None:
+        raise MissingExtraError("synthetic_speech", "speech")
+    return version
 
 
 def speak(utterances: Sequence[Utterance]) -> Iterator[tuple[np.ndarray, int]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analognets.core.files import new_folder
 from analognets.datasets.download import download
-from analognets.errors import DataError
+from analognets.errors import DataError, reason
 
 __all__ = ["Archive", "fetch", "install", "unpack"]
 
@@ -63,10 +63,6 @@ def fetch(archive: Archive, folder: Path | str, *, report: Callable[[int], None]
     )
 
 
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error).splitlines()[0] or type(error).__name__).rstrip(".")
-
-
 def unpack(path: Path, target: Path, *, name: str = "") -> None:
     """Unpack a .tar.gz or .zip into the new folder `target`, which appears only when all of it is there.
 
@@ -82,32 +78,34 @@ def unpack(path: Path, target: Path, *, name: str = "") -> None:
         DataError: the archive is broken or holds a member that is refused.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        found = aside
-        if zipfile.is_zipfile(path):
-            found = _unzip(path, aside, target.name)
-        else:
-            with tarfile.open(path, "r:*") as archive:
-                archive.extractall(aside, filter="data")
-        found.chmod(0o755)
-        found.rename(target)
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
-        raise DataError(f"Can't unpack {name or path}: {_reason(error)}. Delete {path} and fetch it again.") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    inside = Path()
+
+    def place(draft: Path, target: Path) -> None:
+        (draft / inside).rename(target)
+
+    with new_folder(target, "files of the archive", DataError, place=place) as draft:
+        try:
+            if zipfile.is_zipfile(path):
+                inside = _unzip(path, draft, target.name)
+            else:
+                with tarfile.open(path, "r:*") as archive:
+                    archive.extractall(draft, filter="data")
+            (draft / inside).chmod(0o755)
+        except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
+            hint = f"Delete {path} and fetch it again."
+            raise DataError(f"Can't unpack {name or path}: {reason(error)}. {hint}") from error
 
 
-def _unzip(path: Path, aside: Path, folder: str) -> Path:
-    """Unpack into `aside` and return where the members stand: there, or in its only folder if it is named `folder`."""
+def _unzip(path: Path, draft: Path, folder: str) -> Path:
+    """Unpack and return where the members stand: at the top, or in the only folder if it is named `folder`."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             parts = Path(name.replace("\\", "/")).parts
             if name.startswith("/") or ".." in parts or ":" in name:
                 raise zipfile.BadZipFile(f"the member {name!r} would be written elsewhere")
-        archive.extractall(aside)
+        archive.extractall(draft)
         tops = {name.split("/")[0] for name in archive.namelist()}
-    return aside / folder if tops == {folder} and (aside / folder).is_dir() else aside
+    return Path(folder if tops == {folder} and (draft / folder).is_dir() else "")
 
 
 def install(archives: Sequence[Archive], target: Path, *, progress: Callable[[int, int], None] | None = None) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from analognets.datasets.clip_cache import ClipCache
 from analognets.datasets.file_reader import Progress, fault_notes, read_files
-from analognets.errors import DataError, InvalidArgumentError, check_choice, check_integer
+from analognets.errors import DataError, InvalidArgumentError, check_choice, check_integer, reason
 
 __all__ = [
     "DEFAULT_SIZE",
@@ -176,6 +176,6 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _refusal(path: Path | str, error: Exception) -> DataError:
-    reason = str(getattr(error, "strerror", None) or error).rstrip(".")
-    reason = "it is no picture that Pillow knows" if "cannot identify" in reason else reason
-    return DataError(f"Can't read the picture {path}: {reason}. Replace it or leave it out.")
+    why = reason(error)
+    why = "it is no picture that Pillow knows" if "cannot identify" in why else why
+    return DataError(f"Can't read the picture {path}: {why}. Replace it or leave it out.")

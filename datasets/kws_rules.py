@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
+from analognets.core.seeds import generator
 from analognets.datasets.audio_io import to_int16
 from analognets.datasets.base import CLIP_SAMPLES, SAMPLE_RATE
 from analognets.errors import DataError, InvalidArgumentError, UnknownNameError, check_number
 
-__all__ = ["SilenceRule", "UnknownRule", "as_rule", "cut_silence", "draw_evenly", "generator", "region"]
+__all__ = ["SilenceRule", "UnknownRule", "as_rule", "cut_silence", "draw_evenly", "region"]
 
 Rule = TypeVar("Rule", "SilenceRule", "UnknownRule")
 
@@ -96,11 +96,6 @@ def as_rule(kind: type[Rule], value: Rule | Mapping[str, Any] | None) -> Rule:
         if key not in known:
             raise UnknownNameError(f"field of {kind.__name__}", str(key), known)
     return kind(**value)
-
-
-def generator(seed: int, *tags: str) -> np.random.Generator:
-    """Return a random generator for one purpose: other tags, other numbers, whatever else was drawn before."""
-    return np.random.default_rng([seed, *(zlib.crc32(tag.encode()) for tag in tags)])
 
 
 def draw_evenly(sizes: Sequence[int], wanted: int | None, limit: int | None = None) -> list[int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from analognets.core.seeds import generator
 from analognets.datasets.base import SAMPLE_RATE
-from analognets.datasets.kws_rules import generator
 
 __all__ = ["LOUDNESS", "coloured", "hum", "recordings"]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from analognets.core.seeds import generator
 from analognets.datasets.audio_io import Progress, read_clips, read_wav
 from analognets.datasets.base import (
     KWS_CLASSES,
@@ -23,7 +24,7 @@ from analognets.datasets.base import (
 )
 from analognets.datasets.clip_cache import ClipCache, cache_folder
 from analognets.datasets.fetch import Archive, install
-from analognets.datasets.kws_rules import SilenceRule, UnknownRule, as_rule, cut_silence, draw_evenly, generator
+from analognets.datasets.kws_rules import SilenceRule, UnknownRule, as_rule, cut_silence, draw_evenly
 from analognets.datasets.speech_layout import (
     KEYWORDS,
     TEST_FOLDER,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analognets.datasets.base import KWS_CLASSES
-from analognets.errors import DataError
+from analognets.errors import DataError, reason
 
 __all__ = [
     "KEYWORDS",
@@ -195,6 +195,7 @@ def _read_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"Can't read {path}, which names the clips of a split: {reason}. Unpack it again.") from error
+        raise DataError(
+            f"Can't read {path}, which names the clips of a split: {reason(error)}. Unpack it again."
+        ) from error
     return list(dict.fromkeys(line.strip().replace("\\", "/") for line in lines if line.strip()))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import PIL
 
+from analognets.core.provenance import json_sha256
+from analognets.core.seeds import generator
 from analognets.datasets.base import DatasetInfo, Split, TaskData
 from analognets.datasets.clip_cache import ClipCache, cache_folder
 from analognets.datasets.drawn_scenes import draw_scene
 from analognets.datasets.file_reader import Progress
 from analognets.datasets.folders import SPLITS, describe_splits
 from analognets.datasets.image_folder import KEEP, VWW_CLASSES
-from analognets.datasets.kws_rules import generator
 from analognets.errors import check_integer
 
 __all__ = ["load_synthetic_persons"]
@@ -98,8 +97,7 @@ def _pictures(
     split: str, count: int, size: int, seed: int, store: ClipCache | None, report: Callable[[int], None]
 ) -> tuple[np.ndarray, str]:
     """Return the pictures of a split, from the cache if they are there, and a note if they could not be put there."""
-    facts = json.dumps([_RECIPE, np.__version__, PIL.__version__, split, count, size, seed])
-    key = hashlib.sha256(facts.encode()).hexdigest()[:24]
+    key = json_sha256([_RECIPE, np.__version__, PIL.__version__, split, count, size, seed])[:24]
     found = store.load(key, count) if store else None
     if found:
         report(count)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from analognets.core.provenance import json_sha256
+from analognets.core.seeds import generator
 from analognets.datasets.audio_io import Progress, fit_length, resample, to_int16
 from analognets.datasets.base import CLIP_SAMPLES, KWS_CLASSES, SAMPLE_RATE, DatasetInfo, Split, TaskData
 from analognets.datasets.clip_cache import ClipCache, cache_folder
 from analognets.datasets.espeak import Utterance, library_version, speak, split_voices
-from analognets.datasets.kws_rules import SilenceRule, as_rule, cut_silence, generator, region
+from analognets.datasets.kws_rules import SilenceRule, as_rule, cut_silence, region
 from analognets.datasets.noise import recordings
 from analognets.datasets.speech_layout import KEYWORDS, WORDS
 from analognets.errors import DataError, check_integer
@@ -157,8 +157,7 @@ def _audio(
     progress: Progress,
 ) -> tuple[np.ndarray, str]:
     """Return the clips of `plan`, from the cache if they are there, and a note if they could not be put there."""
-    facts = json.dumps([_RECIPE, version, np.__version__, split, seed, rule.train_share, plan])
-    key = hashlib.sha256(facts.encode()).hexdigest()[:24]
+    key = json_sha256([_RECIPE, version, np.__version__, split, seed, rule.train_share, plan])[:24]
     found = store.load(key, len(plan)) if store else None
     if found:
         progress(len(plan), len(plan))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from analognets import crossbar
 from analognets.conversion import to_digital
+from analognets.core.provenance import sha256_of
 from analognets.errors import PresetError, RecipeError, check_integer
 from analognets.training.recipe import HardwareAware, Recipe, Stage
 from analognets.training.run import Run
@@ -204,12 +204,12 @@ def weights_sha256(preset: str | Path) -> str:
 
 
 def _sha256(model: keras.Model) -> str:
-    digest = hashlib.sha256()
+    parts: list[Any] = []
     for variable in model.weights:
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value))
-        digest.update(f"{value.dtype.newbyteorder('<').str}{value.shape}".encode())
-        digest.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
+        little = value.dtype.newbyteorder("<")
+        parts += [f"{little.str}{value.shape}", value.astype(little)]
+    return sha256_of(*parts)
 
 
 def finetune_recipe(

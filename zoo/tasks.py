@@ -10,9 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
+from analognets.core.config import names_a_file, yaml_names
 from analognets.errors import AnalogNetsError, RecipeError, UnknownNameError
 from analognets.training.recipe import Recipe, load_recipe
-from analognets.training.recipe_base import names_a_file
 
 __all__ = ["MODELS", "Task", "build_model", "find_recipe", "list_recipes", "prepare"]
 
@@ -46,8 +46,7 @@ CALIBRATION_CLIPS = 1000
 
 def list_recipes() -> list[str]:
     """Return the names of the recipes that come with the package."""
-    folder = resources.files("analognets.zoo") / "recipes"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return yaml_names(resources.files("analognets.zoo") / "recipes")
 
 
 def find_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:

@@ -325,7 +325,7 @@ def write(folder: Path, rows: Sequence[Row], facts: Sequence[dict[str, Any]]) ->
     import pandas as pd
 
     from analognets.core.files import write_atomically, write_json
-    from analognets.training.run import git_commit
+    from analognets.core.provenance import git_commit
 
     records = [dataclasses.asdict(row) for row in rows]
     write_atomically(folder / "compare.csv", pd.DataFrame(records).to_csv(index=False))

@@ -56,6 +56,7 @@ def cost(
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
 
+    from analognets.core.files import make_folder
     from analognets.deploy.accelerator import cost as cost_of
     from analognets.deploy.accelerator import load_accelerator
 
@@ -63,25 +64,13 @@ def cost(
     if bits is not None:
         chip.check_bits(bits)
     if figure is not None:
-        make_folder(figure)
+        make_folder(figure, "folder for the figures")
     with reporter.status(f"Reading {network} ..."):
         model = open_network(network)
     result = cost_of(model, chip, bits=bits, depthwise=depthwise.value, overlapped=overlapped)
     files = [] if figure is None else draw(result, figure)
     reporter.result({**result.to_dict(), "figures": [str(file) for file in files]})
     show(reporter, result, files)
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of the figures if need be.
-
-    Raises:
-        RunError: it can't be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"The folder for the figures, '{folder}', can't be made: {error.strerror}.") from error
 
 
 def open_network(text: str) -> Any:

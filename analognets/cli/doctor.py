@@ -8,7 +8,6 @@ import platform
 import shutil
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ import typer
 
 from analognets._version import __version__
 from analognets.cli._console import Reporter, quiet_imports
+from analognets.core.provenance import installed_version
 
 __all__ = ["doctor"]
 
@@ -57,7 +57,7 @@ def doctor(
         "python": _python(problems),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "packages": _packages(problems),
-        "extras": {extra: _version(package) for extra, package in EXTRAS.items()},
+        "extras": {extra: installed_version(package) for extra, package in EXTRAS.items()},
         "backend": _backend(reporter, problems, quick=quick),
         "cache": _cache(problems),
         "speech_synthesis": _speech(),
@@ -68,13 +68,6 @@ def doctor(
     _show(reporter, findings)
     if problems:
         raise typer.Exit(1)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _python(problems: list[str]) -> str:
@@ -88,11 +81,11 @@ def _python(problems: list[str]) -> str:
 
 
 def _packages(problems: list[str]) -> dict[str, str | None]:
-    versions = {package: _version(package) for package in PACKAGES}
+    versions = {package: installed_version(package) for package in PACKAGES}
     missing = [package for package, version in versions.items() if version is None]
     if missing:
         problems.append(f"Not installed: {', '.join(missing)}. Run: pip install analognets")
-    if versions["tensorflow"] and _version("tensorflow-cpu"):
+    if versions["tensorflow"] and installed_version("tensorflow-cpu"):
         problems.append(
             "Both tensorflow and tensorflow-cpu are installed and overwrite each other's files. "
             "Run: pip uninstall tensorflow tensorflow-cpu, then pip install analognets"
@@ -158,7 +151,7 @@ def _speech() -> dict[str, Any]:
             "available": False,
             "detail": f"espeakng-loader is installed, but has no library for this system: {library}",
         }
-    return {"available": True, "detail": f"espeakng-loader {_version('espeakng-loader')}"}
+    return {"available": True, "detail": f"espeakng-loader {installed_version('espeakng-loader')}"}
 
 
 def _data() -> dict[str, Any]:

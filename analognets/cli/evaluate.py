@@ -216,13 +216,9 @@ def refuse_untrained(run: Any) -> None:
 
 def results_folder(run: Any, named: Path | None) -> Path:
     """Return the folder for the results, made if need be."""
-    try:
-        folder: Path = named or run.results
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        where = named or "results"
-        raise RunError(f"The folder for the results, '{where}', can't be made: {error.strerror}.") from error
-    return folder
+    from analognets.core.files import make_folder
+
+    return make_folder(named or run.results, "folder for the results")
 
 
 def load_job(reporter: _console.Reporter, run: Any, data: str | None, *, calibrate: bool = True) -> Any:

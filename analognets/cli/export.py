@@ -165,9 +165,10 @@ def frontend_settings(recipe: Any) -> dict[str, Any]:
 
 def finish(reporter: _console.Reporter, trained: Any, path: Path, out: Path, target: Target, overwrite: bool) -> None:
     """Write the files and say what they are."""
-    from analognets.core.files import write_atomically, write_json
+    from analognets.core.files import make_folder, write_atomically, write_json
     from analognets.deploy.export.litert_file import read_litert
-    from analognets.deploy.export.tflm import make_folder, plain, to_tflm
+    from analognets.deploy.export.tflm import plain, to_tflm
+    from analognets.errors import DataError
 
     classes = list((trained.record.get("data") or {}).get("classes") or [])
     settings = frontend_settings(trained.recipe)
@@ -177,7 +178,7 @@ def finish(reporter: _console.Reporter, trained: Any, path: Path, out: Path, tar
             made = to_tflm(path, out, name=path.stem, classes=classes, frontend=settings, overwrite=overwrite)
         facts, arena = made.model, made.arena
     else:
-        make_folder(out)
+        make_folder(out, error=DataError)
         write_atomically(out / path.name, path.read_bytes())
         facts = read_litert(out / path.name)
         record = {**facts.to_dict(), "path": path.name, "classes": classes, "frontend": plain(settings)}

@@ -144,7 +144,7 @@ def use_data(recipe: Any, data: str | None) -> Any:
 
 def refuse_unknown(name: str) -> None:
     """Raise unless the name is a file or one of the packaged recipes, those of spikes included."""
-    from analognets.training.recipe_base import names_a_file
+    from analognets.core.config import names_a_file
     from analognets.zoo.experiments.spiking_recipe import list_spiking_recipes
     from analognets.zoo.tasks import list_recipes
 

@@ -130,22 +130,14 @@ def download(
 
 def _copied(preset: Any, target: Path) -> Path:
     """Copy a preset's own files, and nothing that lies beside them, into a folder that appears when it is whole."""
-    import uuid
-
+    from analognets.core.files import new_folder
     from analognets.errors import PresetError
     from analognets.zoo.presets.files import INDEX, check_file, read_record
 
-    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        draft.mkdir(parents=True)
+    with new_folder(target, "files of the preset", PresetError) as draft:
         for name in (INDEX, *preset.record.files):
             shutil.copyfile(check_file(preset.path, name, root=preset.root), draft / name)
         read_record(draft)
-        draft.rename(target)
-    except OSError as error:
-        raise PresetError(f"The preset can't be copied to '{target}': {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return target
 
 

@@ -1,15 +1,19 @@
-"""The YAML of recipes: scalars of YAML 1.2, so that `1e-3` is a number and the keywords `on`, `off`, `yes` are text."""
+"""YAML with the scalars of version 1.2, so that `1e-3` is a number and the words `on`, `off`, `yes` are text."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from analognets.errors import RecipeError
+from analognets.errors import AnalogNetsError, InvalidArgumentError, reason
 
-__all__ = ["parse_yaml", "write_yaml"]
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+__all__ = ["names_a_file", "parse_yaml", "read_yaml", "write_yaml", "yaml_names"]
 
 _SCALARS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -73,24 +77,51 @@ def _text(value: float) -> str:
     return text if text[-1].isdigit() else ("-" if value < 0 else "") + "." + text.lstrip("-")
 
 
-def parse_yaml(text: str, *, source: str = "text") -> Any:
+def parse_yaml(text: str, *, source: str = "text", error: type[AnalogNetsError] = InvalidArgumentError) -> Any:
     """Return the data in a YAML text.
 
     Args:
         text: YAML 1.2 with the types null, bool, int, float, str, list and dict.
-        source: what to call the text in an error.
-
-    Raises:
-        RecipeError: the text is not YAML, or gives a key twice.
+        source: what to call the text in a message.
+        error: what to raise if the text is not YAML, or gives a key twice.
     """
     try:
         # S506 is about loaders that make any object; this one is a SafeLoader.
         return yaml.load(text, Loader=_Loader)  # noqa: S506
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
+    except (yaml.YAMLError, ValueError, RecursionError) as fault:
+        mark = getattr(fault, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise RecipeError(f"{source} can't be read as YAML{place}: {problem}.") from error
+        problem = getattr(fault, "problem", None) or str(fault)
+        raise error(f"{source} can't be read as YAML{place}: {problem}.") from fault
+
+
+def read_yaml(file: Any, *, source: str = "", error: type[AnalogNetsError] = InvalidArgumentError) -> Any:
+    """Return the data in a YAML file.
+
+    Args:
+        file: its path, a resource of a package, or an open text file.
+        source: what to call it in a message; its path by default.
+        error: what to raise if it can't be read, is not YAML, or gives a key twice.
+    """
+    source = source or f"'{file}'"
+    try:
+        if hasattr(file, "read"):
+            text = file.read()
+        else:
+            text = (file if hasattr(file, "read_text") else Path(file)).read_text("utf-8")
+    except (OSError, UnicodeDecodeError, TypeError) as fault:
+        raise error(f"{source} can't be read: {reason(fault)}. Give the path of a YAML file.") from fault
+    return parse_yaml(text, source=source, error=error)
+
+
+def names_a_file(name: str) -> bool:
+    """Whether something is given by the path of its file, which has a "/" or ends in .yaml, and not by its name."""
+    return "/" in name or name.endswith((".yaml", ".yml"))
+
+
+def yaml_names(folder: Traversable) -> list[str]:
+    """Return the names, without the ending, of the YAML files in a folder of the package."""
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def write_yaml(data: Any) -> str:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: writing under a temporary name, checksums, and a lock on a folder."""
+"""Files and folders that are whole or not there: written aside and renamed; checksums, and a lock on a folder."""
 
 from __future__ import annotations
 
@@ -8,27 +8,38 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from analognets.errors import RunError
+from safetensors import SafetensorError
 
-__all__ = ["file_sha256", "locked", "put_in_place", "remove_leftovers", "write_atomically", "write_json"]
+from analognets.errors import AnalogNetsError, RunError, reason
+
+__all__ = [
+    "file_sha256",
+    "locked",
+    "make_folder",
+    "new_folder",
+    "remove_leftovers",
+    "write_atomically",
+    "write_json",
+]
 
 _MARK = ".part-"
 
 
-def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
+def write_atomically(
+    path: Path, content: bytes | str | Callable[[Path], object], *, error: type[AnalogNetsError] = RunError
+) -> None:
     """Write a file under a temporary name in the same folder and rename it, so that no reader sees half of it.
 
     Args:
         path: the file; its folder must exist.
         content: bytes, text, or a function that writes the file at the path it is given (with the same suffix).
-
-    Raises:
-        RunError: the file can't be written, for example because the disk is full.
+        error: what to raise if the file can't be written, for example because the disk is full.
     """
     part = path.with_name(f"{_MARK}{uuid.uuid4().hex[:8]}-{path.name}")
     try:
@@ -39,11 +50,17 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
         _flush(part)
         os.replace(part, path)
         _flush(path.parent)
-    except OSError as error:
+    except (Exception, KeyboardInterrupt) as problem:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise RunError(f"'{path}' can't be written: {reason}. What was there before is kept.") from error
+        if _is_of_the_disk(problem):
+            raise error(f"'{path}' can't be written: {reason(problem)}. What was there before is kept.") from problem
+        raise
+
+
+def _is_of_the_disk(problem: BaseException) -> bool:
+    """Whether an error comes from writing; one of this package's own says better what is wrong, and passes through."""
+    return isinstance(problem, (OSError, SafetensorError)) and not isinstance(problem, AnalogNetsError)
 
 
 def _flush(path: Path) -> None:
@@ -55,13 +72,77 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def put_in_place(draft: Path, target: Path) -> None:
-    """Move a finished folder to its place; what was there is removed last, so nothing is lost on the way.
+def write_json(path: Path, data: Any, *, error: type[AnalogNetsError] = RunError) -> None:
+    """Write plain data as indented JSON, whole or not at all.
 
     Args:
-        draft: the finished folder, beside `target`.
-        target: its place; a folder that is there is replaced.
+        path: the file; its folder must exist.
+        data: without NaN and infinity.
+        error: what to raise if the file can't be written.
     """
+    write_atomically(path, json.dumps(data, indent=2, allow_nan=False) + "\n", error=error)
+
+
+@contextlib.contextmanager
+def new_folder(
+    target: Path,
+    what: str,
+    error: type[AnalogNetsError],
+    *,
+    overwrite: bool = False,
+    index: str | None = None,
+    place: Callable[[Path, Path], object] | None = None,
+) -> Iterator[Path]:
+    """Yield a hidden folder beside `target` to write into; it becomes `target` when the block ends without an error.
+
+    After an error or an interrupt what was at `target` is as before, and nothing else is left.
+
+    Args:
+        target: the folder to make, with its parents.
+        what: is written, as a plural: "chips".
+        error: what to raise if the target is taken or can't be written.
+        overwrite: replace what is there.
+        index: a file that every folder of this kind has; a folder without it is never replaced.
+        place: called with the folder and the target in place of the renaming; it then also decides about `overwrite`.
+    """
+    if place is None:
+        _refuse_taken(target, what, error, overwrite, index)
+    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    made: list[Path] = []
+    done = False
+    try:
+        made = [parent for parent in draft.parents if not parent.exists()]
+        draft.mkdir(parents=True)
+        yield draft
+        (place or (_replace if overwrite else os.replace))(draft, target)
+        done = True
+    except Exception as problem:
+        if _is_of_the_disk(problem):
+            raise error(
+                f"The {what} can't be written to '{target}': {reason(problem)}. What was there before is kept."
+            ) from problem
+        raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for parent in [] if done else made:
+                parent.rmdir()
+
+
+def _refuse_taken(target: Path, what: str, error: type[AnalogNetsError], overwrite: bool, index: str | None) -> None:
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise error(
+            f"{what[0].upper()}{what[1:]} are not written over existing data. Received: '{target}'. Say overwrite=True "
+            "(--overwrite) to, or choose a new folder."
+        )
+    if index is not None and not (target / index).is_file():
+        raise error(f"Only {what} are overwritten, and '{target}' holds none. Choose another folder.")
+
+
+def _replace(draft: Path, target: Path) -> None:
+    """Move a finished folder to its place; what was there is removed last, so nothing is lost on the way."""
     if not target.exists():
         os.replace(draft, target)
         return
@@ -75,13 +156,19 @@ def put_in_place(draft: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write plain data as indented JSON, whole or not at all.
+def make_folder(folder: Path, what: str = "folder", *, error: type[AnalogNetsError] = RunError) -> Path:
+    """Make a folder and its parents if need be and return it.
 
-    Raises:
-        RunError: the file can't be written.
+    Args:
+        folder: to make.
+        what: to call it in a message.
+        error: what to raise if it can't be made.
     """
-    write_atomically(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise error(f"The {what} '{folder}' can't be made: {reason(problem)}.") from problem
+    return folder
 
 
 def file_sha256(path: Path) -> str:
@@ -90,10 +177,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in a folder that no other process is writing to."""
+def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
+    """Remove the temporary files that a killed process left in a folder that no other process is writing to.
+
+    Args:
+        folder: to look in.
+        older_than: keep files that were changed in the last so many seconds, for a folder that others write to.
+    """
     for part in folder.glob(f"{_MARK}*"):
-        part.unlink(missing_ok=True)
+        if not older_than or time.time() - part.stat().st_mtime > older_than:
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ from importlib import resources
 from typing import Any
 
 import keras
-import yaml
 
 from analognets import devices
+from analognets.core.config import read_yaml, yaml_names
 from analognets.crossbar.converters import check_bits
 from analognets.crossbar.nonideality import NonIdeality
 from analognets.crossbar.registry import get_nonideality, in_order, list_nonidealities
@@ -277,18 +277,19 @@ def check_device_effect(device: devices.Device, name: str) -> float:
     return getattr(device, f"{name}_scale")
 
 
+_PRESETS = resources.files("analognets.crossbar") / "presets"
+
+
 def list_presets() -> list[str]:
     """Return the names of the hardware presets."""
-    folder = resources.files("analognets.crossbar") / "presets"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return yaml_names(_PRESETS)
 
 
 @lru_cache
 def _load_preset(name: str) -> Crossbar:
     if name not in list_presets():
         raise UnknownNameError("hardware preset", name, list_presets())
-    text = (resources.files("analognets.crossbar") / "presets" / f"{name}.yaml").read_text("utf-8")
-    settings = yaml.safe_load(text)
+    settings = read_yaml(_PRESETS / f"{name}.yaml", source=f"The hardware preset '{name}'")
     settings["device"] = devices.get(settings["device"], **settings.pop("device_settings", {}))
     effects = settings.pop("nonidealities", {})
     settings["nonidealities"] = tuple(get_nonideality(kind, **values) for kind, values in effects.items())

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from analognets.devices.base import Device, State, derive_seed
+from analognets.core.seeds import derive_seed
+from analognets.devices.base import Device, State
 from analognets.devices.drift_compensation import GlobalDriftCompensation
 from analognets.devices.ideal import IdealDevice
 from analognets.devices.memristor import CuSiO2Memristor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,34 +11,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from analognets.errors import InvalidArgumentError, check_integer
+from analognets.core.seeds import derive_seed
+from analognets.errors import InvalidArgumentError
 from analognets.units import parse_duration
 
-__all__ = ["Device", "State", "derive_seed"]
+__all__ = ["Device", "State"]
 
 State = dict[str, Any]
 """What is known of programmed devices: arrays by name. All a file has to keep for the chip to be read again."""
 
 ROUNDING = 1e-5
 """Targets may pass 0 or g_max by this share of g_max: float32 rounding of a weight mapping."""
-
-_SEEDS = 2**31 - 2  # TensorFlow folds seeds to 31 bits
-
-
-def derive_seed(seed: int, *names: int | str) -> int:
-    """Return a seed for a part of something seeded: `derive_seed(chip, "dense_1")`.
-
-    seed' = hash(seed, names), the same on every machine and backend; other names give an independent stream.
-
-    Args:
-        seed: whole number from 0 to 2^63 - 1.
-        names: what the stream is for.
-
-    Raises:
-        InvalidArgumentError: `seed` is not such a number.
-    """
-    text = "\x1f".join([str(check_integer("devices", "seed", seed, 0, 2**63 - 1)), *map(str, names)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % _SEEDS
 
 
 def normal(shape: tuple[int, ...], seed: int, stream: str) -> Any:

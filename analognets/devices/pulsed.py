@@ -14,7 +14,8 @@ import numpy as np
 from keras import ops
 from scipy import special
 
-from analognets.devices.base import Device, State, derive_seed, normal, seconds
+from analognets.core.seeds import derive_seed
+from analognets.devices.base import Device, State, normal, seconds
 from analognets.errors import InvalidArgumentError, check_integer, check_number
 
 __all__ = ["PulsedDevice", "PulsedLinear"]

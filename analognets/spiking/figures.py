@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analognets.core.figures import COLOURS, new_figure, saved
 from analognets.devices import CuSiO2Memristor
 from analognets.spiking.trains import SpikeTrains
 
@@ -22,25 +22,6 @@ __all__ = [
     "window_figure",
 ]
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _saved(figure: Any, path: Any) -> Any:
-    """Save under a temporary name and rename, so that no reader sees half of a picture."""
-    if path is not None:
-        path = Path(path)
-        draft = path.with_name(f".{path.name}")
-        kind = path.suffix.lstrip(".") or "png"
-        figure.savefig(draft, dpi=150, format=kind, metadata={"Software": None} if kind == "png" else None)
-        draft.replace(path)
-    return figure
-
 
 def raster_figure(
     trains: Sequence[SpikeTrains], names: Sequence[str], path: Any = None, *, title: str = "Spikes"
@@ -53,7 +34,7 @@ def raster_figure(
         path: where to save it (PNG or SVG by its ending); None only returns the figure.
         title: above all.
     """
-    figure = _figure(4.0 * len(trains), 3.2)
+    figure = new_figure(4.0 * len(trains), 3.2)
     axes = figure.subplots(1, len(trains), squeeze=False, sharey=True)[0]
     for axis, spikes, name in zip(axes, trains, names, strict=True):
         axis.plot(spikes.times, spikes.channels, "|", color=COLOURS[0], ms=2.5, mew=0.7)
@@ -61,7 +42,7 @@ def raster_figure(
         axis.set_ylim(-1, spikes.n_channels)
     axes[0].set_ylabel("channel")
     figure.suptitle(title)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def outputs_figure(pairs: Sequence[tuple[SpikeTrains, SpikeTrains]], names: Sequence[str], path: Any = None) -> Any:
@@ -72,7 +53,7 @@ def outputs_figure(pairs: Sequence[tuple[SpikeTrains, SpikeTrains]], names: Sequ
         names: of the patterns.
         path: as in `raster_figure`.
     """
-    figure = _figure(4.0 * len(pairs), 3.6)
+    figure = new_figure(4.0 * len(pairs), 3.6)
     axes = figure.subplots(1, len(pairs), squeeze=False, sharey=True)[0]
     for axis, (wanted, observed), name in zip(axes, pairs, names, strict=True):
         axis.plot(wanted.times, wanted.channels, "s", mfc="none", mec=COLOURS[1], ms=3.5, mew=0.7, label="wanted")
@@ -80,7 +61,7 @@ def outputs_figure(pairs: Sequence[tuple[SpikeTrains, SpikeTrains]], names: Sequ
         axis.set(xlabel="time in ms", title=name, xlim=(0, wanted.duration))
     axes[0].set_ylabel("output neuron")
     axes[-1].legend(loc="upper right", fontsize="small")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def pictures_figure(
@@ -94,13 +75,13 @@ def pictures_figure(
         names: of the patterns.
         path: as in `raster_figure`.
     """
-    figure = _figure(1.8 * len(names) + 0.6, 4.4)
+    figure = new_figure(1.8 * len(names) + 0.6, 4.4)
     axes = figure.subplots(2, len(names), squeeze=False)
     for row, (pictures, what) in enumerate(((wanted, "wanted"), (observed, "observed"))):
         for axis, picture, name in zip(axes[row], pictures, names, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[], title=f"{name}, {what}")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def curve_figure(table: Any, path: Any = None) -> Any:
@@ -110,7 +91,7 @@ def curve_figure(table: Any, path: Any = None) -> Any:
         table: columns `epoch`, `tolerance_5`, `tolerance_10`, `tolerance_25`, `false_share`.
         path: as in `raster_figure`.
     """
-    figure = _figure(6.0, 3.8)
+    figure = new_figure(6.0, 3.8)
     axis = figure.add_subplot()
     for column, colour in zip(("tolerance_25", "tolerance_10", "tolerance_5"), COLOURS, strict=False):
         axis.plot(table["epoch"], 100 * table[column], color=colour, label=f"within {column.split('_')[1]} ms")
@@ -118,7 +99,7 @@ def curve_figure(table: Any, path: Any = None) -> Any:
     axis.set(xlabel="epoch", ylabel="share of wanted spikes in %", ylim=(0, 105))
     axis.grid(alpha=0.3)
     axis.legend(loc="center right", fontsize="small")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def drift_figure(table: Any, path: Any = None, *, tolerance: float = 25.0) -> Any:
@@ -129,7 +110,7 @@ def drift_figure(table: Any, path: Any = None, *, tolerance: float = 25.0) -> An
         path: as in `raster_figure`.
         tolerance: in ms.
     """
-    figure = _figure(6.0, 3.8)
+    figure = new_figure(6.0, 3.8)
     axis = figure.add_subplot()
     for scaled, colour, label in ((True, COLOURS[0], "with array-level scaling"), (False, COLOURS[1], "without")):
         part = table[table["scaled"] == scaled]
@@ -140,7 +121,7 @@ def drift_figure(table: Any, path: Any = None, *, tolerance: float = 25.0) -> An
     axis.set(xlabel="seconds after training", ylabel=f"spikes within {tolerance:g} ms in %", ylim=(0, 105))
     axis.grid(alpha=0.3)
     axis.legend(loc="lower left", fontsize="small")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def window_figure(
@@ -155,7 +136,7 @@ def window_figure(
         reach: largest time difference in ms.
     """
     places = device.g_min + device.range * np.linspace(0.1, 0.9, 5) if conductances is None else conductances
-    figure = _figure(6.0, 3.8)
+    figure = new_figure(6.0, 3.8)
     axis = figure.add_subplot()
     before, after = np.linspace(-reach, -0.01, 200), np.linspace(0.0, reach, 200)
     for g, colour in zip(places, COLOURS, strict=False):
@@ -165,7 +146,7 @@ def window_figure(
     axis.set(xlabel="t_post - t_pre in ms", ylabel="mean change in µS")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def receptive_fields_figure(
@@ -187,11 +168,11 @@ def receptive_fields_figure(
     for place, number in enumerate(order):
         top, left = (place // across) * (rows + 1) + 1, (place % across) * (columns + 1) + 1
         sheet[top : top + rows, left : left + columns] = weights[number].reshape(shape)
-    figure = _figure(7.0, 7.0 * down / across + 0.3)
+    figure = new_figure(7.0, 7.0 * down / across + 0.3)
     axis = figure.add_subplot()
     axis.imshow(sheet, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
     axis.set(xticks=[], yticks=[], title="Receptive fields" + ("" if labels is None else ", sorted by class"))
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def progress_figure(table: Any, columns: Sequence[str], path: Any = None, *, label: Callable[[str], str] = str) -> Any:
@@ -203,11 +184,11 @@ def progress_figure(table: Any, columns: Sequence[str], path: Any = None, *, lab
         path: as in `raster_figure`.
         label: what to call a column.
     """
-    figure = _figure(6.0, 3.8)
+    figure = new_figure(6.0, 3.8)
     axis = figure.add_subplot()
     for column, colour in zip(columns, COLOURS, strict=False):
         axis.plot(table["pictures"], 100 * table[column], "o-", color=colour, label=label(column), ms=3)
     axis.set(xlabel="training pictures shown", ylabel="accuracy in %")
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right", fontsize="small")
-    return _saved(figure, path)
+    return saved(figure, path)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from analognets.core.files import write_atomically
+from analognets.core.figures import COLOURS, new_figure, saved
 from analognets.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["device_figure"]
 
-PLUS, MINUS = "#0072B2", "#D55E00"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+PLUS, MINUS = COLOURS[:2]
 
 
 def device_figure(
@@ -38,13 +36,11 @@ def device_figure(
         InvalidArgumentError: there are no arrays.
         DataError: the file of the log can't be read.
     """
-    from matplotlib.figure import Figure
-
     if not statistics:
         raise InvalidArgumentError("`statistics` of device_figure must have at least one array. Received: none.")
     names = _short(list(statistics))
     columns = max(len(statistics), 3)
-    figure = Figure(figsize=(2.6 * columns + 1.0, 5.4), layout="constrained")
+    figure = new_figure(2.6 * columns + 1.0, 5.4)
     above, below = cast(Any, figure.subfigures(2, 1))
     histograms = above.subplots(1, len(statistics), squeeze=False)[0]
     for number, (name, found) in enumerate(zip(names, statistics.values(), strict=True)):
@@ -59,9 +55,7 @@ def device_figure(
         _over_epochs(panels[1], table, names, statistics, "pulses_per_weight", "SET pulses a weight and epoch")
         _over_epochs(panels[2], table, names, statistics, "saturated_pairs", "share of saturated pairs")
         panels[1].legend(fontsize="x-small")
-    if path is not None:
-        _save(figure, Path(path))
-    return figure
+    return saved(figure, path, dpi=130)
 
 
 def _histogram(axes: Any, name: str, found: Mapping[str, Any], first: bool) -> None:
@@ -117,10 +111,3 @@ def _short(paths: list[str]) -> list[str]:
     if all(len(part) > 1 for part in parts) and len({part[-1] for part in parts}) == 1:
         parts = [part[:-1] for part in parts]
     return ["/".join(part) for part in parts]
-
-
-def _save(figure: Any, path: Path) -> None:
-    kind = path.suffix.lstrip(".") or "png"
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=130, format=kind, metadata={"Software": None} if kind == "png" else None)
-    write_atomically(path, buffer.getvalue())

@@ -144,9 +144,9 @@ class OwnTurn(Turn):
 
     def begin(self, copies: int, size: int) -> Callable[[Any, Any], Any]:
         def places(starts: Any, number: Any) -> Any:
-            counters = starts // (copies * size) * size + tf.math.floormod(starts, size)
+            counters = tf.where(starts < copies * size, starts, starts - (copies - 1) * size)
             turns = tf.gather(self.counts.value, counters)
-            self.counts.value.scatter_nd_add(counters[:, None], tf.ones_like(turns))
+            self.counts.value.scatter_add(tf.IndexedSlices(tf.ones_like(turns), counters))
             return starts + tf.cast(tf.math.floormod(turns, copies), tf.int64) * size
 
         return places

@@ -24,9 +24,9 @@ Seed = int | keras.random.SeedGenerator
 class PulsedArray:
     """2 N pulsed devices for each synapse: W = scale * (sum of N G+ - sum of N G-), as read with noise and drift.
 
-    SET pulses go to places that a policy names (`Turn`); units that are full are RESET and re-written (`Refresh`). All
-    of it touches pulsed devices only and can be traced by TensorFlow, which is the only backend for it. Places are flat
-    numbers into arrays of the shape (2, N, synapses).
+    SET pulses go to places that a policy names (`Turn`); units that are full are RESET and re-written (`Refresh`).
+    Places are flat numbers into arrays of the shape (2, N, synapses). TensorFlow only. With flat cells all of it can be
+    traced and touches pulsed devices only.
 
     A subclass says what the weights are for: `scale`, and when devices are pulsed, read and refreshed.
 
@@ -145,7 +145,9 @@ class PulsedArray:
             if len(stored.shape) == 1:
                 stored.value.scatter_update(tf.IndexedSlices(values, places))
             else:
-                stored.value.scatter_nd_update(spots(places, stored.shape), values)
+                whole = np.array(stored.numpy())
+                whole.reshape(-1)[places.numpy()] = values.numpy()
+                stored.assign(whole)
 
     def places(self, index: Any) -> Any:
         """Return the places of all devices of synapses, (2, N, number of synapses)."""
@@ -255,9 +257,7 @@ def _length(index: Any) -> Any:
 
 
 def _gathered(stored: keras.Variable, places: Any) -> Any:
-    if len(stored.shape) == 1:
-        return tf.gather(stored.value, places)
-    return tf.gather_nd(stored.value, spots(places, stored.shape))
+    return tf.gather(stored.value if len(stored.shape) == 1 else tf.reshape(stored.value, [-1]), places)
 
 
 def _packed(stored: keras.Variable, values: Any) -> Any:

@@ -8,10 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.core.seeds import epoch_seed, seed_of_words
 from analognets.errors import InvalidArgumentError, check_integer, check_number
 from analognets.layers import analog_layers, freeze_weight_range
 
-__all__ = ["BatchProgress", "EpochSeeds", "NoiseRamp", "WeightRangeRefresh", "epoch_seed", "reseed"]
+__all__ = ["BatchProgress", "EpochSeeds", "NoiseRamp", "WeightRangeRefresh", "reseed"]
 
 
 class NoiseRamp(keras.callbacks.Callback):
@@ -117,12 +118,6 @@ class BatchProgress(keras.callbacks.Callback):
         self.report(batch + 1)
 
 
-def epoch_seed(seed: int, stream: str, epoch: int) -> int:
-    """Return a number from 0 to 2^31 - 1 that depends on the run's seed, the name of the stream and the epoch."""
-    words = [seed, epoch, *stream.encode()]
-    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
-
-
 def reseed(model: keras.Model, seed: int) -> None:
     """Set every random generator of a model, those in nested layers included, to a state that `seed` decides.
 
@@ -136,5 +131,4 @@ def reseed(model: keras.Model, seed: int) -> None:
     keras.utils.set_random_seed(seed)
     states = [v for v in model.variables if v.name == "seed_generator_state"]
     for index, state in enumerate(states):
-        word = np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1
-        state.assign(np.array([word, 0]))
+        state.assign(np.array([seed_of_words([seed, index]), 0]))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from analognets.core.checked import Section
 from analognets.errors import RecipeError
 from analognets.training.recipe_base import BaseRecipe, split_override
 from analognets.training.recipe_parts import (
@@ -18,7 +19,6 @@ from analognets.training.recipe_parts import (
     OnDevice,
     Options,
     Positive,
-    Section,
     Seed,
     Share,
     Sigma,
@@ -37,7 +37,6 @@ __all__ = [
     "Named",
     "OnDevice",
     "Recipe",
-    "Section",
     "Stage",
     "load_recipe",
     "split_override",

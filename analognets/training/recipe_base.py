@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Self
 
-import pydantic
 from pydantic import Field
 
-from analognets.core.config import parse_yaml, write_yaml
+from analognets.core.checked import Section, check
+from analognets.core.config import parse_yaml, read_yaml, write_yaml
+from analognets.core.provenance import json_sha256
 from analognets.errors import RecipeError
-from analognets.training.recipe_errors import explain
-from analognets.training.recipe_parts import Section, Seed
+from analognets.training.recipe_parts import Seed
 
-__all__ = ["BaseRecipe", "names_a_file", "split_override"]
-
-
-def names_a_file(name: str) -> bool:
-    """Whether a recipe is given by its path, which has a "/" or ends in .yaml, and not by its name."""
-    return "/" in name or name.endswith((".yaml", ".yml"))
+__all__ = ["BaseRecipe", "split_override"]
 
 
 class BaseRecipe(Section):
@@ -50,11 +42,9 @@ class BaseRecipe(Section):
         Raises:
             RecipeError: a key is unknown or missing, or a value is not allowed; one sentence each.
         """
+        recipe = check(cls, data, "recipe", source=source, error=RecipeError)
         try:
-            recipe = cls.model_validate(data)
             recipe.fingerprint()
-        except pydantic.ValidationError as error:
-            raise RecipeError(explain(error, cls, source)) from error
         except (ValueError, RecursionError) as error:
             raise RecipeError(f"{source} holds a number that is not finite, or refers to itself: {error}.") from error
         return recipe
@@ -66,7 +56,7 @@ class BaseRecipe(Section):
         Raises:
             RecipeError: the text is not YAML, a key is unknown, or a value is not allowed.
         """
-        return cls.from_dict(parse_yaml(text, source=source), source=source)
+        return cls.from_dict(parse_yaml(text, source=source, error=RecipeError), source=source)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain data, every default written out."""
@@ -78,8 +68,7 @@ class BaseRecipe(Section):
 
     def fingerprint(self) -> str:
         """Return the sha256 of the resolved recipe: equal recipes, equal fingerprints."""
-        text = json.dumps(self.to_dict(), sort_keys=True, allow_nan=False, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return json_sha256(self.to_dict())
 
     def replace(self, overrides: Iterable[str] | Mapping[str, Any]) -> Self:
         """Return a copy with some values changed.
@@ -111,15 +100,7 @@ class BaseRecipe(Section):
             RecipeError: the file can't be read, or what it holds is not a recipe.
         """
         label = f"The recipe '{getattr(source, 'name', source) if hasattr(source, 'read') else source}'"
-        try:
-            if hasattr(source, "read"):
-                text = source.read()
-            else:
-                text = (source if hasattr(source, "read_text") else Path(source)).read_text("utf-8")
-        except (OSError, UnicodeDecodeError, TypeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise RecipeError(f"{label} can't be read: {reason}. Give the path of a YAML file.") from error
-        recipe = cls.from_yaml(text, source=label)
+        recipe = cls.from_dict(read_yaml(source, source=label, error=RecipeError), source=label)
         return recipe.replace(overrides) if overrides else recipe
 
 
@@ -134,7 +115,7 @@ def split_override(text: str) -> tuple[str, Any]:
         raise RecipeError(
             f"An override is a dotted key, '=' and a value, such as hardware_aware.epochs=2. Received: {text!r}."
         )
-    return key.strip(), parse_yaml(value, source=f"The value of the override {text!r}")
+    return key.strip(), parse_yaml(value, source=f"The value of the override {text!r}", error=RecipeError)
 
 
 def _assign(data: dict[str, Any], key: str, value: Any) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pydantic
 from pydantic import AfterValidator, Field, JsonValue
 
+from analognets.core.checked import Section
 from analognets.units import parse_duration
 
 if TYPE_CHECKING:
     from analognets.crossbar import Crossbar
 
-__all__ = ["FrontEnd", "Hardware", "Named", "OnDevice", "Section", "is_none"]
+__all__ = ["FrontEnd", "Hardware", "Named", "OnDevice", "is_none"]
 
 Count = Annotated[int, Field(ge=0, le=100_000)]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
@@ -40,14 +41,6 @@ def _are_durations(values: list[str | float]) -> list[str | float]:
 
 
 Durations = Annotated[list[str | float], AfterValidator(_are_durations)]
-
-
-class Section(pydantic.BaseModel):
-    """Base of all parts of a recipe: frozen, strict about types, and without unknown keys."""
-
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
-    )
 
 
 class Named(Section):

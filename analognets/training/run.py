@@ -5,27 +5,23 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib
-import importlib.metadata
 import json
-import platform
 import re
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from analognets import _version
-from analognets.core.files import locked, remove_leftovers, write_atomically, write_json
+from analognets.core.files import locked, make_folder, remove_leftovers, write_atomically, write_json
+from analognets.core.provenance import environment
 from analognets.errors import RecipeError, RunError
 from analognets.training.checkpoints import STATE, Checkpoints
 from analognets.training.recipe import Recipe
 from analognets.training.recipe_base import BaseRecipe
 
-__all__ = ["Run", "git_commit"]
+__all__ = ["Run"]
 
-PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "librosa", "pydantic", "safetensors")
 SAME_DATA = ("name", "clips", "classes")
 HARMLESS = {".lock", ".DS_Store"}
 
@@ -75,10 +71,7 @@ class Run:
                 another process is using it.
         """
         path = Path(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"The run folder '{path}' can't be made: {error.strerror}.") from error
+        make_folder(path, "run folder")
         with locked(path):
             remove_leftovers(path)
             if (path / "run.json").exists() and not overwrite:
@@ -163,9 +156,7 @@ class Run:
     @property
     def results(self) -> Path:
         """The folder for what evaluations write; made on first use."""
-        folder = self.path / "results"
-        folder.mkdir(exist_ok=True)
-        return folder
+        return make_folder(self.path / "results", "folder for the results")
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -252,7 +243,7 @@ class Run:
                 self._check_same_data(data_info)
                 self.record["data"] = dict(data_info)
             self.record["status"] = "unfinished"
-            changed = {key: value for key, value in _environment().items() if self.record.get(key) != value}
+            changed = {key: value for key, value in environment().items() if self.record.get(key) != value}
             self.record["sessions"] = [*self.record["sessions"], {"started": _now(), **changed}]
             self._write_record()
             try:
@@ -310,40 +301,9 @@ def _new_record(recipe: BaseRecipe) -> dict[str, Any]:
         "started": _now(),
         "finished": None,
         "data": None,
-        **_environment(),
+        **environment(),
         "sessions": [],
     }
-
-
-def _environment() -> dict[str, Any]:
-    versions = {"analognets": _version.__version__}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "git_commit": git_commit(),
-    }
-
-
-def git_commit() -> str | None:
-    """Return the commit of the checkout this package runs from, with "+" if files differ; None outside of one."""
-    here = Path(__file__).resolve()
-
-    def git(*words: str) -> str | None:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            done = subprocess.run(
-                ["git", "-C", str(here.parent), *words], capture_output=True, text=True, timeout=10, check=False
-            )
-            return done.stdout.strip() if done.returncode == 0 else None
-        return None
-
-    if git("ls-files", "--error-unmatch", here.name) is None:
-        return None
-    commit = git("rev-parse", "HEAD")
-    return None if commit is None else commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _now() -> str:

@@ -14,9 +14,10 @@ import numpy as np
 from analognets import crossbar as crossbars
 from analognets.conversion import convertible_kernels, to_analog
 from analognets.core.files import write_atomically
+from analognets.core.seeds import epoch_seed
 from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers import WeightClip, analog_layers, calibrate, freeze_weight_range
-from analognets.training.callbacks import BatchProgress, NoiseRamp, epoch_seed, reseed
+from analognets.training.callbacks import BatchProgress, NoiseRamp, reseed
 from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.in_memory import DeviceLog, MixedPrecision

@@ -6,17 +6,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pydantic
 from pydantic import AfterValidator, Field
 
-from analognets.core.config import parse_yaml
-from analognets.errors import InvalidArgumentError, RecipeError, UnknownNameError, check_integer
-from analognets.training.recipe import Section
-from analognets.training.recipe_errors import explain
+from analognets.core.checked import Section, check
+from analognets.core.config import names_a_file, read_yaml, yaml_names
+from analognets.errors import InvalidArgumentError, UnknownNameError, check_integer
 
 __all__ = ["Accelerator", "Constant", "list_accelerators", "load_accelerator"]
 
-FOLDER = "designs"
+FOLDER = resources.files("analognets.deploy.accelerator") / "designs"
 Lines = Annotated[int, Field(ge=1, le=1 << 20)]
 Bits = Annotated[int, Field(ge=2, le=16)]
 
@@ -243,10 +241,7 @@ class Accelerator(Section):
 
 
 def _checked(data: Any, source: str) -> Accelerator:
-    try:
-        chip = Accelerator.model_validate(data)
-    except pydantic.ValidationError as error:
-        raise InvalidArgumentError(explain(error, Accelerator, source)) from error
+    chip = check(Accelerator, data, "accelerator", source=source, error=InvalidArgumentError)
     if chip.adcs > chip.array.cols:
         raise InvalidArgumentError(
             f"{source} is not valid: `adcs` must be at most the {chip.array.cols} columns of the array. "
@@ -263,8 +258,7 @@ def _checked(data: Any, source: str) -> Accelerator:
 
 def list_accelerators() -> list[str]:
     """Return the names of the accelerators that come with the package."""
-    folder = resources.files("analognets.deploy.accelerator") / FOLDER
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return yaml_names(FOLDER)
 
 
 def load_accelerator(source: Any = "aon_cim") -> Accelerator:
@@ -281,20 +275,8 @@ def load_accelerator(source: Any = "aon_cim") -> Accelerator:
     if isinstance(source, Accelerator):
         return source
     text = str(source)
-    if "/" in text or text.endswith((".yaml", ".yml")):
-        label = f"The accelerator '{text}'"
-        try:
-            content = Path(text).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InvalidArgumentError(f"{label} can't be read: {reason}. Give the path of a YAML file.") from error
-    elif text in list_accelerators():
-        label = f"The accelerator '{text}'"
-        content = (resources.files("analognets.deploy.accelerator") / FOLDER / f"{text}.yaml").read_text("utf-8")
-    else:
+    label = f"The accelerator '{text}'"
+    if not names_a_file(text) and text not in list_accelerators():
         raise UnknownNameError("accelerator", text, list_accelerators(), "A file is given by its path: ./mine.yaml.")
-    try:
-        data = parse_yaml(content, source=label)
-    except RecipeError as error:
-        raise InvalidArgumentError(str(error)) from error
-    return _checked(data, label)
+    file = Path(text) if names_a_file(text) else FOLDER / f"{text}.yaml"
+    return _checked(read_yaml(file, source=label), label)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from analognets.core.files import write_atomically
+from analognets.core.figures import new_figure, saved
 from analognets.deploy.accelerator.costs import Cost
 from analognets.deploy.accelerator.energy import TERMS
 from analognets.deploy.accelerator.placement import Block, Placement
@@ -34,20 +33,6 @@ LABELS = {
 }
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Any) -> Any:
-    """Write the figure as PNG or SVG by the ending of its path, whole or not at all; returns it."""
-    if path is not None:
-        metadata = {"Software": None} if Path(path).suffix == ".png" else None
-        write_atomically(Path(path), lambda part: figure.savefig(part, dpi=150, metadata=metadata))
-    return figure
-
-
 def _colours(names: list[str]) -> dict[str, Any]:
     from matplotlib import colormaps
 
@@ -63,7 +48,7 @@ def _panels(placement: Placement) -> tuple[Any, list[Any]]:
     deep = math.ceil(placement.arrays / wide)
     tallest = 5.6 if placement.arrays <= 3 else 3.6
     height = max(0.5, array.rows / max(array.rows, array.cols)) * tallest
-    figure = _figure(max(4.6, wide * height * array.cols / array.rows + 1.4), deep * height + 0.8)
+    figure = new_figure(max(4.6, wide * height * array.cols / array.rows + 1.4), deep * height + 0.8)
     panels = figure.subplots(deep, wide, squeeze=False).reshape(-1)
     for number, axes in enumerate(panels):
         if number >= placement.arrays:
@@ -109,7 +94,7 @@ def floorplan_figure(placement: Placement, path: Any = None) -> Any:
         "in use",
         fontsize="medium",
     )
-    return _save(figure, path)
+    return saved(figure, path)
 
 
 def _label(axes: Any, block: Block, placement: Placement, colour: Any, text: str, size: str = "") -> bool:
@@ -215,7 +200,7 @@ def conductance_figure(
     figure.suptitle(
         f"{placement.workload.model}, chip {chip}, {seconds} after programming; grey: no weight", fontsize="medium"
     )
-    return _save(figure, path)
+    return saved(figure, path)
 
 
 def timeline_figure(cost: Cost, path: Any = None) -> Any:
@@ -228,7 +213,7 @@ def timeline_figure(cost: Cost, path: Any = None) -> Any:
     Returns:
         The matplotlib figure.
     """
-    figure = _figure(8.0, 1.3 + 0.3 * len(cost.layers))
+    figure = new_figure(8.0, 1.3 + 0.3 * len(cost.layers))
     axes = figure.add_subplot()
     colours = _colours([layer.work.name for layer in cost.layers])
     for number, layer in enumerate(cost.layers):
@@ -258,7 +243,7 @@ def timeline_figure(cost: Cost, path: Any = None) -> Any:
         fontsize="medium",
     )
     axes.grid(axis="x", alpha=0.3)
-    return _save(figure, path)
+    return saved(figure, path)
 
 
 def energy_figure(cost: Cost, path: Any = None) -> Any:
@@ -273,7 +258,7 @@ def energy_figure(cost: Cost, path: Any = None) -> Any:
     """
     from matplotlib import colormaps
 
-    figure = _figure(8.0, 1.6 + 0.26 * len(cost.layers))
+    figure = new_figure(8.0, 1.6 + 0.26 * len(cost.layers))
     axes = figure.add_subplot()
     left = np.zeros(len(cost.layers))
     total = cost.energy_terms_uj
@@ -293,4 +278,4 @@ def energy_figure(cost: Cost, path: Any = None) -> Any:
     )
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=4, fontsize="x-small")
-    return _save(figure, path)
+    return saved(figure, path)

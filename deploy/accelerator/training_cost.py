@@ -8,15 +8,13 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import keras
-import pydantic
 
-from analognets.core.config import parse_yaml
+from analognets.core.checked import Section, check
+from analognets.core.config import read_yaml
 from analognets.deploy.accelerator.costs import cost
 from analognets.deploy.accelerator.design import Bits, Picojoule, load_accelerator
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
 from analognets.errors import InvalidArgumentError, RecipeError, check_number
-from analognets.training.recipe import Section
-from analognets.training.recipe_errors import explain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +82,8 @@ def load_training_system(name: str = "mixed_precision") -> TrainingSystem:
     """
     path = resources.files("analognets.deploy") / "accelerator" / "training" / f"{name}.yaml"
     source = f"The training system '{name}'"
-    try:
-        return TrainingSystem.model_validate(parse_yaml(path.read_text("utf-8"), source=source))
-    except pydantic.ValidationError as error:
-        raise RecipeError(explain(error, TrainingSystem, source)) from error
+    data = read_yaml(path, source=source, error=RecipeError)
+    return check(TrainingSystem, data, "training system", source=source, error=RecipeError)
 
 
 @dataclasses.dataclass(frozen=True)

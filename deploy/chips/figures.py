@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analognets.core.figures import COLOURS, new_figure, saved
 from analognets.units import format_duration
 
 __all__ = ["drift_figure"]
 
-COLOURS = {True: "#0072B2", False: "#D55E00"}
 LABELS = {True: "with drift compensation", False: "without drift compensation"}
 
 
@@ -29,13 +28,11 @@ def drift_figure(
     Returns:
         The matplotlib figure.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = new_figure(6.4, 4.0)
     axes = figure.add_subplot()
     for compensated, part in table.groupby("drift_compensation", sort=False):
         groups = 100 * part.groupby("seconds")["accuracy"].agg(["mean", "std"]).fillna(0.0)
-        colour = COLOURS[bool(compensated)]
+        colour = COLOURS[0 if compensated else 1]
         chips = part["chip"].nunique()
         axes.plot(groups.index, groups["mean"], "o-", color=colour, label=f"{LABELS[bool(compensated)]}, {chips} chips")
         axes.fill_between(
@@ -54,14 +51,4 @@ def drift_figure(
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", fontsize="small")
-    if path is not None:
-        path = Path(path)
-        draft = path.with_name(f".{path.name}")
-        figure.savefig(
-            draft,
-            dpi=150,
-            format=path.suffix.lstrip(".") or "png",
-            metadata={"Software": None} if path.suffix == ".png" else None,
-        )
-        draft.replace(path)
-    return figure
+    return saved(figure, path)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from analognets import crossbar as crossbars
-from analognets.core.files import file_sha256, put_in_place
+from analognets.core.files import file_sha256, new_folder
+from analognets.core.provenance import json_sha256, sha256_of
 from analognets.deploy.chips.programming import ProgrammedLayer
 from analognets.errors import ChipFileError
 from analognets.layers import AnalogLayer, analog_layers
@@ -32,24 +30,17 @@ INDEX = "chips.json"
 
 def model_fingerprint(model: keras.Model) -> str:
     """Return the sha256 of names, shapes and values of the kernels that get programmed."""
-    digest = hashlib.sha256()
+    parts: list[Any] = []
     for layer in analog_layers(model):
         kernel = keras.ops.convert_to_numpy(layer.kernel_variable.value).astype(np.float32)
-        digest.update(f"{layer.name}{kernel.shape}".encode())
-        digest.update(kernel.tobytes())
-    return digest.hexdigest()
+        parts += [f"{layer.name}{kernel.shape}", kernel]
+    return sha256_of(*parts)
 
 
 def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
     """Write the chips; see `Chips.save`."""
     target = Path(folder)
-    if target.exists() and not overwrite:
-        raise ChipFileError(f"Chips are not written over existing data. Received: '{target}'. Say overwrite=True to.")
-    if target.exists() and not (target / INDEX).is_file():
-        raise ChipFileError(f"Only chips are overwritten, and '{target}' holds none. Choose another folder.")
-    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        draft.mkdir(parents=True)
+    with new_folder(target, "chips", ChipFileError, overwrite=overwrite, index=INDEX) as draft:
         entries = []
         for chip in chips:
             name = f"chip_{chip.number:04d}.safetensors"
@@ -67,19 +58,10 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
             "chips": entries,
         }
         (draft / INDEX).write_text(json.dumps({**index, "sha256": _index_sha256(index)}, indent=1), "utf-8")
-        put_in_place(draft, target)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ChipFileError(
-            f"The chips can't be written to '{target}': {reason}. What was there before is kept."
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _index_sha256(index: dict[str, Any]) -> str:
-    text = json.dumps({name: value for name, value in index.items() if name != "sha256"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_sha256({name: value for name, value in index.items() if name != "sha256"}, finite=False)
 
 
 def _arrays(chip: Chip) -> dict[str, np.ndarray]:

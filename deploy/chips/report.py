@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from analognets.core.figures import picture_bytes
+from analognets.core.files import write_atomically
 
 __all__ = ["write_report"]
 
@@ -30,7 +32,7 @@ def write_report(
     recipe: str = "",
     statement: str = "",
 ) -> None:
-    """Write the page under a temporary name and rename it.
+    """Write the page, whole or not at all.
 
     Args:
         path: of the HTML file.
@@ -41,7 +43,6 @@ def write_report(
         recipe: YAML text, shown as it is.
         statement: what must be said about the data.
     """
-    path = Path(path)
     rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
     shown = summary.rename(columns={"drift_compensation": "compensated", "loss": "loss (points)"})
     for column in ("mean", "std"):
@@ -53,12 +54,8 @@ def write_report(
         f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p>{html.escape(statement)}</p><table>{rows}</table>"
         f"<h2>Accuracy since programming</h2>{table}{pictures}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></html>"
     )
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(page, "utf-8")
-    draft.replace(path)
+    write_atomically(Path(path), page)
 
 
 def _png(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=120, format="png")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(picture_bytes(figure, dpi=120)).decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import math
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from analognets.core.provenance import sha256_of
 from analognets.errors import DataError, MissingExtraError
 
 __all__ = ["LiteRTFile", "TensorFacts", "read_litert"]
@@ -121,7 +121,7 @@ def read_litert(source: str | Path | bytes) -> LiteRTFile:
     return LiteRTFile(
         path=path,
         size=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256_of(content),
         operators=dict(Counter(name for name, _ in steps)),
         inputs=inputs,
         outputs=outputs,

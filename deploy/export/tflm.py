@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from analognets.core.files import write_atomically, write_json
+from analognets.core.files import make_folder, write_atomically, write_json
 from analognets.deploy.export.litert_file import LiteRTFile, read_content, read_litert
 from analognets.deploy.export.tflm_runtime import arena_size, has_tflm
 from analognets.errors import ConversionError, DataError, InvalidArgumentError
 
-__all__ = ["OPERATORS", "TFLMExport", "make_folder", "plain", "refuse_existing", "resolver_method", "to_tflm"]
+__all__ = ["OPERATORS", "TFLMExport", "plain", "refuse_existing", "resolver_method", "to_tflm"]
 
 OPERATORS = frozenset(
     """ABS ADD ADD_N ARG_MAX ARG_MIN ASSIGN_VARIABLE AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS
@@ -113,7 +113,7 @@ def to_tflm(
     folder = Path(folder)
     files = [f"{name}.tflite", f"{name}_model.cc", f"{name}_model.h", f"{name}_ops.h", f"{name}.json"]
     refuse_existing(folder, files, overwrite)
-    make_folder(folder)
+    make_folder(folder, error=DataError)
     arena = arena_size(content) if has_tflm() else None
     source = f'#include "{name}_model.h"\n\n{notice(facts)}\n\n{array(name, content)}'
     header = model_header(name, facts, classes, frontend or {}, arena)
@@ -123,18 +123,6 @@ def to_tflm(
     record = {**facts.to_dict(), "path": files[0], "arena_bytes": arena, "classes": list(classes)}
     write_json(folder / files[-1], {**record, "frontend": plain(frontend or {})})
     return TFLMExport(folder, tuple(files), dataclasses.replace(facts, path=folder / files[0]), arena)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder if need be.
-
-    Raises:
-        DataError: it can't be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"The folder '{folder}' can't be made: {error.strerror}.") from error
 
 
 def refuse_existing(folder: Path, files: Sequence[str], overwrite: bool) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from analognets.errors import ChipFileError
-from analognets.training.recipe import Section
+from analognets.core.checked import Section, checking_file
+from analognets.errors import ChipFileError, reason
 
 __all__ = [
     "INDEX",
@@ -327,18 +327,9 @@ def _checked(kind: Any, path: Path, hint: str) -> Any:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ChipFileError(f"'{path}' can't be read: {reason}. {hint}".rstrip()) from error
-    try:
+        raise ChipFileError(f"'{path}' can't be read: {reason(error)}. {hint}".rstrip()) from error
+    with checking_file(f"'{path}' is not valid", ChipFileError, f"Its rules are in '{SCHEMA}'."):
         return kind.model_validate_json(text)
-    except pydantic.ValidationError as error:
-        first, *more = error.errors(include_url=False)
-        place = ".".join(map(str, first["loc"])) or "the file"
-        rest = f" {len(more)} more things are wrong too." if more else ""
-        raise ChipFileError(
-            f"'{path}' is not valid: `{place}`: {first['msg']}. Received: {str(first['input'])[:80]!r}.{rest} Its "
-            f"rules are in '{SCHEMA}'."
-        ) from error
 
 
 def write_schema(path: Path) -> None:

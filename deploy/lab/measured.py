@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from analognets.core.files import file_sha256, write_json
+from analognets.core.files import file_sha256, new_folder, write_json
 from analognets.deploy.chips.chips import Chip
 from analognets.deploy.chips.programming import ProgrammedLayer, ReadLayer, tile_responses
 from analognets.deploy.lab import format as form
@@ -288,26 +286,15 @@ def store(
 ) -> dict[str, form.MeasuredFile]:
     """Write the arrays of a reading, all or none, after checking them as a later import will."""
     high = TOO_HIGH * index.chip.g_max_us / index.chip.devices_per_polarity
-    draft = source / f".part-{uuid.uuid4().hex[:8]}"
     files, checked = {}, {}
-    try:
-        draft.mkdir()
+    # What stands there was left by a process that was killed before it wrote the index.
+    with new_folder(source / place, f"files of {where}", ChipFileError, overwrite=True) as draft:
         for number, tile in enumerate(index.tiles):
             name = f"{number:04d}_{re.sub(r'[^A-Za-z0-9_.-]', '_', tile.layer)[:60]}.npy"
             np.save(draft / name, np.asarray(tiles[tile.name]), allow_pickle=False)
             checked[tile.name] = read_array(draft / name, tile.name, tile_shape(index, tile), high, None)
             files[tile.name] = form.MeasuredFile(file=f"{place}/{name}", sha256=file_sha256(draft / name))
         check_unit(index, checked, where)
-        (source / place).parent.mkdir(exist_ok=True)
-        if (source / place).exists():  # left by a process that was killed before it wrote the index
-            shutil.rmtree(source / place)
-        os.replace(draft, source / place)
-    except OSError as error:
-        if isinstance(error, ChipFileError):
-            raise
-        raise ChipFileError(f"The reading of {where} can't be written: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return files
 
 

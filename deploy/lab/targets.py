@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from analognets._version import __version__
-from analognets.core.files import file_sha256, put_in_place, write_json
+from analognets.core.files import file_sha256, new_folder, write_json
 from analognets.crossbar import Crossbar, steps
 from analognets.deploy.accelerator.design import Accelerator, load_accelerator
 from analognets.deploy.accelerator.placement import Block, Placement, place
@@ -87,9 +85,8 @@ def export_targets(chips: Chips, folder: Any, *, accelerator: Any = None, overwr
     placement = place(model, matching_accelerator(layers[0].crossbar, accelerator))
     check_placement(layers, placement)
     check_target(target, overwrite)
-    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        (draft / "tiles").mkdir(parents=True)
+    with new_folder(target, "exported targets", ChipFileError, overwrite=overwrite, index=form.INDEX) as draft:
+        (draft / "tiles").mkdir()
         tiles = write_tiles(draft, layers, placement.blocks)
         index = form.Handover(
             format=1,
@@ -106,27 +103,16 @@ def export_targets(chips: Chips, folder: Any, *, accelerator: Any = None, overwr
             about=ABOUT,
         )
         (draft / form.SCHEMA).write_text(form.schema_text(), "utf-8")
-        write_json(draft / form.INDEX, index.model_dump(mode="json"))
-        put_in_place(draft, target)
-    except OSError as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ChipFileError(f"The targets can't be written to '{target}': {reason}. Nothing was changed.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        write_json(draft / form.INDEX, index.model_dump(mode="json"), error=ChipFileError)
     return target
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """Raise unless the folder may be written: never over anything unasked, and never over measurements."""
-    if not target.exists():
-        return
+    """Raise if the folder holds measurements, which are never replaced, or another program's index.json."""
     if (target / form.MEASURED).exists():
         raise ChipFileError(f"'{target}' holds measurements, which are never overwritten. Choose another folder.")
-    if not (target / form.INDEX).is_file():
-        raise ChipFileError(f"Only exported targets are overwritten, and '{target}' holds none. Choose another folder.")
-    if not overwrite:
-        raise ChipFileError(f"Targets are not written over existing ones. Received: '{target}'. Say overwrite=True to.")
-    form.read_index(target)  # some other program's index.json is not ours to replace
+    if overwrite and (target / form.INDEX).is_file():
+        form.read_index(target)
 
 
 def check_layers(layers: Sequence[AnalogLayer]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analognets.core.files import write_atomically
+from analognets.core.figures import COLOURS, new_figure, saved
 from analognets.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["label_of", "pareto_figure"]
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 MARKERS = "osD^vPX*"
 
 
@@ -41,7 +39,6 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     Raises:
         InvalidArgumentError: no point of the table has all figures.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
     from analognets.deploy.studies.explore import pareto_front
@@ -49,7 +46,7 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     good = table.dropna(subset=["accuracy", "tops_per_watt", "area_mm2"])
     if good.empty:
         raise InvalidArgumentError("There is nothing to draw: no point has accuracy, TOPS/W and area.")
-    figure = Figure(figsize=(8.4, 5.0), layout="constrained")
+    figure = new_figure(8.4, 5.0)
     axes = figure.add_subplot()
     sizes = 30 + 170 * good["area_mm2"] / good["area_mm2"].max()
     bits = sorted(good["bits"].unique(), reverse=True)
@@ -77,10 +74,7 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     axes.grid(alpha=0.3)
     axes.set_title(title or "Accuracy, efficiency and area", fontsize="small", loc="left")
     legend(axes, good, bits, networks, named)
-    if path is not None:
-        metadata = {"Software": None} if Path(path).suffix == ".png" else None
-        write_atomically(Path(path), lambda part: figure.savefig(part, dpi=150, metadata=metadata))
-    return figure
+    return saved(figure, path)
 
 
 def label_front(axes: Any, front: pd.DataFrame) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures.process
 import contextlib
-import hashlib
 import importlib
 import json
 import multiprocessing
@@ -15,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.core.files import locked, remove_leftovers, write_atomically, write_json
+from analognets.core.provenance import json_sha256
 from analognets.errors import (
     AnalogNetsError,
     InvalidArgumentError,
     MissingExtraError,
     RunError,
     check_integer,
+    reason,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ Done = Callable[[int, int, Row], None]
 
 def point_key(point: Mapping[str, Any]) -> str:
     """Return the name under which a point is stored: a hash of its settings, in any order."""
-    text = json.dumps(dict(point), sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return json_sha256(dict(point))[:20]
 
 
 def sweep(
@@ -176,7 +176,7 @@ def open_folder(root: Path, task: str, settings: dict[str, Any], overwrite: bool
     except OSError as error:
         if isinstance(error, AnalogNetsError):
             raise
-        raise RunError(f"The folder of the sweep, '{root}', can't be written: {error.strerror}.") from error
+        raise RunError(f"The folder of the sweep, '{root}', can't be written: {reason(error)}.") from error
     write_json(root / INDEX, record)
     return root
 

@@ -12,7 +12,7 @@ from analognets.conversion import to_analog
 from analognets.errors import ConversionError, InvalidArgumentError
 from analognets.layers import analog_layers, calibrate
 from analognets.training import EpochSeeds, NoiseRamp, WeightRangeRefresh
-from analognets.training.callbacks import epoch_seed, reseed
+from analognets.training.callbacks import reseed
 
 
 class Watch(keras.callbacks.Callback):
@@ -102,19 +102,6 @@ def test_every_generator_gets_a_state_of_its_own(toy: ModuleType) -> None:
     states = [tuple(v.numpy()) for v in model.variables if v.name == "seed_generator_state"]
     assert len(states) == 3
     assert len(set(states)) == 3
-
-
-@given(st.integers(0, 2**31 - 1), st.integers(0, 10**6), st.text(max_size=8))
-def test_epoch_seeds_are_stable_and_fit_31_bits(seed: int, epoch: int, stream: str) -> None:
-    made = epoch_seed(seed, stream, epoch)
-    assert made == epoch_seed(seed, stream, epoch)
-    assert 0 <= made < 2**31
-
-
-def test_epoch_seeds_do_not_collide() -> None:
-    made = {epoch_seed(s, n, e) for s in range(10) for n in ("float", "hardware_aware") for e in range(100)}
-    # 2,000 draws of 31 bits collide with a probability of 0.1 %; this set is fixed.
-    assert len(made) == 2000
 
 
 def test_fits_with_epoch_seeds_repeat(toy: ModuleType) -> None:

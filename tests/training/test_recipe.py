@@ -11,14 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analognets.core.config import parse_yaml, write_yaml
 from analognets.errors import RecipeError
 from analognets.training import Recipe, load_recipe
 
 MINIMAL = {"name": "kws", "model": "analognet_kws", "dataset": "synthetic_speech"}
 
 scalars = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(allow_nan=False) | st.text(max_size=12)
-plain = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
 finite = st.recursive(
     scalars.filter(lambda value: not (isinstance(value, float) and math.isinf(value))),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -56,11 +54,6 @@ def minimal(**parts: Any) -> Recipe:
     return Recipe.from_dict({**MINIMAL, **parts})
 
 
-@given(plain)
-def test_yaml_reads_back_what_it_wrote(value: Any) -> None:
-    assert parse_yaml(write_yaml(value)) == value
-
-
 @given(recipes)
 def test_recipe_survives_yaml(data: dict[str, Any]) -> None:
     recipe = Recipe.from_dict(data)
@@ -79,21 +72,6 @@ def test_fingerprint_ignores_order_and_written_out_defaults() -> None:
     recipe = minimal()
     shuffled = Recipe.from_dict(dict(reversed(recipe.to_dict().items())))
     assert shuffled.fingerprint() == recipe.fingerprint()
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e-3", 0.001), ("1.", 1.0), ("-.5E+2", -50.0), (".inf", math.inf), ("007", "007"), ("0", 0), ("-12", -12),
-        ("on", "on"), ("off", "off"), ("yes", "yes"), ("No", "No"), ("true", True), ("FALSE", False), ("~", None),
-        ("", None), ("12:30", "12:30"), ("2020-01-01", "2020-01-01"), ("25s", "25s"), ("'1e-3'", "1e-3"),
-        ("0x10", "0x10"),
-    ],
-)  # fmt: skip
-def test_yaml_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
-    found = parse_yaml(text)
-    assert found == value
-    assert type(found) is type(value)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analognets.core.files import locked, remove_leftovers, write_atomically, write_json
+from analognets.core.files import locked, write_json
 from analognets.errors import RunError
 from analognets.training import Recipe, Run
 
@@ -180,40 +180,3 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
             Run.create(tmp_path, recipe(), overwrite=True)
     with locked(tmp_path):
         pass
-
-
-@pytest.mark.parametrize("content", [b"new", "new", lambda path: path.write_text("new")])
-def test_atomic_writes_replace(tmp_path: Path, content: object) -> None:
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    write_atomically(path, content)
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-
-    def fill_the_disk(part: Path) -> None:
-        part.write_text("hal")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(RunError, match=r"file.txt' can't be written: No space left on device"):
-        write_atomically(path, fill_the_disk)
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(path, {"loss": float("nan")})
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:
-    def die(part: Path) -> None:
-        part.write_text("hal")
-        raise SystemExit
-
-    with pytest.raises(SystemExit):
-        write_atomically(tmp_path / "float.keras", die)
-    (tmp_path / "mine.txt").write_text("")
-    remove_leftovers(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analognets.core.files import write_atomically, write_json
+from analognets.core.provenance import git_commit, sha256_of
 from analognets.devices import get as get_device
 from analognets.errors import AnalogNetsError, RecipeError
 from analognets.spiking.encoders import Cochlea, PixelCode
@@ -19,7 +19,6 @@ from analognets.spiking.scoring import chance_share
 from analognets.spiking.supervised import Presentation, SpikeTimeTrainer
 from analognets.synapses.settings import SynapseRules
 from analognets.synapses.weights import FloatSynapses, MemristorSynapses, PulsedSynapses
-from analognets.training.run import git_commit
 from analognets.units import parse_duration
 from analognets.zoo.experiments.spiking_recipe import LettersRecipe, LettersRun
 from analognets.zoo.experiments.spoken_letters import letter_picture, recorded, spoken
@@ -49,11 +48,9 @@ class LettersTask:
 
     def data_record(self) -> dict[str, Any]:
         """Return what run.json says about the data."""
-        content = hashlib.sha256()
-        for pattern in self.patterns:
-            content.update(pattern.inputs.times.tobytes() + pattern.target.times.tobytes())
+        times = [times for pattern in self.patterns for times in (pattern.inputs.times, pattern.target.times)]
         return {
-            "name": f"letters {content.hexdigest()[:16]}",
+            "name": f"letters {sha256_of(*times)[:16]}",
             "classes": list(self.recipe.letters),
             "sounds": {k: self.recipe.wav.get(k, "espeak-ng, stretched to the window") for k in self.recipe.letters},
             "input_spikes": [len(pattern.inputs) for pattern in self.patterns],

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from analognets.errors import UnknownNameError
-from analognets.training.recipe_base import BaseRecipe, names_a_file
-from analognets.training.recipe_parts import Durations, Options, Section
+from analognets.core.checked import Section
+from analognets.core.config import names_a_file, read_yaml, yaml_names
+from analognets.errors import RecipeError, UnknownNameError
+from analognets.training.recipe_base import BaseRecipe
+from analognets.training.recipe_parts import Durations, Options
 from analognets.training.run import Run
 
 __all__ = [
@@ -137,7 +139,7 @@ KINDS: dict[str, type[LettersRun] | type[DigitsRun]] = {"letters": LettersRun, "
 def list_spiking_recipes() -> list[str]:
     """Return the names of the packaged recipes: also what `analognets train` takes."""
     folder = resources.files("analognets.zoo") / "recipes" / "spiking"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return yaml_names(folder)
 
 
 def find_spiking_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> LettersRecipe | DigitsRecipe:
@@ -173,11 +175,9 @@ def is_spiking(name: str) -> bool:
 
 def task_of(source: Path | str) -> str | None:
     """Return what the key `task` of a recipe file says, None if there is no such key or no such file."""
-    from analognets.core.config import parse_yaml
-
     try:
-        data = parse_yaml((source if hasattr(source, "read_text") else Path(source)).read_text("utf-8"), source="It")
-    except (OSError, ValueError):
+        data = read_yaml(source, error=RecipeError)
+    except RecipeError:
         return None
     task = data.get("task") if isinstance(data, dict) else None
     return task if isinstance(task, str) else None

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from analognets.core.files import write_atomically, write_json
+from analognets.core.provenance import git_commit
 from analognets.devices import get as get_device
 from analognets.errors import RecipeError
 from analognets.spiking.labels import NeuronLabels
 from analognets.spiking.winner_take_all import WinnerTakeAll, WinnerTakeAllRules
 from analognets.synapses.rows import FloatRows, MemristorRows, Rows
-from analognets.training.run import git_commit
 from analognets.zoo.experiments.spiking_recipe import DigitsRecipe, DigitsRun
 
 __all__ = ["DigitsTask", "prepare_digits", "train_digits"]

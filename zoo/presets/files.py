@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pydantic
 from pydantic import Field, JsonValue
 
-from analognets.core.files import file_sha256
+from analognets.core.checked import Section, checking_file
+from analognets.core.files import file_sha256, new_folder
 from analognets.errors import PresetError
 
 __all__ = [
@@ -43,11 +41,7 @@ LIMITS = {INDEX: MAX_INDEX, RECIPE: MAX_TEXT, RESULTS: MAX_TEXT, CARD: MAX_TEXT}
 DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 
 
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class StoredFile(_Section):
+class StoredFile(Section):
     """What preset.json says about another file.
 
     Args:
@@ -59,7 +53,7 @@ class StoredFile(_Section):
     bytes: Annotated[int, Field(ge=0, le=MAX_PRESET)]
 
 
-class Architecture(_Section):
+class Architecture(Section):
     """How the network is built again.
 
     Args:
@@ -75,7 +69,7 @@ class Architecture(_Section):
     config: dict[str, JsonValue] | None = None
 
 
-class Accuracy(_Section):
+class Accuracy(Section):
     """Shares of right answers.
 
     Args:
@@ -91,7 +85,7 @@ class Accuracy(_Section):
     samples: int | None = None
 
 
-class PresetRecord(_Section):
+class PresetRecord(Section):
     """The content of preset.json.
 
     Args:
@@ -184,12 +178,8 @@ def read_record(folder: Path, *, root: Path | None = None, verify: bool = True) 
             f"'{folder}' has preset format {raw['format']}, this version reads {FORMAT}. Use the version of analognets "
             "it was made with, or a newer one."
         )
-    try:
+    with checking_file(f"'{path}' is not the description of a preset", PresetError):
         record = PresetRecord.model_validate(raw)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise PresetError(f"'{path}' is not the description of a preset: {where}: {first['msg']}.") from None
     for name in (WEIGHTS, GOLDEN, RESULTS, CARD):
         if name not in record.files:
             raise PresetError(f"'{path}' names no {name}, which every preset has. Save the preset again.")
@@ -272,24 +262,29 @@ def unpack(archive: Path, target: Path) -> None:
         PresetError: it is no zip, holds too much, or a member that is no plain file with a plain name.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        with zipfile.ZipFile(archive) as source:
-            members = [member for member in source.infolist() if not member.is_dir()]
-            top = {member.filename.partition("/")[0] for member in members}
-            folder = top.pop() if len(top) == 1 and "/" in members[0].filename else ""
-            inside = f"{folder}/" if PLAIN_NAME.fullmatch(folder) else ""
-            _check_members(archive, members, inside)
-            for member in members:
-                with source.open(member) as data, (aside / member.filename.removeprefix(inside)).open("xb") as file:
-                    _copy(archive, data, file, member.file_size)
-        aside.chmod(0o755)
-        if not target.exists():
-            aside.rename(target)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise PresetError(f"'{archive}' can't be unpacked: {error}. Download it again.") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with new_folder(target, "files of the preset", PresetError, place=_first_come) as draft:
+        try:
+            _extract(archive, draft)
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+            raise PresetError(f"'{archive}' can't be unpacked: {error}. Download it again.") from None
+
+
+def _first_come(draft: Path, target: Path) -> None:
+    """Leave what another process unpacked in the meantime: it is the same."""
+    if not target.exists():
+        draft.rename(target)
+
+
+def _extract(archive: Path, draft: Path) -> None:
+    with zipfile.ZipFile(archive) as source:
+        members = [member for member in source.infolist() if not member.is_dir()]
+        top = {member.filename.partition("/")[0] for member in members}
+        folder = top.pop() if len(top) == 1 and "/" in members[0].filename else ""
+        inside = f"{folder}/" if PLAIN_NAME.fullmatch(folder) else ""
+        _check_members(archive, members, inside)
+        for member in members:
+            with source.open(member) as data, (draft / member.filename.removeprefix(inside)).open("xb") as file:
+                _copy(archive, data, file, member.file_size)
 
 
 def _check_members(archive: Path, members: list[zipfile.ZipInfo], inside: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from analognets.core.files import file_sha256
+from analognets.core.provenance import sha256_of
 from analognets.datasets.clip_cache import cache_folder
 from analognets.datasets.download import download, is_offline
 from analognets.errors import ChecksumError, InvalidArgumentError, MissingExtraError, PresetError, UnknownNameError
@@ -167,7 +167,7 @@ def _from_web(
             "`analognets zoo save` prints it. To take whatever the server sends over https, pass "
             "allow_unverified=True (--allow-unverified)."
         )
-    key = wanted[:32] if wanted else f"unverified-{hashlib.sha256(url.encode()).hexdigest()[:32]}"
+    key = wanted[:32] if wanted else f"unverified-{sha256_of(url)[:32]}"
     folder = cache / key
     if _is_whole(folder):
         return Location(folder, sha256=wanted or None)

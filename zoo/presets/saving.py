@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -17,12 +13,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from analognets._version import __version__
 from analognets.conversion import to_digital
-from analognets.core.files import file_sha256, put_in_place
+from analognets.core.files import file_sha256, new_folder, write_atomically
+from analognets.core.provenance import git_commit, package_versions
 from analognets.errors import InvalidArgumentError, PresetError, check_choice
 from analognets.training.recipe import Recipe
-from analognets.training.run import Run, git_commit
+from analognets.training.run import Run
 from analognets.zoo.presets.architecture import build, describe, layers_on_chip, set_variables, variables_of
 from analognets.zoo.presets.cards import write_card
 from analognets.zoo.presets.files import (
@@ -115,20 +111,12 @@ def save_to_preset(
     check_place(target, overwrite)
     what = _from_run(source) if _is_run(source) else _from_model(source)
     what = _changed(what, classes, frontend, data, statement, results)
-    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        draft.mkdir(parents=True)
+    archive = target.suffix == ".zip"
+    place = _put_archive if archive else None
+    with new_folder(target, "files of the preset", PresetError, overwrite=overwrite, index=INDEX, place=place) as draft:
         _write(draft, what, name, description, precision, examples, test_data, custom_objects)
         Preset.open(draft)
-        if target.suffix == ".zip":
-            _put_archive(draft, target)
-            return Preset.open(_unpacked(target), custom_objects=custom_objects)
-        put_in_place(draft, target)
-    except OSError as error:
-        raise PresetError(f"The preset can't be written to '{target}': {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return Preset.open(target, custom_objects=custom_objects)
+    return Preset.open(_unpacked(target) if archive else target, custom_objects=custom_objects)
 
 
 def check_place(target: Path, overwrite: bool) -> None:
@@ -142,12 +130,7 @@ def check_place(target: Path, overwrite: bool) -> None:
 
 
 def _put_archive(draft: Path, target: Path) -> None:
-    archive = draft.with_name(f"{draft.name}.zip")
-    try:
-        pack(draft, archive)
-        os.replace(archive, target)
-    finally:
-        archive.unlink(missing_ok=True)
+    write_atomically(target, lambda part: pack(draft, part), error=PresetError)
 
 
 def _unpacked(archive: Path) -> Path:
@@ -211,10 +194,7 @@ def _from_model(source: Any) -> Source:
         raise InvalidArgumentError(f"`source` must be a run, its folder, or a Keras model. Received: {source!r}.")
     if not source.built:
         raise PresetError(f"Model '{source.name}' is not built yet, so it has no weights. Call it once on data.")
-    versions = {"analognets": __version__}
-    for package in ("keras", "tensorflow"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
+    versions = package_versions(("keras", "tensorflow"))
     return Source(source, None, [], None, {}, {"versions": versions, "git_commit": git_commit()}, {})
 
 

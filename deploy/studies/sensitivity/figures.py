@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analognets.core.files import write_atomically
-from analognets.deploy.studies.explore_figures import COLOURS, MARKERS
+from analognets.core.figures import COLOURS, new_figure, saved
+from analognets.deploy.studies.explore_figures import MARKERS
 from analognets.deploy.studies.sensitivity.hardware_points import BITS, DEVICE_NOISE, list_effects
 from analognets.errors import InvalidArgumentError
 
@@ -44,14 +43,6 @@ def axis_label(effect: str) -> str:
     return UNITS.get(effect, effect.replace("_", " ").replace(".", ", "))
 
 
-def saved(figure: Any, path: Any) -> Any:
-    """Write a figure if there is a path, whole or not at all, and return it."""
-    if path is not None:
-        metadata = {"Software": None} if Path(path).suffix == ".png" else None
-        write_atomically(Path(path), lambda part: figure.savefig(part, dpi=150, metadata=metadata))
-    return figure
-
-
 def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
     """Draw accuracy over the strength of one effect: mean and standard error over chips, a line a network.
 
@@ -68,13 +59,11 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
     Raises:
         InvalidArgumentError: no point has been measured.
     """
-    from matplotlib.figure import Figure
-
     good = summary.dropna(subset=["accuracy"])
     if good.empty:
         raise InvalidArgumentError("There is nothing to draw: no point of the sweep has been measured.")
     effect = str(good["nonideality"].iloc[0])
-    figure = Figure(figsize=(6.8, 4.2), layout="constrained")
+    figure = new_figure(6.8, 4.2)
     axes = figure.add_subplot()
     values = good["value"].astype(float)
     ideal = values.max() + 1 if effect in BITS else values.max()
@@ -140,14 +129,13 @@ def heat_map(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
         InvalidArgumentError: the table holds nothing to draw.
     """
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
     first = "loss" in table
     values, texts, label = loss_cells(table) if first else threshold_cells(table)
     if values.empty:
         raise InvalidArgumentError("There is nothing to draw: no effect has been measured.")
     rows, columns = values.shape
-    figure = Figure(figsize=(3.6 + 1.25 * columns, 1.5 + 0.36 * rows), layout="constrained")
+    figure = new_figure(3.6 + 1.25 * columns, 1.5 + 0.36 * rows)
     axes = figure.add_subplot()
     shown = values.to_numpy(float)
     top = max(0.01, float(np.nanmax(shown))) if np.isfinite(shown).any() else 1.0
@@ -224,11 +212,9 @@ def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any
     Returns:
         The matplotlib figure.
     """
-    from matplotlib.figure import Figure
-
     networks = list(dict.fromkeys(study.ranking["network"]))
     height = 0.7 + sum(max(1.9, 0.22 * (study.ranking["network"] == name).sum()) for name in networks)
-    figure = Figure(figsize=(9.0, height), layout="constrained")
+    figure = new_figure(9.0, height)
     pairs = figure.subplots(len(networks), 2, squeeze=False)
     for number, (network, (bars, curve)) in enumerate(zip(networks, pairs, strict=True)):
         ranking = study.ranking[study.ranking["network"] == network].sort_values("rank")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from analognets.core.files import file_sha256, write_atomically
+from analognets.core.provenance import sha256_of
 from analognets.errors import ConversionError, DataError, InvalidArgumentError, NotCalibratedError
 
 __all__ = ["Opened", "Source", "fingerprint", "gather", "open_source", "test_data"]
@@ -100,14 +100,13 @@ def fingerprint(model: Any) -> str:
 
     from analognets.layers import analog_layers
 
-    digest = hashlib.sha256()
-    for layer in analog_layers(model):
-        digest.update(json.dumps([layer.name, layer.crossbar.get_config()], sort_keys=True).encode())
+    parts: list[Any] = [
+        json.dumps([layer.name, layer.crossbar.get_config()], sort_keys=True) for layer in analog_layers(model)
+    ]
     for weight in model.weights:
         values = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32")))
-        digest.update(f"{values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()[:20]
+        parts += [f"{values.shape}", values]
+    return sha256_of(*parts)[:20]
 
 
 def gather(

@@ -1,46 +1,89 @@
-"""What is wrong with a recipe, in one sentence for each key."""
+"""Checked data: the base of pydantic models, and what is wrong with data as one sentence a key."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import annotated_types
 import pydantic
 from pydantic.fields import FieldInfo
 
-__all__ = ["explain"]
+from analognets.errors import AnalogNetsError
+
+__all__ = ["Section", "check", "checking_file"]
 
 _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 _MANY = 5
 
 
-def explain(error: pydantic.ValidationError, root: type[pydantic.BaseModel], source: str) -> str:
-    """Return one sentence a wrong key: its dotted path, what is allowed, what came.
+class Section(pydantic.BaseModel):
+    """Base of all checked data: frozen, strict about types, and without unknown keys."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
+    )
+
+
+Kind = TypeVar("Kind", bound=pydantic.BaseModel)
+
+
+def check(kind: type[Kind], data: Any, noun: str, *, source: str, error: type[AnalogNetsError]) -> Kind:
+    """Return data that a person wrote as an object, or raise one sentence a wrong key: what is allowed, what came.
 
     Args:
-        error: from validating against `root`.
-        root: the outermost model.
-        source: what to call the data.
+        kind: the model.
+        data: plain data.
+        noun: what the data describe: "recipe".
+        source: what to call these data: "The recipe 'mine.yaml'".
+        error: what to raise; a key that does not exist is answered with the nearest one that does.
     """
+    try:
+        return kind.model_validate(data)
+    except pydantic.ValidationError as fault:
+        raise error(_explain(fault, kind, noun, source)) from fault
+
+
+@contextlib.contextmanager
+def checking_file(begin: str, error: type[AnalogNetsError], end: str = "") -> Iterator[None]:
+    """Turn a failed validation of a file that a program wrote into one sentence: the first fault in pydantic's words.
+
+    Args:
+        begin: of the sentence: "'index.json' is not valid".
+        error: what to raise.
+        end: a further sentence.
+    """
+    try:
+        yield
+    except pydantic.ValidationError as fault:
+        first, *more = fault.errors(include_url=False)
+        place = ".".join(map(str, first["loc"])) or "the file"
+        rest = f" {len(more)} more things are wrong too." if more else ""
+        raise error(
+            f"{begin}: `{place}`: {first['msg']}. Received: {_shorten(first['input'])}.{rest} {end}".rstrip()
+        ) from fault
+
+
+def _explain(error: pydantic.ValidationError, root: type[pydantic.BaseModel], noun: str, source: str) -> str:
     sentences: dict[str, str] = {}
     for detail in error.errors(include_url=False):
         key, field = _find(root, detail["loc"])
-        sentences.setdefault(key or "", _sentence(key, field, detail, root))
+        sentences.setdefault(key or "", _sentence(key, field, detail, root, noun))
     lines = list(sentences.values())
     rest = [f"{len(lines) - _MANY} more keys are wrong too."] if len(lines) > _MANY else []
     return "\n".join([f"{source} is not valid: {lines[0]}", *lines[1:_MANY], *rest])
 
 
-def _sentence(key: str, field: FieldInfo | None, detail: Any, root: type[pydantic.BaseModel]) -> str:
+def _sentence(key: str, field: FieldInfo | None, detail: Any, root: type[pydantic.BaseModel], noun: str) -> str:
     kind, received = detail["type"], _shorten(detail["input"])
     if not key:
         return f"it must be a mapping of keys such as {', '.join(_names(root))}. Received: {received}."
     if field is None:
-        return _unknown(key, root)
+        return _unknown(key, root, noun)
     if kind == "missing":
         return f"`{key}` is missing; it must be {_allowed(field)}."
     inner = ".".join(map(str, detail["loc"]))
@@ -48,7 +91,7 @@ def _sentence(key: str, field: FieldInfo | None, detail: Any, root: type[pydanti
     return f"`{key}` must be {_allowed(field)}. Received: {received}{place}."
 
 
-def _unknown(key: str, root: type[pydantic.BaseModel]) -> str:
+def _unknown(key: str, root: type[pydantic.BaseModel], noun: str) -> str:
     parent, _, last = key.rpartition(".")
     section = root
     for name in parent.split(".") if parent else []:
@@ -60,8 +103,7 @@ def _unknown(key: str, root: type[pydantic.BaseModel]) -> str:
         same = [path for path in paths if path.rpartition(".")[2] == last]
         guess = same[:1] or difflib.get_close_matches(key, paths, n=1, cutoff=0.5)
     hint = f" Did you mean '{guess[0]}'?" if guess else ""
-    kind = root.__name__.lower()
-    place = f"`{parent}`" if parent else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    place = f"`{parent}`" if parent else f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
     return f"Unknown key '{key}'.{hint} Known keys of {place}: {', '.join(_names(section))}."
 
 
