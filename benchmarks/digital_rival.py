@@ -20,15 +20,14 @@ import numpy as np
 
 from analognets.core.files import write_atomically
 from analognets.core.provenance import installed_version
-from analognets.deploy.chips.chips import accuracy
+from analognets.deploy.evaluation import accuracy
 from analognets.deploy.export.litert import to_litert
 from analognets.deploy.export.litert_file import read_litert
 from analognets.deploy.export.litert_runtime import Interpreter
 from analognets.deploy.export.pointwise import pointwise
 from analognets.deploy.export.qat import to_litert_qat
 from analognets.deploy.export.tflm_runtime import arena_size, has_tflm, run_tflm
-from analognets.training.run import Run
-from analognets.zoo.tasks import prepare
+from analognets.zoo.trained import TrainedNetwork, open_trained
 from benchmarks._measure import report
 
 PACKAGES = ("ai-edge-litert", "tensorflow-model-optimization", "tf-keras", "tflite-micro")
@@ -63,18 +62,18 @@ def measured(path: Path, inputs: Any, labels: Any, expected: Any, tflm: int) -> 
     return found
 
 
-def rival(run: Run, data: str | None, qat_epochs: int, tflm: int) -> dict[str, Any]:
+def rival(trained: TrainedNetwork, data: str | None, qat_epochs: int, tflm: int) -> dict[str, Any]:
     """Return the figures of a run's float network and of its int8 versions."""
-    job = prepare(run.recipe, data_dir=data or (run.record.get("data") or {}).get("folder"))
-    network = run.float_model()
+    job, recipe = trained.task(data), trained.known_recipe()
+    network = trained.float_model()
     inputs, labels = job.features("test")
     expected = network.predict(inputs, batch_size=250, verbose=0)
     result: dict[str, Any] = {
         "benchmark": "digital_rival",
-        "recipe": run.recipe.name,
-        "seed": run.recipe.seed,
-        "fingerprint": run.recipe.fingerprint(),
-        "trained_at_commit": run.record.get("git_commit"),
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "fingerprint": recipe.fingerprint(),
+        "trained_at_commit": trained.origin.get("git_commit"),
         "data": {"name": job.data.info.name, "statement": job.data.info.statement, "test_clips": len(labels)},
         "versions": versions(),
     }
@@ -88,7 +87,7 @@ def rival(run: Run, data: str | None, qat_epochs: int, tflm: int) -> dict[str, A
         if qat_epochs:
             epochs = [job.training.train_batches(epoch) for epoch in range(qat_epochs)]
             sets = [tuple(np.concatenate(part) for part in zip(*batches, strict=True)) for batches in epochs]
-            settings: dict[str, Any] = {"epochs": qat_epochs, "batch_size": run.recipe.batch_size}
+            settings: dict[str, Any] = {"epochs": qat_epochs, "batch_size": recipe.batch_size}
             to_litert_qat(rival_network, folder / "qat.tflite", sets, **settings)
             found = measured(folder / "qat.tflite", inputs, labels, expected, tflm)
             result["int8_qat"] = {"epochs": qat_epochs, **found}
@@ -108,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        report(rival(Run.open(options.run), options.data, options.qat_epochs, options.tflm))
+        report(rival(open_trained(options.run), options.data, options.qat_epochs, options.tflm))
     if options.out is None:
         print(text.getvalue(), end="")
     else:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from analognets.cli import _console
+from analognets.cli._work import per_hundred
+from analognets.cli.options import Json, Quiet, SkipCorrupt
 
-__all__ = ["data", "percent"]
+__all__ = ["data"]
 
 data = typer.Typer(no_args_is_help=True, add_completion=False, help="List, prepare and describe data sets.")
 
@@ -44,11 +45,6 @@ Set = Annotated[
         "--set", help="Option of the data set's loader, such as --set year=2014 or --set size=64; repeatable."
     ),
 ]
-SkipCorrupt = Annotated[
-    bool, typer.Option("--skip-corrupt", help="Leave out clips or pictures that can't be read instead of stopping.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
 
 
 @data.command("list")
@@ -98,7 +94,7 @@ def prepare(
         module, settings = DOWNLOADS[name]
         fetch = importlib.import_module(module).download
         with reporter.progress("Download", 100) as bar:
-            fetch(progress=percent(bar), **{key: wanted[key] for key in settings if key in wanted})
+            fetch(progress=per_hundred(bar), **{key: wanted[key] for key in settings if key in wanted})
     found = load(reporter, name, folder, wanted)
     describe(reporter, found)
     if name in RECIPES:
@@ -125,23 +121,12 @@ def options(classes: str | None, set_: list[str] | None, skip_corrupt: bool) -> 
     return found
 
 
-def percent(bar: _console.Task) -> Callable[[int, int], None]:
-    """Return a callback for (done, total) that moves a bar of 100 steps, each of them once."""
-
-    def update(done: int, total: int) -> None:
-        share = 100 * done // max(total, 1)
-        if share > bar.done:
-            bar.update(share)
-
-    return update
-
-
 def load(reporter: _console.Reporter, name: str, folder: Path | None, wanted: dict[str, Any]) -> Any:
     """Load a data set with a bar."""
     from analognets.datasets.registry import load_dataset
 
     with reporter.progress("Data", 100) as bar:
-        return load_dataset(name, folder, progress=percent(bar), **wanted)
+        return load_dataset(name, folder, progress=per_hundred(bar), **wanted)
 
 
 def describe(reporter: _console.Reporter, found: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from analognets import devices
-from analognets.devices import PulsedDevice, State, derive_seed
+from analognets.devices import ArrayDriftCompensation, DriftCompensation, PulsedDevice, State, derive_seed
 from analognets.errors import InvalidArgumentError
 from analognets.synapses.policies import Refresh, Turn
 
@@ -51,6 +51,7 @@ class PulsedArray:
     ) -> None:
         self.device, self.shape, self.copies, self.cells = device, tuple(shape), copies, dict(cells)
         self.size, self.turn, self.refreshing = math.prod(self.shape), turn, refreshing
+        self.compensation: DriftCompensation = ArrayDriftCompensation()
         device.pulse_curve(refreshing.most)  # simulated once, and not while a step is traced
 
     @property
@@ -97,6 +98,14 @@ class PulsedArray:
         else:
             plus, minus = tf.reduce_sum(conductances[0], 0), tf.reduce_sum(conductances[1], 0)
         return (self.scale if scale is None else scale) * (plus - minus)
+
+    def readout(self, conductances: Any) -> Any:
+        """Return what drift compensation goes by, of a reading in uS."""
+        return self.compensation.response(conductances)
+
+    def drift_factor(self, reference: Any, conductances: Any) -> Any:
+        """Return what the weights of a reading are multiplied by, given the `readout` of the reference."""
+        return self.compensation.scale(reference, self.readout(conductances))
 
     def statistics(self, *, epsilon: float, bins: int = 24, **counts: Any) -> dict[str, Any]:
         """Return what happened to the devices.

@@ -205,12 +205,12 @@ class PulsedSynapses(PulsedArray, WeightSynapses):
                     "Array-level scaling needs a reference reading. Received: scaled=True before mark(). Call "
                     "mark(time) after training."
                 )
-            scale *= self._number(2) / float(read.sum(dtype="float64"))
+            scale *= float(self.drift_factor(self._number(2), read))
         return self.weights(read, scale).reshape(self.shape)
 
     def mark(self, time: float, *, seed: int) -> None:
         """Take the sum of all conductances, as read now, as the reference of array-level scaling."""
-        self._set_number(2, float(self.conductances(time, seed=seed).sum(dtype="float64")))
+        self._set_number(2, float(self.readout(self.conductances(time, seed=seed))))
 
     def update(self, change: np.ndarray, time: float, *, seed: int) -> int:
         if not np.all(np.isfinite(change)):

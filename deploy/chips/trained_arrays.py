@@ -12,7 +12,8 @@ from analognets import crossbar as crossbars
 from analognets.conversion import to_analog, to_digital
 from analognets.crossbar.cells import PINNED
 from analognets.crossbar.nonidealities import StuckDevices
-from analognets.deploy.chips.chips import Chip, Chips
+from analognets.deploy.chips.chip import Chip
+from analognets.deploy.chips.chips import Chips
 from analognets.deploy.chips.programming import ProgrammedLayer, arithmetic
 from analognets.devices import Device, ParallelDevices, derive_seed
 from analognets.errors import ConversionError, InvalidArgumentError, check_integer
@@ -38,7 +39,7 @@ def from_devices(
 
     Every analog layer gets the very devices of its kernel: conductances, pulses so far, and how long ago each was
     pulsed. Nothing is programmed anew. The chip's time 0 is the last training step, to which drift compensation refers;
-    devices that were pulsed long before have drifted already and drift less from then on. Several devices a polarity
+    devices that were pulsed long before have drifted already and drift less from then on. Several devices per polarity
     become `ParallelDevices`. Variables that were left digital stay digital.
 
     Args:

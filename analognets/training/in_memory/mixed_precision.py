@@ -282,7 +282,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         Args:
             time: simulated seconds or a duration text on the clock of `time`; None: now.
             seed: of the reading's noise.
-            compensate: whether each array is scaled against its mean drift (global drift compensation).
+            compensate: whether each array is scaled against its mean drift (`ArrayDriftCompensation`).
         """
         moment, weights = self.time if time is None else parse_duration(time), {}
         for array in self._devices.arrays:
@@ -290,7 +290,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
             values = array.weights(read)
             if compensate:
                 first = array.conductances(self.time, seed=devices.derive_seed(seed, array.number, "reference"))
-                values = values * (tf.reduce_sum(first) / tf.reduce_sum(read))
+                values = values * array.drift_factor(array.readout(first), read)
             weights[array.path] = np.reshape(values.numpy(), array.shape)
         return weights
 

@@ -10,41 +10,39 @@ from hypothesis import strategies as st
 
 from analognets import crossbar as crossbars
 from analognets import devices
-from analognets.crossbar import Crossbar, list_nonidealities, product_error
-from analognets.deploy.studies.sensitivity import (
-    default_scan,
-    find_strength,
-    list_effects,
-    possible_effects,
-    with_effect,
-)
-from analognets.deploy.studies.sensitivity.hardware_points import BITS, standard_strength, toughness
+from analognets.crossbar import Crossbar, list_effects, list_nonidealities, possible_effects, product_error
+from analognets.deploy.studies.sensitivity import find_strength
 from analognets.errors import InvalidArgumentError, UnknownNameError
 
 STANDARD = crossbars.get("aimc_standard")
+BITS = [name for name in list_effects() if STANDARD.effect(name).fewer_is_worse]
 QUICK = {"size": 64, "vectors": 60, "chips": 1}
+
+
+def strength(crossbar: Crossbar, name: str) -> Any:
+    return crossbar.effect(name).strength(crossbar)
 
 
 def test_every_effect_has_a_standard_and_a_scan_from_weak_to_strong() -> None:
     assert set(possible_effects(STANDARD)) == set(list_effects()) >= {*BITS, "device_noise", *list_nonidealities()}
     for name in list_effects():
-        standard, scan = standard_strength(STANDARD, name), default_scan(STANDARD, name)
-        order = [toughness(name, value) for value in [standard, *scan]]
+        standard, scan = strength(STANDARD, name), STANDARD.effect(name).default_scan(STANDARD)
+        order = [STANDARD.effect(name).severity(value) for value in [standard, *scan]]
         assert order == sorted(set(order)) and len(scan) >= 6
-        assert with_effect(STANDARD, name, standard).strengths() == STANDARD.strengths() or standard == 0
-        assert standard_strength(with_effect(STANDARD, name, scan[-1]), name) in (scan[-1], 1.0)
+        assert STANDARD.with_strength(name, standard).strengths() == STANDARD.strengths() or standard == 0
+        assert strength(STANDARD.with_strength(name, scan[-1]), name) in (scan[-1], 1.0)
 
 
 @settings(max_examples=30)
 @given(st.sampled_from([name for name in list_effects() if name not in BITS]), st.floats(0.001, 0.9))
 def test_what_is_set_is_what_is_there(name: str, value: float) -> None:
-    changed = with_effect(STANDARD, name, value)
+    changed = STANDARD.with_strength(name, value)
     if name != "device_noise":
-        assert standard_strength(changed, name) == pytest.approx(value)
+        assert strength(changed, name) == pytest.approx(value)
     others = [other for other in list_effects() if other != name and name != "device_noise"]
     for other in others[:6]:
         if other != "device_noise":
-            assert standard_strength(changed, other) == standard_strength(STANDARD, other)
+            assert strength(changed, other) == strength(STANDARD, other)
 
 
 @pytest.mark.parametrize(
@@ -59,24 +57,24 @@ def test_what_is_set_is_what_is_there(name: str, value: float) -> None:
 )
 def test_bad_strengths(name: str, value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        with_effect(STANDARD, name, value)
+        STANDARD.with_strength(name, value)
 
 
 def test_a_device_that_cannot_have_an_effect_says_what_it_has() -> None:
     ideal = STANDARD.replace(device=devices.IdealDevice())
     assert not {"drift", "read_noise", "programming_noise", "device_noise"} & set(possible_effects(ideal))
     with pytest.raises(InvalidArgumentError, match="IdealDevice has nothing that could be scaled. Received: 'drift'"):
-        with_effect(ideal, "drift", 2.0)
+        ideal.with_strength("drift", 2.0)
     reram = crossbars.get("aimc_reram")
     with pytest.raises(InvalidArgumentError, match="ReRAM has .*Received: 'read_noise'"):
-        with_effect(reram, "read_noise", 2.0)
+        reram.with_strength("read_noise", 2.0)
 
 
 @pytest.mark.parametrize("name", ["output_noise", "ir_drop", "device_noise", "stuck_at_zero", "polarity_asymmetry"])
 def test_strengths_reach_the_error_that_was_asked_for(name: str) -> None:
     found = find_strength(STANDARD, name, 0.22, **QUICK)
     assert found["standard_product_error"] < 0.22
-    own = product_error(with_effect(STANDARD, name, found["strength"]), **QUICK, at="1h", seed=0)
+    own = product_error(STANDARD.with_strength(name, found["strength"]), **QUICK, at="1h", seed=0)
     assert own.error == pytest.approx(0.22, rel=5e-3)
     assert found["low"] == found["high"] == found["strength"] > found["standard"]
 
@@ -84,7 +82,7 @@ def test_strengths_reach_the_error_that_was_asked_for(name: str) -> None:
 @pytest.mark.parametrize("name", BITS)
 def test_bits_enclose_the_error(name: str) -> None:
     found = find_strength(STANDARD, name, 0.22, **QUICK)
-    errors = [product_error(with_effect(STANDARD, name, int(found[end])), **QUICK).error for end in ("low", "high")]
+    errors = [product_error(STANDARD.with_strength(name, int(found[end])), **QUICK).error for end in ("low", "high")]
     assert errors[0] < 0.22 <= errors[1]
     assert found["low"] == found["high"] + 1 and 0 < found["share"] <= 1
     assert found["strength"] == pytest.approx(found["low"] - found["share"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ def train_spiking(
 ) -> None:
     """Train a spiking experiment in a run folder, or go on with what was begun there."""
     from analognets.zoo.experiments.spiking_recipe import KINDS, find_spiking_recipe
+    from analognets.zoo.trained import resume_command
 
     recipe = find_spiking_recipe(name).replace([*([f"seed={seed}"] if seed is not None else []), *overrides])
     letters = recipe.task == "letters"
@@ -40,15 +40,13 @@ def train_spiking(
             reporter.note(f"{folder} is finished; it is kept as it is.")
             show_run(reporter, run)
             return
-    words = ["analognets", "train", "--recipe", str(folder / "recipe.yaml"), "--out", str(folder)]
-    hint = shlex.join([*words, *(["--data", data] if data else [])])
     if not overwrite and folder.is_dir() and any(folder.iterdir()):
         kind.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
     reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
     with reporter.status("Starting TensorFlow and preparing the experiment ..."), _console.quiet_imports():
         task, train, total = _prepared(recipe, data)
     run = kind.create(folder, recipe, overwrite=overwrite)
-    _console.set_resume_hint(hint)
+    _console.set_resume_hint(resume_command(folder, data=data))
     with reporter.progress("Epochs" if letters else "Pictures", total) as bar:
         train(run, task, lambda done, row: bar.update(done, _text(row)))
     _console.set_resume_hint(None)
