@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "chip": ["Chip"],
-        "chips": ["Chips", "program", "summarize"],
+        "chips": ["Chips", "accuracy", "program", "summarize"],
         "figures": ["drift_figure"],
         "trained_arrays": ["from_devices"],
     },
