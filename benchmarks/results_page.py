@@ -222,6 +222,12 @@ def baselines_table(result: dict[str, Any]) -> str:
     return markdown(["network", "depthwise layers", "arrays", "cells with weights", "inferences/s", "TOPS/W"], rows)
 
 
+def training_seeds(records: list[dict[str, Any]]) -> str:
+    """Return how many training seeds the records of a study have."""
+    count = len({record.get("recipe", {}).get("seed") for record in records})
+    return "one training seed" if count == 1 else f"{count} training seeds"
+
+
 def kws() -> list[str]:
     """Return the paragraphs on AnalogNet-KWS over drift time."""
     table = pd.read_csv(RESULTS / "kws.csv")
@@ -230,7 +236,9 @@ def kws() -> list[str]:
     return [
         f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy "
         f"{100 * table['float_accuracy'].iloc[0]:.2f} %. Mean and standard deviation over {int(table['chips'].max())} "
-        "simulated chips, with drift compensation, in % ([all figures](kws.csv), [recipes and versions](kws.json)).",
+        f"simulated chips, with drift compensation, in %; {training_seeds(records)} ([all figures](kws.csv), "
+        "[recipes and versions](kws.json)). Loss is against the float network after stage 1, which some analog networks "
+        "surpass.",
         f"Data: {data['statement']}",
         "![Accuracy over drift time](kws_drift.png)",
         drift_table(table),
