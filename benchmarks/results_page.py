@@ -237,8 +237,8 @@ def kws() -> list[str]:
         f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy "
         f"{100 * table['float_accuracy'].iloc[0]:.2f} %. Mean and standard deviation over {int(table['chips'].max())} "
         f"simulated chips, with drift compensation, in %; {training_seeds(records)} ([all figures](kws.csv), "
-        "[recipes and versions](kws.json)). Loss is against the float network after stage 1, which some analog networks "
-        "surpass.",
+        "[recipes and versions](kws.json)). Loss is against the float network after stage 1, which some analog "
+        "networks surpass.",
         f"Data: {data['statement']}",
         "![Accuracy over drift time](kws_drift.png)",
         drift_table(table),
