@@ -33,7 +33,8 @@ def decisions(labels: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the true and the chosen class of every sample (or position), both flat, and how many classes there are.
 
     Args:
-        labels, outputs: as `accuracy` takes them.
+        labels: as `accuracy` takes them.
+        outputs: likewise.
 
     Raises:
         InvalidArgumentError: as `accuracy`.
