@@ -23,7 +23,7 @@ LEVELS = (1.0, 1.0, 0.5, 0.1, 3.0, 30.0, 300.0, 0.01)
 """Size of the samples of the batch, in the range of the converters behind the input."""
 UNKNOWN_SIZES = (24, 96)
 """What is tried for axes whose size the model leaves open."""
-TOLERANCE = 0.005
+TOLERANCE = 0.002
 """Of the spread of the outputs: far more than roundings of the finest converters make, far less than a wrong layer."""
 
 
