@@ -38,6 +38,8 @@ class Precision(enum.StrEnum):
     bfloat16 = "bfloat16"
 
 
+DETECTOR = ("false_alarm_rate", "miss_rate")
+
 Trained = Annotated[
     str,
     typer.Argument(
@@ -54,6 +56,9 @@ BatchNorm = Annotated[
     bool, typer.Option("--batch-norm", help="Re-estimate batch-norm statistics on each chip (AdaBS).")
 ]
 Products = Annotated[Precision, typer.Option(help="Of the products behind the converters.")]
+ByClass = Annotated[
+    bool, typer.Option("--by-class", help="Also accuracy and confusions of each class; false alarms of detectors.")
+]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
 Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
@@ -69,6 +74,7 @@ def evaluate(
     split: SplitOption = Split.test,
     batch_norm: BatchNorm = False,
     precision: Products = Precision.float32,
+    by_class: ByClass = False,
     save_chips: Save = None,
     load_chips: Load = None,
     out: Out = None,
@@ -93,6 +99,8 @@ def evaluate(
     folder = results_folder(trained, out)
     start_backend(reporter)
 
+    from analognets.deploy.chips.by_class import accuracies
+    from analognets.deploy.chips.by_class import by_class as classes_of
     from analognets.deploy.chips.chips import Chips, summarize
     from analognets.deploy.studies.evaluate import network_on_chips, write_evaluation
 
@@ -106,7 +114,8 @@ def evaluate(
     if save_chips is not None:
         made.save(save_chips)
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
-        table = made.evaluate(
+        measure = made.confusion if by_class else made.evaluate
+        table = measure(
             (inputs, labels),
             at=times,
             drift_compensation=mode,
@@ -114,10 +123,13 @@ def evaluate(
             precision=precision.value,
             progress=bar.follow,
         )
+    classes = None
+    if by_class:
+        classes, table = classes_of(table, names=task.data.classes), accuracies(table)
     summary = summarize(table, float_accuracy)
     measured: dict[str, Any] = {"float_accuracy": float_accuracy, "split": split.value}
-    write_evaluation(folder, trained, network, task, table, summary, batch_norm=batch_norm, **measured)
-    show(reporter, folder, task, summary, float_accuracy, split, trained.digital_name)
+    write_evaluation(folder, trained, network, task, table, summary, batch_norm=batch_norm, classes=classes, **measured)
+    show(reporter, folder, task, summary, float_accuracy, split, trained.digital_name, classes)
 
 
 def run_float(reporter: _console.Reporter, trained: Any, task: Any, split: Split) -> tuple[Any, Any, float]:
@@ -149,13 +161,11 @@ def show(
     float_accuracy: float,
     split: Split,
     title: str,
+    classes: Any = None,
 ) -> None:
-    """Print the drift table."""
+    """Print the drift table, and that of each class if there is one."""
     columns = ["at", "seconds", "mean", "std", "chips", "drift_compensation", "loss"]
-    rows: list[dict[str, Any]] = [
-        {key: None if value != value else value for key, value in row.items()}
-        for row in summary[columns].to_dict("records")
-    ]
+    rows = _plain(summary[columns])
     for row in rows:
         row["seconds"] = int(row["seconds"]) if float(row["seconds"]).is_integer() else row["seconds"]
     name, clips = task.data.info.name, len(task.data.splits[split])
@@ -168,6 +178,7 @@ def show(
             "synthetic": task.data.info.synthetic,
             "results": str(folder),
             "rows": rows,
+            **({} if classes is None else {"by_class": _plain(classes)}),
         }
     )
     reporter.say(f"{title}: {100 * float_accuracy:.2f} % of {clips} {split} {task.samples} ({name})")
@@ -186,7 +197,41 @@ def show(
         ],
         title="Accuracy since programming",
     )
+    if classes is not None:
+        show_classes(reporter, classes)
     if task.data.info.synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")
-    reporter.say(f"Written to {folder}: drift.csv, summary.csv, drift.png, report.html")
+    also = "" if classes is None else "by_class.csv, "
+    reporter.say(f"Written to {folder}: drift.csv, summary.csv, {also}drift.png, report.html")
     reporter.say(f"Next: open {folder / 'report.html'}")
+
+
+def _plain(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain data, None for what is not known."""
+    return [{key: None if value != value else value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def show_classes(reporter: _console.Reporter, classes: Any) -> None:
+    """Print the accuracy of each class at the last time, and the false alarms and misses of a detector."""
+    last = classes[classes["seconds"] == classes["seconds"].max()]
+    last = last[last["drift_compensation"] == last["drift_compensation"].max()]
+    names = [column for column in last.columns if column.startswith("as ")]
+    rows = []
+    for row in _plain(last):
+        taken = {name.removeprefix("as "): row[name] or 0.0 for name in names if name != f"as {row['class']}"}
+        most = max(taken, key=lambda name: taken[name])
+        rows.append(
+            (
+                row["class"],
+                row["samples"],
+                "-" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f}",
+                f"{most} ({100 * taken[most]:.2f} %)" if taken[most] else "-",
+            )
+        )
+    reporter.table(
+        ["class", "samples", "accuracy %", "most taken for"], rows, title=f"By class after {last['at'].iloc[0]}"
+    )
+    if "miss_rate" in last.columns:
+        first = _plain(last)[0]
+        shown = {key: "-" if first[key] is None else f"{100 * first[key]:.2f} %" for key in DETECTOR}
+        reporter.say(f"Detector: false alarms {shown['false_alarm_rate']}, misses {shown['miss_rate']}.")

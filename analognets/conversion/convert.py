@@ -136,8 +136,9 @@ def to_analog(
         exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
         noise_model: "gaussian" or "device", what the training noise is.
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
-        calibrate_on: inputs as `analognets.layers.calibrate` takes them, up to 1000 of them are used: an array, or an
-            iterable (tf.data) of batches or (inputs, labels). None leaves W_max, converters and compilation to you.
+        calibrate_on: inputs as `analognets.layers.calibrate` takes them, up to 1000 of them are used: an array, a dict
+            or list of arrays, a tuple (inputs, labels), or an iterable (tf.data, PyDataset) of batches of these. None
+            leaves W_max, converters and compilation to you.
 
     Returns:
         The analog model, not compiled without `calibrate_on`, with the attribute `conversion_report`.

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 from analognets.deploy.chips.batch_norm import restored_statistics
+from analognets.deploy.chips.by_class import READING, confusion_counts
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.files import load_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
-from analognets.deploy.evaluation import accuracy, arrays, as_arrays
+from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions
 from analognets.deploy.lab.measured import import_measured
 from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
 from analognets.errors import ChipFileError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import analog_layers
+from analognets.layers.input_data import all_inputs
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration
 
 __all__ = ["Chips", "program", "summarize"]
@@ -92,8 +96,9 @@ class Chips:
                 model has several inputs or outputs.
             at: times since programming, or one: text with a unit, or seconds.
             drift_compensation: True, False, or "both".
-            batch_norm_calibration: inputs (no labels) on which the batch-norm statistics are estimated anew for each
-                chip and time (AdaBS, Joshi et al. 2020); None leaves them as trained.
+            batch_norm_calibration: inputs, as `analognets.layers.calibrate` takes them, on which the batch-norm
+                statistics are estimated anew for each chip and time (AdaBS, Joshi et al. 2020); None leaves them as
+                trained.
             metric: function of (labels, outputs) that returns a number; a model with several outputs needs one.
             progress: called with (done, total) after each reading.
             **settings: of `Runner`: mode, precision, batch_size.
@@ -101,23 +106,81 @@ class Chips:
         Returns:
             A table with one row per chip, time and mode: chip, seed, at, seconds, drift_compensation, accuracy.
         """
-        check_choice("evaluate", "drift_compensation", drift_compensation, (True, False, "both"))
+        inputs, labels = self._data(data)
+        rows = []
+        chosen = (at, drift_compensation, batch_norm_calibration, settings)
+        with contextlib.closing(self._readings("evaluate", inputs, *chosen)) as readings:
+            for reading, outputs, done in readings:
+                rows.append((*reading, metric(labels, outputs)))
+                if progress is not None and done is not None:
+                    progress(*done)
+        return pd.DataFrame(rows, columns=[*READING, "accuracy"])
+
+    def confusion(
+        self,
+        data: Any,
+        *,
+        at: str | float | Sequence[str | float] = DRIFT_TIMES,
+        drift_compensation: bool | str = True,
+        batch_norm_calibration: Any = None,
+        progress: Callable[[int, int], None] | None = None,
+        **settings: Any,
+    ) -> pd.DataFrame:
+        """Count on every chip at every time which class the samples of each class are taken for.
+
+        `analognets.deploy.by_class` makes accuracies by class, false alarms and misses of it, and
+        `analognets.deploy.chips.by_class.accuracies` the table of `evaluate`.
+
+        Args:
+            data: as in `evaluate`, for a model with one output; labels are classes as the metric `accuracy` takes them.
+            at: as in `evaluate`.
+            drift_compensation: likewise.
+            batch_norm_calibration: likewise.
+            progress: likewise.
+            **settings: of `Runner`: mode, precision, batch_size.
+
+        Returns:
+            A table with one row per chip, time, mode and pair of classes: chip, seed, at, seconds, drift_compensation,
+            label, output, count.
+
+        Raises:
+            InvalidArgumentError: as `analognets.deploy.accuracy`.
+        """
+        inputs, labels = self._data(data)
+        tables = []
+        chosen = (at, drift_compensation, batch_norm_calibration, settings)
+        with contextlib.closing(self._readings("confusion", inputs, *chosen)) as readings:
+            for reading, outputs, done in readings:
+                counts = confusion_counts(*decisions(labels, outputs))
+                label, output = np.indices(counts.shape).reshape(2, -1)
+                counted = pd.DataFrame({"label": label, "output": output, "count": counts.reshape(-1)})
+                tables.append(counted.assign(**dict(zip(READING, reading, strict=True))))
+                if progress is not None and done is not None:
+                    progress(*done)
+        return pd.concat(tables, ignore_index=True)[[*READING, "label", "output", "count"]]
+
+    def _data(self, data: Any) -> tuple[Any, Any]:
+        return as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
+
+    def _readings(
+        self, owner: str, inputs: Any, at: Any, drift_compensation: Any, batch_norm_calibration: Any, settings: Any
+    ) -> Generator[tuple[tuple[Any, ...], Any, tuple[int, int] | None]]:
+        """Yield what tells a reading from others, its outputs, and after the last mode of each time (done, total)."""
+        check_choice(owner, "drift_compensation", drift_compensation, (True, False, "both"))
         modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
-        inputs, labels = as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
         times = [parse_duration(time) for time in ([at] if isinstance(at, (str, int, float)) else at)]
         runner = self.runner(**settings)
-        rows: list[tuple[Any, ...]] = []
-        total = len(self.chips) * len(times)
+        seen = None if batch_norm_calibration is None else all_inputs(self.model, batch_norm_calibration)
+        total, refresh = len(self.chips) * len(times), True
         for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
             reads = chip.read(self.layers, seconds)
             for mode in modes:
-                with restored_statistics(self.model, self.layers, reads, mode, batch_norm_calibration):
-                    runner.load(reads, drift_compensation=mode, refresh=not rows or batch_norm_calibration is not None)
-                    value = metric(labels, runner.predict(inputs))
-                rows.append((chip.number, chip.seed, format_duration(seconds), seconds, mode, value))
-            if progress is not None:
-                progress(number + 1, total)
-        return pd.DataFrame(rows, columns=["chip", "seed", "at", "seconds", "drift_compensation", "accuracy"])
+                with restored_statistics(self.model, self.layers, reads, mode, seen):
+                    runner.load(reads, drift_compensation=mode, refresh=refresh or seen is not None)
+                    refresh = False
+                    outputs = runner.predict(inputs)
+                    reading = (chip.number, chip.seed, format_duration(seconds), seconds, mode)
+                    yield reading, outputs, (number + 1, total) if mode is modes[-1] else None
 
     def save(self, folder: Any, *, overwrite: bool = False) -> None:
         """Store the chips as open files (one safetensors file per chip and a JSON index), complete or not at all.

@@ -31,6 +31,7 @@ def write_report(
     figures: Sequence[Any],
     recipe: str = "",
     statement: str = "",
+    classes: pd.DataFrame | None = None,
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -42,6 +43,7 @@ def write_report(
         figures: matplotlib figures, embedded as PNG.
         recipe: YAML text, shown as it is.
         statement: what must be said about the data.
+        classes: what `analognets.deploy.by_class` returned; shown for the last time.
     """
     rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
     shown = summary.rename(columns={"drift_compensation": "compensated", "loss": "loss (points)"})
@@ -49,12 +51,26 @@ def write_report(
         shown[column] = ["-" if value != value else f"{100 * value:.2f} %" for value in shown[column]]
     table = shown.drop(columns="seconds").to_html(index=False, border=0, float_format="{:.2f}".format)
     pictures = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
+    sections = f"<h2>Accuracy since programming</h2>{table}{pictures}{_classes(classes)}"
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p>{html.escape(statement)}</p><table>{rows}</table>"
-        f"<h2>Accuracy since programming</h2>{table}{pictures}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></html>"
+        f"{sections}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></html>"
     )
     write_atomically(Path(path), page)
+
+
+def _classes(table: pd.DataFrame | None) -> str:
+    """Return the section about each class at the last time, with and without drift compensation."""
+    if table is None:
+        return ""
+    last = table[table["seconds"] == table["seconds"].max()].drop(columns=["seconds", "chips"])
+    last = last.rename(
+        columns={"drift_compensation": "compensated", "miss_rate": "misses", "false_alarm_rate": "alarms"}
+    )
+    for column in last.columns.difference(["compensated", "at", "class", "samples"]):
+        last[column] = ["-" if value != value else f"{100 * value:.2f} %" for value in last[column]]
+    return f"<h2>By class</h2>{last.to_html(index=False, border=0)}"
 
 
 def _png(figure: Any) -> str:

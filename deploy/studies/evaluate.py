@@ -82,8 +82,9 @@ def write_evaluation(
     float_accuracy: float,
     split: str,
     batch_norm: bool,
+    classes: pd.DataFrame | None = None,
 ) -> None:
-    """Write drift.csv, summary.csv, drift.png and report.html, each complete or not at all.
+    """Write drift.csv, summary.csv, drift.png and report.html, each complete or not at all; by_class.csv if asked for.
 
     Args:
         folder: that is there.
@@ -95,10 +96,15 @@ def write_evaluation(
         float_accuracy: of the float network, 0 to 1.
         split: on which both were measured.
         batch_norm: whether batch-norm statistics were estimated again on each chip.
+        classes: of `by_class`, or None.
     """
     write_atomically(folder / "drift.csv", table.to_csv(index=False))
     measured: dict[str, Any] = {"float_accuracy": float_accuracy, "split": split, "batch_norm": batch_norm}
     write_atomically(folder / "summary.csv", summary.assign(**measured).to_csv(index=False))
+    if classes is not None:
+        write_atomically(folder / "by_class.csv", classes.to_csv(index=False))
+    else:  # one of an earlier evaluation would not belong to the other files
+        (folder / "by_class.csv").unlink(missing_ok=True)
     recipe, chip = trained.known_recipe(), hardware_of(trained)
     hardware = ", ".join([chip.preset, *(f"{key} {value}" for key, value in chip.changes().items())])
     title = f"{recipe.name} on {task.data.info.name} ({hardware})"
@@ -125,4 +131,5 @@ def write_evaluation(
         figures=figures,
         recipe=recipe.to_yaml(),
         statement=task.data.info.statement,
+        classes=classes,
     )

@@ -117,6 +117,23 @@ def test_options_reach_the_chips_and_the_table_says_what_next(trained: Path, cal
     assert pd.read_csv(tmp_path / "here" / "drift.csv")["drift_compensation"].tolist() == [False]
 
 
+def test_each_class_is_told_of_if_asked_for(trained: Path, call: Call, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    words = ("evaluate", trained, "--chips", 1, "--at", "60s", "--split", "validation", "--out", here)
+    answer = call(*words, "--by-class", "--json")
+    assert answer.code == 0, answer.err
+    table = pd.read_csv(here / "by_class.csv")
+    found = json.loads(answer.out)
+    assert [row["class"] for row in found["by_class"]] == table["class"].tolist()
+    assert table["samples"].groupby(table["drift_compensation"]).sum().tolist() == [14, 14]
+    for mode, part in table.groupby("drift_compensation"):
+        right = (part["accuracy"].fillna(0) * part["samples"]).sum() / 14
+        assert right == pytest.approx(next(r["mean"] for r in found["rows"] if r["drift_compensation"] == mode))
+    assert "<h2>By class</h2>" in (here / "report.html").read_text("utf-8")
+    again = call(*words)
+    assert again.code == 0 and not (here / "by_class.csv").exists(), "no file of another evaluation stays"
+
+
 def test_a_missing_run(call: Call, tmp_path: Path) -> None:
     answer = call("evaluate", tmp_path / "nothing")
     assert (answer.code, answer.out) == (1, "")
