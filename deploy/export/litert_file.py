@@ -15,7 +15,7 @@ from analognets.core.provenance import sha256_of
 from analognets.deploy.export.cpp_text import comment
 from analognets.errors import DataError, MissingExtraError
 
-__all__ = ["LiteRTFile", "TensorFacts", "read_litert"]
+__all__ = ["LiteRTFile", "TensorFacts", "plain_kernels_fail", "read_content", "read_litert"]
 
 IDENTIFIER = b"TFL3"
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
@@ -119,7 +119,7 @@ def read_litert(source: str | Path | bytes) -> LiteRTFile:
         operators = [name for name, _ in steps] + [operator_name(form, model, operator) for operator in inner]
         products = [product(graph, name, operator) for name, operator in steps if name in WEIGHTED]
         kernels = {index: graph.tensors[index] for _, index in products if index is not None}
-        kernels = {i: t for i, t in kernels.items() if model.buffers[t.buffer].data is not None}
+        kernels = {t.buffer: t for t in kernels.values() if model.buffers[t.buffer].data is not None}
         if not len(graph.inputs) or not len(graph.outputs):
             raise ValueError("it has no inputs or no outputs")
         inputs, outputs = (
@@ -207,6 +207,28 @@ def facts(form: ModuleType, tensor: Any, name: str, position: int) -> TensorFact
         scale, zero = float(found.scale[0]), int(found.zeroPoint[0])
     shape = tuple(int(size) for size in tensor.shape) if tensor.shape is not None else ()
     return TensorFacts(name, position, shape, type_name(form, tensor.type), scale, zero)
+
+
+def plain_kernels_fail(content: bytes) -> bool:
+    """Whether LiteRT's plain kernels are known to give wrong numbers for a file, or to end the process with it.
+
+    Their 8-bit sum is wrong, and their 8-bit softmax takes no scale of 2^-26 or less; LiteRT's own quick kernels, and
+    TFLM's, are right.
+    """
+    form = schema()
+    model = form.ModelT.InitFromPackedBuf(content, 0)
+    for graph in model.subgraphs:
+        for operator in graph.operators or ():
+            name = operator_name(form, model, operator)
+            if name not in ("SUM", "SOFTMAX"):
+                continue
+            taken = graph.tensors[operator.inputs[0]]
+            found = taken.quantization
+            if type_name(form, taken.type) not in ("int8", "uint8") or found is None or found.scale is None:
+                continue
+            if name == "SUM" or float(found.scale[0]) <= 2.0**-26:
+                return True
+    return False
 
 
 def product(graph: Any, name: str, operator: Any) -> tuple[int, int | None]:

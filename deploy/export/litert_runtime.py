@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analognets.deploy.export.litert_file import LiteRTFile, TensorFacts, read_content, read_litert
+from analognets.deploy.export.litert_file import LiteRTFile, TensorFacts, plain_kernels_fail, read_content, read_litert
 from analognets.errors import DataError, InvalidArgumentError, MissingExtraError, check_choice, check_integer
 
 __all__ = ["KERNELS", "Interpreter"]
@@ -36,16 +36,26 @@ class Runner:
     """
 
     def __init__(self, content: bytes, library: Any, *, kernels: str, threads: int = 1) -> None:
-        self._litert = library.Interpreter(
-            model_content=content,
-            num_threads=threads,
-            experimental_op_resolver_type=library.OpResolverType[KERNELS[kernels]],
-        )
-        self._litert.allocate_tensors()
         self.file: LiteRTFile = read_litert(content)
+        self.kernels = "builtin" if kernels == "reference" and plain_kernels_fail(content) else kernels
+        try:
+            self._litert = self._opened(library, content, threads)
+        except ValueError:
+            if self.kernels != "reference":
+                raise
+            self.kernels = "builtin"  # some operators have no plain kernel
+            self._litert = self._opened(library, content, threads)
+        self._litert.allocate_tensors()
         found = self._litert.get_input_details(), self._litert.get_output_details()
         self._inputs = [found[0][tensor.position]["index"] for tensor in self.file.inputs]
         self._outputs = [found[1][tensor.position]["index"] for tensor in self.file.outputs]
+
+    def _opened(self, library: Any, content: bytes, threads: int) -> Any:
+        return library.Interpreter(
+            model_content=content,
+            num_threads=threads,
+            experimental_op_resolver_type=library.OpResolverType[KERNELS[self.kernels]],
+        )
 
     def quantize(self, features: Any) -> list[np.ndarray]:
         """Return features as the file takes them: q = round(x / scale) + zero_point, kept within the integers.
@@ -93,7 +103,8 @@ class Interpreter(Runner):
 
     Args:
         model: path of a .tflite file, or its bytes.
-        kernels: "optimized" (XNNPACK, quickest), "builtin" (without XNNPACK) or "reference" (as TFLM's).
+        kernels: "optimized" (XNNPACK, quickest), "builtin" (without XNNPACK) or "reference" (as TFLM's, in place of
+            which "builtin" is taken for the few files that they can't run; the attribute `kernels` says which).
         threads: 1 to 64.
 
     Raises:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analognets.deploy.export.agreement import INT8_LIMIT
 from analognets.deploy.export.cpp_text import comment, float_literal, string_literal
 from analognets.deploy.export.litert_file import LiteRTFile, read_content, read_litert
-from analognets.deploy.export.tflm_runtime import arena_size, has_tflm
+from analognets.deploy.export.tflm_runtime import arena_size, difference, has_tflm
 from analognets.deploy.export.together import refuse_existing, write_together
 from analognets.errors import ConversionError, InvalidArgumentError, reason
 
@@ -85,6 +86,7 @@ def to_tflm(
     NAME_model.cc holds the file's bytes as an aligned array; NAME_model.h declares it and gives labels, scales (real =
     scale * (integer - zero point)), shapes and, where tflite-micro is installed to measure it, the arena size;
     NAME_ops.h registers exactly the operators that are needed; NAME.tflite and NAME.json hold the same for machines.
+    Where tflite-micro is installed, TFLM's outputs are compared with LiteRT's before anything is written.
 
     Args:
         model: path of a .tflite file, or what `to_litert` returned.
@@ -95,7 +97,7 @@ def to_tflm(
         overwrite: replace files of these names.
 
     Raises:
-        ConversionError: TFLM has no kernel for an operator.
+        ConversionError: TFLM has no kernel for an operator, or computes something else than LiteRT.
         DataError: the file can't be read, or one of the files exists already or can't be written.
         InvalidArgumentError: the name is no C++ name, there are not as many labels as outputs, or a label or setting
             can't stand in C++ or JSON.
@@ -120,6 +122,8 @@ def to_tflm(
     files = [f"{name}.tflite", f"{name}_model.cc", f"{name}_model.h", f"{name}_ops.h", f"{name}.json"]
     refuse_existing(folder, files, overwrite)
     arena = arena_size(content) if has_tflm() else None
+    if arena is not None:
+        refuse_other_runtime(content)
     code = f'#include "{name}_model.h"\n\n{notice(facts)}\n\n{array(name, content)}'
     header = model_header(name, facts, classes, settings, arena)
     record = {**facts.to_dict(), "path": files[0], "arena_bytes": arena, "classes": list(classes)}
@@ -127,6 +131,17 @@ def to_tflm(
     contents = [content, *(text.encode("utf-8") for text in texts)]
     write_together(folder, dict(zip(files, contents, strict=True)), overwrite=overwrite)
     return TFLMExport(folder, tuple(files), dataclasses.replace(facts, path=folder / files[0]), arena)
+
+
+def refuse_other_runtime(content: bytes) -> None:
+    """Raise a ConversionError if TFLM computes something else than LiteRT."""
+    error = difference(content)
+    if error is not None and not error <= INT8_LIMIT:
+        raise ConversionError(
+            f"TFLM computes something else than LiteRT from this file: a relative error of {error:.2g} on random "
+            f"inputs, where {INT8_LIMIT:g} is allowed. One of its kernels does not fit the file: replace the "
+            "layer, for example a ReLU(6) that does not follow a convolution or dense layer."
+        )
 
 
 def notice(facts: LiteRTFile) -> str:

@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from analognets.deploy.export.litert_file import read_content, read_litert
+from analognets.deploy.export.agreement import relative_error
+from analognets.deploy.export.litert_file import TensorFacts, read_content, read_litert
 from analognets.deploy.export.litert_runtime import as_list, dequantized, quantized
 from analognets.deploy.export.worker import WorkerDied, command_of, run_job
 from analognets.errors import ConversionError, DataError, InvalidArgumentError, MissingExtraError
 
-__all__ = ["arena_size", "has_tflm", "predict_tflm", "run_tflm"]
+__all__ = ["arena_size", "difference", "has_tflm", "predict_tflm", "run_tflm"]
 
 TIMEOUT = 600.0
 WORKER = command_of("tflm_worker")
 ALIGNMENT = 16
 LARGEST = 256 * 2**20
+COMPARED = 4
 
 
 def has_tflm() -> bool:
@@ -100,10 +102,46 @@ def predict_tflm(model: str | Path | bytes, features: Any) -> np.ndarray:
     return dequantized(run_tflm(content, steps), first)
 
 
+def difference(content: bytes) -> float | None:
+    """Return how far TFLM's first output is from LiteRT's on random inputs, as `relative_error`; None without LiteRT.
+
+    Raises:
+        MissingExtraError: tflite-micro is not installed.
+        DataError: TFLM can't run the model.
+    """
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        return None
+    facts = read_litert(content)
+    rng = np.random.default_rng(0)
+    arrays = {f"{tensor.position:03d}": random_input(rng, tensor) for tensor in facts.inputs}
+    answer = ask(content, arena=LARGEST // 4, inputs=arrays, beside=True)
+    first = next(tensor for tensor in facts.outputs if tensor.position == 0)
+    found, expected = (dequantized(answer[name], first) for name in ("output", "litert"))
+    return relative_error([found], [expected], [first.scale or 0.0])
+
+
+def random_input(rng: np.random.Generator, tensor: TensorFacts) -> np.ndarray:
+    """Return a few samples of an input: numbers from its whole range, or small numbers of anything."""
+    shape = (COMPARED, *tensor.shape[1:])
+    if tensor.dtype == "float32":
+        return rng.normal(size=shape).astype(np.float32)
+    kind = np.dtype(tensor.dtype)
+    if tensor.scale is None or kind.kind == "b":
+        return rng.integers(0, 2, shape).astype(kind)
+    return rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, kind, endpoint=True)
+
+
 def ask(
-    content: bytes, *, arena: int, inputs: dict[str, np.ndarray] | None = None, checked: bool = True
+    content: bytes,
+    *,
+    arena: int,
+    inputs: dict[str, np.ndarray] | None = None,
+    checked: bool = True,
+    beside: bool = False,
 ) -> dict[str, Any]:
     """Run a model in the worker, once on zeros without inputs, and return its answer with the outputs, or its error.
+
+    With `beside`, LiteRT runs it too, and its output comes as "litert".
 
     Raises:
         MissingExtraError: tflite-micro is not installed.
@@ -114,13 +152,13 @@ def ask(
     with tempfile.TemporaryDirectory(prefix="analognets-tflm-") as place:
         folder = Path(place)
         (folder / "model.tflite").write_bytes(content)
-        (folder / "job.json").write_text(json.dumps({"arena": arena}), "utf-8")
+        (folder / "job.json").write_text(json.dumps({"arena": arena, "beside": beside}), "utf-8")
         if inputs is not None:
             np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]
         try:
             answer = run_job(WORKER, folder, timeout=TIMEOUT)
             with np.load(folder / "outputs.npz") as stored:
-                answer["output"] = stored["output"]
+                answer |= {name: stored[name] for name in stored.files}
         except TimeoutError as error:
             raise DataError(f"TFLM did not end within {TIMEOUT:.0f} s. Give it fewer samples.") from error
         except ConversionError as error:

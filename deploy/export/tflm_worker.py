@@ -2,8 +2,8 @@
 
     python -m analognets.deploy.export.tflm_worker
 
-The folder of a job holds job.json (bytes of arena), model.tflite and, if it is not to run on zeros, inputs.npz;
-outputs.npz is written. The answer is the arena in bytes that the model used.
+The folder of a job holds job.json (bytes of arena, whether LiteRT runs beside), model.tflite and, if it is not to run
+on zeros, inputs.npz; outputs.npz is written. The answer is the arena in bytes that the model used.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from analognets.deploy.export.litert_runtime import Runner
 from analognets.deploy.export.worker_child import serve
 from analognets.errors import ConversionError
 
@@ -47,7 +48,16 @@ def text_on_stderr(call: Callable[[], object]) -> str:
         return file.read().decode("utf-8", "replace")
 
 
-def run(folder: Path, arena: int) -> dict[str, Any]:
+def litert_output(content: bytes, arrays: list[np.ndarray]) -> np.ndarray:
+    """Return the first output of LiteRT for inputs in the order of their positions."""
+    from ai_edge_litert import interpreter
+
+    runner = Runner(content, interpreter, kernels="builtin")
+    outputs = runner.run([arrays[tensor.position] for tensor in runner.file.inputs])
+    return next(out for out, facts in zip(outputs, runner.file.outputs, strict=True) if facts.position == 0)
+
+
+def run(folder: Path, arena: int, beside: bool) -> dict[str, Any]:
     """Run the model on the inputs, or once on zeros, and return what the caller is told."""
     from tflite_micro.python.tflite_micro import runtime
 
@@ -64,7 +74,10 @@ def run(folder: Path, arena: int) -> dict[str, Any]:
             interpreter.set_input(array[sample : sample + 1], number)
         interpreter.invoke()
         found.append(interpreter.get_output(0))
-    np.savez(folder / "outputs.npz", output=np.concatenate(found))
+    outputs = {"output": np.concatenate(found)}
+    if beside:
+        outputs["litert"] = litert_output(content, arrays)
+    np.savez(folder / "outputs.npz", **outputs)  # type: ignore[arg-type]
     return {"arena": arena_used(interpreter), "samples": len(found)}
 
 
@@ -73,7 +86,7 @@ def work(folder: Path, say: Callable[..., None]) -> dict[str, Any]:
     job = json.loads((folder / "job.json").read_text("utf-8"))
     before = os.fstat(2).st_size
     try:
-        return run(folder, job["arena"])
+        return run(folder, job["arena"], job["beside"])
     except Exception as error:  # whatever TFLM raises is the answer, with what it said last
         said = os.pread(2, 65536, before).decode("utf-8", "replace").strip().splitlines()
         raise ConversionError(f"{type(error).__name__}: {error}{f' ({said[-1].strip()})' if said else ''}") from error

@@ -23,6 +23,11 @@ def refuse_existing(folder: Path, files: Iterable[str], overwrite: bool) -> None
             f"'{folder}' holds {', '.join(there)} already. Choose another folder or name, or pass overwrite=True "
             "(--overwrite)."
         )
+    for file in there:
+        if (folder / file).is_dir():
+            raise DataError(
+                f"'{folder / file}' is a folder. Choose another folder or name for the files."
+            )
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes], *, overwrite: bool) -> None:
