@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +14,17 @@ import numpy as np
 from analognets.deploy.export.litert_runtime import as_list
 from analognets.errors import ConversionError, InvalidArgumentError, reason
 
-__all__ = ["NetworkInput", "answers", "network_inputs", "packed", "probe", "representative_inputs"]
+__all__ = [
+    "NetworkInput",
+    "answers",
+    "flat_outputs",
+    "fresh_states",
+    "input_name",
+    "network_inputs",
+    "packed",
+    "probe",
+    "representative_inputs",
+]
 
 PROBE = 16
 """Samples on which a float network is compared with its copy if none are given."""
@@ -75,6 +87,12 @@ def file_type(dtype: str) -> str:
     if dtype in KEPT_TYPES:
         return dtype
     return "int32" if dtype.startswith(("int", "uint")) else "float32"
+
+
+def input_name(name: str, number: int | None) -> str:
+    """Return a name TensorFlow allows; numbers keep several inputs in order, since the file sorts them by name."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return plain if number is None else f"in{number:03d}_{plain}"
 
 
 def representative_inputs(network: keras.Model, inputs: Sequence[NetworkInput], data: Any) -> list[np.ndarray]:
@@ -176,6 +194,27 @@ def flat_outputs(outputs: Any) -> Any:
 
 def answers(network: keras.Model, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Return a network's outputs (samples, ...) by the names they have in the file."""
+    with fresh_states(network):
+        return run(network, arrays)
+
+
+@contextlib.contextmanager
+def fresh_states(network: keras.Model) -> Iterator[None]:
+    """While active, layers that keep a state from one sample to the next begin anew; then they have their own again."""
+    keeping = [layer for layer in network._flatten_layers() if getattr(layer, "stateful", False)]
+    states = [state for layer in keeping for state in keras.tree.flatten(getattr(layer, "states", None) or [])]
+    kept = [keras.ops.convert_to_numpy(state).copy() for state in states]
+    for state in states:
+        state.assign(keras.ops.zeros_like(state))
+    try:
+        yield
+    finally:
+        for state, value in zip(states, kept, strict=True):
+            state.assign(value)
+
+
+def run(network: keras.Model, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a network's outputs by the names they have in the file, whatever state it is in."""
     found: list[dict[str, np.ndarray]] = []
     fixed = any(tensor.shape[0] is not None for tensor in flat_inputs(network))
     size = 1 if fixed else len(arrays[0])

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import sys
 import tempfile
 import warnings
@@ -23,6 +22,8 @@ from analognets.deploy.export.inputs import (
     NetworkInput,
     answers,
     flat_outputs,
+    fresh_states,
+    input_name,
     network_inputs,
     packed,
     probe,
@@ -237,7 +238,7 @@ def write_saved_model(
     def serve(*given: Any) -> Any:
         return flat_outputs(network(packed(network, given), training=False))
 
-    with held_back_output(), unrolled(network) if unroll else contextlib.nullcontext():
+    with held_back_output(), fresh_states(network), unrolled(network) if unroll else contextlib.nullcontext():
         try:
             archive = keras.export.ExportArchive()
             archive.track(network)
@@ -268,12 +269,6 @@ def steps_of(layer: keras.layers.RNN) -> int:
     shapes = getattr(layer, "_build_shapes_dict", None) or {}
     shape = next(iter(shapes.values()), None)
     return int(shape[1]) if isinstance(shape, (tuple, list)) and len(shape) > 1 and shape[1] else 1
-
-
-def input_name(name: str, number: int | None) -> str:
-    """Return a name TensorFlow allows; numbers keep several inputs in order, since the file sorts them by name."""
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return plain if number is None else f"in{number:03d}_{plain}"
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.deploy.export.inputs import input_name
 from analognets.errors import ConversionError
 
 __all__ = ["LAYERS", "describe_network"]
@@ -73,7 +74,7 @@ def describe_network(model: keras.Model) -> tuple[dict[str, Any], list[np.ndarra
             f"Quantisation-aware training takes a network with one output. Received: {len(outputs)} of '{model.name}'."
         )
     record = {
-        "inputs": [{"shape": list(tensor.shape[1:]), "name": tensor.name} for tensor in inputs],
+        "inputs": [{"shape": list(tensor.shape[1:]), "name": input_name(tensor.name, None)} for tensor in inputs],
         "layers": network.layers,
         "calls": network.calls,
         "output": outputs[0],
@@ -206,7 +207,7 @@ class Network:
     def free_name(self, name: str) -> str:
         """Return a name that no other layer has, and that tfmot, which finds layers and ranges by name, can't mistake.
 
-        What "quant" begins and what ends like a range are names of its own; "/" ends a name for TensorFlow.
+        Names that "quant" begins are tfmot's; "/" ends a name for TensorFlow.
         """
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
         plain = f"layer_{plain}" if not plain[:1].isalpha() or plain.startswith("quant") else plain

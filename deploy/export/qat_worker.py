@@ -45,7 +45,11 @@ def build_twin(job: dict[str, Any], weights: list[np.ndarray], guarded: frozense
     for call in job["calls"]:
         taken = [tensors[number] for number in call["inputs"]]
         if layers[call["layer"]].name in guarded:
-            taken = [tf_keras.layers.Activation("linear")(tensor) for tensor in taken]
+            name = layers[call["layer"]].name
+            taken = [
+                tf_keras.layers.Activation("linear", name=f"{name}__from{number}")(tensor)
+                for number, tensor in enumerate(taken)
+            ]
         tensors.append(layers[call["layer"]](taken if len(taken) > 1 else taken[0]))
     model = tf_keras.Model(inputs if len(inputs) > 1 else inputs[0], tensors[job["output"]], name="twin")
     remaining = iter(weights)
@@ -61,8 +65,16 @@ def sources(model: Any) -> dict[str, list[str]]:
         inner = getattr(layer, "layer", layer)  # what tfmot wraps
         if type(inner).__name__ == "Concatenate":
             tensors = layer.input if isinstance(layer.input, list) else [layer.input]
-            found[inner.name] = [tensor._keras_history.layer.name.removeprefix("quant_") for tensor in tensors]
+            found[inner.name] = [origin(tensor) for tensor in tensors]
     return found
+
+
+def origin(tensor: Any) -> str:
+    """Return the name of the layer that made a tensor; of the input, if tfmot quantises it first."""
+    layer = tensor._keras_history.layer
+    if type(layer).__name__ == "QuantizeLayer":
+        layer = layer.input._keras_history.layer
+    return str(layer.name.removeprefix("quant_"))
 
 
 def quantized(job: dict[str, Any], weights: list[np.ndarray], twin: Any) -> Any:

@@ -25,9 +25,7 @@ def refuse_existing(folder: Path, files: Iterable[str], overwrite: bool) -> None
         )
     for file in there:
         if (folder / file).is_dir():
-            raise DataError(
-                f"'{folder / file}' is a folder. Choose another folder or name for the files."
-            )
+            raise DataError(f"'{folder / file}' is a folder. Choose another folder or name for the files.")
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes], *, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,6 @@ def test_sums_in_8_bit_are_right_with_all_kernels(kernels: str, tmp_path: Path) 
 
 
 def test_a_converter_that_dies_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
 
     monkeypatch.setattr(litert, "WORKER", (sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"))
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="victim")
