@@ -23,6 +23,7 @@ _ROOMS = (
     "layers",
     "metrics",
     "spiking",
+    "synapses",
     "training",
     "units",
     "zoo",

@@ -78,7 +78,10 @@ class ToAnalog:
         if entries is None:
             return None
         name = name_inside(layer, owner)
-        self.done[id(layer)] = [renamed(entry, layer.name, name) for entry in entries.values()]
+        self.done[id(layer)] = [
+            renamed(entry, layer.name, name) if product or entry.converted else entry
+            for product, entry in entries.items()
+        ]
         if not any(entry.converted for entry in entries.values()):
             return None
         shared = self.hardware.adc_gain == "shared"
@@ -98,8 +101,6 @@ class ToAnalog:
 
 def renamed(entry: PlannedLayer, before: str, after: str) -> PlannedLayer:
     """Return the entry of a layer, or of one of its products, that got another name when it was converted."""
-    if before == after or entry.layer == before and not entry.converted and entry.product:
-        return entry
     name = after + entry.layer.removeprefix(before)
     path = entry.path.removesuffix(entry.layer) + name if entry.layer != before else entry.path
     return dataclasses.replace(entry, layer=name, path=path)

@@ -100,13 +100,11 @@ def from_devices(
 def _check_weights(array: Synapses, time: float, seed: int) -> None:
     """Raise unless the weights are a reading of their devices at any time until now, up to noise."""
     fresh, now, again = (
-        array.conductances(moment, derive_seed(seed, array.number, "check", number)).numpy()
+        array.conductances(moment, seed=derive_seed(seed, array.number, "check", number)).numpy()
         for number, moment in enumerate((0.0, time, time))  # at 0 nothing has drifted yet
     )
-    half = array.copies
     low, high = (
-        np.ravel(array.weights(np.concatenate([one[:half], other[half:]])).numpy())
-        for one, other in ((now, fresh), (fresh, now))
+        np.ravel(array.weights(np.stack([one[0], other[1]])).numpy()) for one, other in ((now, fresh), (fresh, now))
     )
     read, weights = np.ravel(array.weights(now).numpy()), np.ravel(array.variable.numpy())
     noise = np.ravel(array.weights(again).numpy()) - read

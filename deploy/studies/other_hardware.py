@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.conversion import plan, to_analog, to_digital
+from analognets.conversion import to_analog, to_digital
 from analognets.crossbar import Crossbar
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice
 from analognets.layers import AnalogLayer, analog_layers, calibrate
@@ -112,7 +112,7 @@ def _mapped(model: keras.Model, before: list[AnalogLayer], hardware: Crossbar) -
     """Return the network on other arrays; the layers that were digital stay so."""
     digital = to_digital(model)
     analog = [layer.name for layer in before]
-    plain = [entry.layer for entry in plan(digital, hardware).converted]
+    plain = [entry.layer for entry in to_analog(digital, hardware).conversion_report.converted]
     tall = [name for name in analog if name not in plain]
     if tall:
         raise ConversionError(

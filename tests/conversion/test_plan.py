@@ -152,6 +152,28 @@ def test_an_analog_model_is_planned_as_it_is() -> None:
     assert plan(to_digital(to_analog(recurrent))).layers == plan(recurrent).layers
 
 
+@keras.saving.register_keras_serializable(package="tests_plan")
+class Late(L.Layer):
+    """A block that makes its layers when it is built."""
+
+    def build(self, shape: Any) -> None:
+        self.dense, self.norm = L.Dense(shape[-1], name="dense"), L.BatchNormalization(name="norm")
+        self.dense.build(shape)
+        self.norm.build(shape)
+
+    def call(self, inputs: Any) -> Any:
+        return self.norm(self.dense(inputs))
+
+
+def test_layers_made_when_a_block_is_built_get_its_name_if_they_become_analog() -> None:
+    inputs = keras.Input((4,))
+    report = to_analog(keras.Model(inputs, Late(name="late")(inputs))).conversion_report
+    assert [(entry.layer, entry.path) for entry in report.layers] == [
+        ("late_dense", "late/dense"),
+        ("norm", "late/norm"),
+    ]
+
+
 def test_a_run_tells_what_shapes_do_not() -> None:
     model, _ = test_to_analog.subclassed()
     expected = model.get_weights()
