@@ -185,7 +185,8 @@ def check_classes(path: Path, config: dict[str, Any], custom: dict[str, Any]) ->
             continue
         if name in registered or kind in registered or kind in ALIASES or kind == "ThresholdedReLU":
             continue
-        if str(item.get("module", "")).split(".")[0] == "keras" and kind not in OPERATIONS:
+        module = str(item.get("module", ""))  # what is in keras.layers was found above
+        if module.split(".")[0] == "keras" and module != "keras.layers" and kind not in OPERATIONS:
             continue
         inside = item.get("config")
         function = inside.get("function") if isinstance(inside, dict) and kind in OPERATIONS else None

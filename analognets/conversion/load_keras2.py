@@ -73,6 +73,16 @@ OLD_DEFAULTS: dict[str, dict[str, Any]] = {
 """What an argument meant that an old file leaves out, where Keras 3 would take another value."""
 CHANGED: dict[str, Callable[[Any], Any]] = {"hard_sigmoid": hard_sigmoid_v2}
 """Activations whose formula changed between Keras 2 and 3, as Keras 2 had them."""
+REFUSED = {
+    "RandomCrop": "Keras 2 cuts pictures to size when it infers, Keras 3 leaves them as they are. Rebuild the model with "
+    "keras.layers.Resizing(height, width, crop_to_aspect_ratio=True) in its place",
+}
+"""Layers that compute something else in Keras 3, whatever their arguments."""
+CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    (kind, "interpolation"): ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5", "area")
+    for kind in ("Resizing", "UpSampling2D")
+} | {("SeparableConv1D", "padding"): ("valid", "same")}
+"""Values of an argument that Keras 3 computes as Keras 2 did; it refuses others late or not at all."""
 MODELS = ("Functional", "Model", "Sequential")
 INNER = ("layer", "backward_layer", "forward_layer", "cell", "cells")
 OBJECTS = ("_initializer", "_regularizer", "_constraint")
@@ -152,6 +162,8 @@ class Translator:
             ConversionError: one says something that Keras 3 can't.
         """
         name = config.get("name", "?")
+        if kind in REFUSED:
+            raise ConversionError(f"Layer '{name}' ({kind}) of the model in '{self.source}': {REFUSED[kind]}.")
         made = {**OLD_DEFAULTS.get(kind, {}), **self.wrapped(config)}
         for before, after in RENAMED.get(kind, {}).items():
             value = made.pop(before, None)
@@ -171,6 +183,12 @@ class Translator:
         for key in [key for key in made if key not in accepted]:
             self.check_neutral(name, kind, key, made.pop(key))
         for key, value in made.items():
+            choices = CHOICES.get((kind, key))
+            if choices and value not in choices:
+                raise ConversionError(
+                    f"Layer '{name}' ({kind}) of the model in '{self.source}' computes what Keras 3 can't; {key} may be "
+                    f"{', '.join(choices)}. Received: {key}={value!r}. Rebuild this layer in Python in another way."
+                )
             if key.endswith(OBJECTS) and isinstance(value, dict) and isinstance(value.get("config"), dict):
                 made[key] = {**value, "config": {k: v for k, v in value["config"].items() if k != "dtype"}}
         return made
@@ -198,10 +216,13 @@ class Translator:
             if not key.endswith("activation"):
                 continue
             name = value.get("config") if isinstance(value, dict) and value.get("class_name") == "function" else value
-            if isinstance(value, dict) and value.get("class_name") in MODELS + ("Lambda",):
-                continue
-            if isinstance(value, dict) and not isinstance(name, str) and not self.is_custom(value):
-                made[key] = self.layer(value) if "class_name" in value else value
+            if isinstance(value, dict) and "class_name" not in value:
+                raise ConversionError(
+                    f"`{key}` of layer '{config.get('name', '?')}' ({kind}) of the model in '{self.source}' is Python "
+                    "code in a file, which is not run. Build the model in Python and load its weights."
+                )
+            if isinstance(value, dict) and not isinstance(name, str):
+                made[key] = self.layer(value)
             if not isinstance(name, str):
                 continue
             if self.known_function(name):
@@ -367,7 +388,7 @@ def call_of(kind: str, node: Any, place: Callable[[Any], list[Any]]) -> Any:
     tensors = mapped(node, lambda one: tensor(place(one)))
     if isinstance(tensors, list) and len(tensors) == 1:
         tensors = tensors[0]
-    kwargs = mapped(kwargs, lambda one: tensor(place(one)))
+    kwargs = {key: mapped(value, lambda one: tensor(place(one))) for key, value in kwargs.items() if value is not None}
     layer = getattr(keras.layers, kind, None)
     recurrent = isinstance(layer, type) and issubclass(layer, (keras.layers.RNN, keras.layers.Bidirectional))
     if recurrent and isinstance(tensors, list):

@@ -16,8 +16,13 @@ __all__ = ["Stored", "check_finite", "place_weights", "stored_weights"]
 
 NOT_WEIGHTS = ("StateVar", "seed_generator_state")
 TOP = "top_level_model_weights"
-SAME = {"adapt_mean": "mean", "adapt_variance": "variance", "scale": "scale"}
-"""Names of Keras 3 for variables that had another in Keras 2."""
+SAME = {
+    "adapt_mean": "mean",
+    "adapt_variance": "variance",
+    "kernel": "depthwise_kernel",
+    "vector_u": "sn_u",
+}
+"""What Keras 2 called a variable, by its name in Keras 3."""
 
 
 class Stored(NamedTuple):
