@@ -1,4 +1,4 @@
-"""Which non-ideality hurts which network: the three claims of Rasch et al. 2023 checked on trained spotters.
+"""Which non-ideality hurts which network: the three claims of Rasch et al. 2023 checked on trained KWS models.
 
 python -m benchmarks.sensitivity_study --data DIR [--runs runs/topologies] [--work runs/sensitivity] [--chips 15]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -47,10 +47,10 @@ class NoiseRealization:
     gamma: Any = None
     scales: Any = None
     input_scales: Any = None
-    adc_ranges: list[Any] | None = None
-    periphery: list[Mapping[str, Any]] | None = None
+    adc_ranges: Sequence[Any] | None = None
+    periphery: Sequence[Mapping[str, Any]] | None = None
     seed: Any = None
-    tiles: list[Tile] | None = None
+    tiles: Sequence[Tile] | None = None
 
     @property
     def arrays(self) -> dict[str, Any]:

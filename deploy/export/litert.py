@@ -1,4 +1,4 @@
-"""From a Keras model to a .tflite file that a microcontroller can run: the digital rival of a chip."""
+"""From a Keras model to a .tflite file that a microcontroller can run: the int8 baseline of a chip."""
 
 from __future__ import annotations
 

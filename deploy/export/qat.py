@@ -1,4 +1,4 @@
-"""Quantisation-aware training of the digital rival, by tensorflow-model-optimization in a process of its own."""
+"""Quantisation-aware training of the int8 baseline, by tensorflow-model-optimization in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The digital rival on a real test split: a run's float network against int8 LiteRT, with and without training.
+"""The int8 baseline on a real test split: a run's float network against int8 LiteRT, with and without training.
 
-python -m benchmarks.digital_rival RUN [--data DIR] [--qat-epochs 3] [--tflm 200] [--out FILE]
+python -m benchmarks.int8_baseline RUN [--data DIR] [--qat-epochs 3] [--tflm 200] [--out FILE]
 
 Accuracies are of LiteRT's reference kernels. TFLM (if tflite-micro is installed) is compared with them bit for bit on
 the first test clips; for that, dense layers are written as 1x1 convolutions.
@@ -62,14 +62,14 @@ def measured(path: Path, inputs: Any, labels: Any, expected: Any, tflm: int) -> 
     return found
 
 
-def rival(trained: TrainedNetwork, data: str | None, qat_epochs: int, tflm: int) -> dict[str, Any]:
+def int8_baseline(trained: TrainedNetwork, data: str | None, qat_epochs: int, tflm: int) -> dict[str, Any]:
     """Return the figures of a run's float network and of its int8 versions."""
     job, recipe = trained.task(data), trained.known_recipe()
     network = trained.float_model()
     inputs, labels = job.features("test")
     expected = network.predict(inputs, batch_size=250, verbose=0)
     result: dict[str, Any] = {
-        "benchmark": "digital_rival",
+        "benchmark": "int8_baseline",
         "recipe": recipe.name,
         "seed": recipe.seed,
         "fingerprint": recipe.fingerprint(),
@@ -81,14 +81,14 @@ def rival(trained: TrainedNetwork, data: str | None, qat_epochs: int, tflm: int)
         folder = Path(place)
         facts = to_litert(network, folder / "float.tflite", quantize="none")
         result["float"] = {"accuracy": accuracy(labels, expected), "bytes": facts.size}
-        rival_network = pointwise(network)
-        to_litert(rival_network, folder / "ptq.tflite", job.training.calibration)
+        pointwise_network = pointwise(network)
+        to_litert(pointwise_network, folder / "ptq.tflite", job.training.calibration)
         result["int8_ptq"] = measured(folder / "ptq.tflite", inputs, labels, expected, tflm)
         if qat_epochs:
             epochs = [job.training.train_batches(epoch) for epoch in range(qat_epochs)]
             sets = [tuple(np.concatenate(part) for part in zip(*batches, strict=True)) for batches in epochs]
             settings: dict[str, Any] = {"epochs": qat_epochs, "batch_size": recipe.batch_size}
-            to_litert_qat(rival_network, folder / "qat.tflite", sets, **settings)
+            to_litert_qat(pointwise_network, folder / "qat.tflite", sets, **settings)
             found = measured(folder / "qat.tflite", inputs, labels, expected, tflm)
             result["int8_qat"] = {"epochs": qat_epochs, **found}
     for name in ("int8_ptq", "int8_qat"):
@@ -107,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        report(rival(open_trained(options.run), options.data, options.qat_epochs, options.tflm))
+        report(int8_baseline(open_trained(options.run), options.data, options.qat_epochs, options.tflm))
     if options.out is None:
         print(text.getvalue(), end="")
     else:
