@@ -92,7 +92,7 @@ def test_arguments_that_say_something_are_kept(tmp_path: Path) -> None:
     legacy = tmp_path / "old.h5"
     small().save(legacy)
     keras_2(legacy, change)
-    with pytest.raises(DataError, match=r"Keras can't load the model in .*groups.*model\.save"):
+    with pytest.raises(ConversionError, match=r"Layer 'depth' \(DepthwiseConv2D\) of the model in .*only groups=1 can be"):
         load_model(legacy)
 
 
