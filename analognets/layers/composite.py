@@ -155,8 +155,10 @@ class AnalogComposite(Base):
 
 
 def kernel_of(layer: Any) -> keras.Variable:
-    """Return the kernel of a product, analog or digital."""
-    return layer.kernel_variable if isinstance(layer, AnalogLayer) else layer.kernel
+    """Return the kernel of a product, analog or digital, without adapters."""
+    if isinstance(layer, AnalogLayer):
+        return layer.kernel_variable
+    return layer._kernel if getattr(layer, "lora_enabled", False) else layer.kernel
 
 
 def to_array(variable: keras.Variable) -> np.ndarray:
