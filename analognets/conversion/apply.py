@@ -13,6 +13,7 @@ import keras
 from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.errors import ConversionError
 from analognets.layers import AnalogBlock, AnalogLayer
+from analognets.layers.adc_gain import copying
 from analognets.layers.block import exchange, held_layers, is_internal
 from analognets.layers.composite import assign_arrays, kernel_of, to_array
 
@@ -162,6 +163,10 @@ class ModelCopy:
 
     def model(self, model: keras.Model) -> keras.Model:
         """Return the new model, with the weights of the old one."""
+        with copying():
+            return self._copied(model)
+
+    def _copied(self, model: keras.Model) -> keras.Model:
         with not_compiled(model):
             if is_cloneable(model):
                 new = keras.models.clone_model(model, clone_function=self.node, recursive=True)

@@ -382,7 +382,7 @@ class AnalogLayer(Calibrated):
             **super().get_config(),
             "crossbar": keras.saving.serialize_keras_object(self.crossbar),
             "weight_noise": self.weight_noise,
-            "adc_gain": gain_to_config(self.adc_gain, self),
+            "adc_gain": gain_to_config(self.adc_gain),
             "calibrated": self.calibrated,
             "seed": self.seed,
             "noise_model": self.noise_model,

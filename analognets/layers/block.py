@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from analognets.errors import ConversionError
+from analognets.layers.adc_gain import copying, current_copying
 from analognets.layers.base import AnalogLayer
 from analognets.layers.composite import AnalogComposite
 from analognets.layers.recurrent import AnalogRecurrent
@@ -86,11 +87,15 @@ class AnalogBlock(keras.layers.Layer):
         super().__init__(**{"name": block.name, **kwargs})
         self.block = block
         self.supports_masking = block.supports_masking
-        self._waiting = (dict(exchanged or {}),)
+        self._waiting = (dict(exchanged or {}), None if exchanged is None else current_copying())
 
     def _exchange(self) -> None:
-        waiting = self._waiting[0]
-        self._waiting = ({},)
+        waiting, made_in = self._waiting
+        self._waiting = ({}, None)
+        with copying(made_in):
+            self._put_in_place(waiting)
+
+    def _put_in_place(self, waiting: dict[str, Any]) -> None:
         for place, config in waiting.items():
             owner: Any = self.block
             found: Any = None
