@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA) beside a kernel on a crossbar: the array stays as it is, the adapter is a digital product."""
+"""Low-rank adapters (LoRA) beside a kernel on a crossbar: the array stays as it is, the adapter is digital."""
 
 from __future__ import annotations
 

@@ -361,8 +361,8 @@ class AnalogLayer(Calibrated):
             ConversionError: always.
         """
         raise ConversionError(
-            f"Layer '{self.name}' ({type(self).__name__}) lies on a crossbar and can't be quantised by Keras. Received: "
-            f"mode={mode!r}. Choose a crossbar with other converters, or make the model digital first: to_digital(model)."
+            f"Layer '{self.name}' ({type(self).__name__}) lies on a crossbar and can't be quantised by Keras. "
+            f"Received: mode={mode!r}. Choose a crossbar with other converters, or call to_digital(model) first."
         )
 
     def freeze_weight_range(self, limit: Any) -> None:

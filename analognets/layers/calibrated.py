@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -116,7 +116,7 @@ class Calibrated(Adapters):
             if name in names:
                 setattr(self, name, bool(np.asarray(store[name])))
         if "calibrated" not in names and self.unused_ranges_set():
-            warnings.warn(f"{unused_ranges([self])} The file is of an earlier version, which does not say.", stacklevel=2)
+            warnings.warn(f"{unused_ranges([self])} The file does not say whether they are.", stacklevel=2)
 
 
 def check_not_quantized(layer: Any) -> None:
@@ -124,8 +124,8 @@ def check_not_quantized(layer: Any) -> None:
     mode = getattr(layer.dtype_policy, "quantization_mode", None)
     if mode is not None:
         raise InvalidArgumentError(
-            f"`dtype` of {type(layer).__name__} must be a float policy, such as 'float32' or 'mixed_bfloat16': its "
-            f"weights lie on a crossbar, whose bits are those of `crossbar`. Received: dtype={layer.dtype_policy.name!r}."
+            f"`dtype` of {type(layer).__name__} must be a float policy, such as 'float32' or 'mixed_bfloat16', since "
+            f"its weights lie on a crossbar. Received: dtype={layer.dtype_policy.name!r}."
         )
 
 
