@@ -306,6 +306,11 @@ def copy_weights(old: Any, new: Any) -> None:
         if isinstance(new, AnalogLayer):
             sources.append(old.adc_gain.gain)
             targets.append(new.adc_gain.gain)
+        by_name = {variable.name: variable for variable in sources}
+        if len(by_name) == len(sources) and sorted(by_name) == sorted(variable.name for variable in targets):
+            sources = [by_name[variable.name] for variable in targets]  # a layer quantised later has another order
+    if getattr(new, "lora_enabled", False):
+        new.lora_alpha = old.lora_alpha
     if len(sources) != len(targets):
         raise ConversionError(
             f"The weights of '{old.name}' ({type(old).__name__}) can't be copied, its copy has others. Received: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,7 @@ from analognets.layers import (
     calibrate,
     freeze_weight_range,
 )
+from analognets.layers.calibrated import unused_ranges
 
 __all__ = ["to_analog", "to_digital"]
 
@@ -153,6 +155,9 @@ def to_analog(
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
     """
     check_model(model)
+    idle = [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer) and layer.unused_ranges_set()]
+    if idle:
+        warnings.warn(unused_ranges(idle), stacklevel=2)
     hardware = crossbars.get(hardware)
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
     settings = {"weight_noise": weight_noise, "noise_model": noise_model, "drop_connect": drop_connect}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 from keras import ops
 
 __all__ = ["ADAPTERS", "Adapters"]
@@ -44,6 +45,11 @@ class Adapters(Base):
     def adapter_product(self, inputs: Any, a: Any, b: Any) -> Any:
         """Return the product of the inputs with A B, which has the shape of the kernel variable."""
         return self.product(inputs, ops.matmul(a, b))
+
+    def adapter_kernel(self) -> np.ndarray:
+        """Return (alpha / rank) A B, of the shape of the kernel variable: what the adapters add to a digital kernel."""
+        a, b = (np.asarray(ops.convert_to_numpy(variable)) for variable in self.adapters().values())
+        return np.matmul(a, b) * (self.lora_alpha / self.lora_rank)
 
     def own_arrays(self) -> list[keras.Variable]:
         """Return the layer's variables but for the adapters, in the order in which files hold them."""
