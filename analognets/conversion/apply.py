@@ -101,7 +101,7 @@ class ModelCopy:
             return same_lambda(layer)
         within = self.layer if is_own(layer) or isinstance(layer, keras.Model) else self.node
         try:
-            new = remade(self.recast(layer), layer, inner=within)
+            new = remade(self.recast(layer), layer, inner=None if isinstance(layer, keras.Model) else within)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise no_config(layer, error) from error
         self.swap_attributes(layer, new, within)

@@ -13,6 +13,8 @@ from typing import Any
 
 import keras
 
+from analognets.layers import ADCGain
+
 __all__ = ["remade"]
 
 NEVER = (
@@ -120,14 +122,14 @@ class Stand:
         """Return what stands for the value of an attribute."""
         if isinstance(value, keras.Model):
             return value if self.inner is None else self.keep(self.inner(value))
-        if isinstance(value, keras.layers.Layer):
+        if isinstance(value, keras.layers.Layer) and not isinstance(value, ADCGain):  # known by its identity
             return self.of(value, neutral=neutral)
         if is_kept(value):
             return without_effect(name) if neutral else self.keep(value)
-        if type(value).__name__ in ("list", "tuple", "TrackedList"):
+        if isinstance(value, list) or type(value) is tuple:
             items = [self.inside(name, item, neutral=neutral) for item in value]
             return tuple(items) if isinstance(value, tuple) else items
-        if type(value).__name__ in ("dict", "TrackedDict"):
+        if isinstance(value, dict):
             return {key: self.inside(name, item, neutral=neutral) for key, item in value.items()}
         return value
 
@@ -177,7 +179,7 @@ def remade(
         kind: the class to make, with `from_config`.
         source: a layer, a metric or an optimizer; it is not changed.
         change: makes another config of it.
-        inner: returns the copy of a model inside of a layer.
+        inner: returns the copy of a model inside of a layer; None: it is made from its config.
     """
     if not holds_kept(source):
         config = source.get_config()

@@ -111,7 +111,8 @@ class Calibrated(Adapters):
                     variable.assign(ops.zeros(variable.shape, variable.dtype))
         else:
             keras.layers.Layer.load_own_variables(self, held)  # says what is wrong
-        self.kernel_variable.constraint.refresh()
+        if self.built:
+            self.kernel_variable.constraint.refresh()
         for name in FLAGS:
             if name in names:
                 setattr(self, name, bool(np.asarray(store[name])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,9 +123,9 @@ def test_chips_are_refused_on_other_backends(monkeypatch) -> None:
 
 
 def test_everything_works_in_the_scope_of_a_strategy() -> None:
-    done = subprocess.run(
-        [sys.executable, str(HERE / "run_in_strategy.py")], capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    command = [sys.executable, str(HERE / "run_in_strategy.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "mirrored" in done.stdout
 
