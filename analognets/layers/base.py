@@ -79,7 +79,7 @@ class AnalogLayer(Calibrated):
             raise InvalidArgumentError(
                 f"`adc_gain` of {type(self).__name__} must be an ADCGain or None. Received: adc_gain={adc_gain!r}."
             )
-        self.adc_gain = ADCGain(name="adc_gain") if adc_gain is None else adc_gain
+        self.share_gain(ADCGain(name="adc_gain") if adc_gain is None else adc_gain)
         self.calibrated = bool(calibrated)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -112,8 +112,22 @@ class AnalogLayer(Calibrated):
         inner = self.kernel_variable.constraint
         self.kernel_variable.constraint = FrozenRange(self.w_max, self.range_on_kernel, inner)
         self.built = True
+        self.adc_gain.follow_users()
         if rank:
             self.enable_lora(rank, lora_alpha=self.lora_alpha)
+
+    def share_gain(self, gain: ADCGain) -> None:
+        """Use this ADC gain, in a layer that is built already too."""
+        locked = self._tracker.locked
+        self._tracker.unlock()
+        if getattr(self, "adc_gain", None) is not None:
+            self._tracker.untrack(self.adc_gain)
+            self.adc_gain.users.discard(self)
+        self.adc_gain = gain
+        gain.users.add(self)
+        self._tracker.locked = locked
+        if self.built:
+            gain.follow_users()
 
     def prepare_draws(self) -> None:
         """Make what noise is drawn from in advance, outside of compiled functions."""
@@ -341,16 +355,16 @@ class AnalogLayer(Calibrated):
 
     @property
     def trainable(self) -> bool:
-        """Whether the layer is trained; its ADC gain, which belongs to other layers too, keeps a setting of its own."""
+        """Whether the layer is trained; its ADC gain is as long as one of the layers that share it is."""
         return self._trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        gain = getattr(self, "adc_gain", None)
-        before = None if gain is None else gain.trainable
+        gain = self.adc_gain
+        before = gain.trainable
         keras.layers.Layer.trainable.fset(self, value)
-        if gain is not None:
-            gain.trainable = before
+        gain._trainable = before
+        gain.follow_users()
         if self.adapters():
             self.kernel_variable.trainable = False
 

@@ -50,8 +50,4 @@ def share_gains(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     pairs = zip(source._flatten_layers(), copy._flatten_layers(), strict=True)
     for old, new in [pair for pair in pairs if isinstance(pair[0], AnalogLayer)]:
         if isinstance(new, AnalogLayer):
-            locked = new._tracker.locked  # layers from a file are built already
-            new._tracker.unlock()
-            new._tracker.untrack(new.adc_gain)
-            new.adc_gain = old.adc_gain
-            new._tracker.locked = locked
+            new.share_gain(old.adc_gain)
