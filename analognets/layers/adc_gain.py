@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import dataclasses
 import sys
+import weakref
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -51,10 +52,15 @@ class ADCGain(keras.layers.Layer):
             dtype="float32",
             autocast=False,
         )
+        self.users: weakref.WeakSet[Any] = weakref.WeakSet()
         self.built = True
 
     def call(self, inputs: Any) -> Any:
         return inputs
+
+    def follow_users(self) -> None:
+        """Train the number as long as one of the layers that share it is trained, unless it is frozen itself."""
+        self.gain.trainable = self._trainable and any(user.trainable for user in self.users if user.built)
 
     def get_config(self) -> dict[str, Any]:
         """Return the configuration as plain data."""

@@ -6,7 +6,7 @@ ADC, batch-norm, ReLU and the next DAC run as one pass.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -294,6 +294,7 @@ def _why_not(layer: AnalogLayer, model: keras.Model, graph: Graph) -> str:
         "is no output's source": id(layer) not in graph.calls,
         "is called with more than its inputs": id(layer) in graph.with_settings,
         "is not calibrated": not layer.calibrated,
+        "has a digital adapter": bool(layer.adapters()),
         f"is on hardware '{hardware.name}' with more than converters": not hardware.plain,
         "has an ideal converter": hardware.dac_bits is None or hardware.adc_bits is None,
         "is cut into several row blocks": layer.tiling.shape[0] != 1,
@@ -322,8 +323,7 @@ def _find_chains(model: keras.Model, layers: list[AnalogLayer], graph: Graph) ->
     """Group the layers of a functional model into chains."""
     chains = []
     for layer in layers:
-        chain = Chain(layer)
-        last = layer
+        chain, last = Chain(layer), cast(Any, layer)
         following = graph.only_reader(last)
         if layer.activation is keras.activations.relu:
             chain.relu = layer
