@@ -113,19 +113,13 @@ def evaluate(
         made = programmed(reporter, trained, network, task, chips or defaults.chips, number)
     if save_chips is not None:
         made.save(save_chips)
+    settings: dict[str, Any] = {"at": times, "drift_compensation": mode, "precision": precision.value}
+    settings["batch_norm_calibration"] = task.training.calibration if batch_norm else None
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
         measure = made.confusion if by_class else made.evaluate
-        table = measure(
-            (inputs, labels),
-            at=times,
-            drift_compensation=mode,
-            batch_norm_calibration=task.training.calibration if batch_norm else None,
-            precision=precision.value,
-            progress=bar.follow,
-        )
-    classes = None
-    if by_class:
-        classes, table = classes_of(table, names=task.data.classes), accuracies(table)
+        table = measure((inputs, labels), progress=bar.follow, **settings)
+    classes = classes_of(table, names=task.data.classes) if by_class else None
+    table = accuracies(table) if by_class else table
     summary = summarize(table, float_accuracy)
     measured: dict[str, Any] = {"float_accuracy": float_accuracy, "split": split.value}
     write_evaluation(folder, trained, network, task, table, summary, batch_norm=batch_norm, classes=classes, **measured)

@@ -34,7 +34,8 @@ SPARE = 16 * MIB
 """Bytes that a model may have more than its file: states that are not saved."""
 WAY_ROUND = (
     "Build the network in Python with keras.layers and assign the weights layer by layer: their values are in "
-    "tf.train.load_checkpoint('{path}/variables/variables').get_tensor(name), their names in .get_variable_to_shape_map()"
+    "tf.train.load_checkpoint('{path}/variables/variables').get_tensor(name), their names in "
+    ".get_variable_to_shape_map()"
 )
 
 
@@ -149,7 +150,9 @@ def opened_h5(path: Path) -> ModelFile:
                 f"model.load_weights('{path.name}')."
             )
         if not isinstance(said, (bytes, str)) or len(said) > MOST_CONFIG:
-            raise DataError(f"The config of the model in '{path}' must be a text of at most {MOST_CONFIG / MIB:.0f} MiB.")
+            raise DataError(
+                f"The config of the model in '{path}' must be a text of at most {MOST_CONFIG / MIB:.0f} MiB."
+            )
         version = file.attrs.get("keras_version", "")
         sizes: list[int] = []
         file.visititems(lambda name, item: sizes.append(item.nbytes if isinstance(item, h5py.Dataset) else 0))

@@ -74,8 +74,8 @@ OLD_DEFAULTS: dict[str, dict[str, Any]] = {
 CHANGED: dict[str, Callable[[Any], Any]] = {"hard_sigmoid": hard_sigmoid_v2}
 """Activations whose formula changed between Keras 2 and 3, as Keras 2 had them."""
 REFUSED = {
-    "RandomCrop": "Keras 2 cuts pictures to size when it infers, Keras 3 leaves them as they are. Rebuild the model with "
-    "keras.layers.Resizing(height, width, crop_to_aspect_ratio=True) in its place",
+    "RandomCrop": "Keras 2 cuts pictures to size when it infers, Keras 3 leaves them as they are. Rebuild the model "
+    "with keras.layers.Resizing(height, width, crop_to_aspect_ratio=True) in its place",
 }
 """Layers that compute something else in Keras 3, whatever their arguments."""
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -186,8 +186,8 @@ class Translator:
             choices = CHOICES.get((kind, key))
             if choices and value not in choices:
                 raise ConversionError(
-                    f"Layer '{name}' ({kind}) of the model in '{self.source}' computes what Keras 3 can't; {key} may be "
-                    f"{', '.join(choices)}. Received: {key}={value!r}. Rebuild this layer in Python in another way."
+                    f"Layer '{name}' ({kind}) of the model in '{self.source}' computes what Keras 3 can't; {key} may "
+                    f"be {', '.join(choices)}. Received: {key}={value!r}. Rebuild this layer in Python in another way."
                 )
             if key.endswith(OBJECTS) and isinstance(value, dict) and isinstance(value.get("config"), dict):
                 made[key] = {**value, "config": {k: v for k, v in value["config"].items() if k != "dtype"}}
@@ -244,6 +244,7 @@ class Translator:
         return next((known for known in self.custom if known.endswith(f">{name}")), None)
 
     def check_activation(self, layer: str, kind: str, key: str, name: str) -> None:
+        """Raise unless Keras 3 has an activation of that name."""
         try:
             keras.activations.get(name)
         except (ValueError, TypeError):

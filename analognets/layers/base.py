@@ -360,6 +360,7 @@ class AnalogLayer(Calibrated):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        """Set it for the kernel, bias and ranges; the gain follows all layers that share it."""
         gain = self.adc_gain
         before = gain.trainable
         keras.layers.Layer.trainable.fset(self, value)

@@ -44,6 +44,7 @@ class Calibrated(Adapters):
 
     @calibrated.setter
     def calibrated(self, value: bool) -> None:
+        """Set it; what was compiled before is forgotten."""
         before, self._calibrated = self._calibrated, bool(value)
         if self._calibrated != before:
             self.forget_traces()
@@ -55,6 +56,7 @@ class Calibrated(Adapters):
 
     @nonnegative.setter
     def nonnegative(self, value: bool) -> None:
+        """Set it; what was compiled with the other value is forgotten."""
         before, self._nonnegative = self._nonnegative, bool(value)
         if self._nonnegative != before:
             self.forget_traces()

@@ -120,7 +120,7 @@ def drifted(layer: AnalogLayer, rng: np.random.Generator) -> NoiseRealization:
     kernel = np.asarray(keras.ops.convert_to_numpy(layer.crossbar_kernel()), np.float32)
     largest = max(float(np.abs(kernel).max()), 1e-6)
     written = kernel + rng.normal(0, 0.02 * largest, kernel.shape).astype(np.float32)
-    read = written * rng.uniform(0.6, 1.0, kernel.shape[-1]).astype(np.float32)
+    read = written * np.asarray(rng.uniform(0.6, 1.0, kernel.shape[-1]), np.float32)
     responses = [np.asarray(tile_responses(layer.crossbar, layer.tiling, one / largest)) for one in (written, read)]
     scales, input_scales = drift_correction(layer.crossbar, *responses)
     tensor = keras.ops.convert_to_tensor(read)

@@ -1,4 +1,4 @@
-"""Files of Keras 2 compute here what they computed there: every layer, with weights drawn at random, in both formats."""
+"""Files of Keras 2 compute here what they computed there: every layer, with random weights, in both formats."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ NETS: dict[str, Net] = {
     "Conv3DTranspose": one(CUBE, "Conv3DTranspose", filters=2, kernel_size=2, strides=2),
     **{f"{way} {name}": one(shape, f"{way}Pooling{name}", **settings)
        for way in ("Average", "Max")
-       for name, shape, settings in (("1D", STEPS, {"padding": "same"}), ("2D", PICTURE, {"strides": 3, "padding": "same"}),
+       for name, shape, settings in (("1D", STEPS, {"padding": "same"}), ("2D", PICTURE, {"strides": 3, "padding": "same"}),  # noqa: E501
                                      ("3D", CUBE, {}))},
     **{f"global {way} {name}": one(shape, f"Global{way}Pooling{name}", keepdims=True)
        for way in ("Average", "Max") for name, shape in (("1D", STEPS), ("2D", PICTURE), ("3D", CUBE))},
@@ -187,7 +187,12 @@ def several_ends() -> Any:
     c, d = L.Input((6,), name="c"), L.Input((6,), name="d")
     s, p = inner([c, d])
     s2, p2 = inner([d, L.Dense(6)(p)])
-    ends = [L.Dot(axes=1, normalize=True)([s, p]), L.Concatenate()([s2, p2]), L.Average()([s, p2]), L.Maximum()([s, p2])]
+    ends = [
+        L.Dot(axes=1, normalize=True)([s, p]),
+        L.Concatenate()([s2, p2]),
+        L.Average()([s, p2]),
+        L.Maximum()([s, p2]),
+    ]
     return k2.Model([c, d], [*ends, L.Minimum()([c, s2]), inner([s, s])[0]])
 
 
@@ -323,11 +328,11 @@ def test_what_an_old_file_leaves_out_means_what_it_meant(tmp_path: Path) -> None
          r"Layer 'separable_conv1d\w*' \(SeparableConv1D\) .*padding may be valid, same. Received: padding='causal'"),
         (one(PICTURE, "Resizing", height=5, width=4, interpolation="gaussian"), r"\(Resizing\) .*interpolation='gauss"),
         (one(PICTURE, "RandomCrop", height=5, width=4), r"\(RandomCrop\) .*Keras 2 cuts pictures to size"),
-        (one(PICTURE, "LocallyConnected2D", filters=2, kernel_size=3), r"LocallyConnected2D \(locally_connected2d\w*\)"),
-        (one(PICTURE, "Softmax", robust_masking=True), r"only robust_masking=False can be left out.*robust_masking=True"),
-        (one(ROW, "Dense", units=3, activation=lambda x: x, name="odd"), r"`activation` of layer 'odd' \(Dense\) .*is Python code"),
+        (one(PICTURE, "LocallyConnected2D", filters=2, kernel_size=3), r"LocallyConnected2D \(locally_connected2d\w*\)"),  # noqa: E501
+        (one(PICTURE, "Softmax", robust_masking=True), r"only robust_masking=False can be left out.*robust_masking=True"),  # noqa: E501
+        (one(ROW, "Dense", units=3, activation=lambda x: x, name="odd"), r"`activation` of layer 'odd' \(Dense\) .*is Python code"),  # noqa: E501
         (stack(ROW, lambda: L.Lambda(lambda x: x)), "is a Lambda"),
-        (lambda: k2.Model(x := L.Input((6,)), L.Dense(2)(x * 2.0)), r"TFOpLambda \(tf.math.multiply\w*: math.multiply\)"),
+        (lambda: k2.Model(x := L.Input((6,)), L.Dense(2)(x * 2.0)), r"TFOpLambda \(tf.math.multiply\w*: math.multiply\)"),  # noqa: E501
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
