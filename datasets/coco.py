@@ -15,6 +15,7 @@ from analognets.datasets.file_reader import Progress
 from analognets.datasets.folders import Folders, Item, SplitRule, describe_splits, require_all, split_items
 from analognets.datasets.image_folder import VWW_CLASSES, read_splits
 from analognets.datasets.image_io import DEFAULT_SIZE, check_size
+from analognets.datasets.notes import Notes
 from analognets.errors import (
     DataError,
     MissingExtraError,
@@ -172,7 +173,8 @@ def load_coco_vww(
     chosen, made = split_items(folders, split_rule, what="pictures")
     missing = require_all(chosen, VWW_CLASSES, what="pictures")
     store = (cache_folder(cache_dir) if cache else None, on_corrupt, progress)
-    splits, read_notes = read_splits(chosen, VWW_CLASSES, root, wanted, fit, *store)
+    told = Notes("pictures")
+    splits, read_notes = read_splits(chosen, VWW_CLASSES, root, wanted, fit, *store, told)
     area = "box" if rule == "paper" else "segmented"
     statement = (
         f"Visual Wake Words made from COCO {year} (rule '{rule}': {area} area of a person "
@@ -180,7 +182,7 @@ def load_coco_vww(
         f"{wanted[0]} x {wanted[1]} pixels: {describe_splits(splits, what='pictures')}. The test "
         f"pictures are {'the minival ids given' if held is not None else f'val{year} of COCO'}."
     )
-    notes = [*notes, *missing, *read_notes]
+    notes = [*notes, *missing, *told.sentences(), *read_notes]
     info = DatasetInfo(
         "coco_vww",
         str(year),

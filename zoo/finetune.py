@@ -14,6 +14,7 @@ import numpy as np
 
 from analognets import crossbar
 from analognets.conversion import to_digital
+from analognets.core.addresses import public_url
 from analognets.core.provenance import sha256_of
 from analognets.errors import PresetError, RecipeError, check_integer
 from analognets.training.recipe import HardwareAware, Recipe, Stage
@@ -69,7 +70,9 @@ class Source:
         from analognets.zoo.presets.registry import load_preset
 
         found, text = load_preset(preset), str(preset)
-        handle = text if "://" in text or text in bundled() else str(Path(text).expanduser().resolve())
+        handle = public_url(text)  # recipes are published, and the cache finds a sha256 without a login
+        if "://" not in text and text not in bundled():
+            handle = str(Path(text).expanduser().resolve())
         network = _digital(found.model(), found.is_analog)
         return cls(handle, found.name, network, found.recipe, found.frontend, found.classes)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from analognets.core.addresses import public_url
 from analognets.deploy.studies.sweep import point_key
 from analognets.errors import ConversionError, RunError
 
@@ -63,7 +64,7 @@ def open_network(source: str | Path) -> Network:
             f"The preset '{preset.name}' was not trained for hardware, so there is nothing to explore. Use one that "
             "was: `analognets zoo list` shows them."
         )
-    handle = str(source) if str(source) in bundled() or not path.exists() else str(path.resolve())
+    handle = public_url(source) if str(source) in bundled() or not path.exists() else str(path.resolve())
     return Network(str(preset.name), handle, preset.recipe, preset.model(), None)
 
 
