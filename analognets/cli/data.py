@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import shlex
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from analognets.cli import _console
+from analognets.errors import DataWarning
 
-__all__ = ["data", "percent"]
+__all__ = ["data", "notes_later", "percent"]
 
 data = typer.Typer(no_args_is_help=True, add_completion=False, help="List, prepare and describe data sets.")
 
@@ -136,11 +139,19 @@ def percent(bar: _console.Task) -> Callable[[int, int], None]:
     return update
 
 
+@contextlib.contextmanager
+def notes_later() -> Iterator[None]:
+    """Keep a loader from warning of what its notes say, for commands that print the notes themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        yield
+
+
 def load(reporter: _console.Reporter, name: str, folder: Path | None, wanted: dict[str, Any]) -> Any:
     """Load a data set with a bar."""
     from analognets.datasets.registry import load_dataset
 
-    with reporter.progress("Data", 100) as bar:
+    with notes_later(), reporter.progress("Data", 100) as bar:
         return load_dataset(name, folder, progress=percent(bar), **wanted)
 
 

@@ -240,8 +240,8 @@ def load_job(reporter: _console.Reporter, run: Any, data: str | None, *, calibra
         if folder is None:
             error.add_note(f"It was trained on {run.recipe.dataset.name}: name its folder with --data DIR.")
         raise
-    if data is not None:
-        for note in job.data.info.notes:
+    for note in job.data.info.notes:
+        if data is not None or note not in origin.get("notes", ()):
             reporter.warn(note)
     if list(job.data.classes) != origin.get("classes", list(job.data.classes)):
         raise DataError(

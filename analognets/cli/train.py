@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli.data import Json, Quiet, SkipCorrupt, percent
+from analognets.cli.data import Json, Quiet, SkipCorrupt, notes_later, percent
 from analognets.cli.spiking import train_spiking
 from analognets.errors import DataError, RunError, UnknownNameError
 
@@ -213,7 +213,7 @@ def load_task(
 
     options = {"on_corrupt": "skip"} if skip_corrupt and not is_generated(recipe.dataset.name) else {}
     folder = None if data is None or is_synthetic(data) else Path(data)
-    with reporter.progress("Data", 100) as bar:
+    with notes_later(), reporter.progress("Data", 100) as bar:
         return prepare(recipe, data_dir=folder, progress=percent(bar), calibrate=calibrate, **options)
 
 

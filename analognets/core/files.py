@@ -57,6 +57,11 @@ def write_atomically(
             part.unlink(missing_ok=True)
         if _is_of_the_disk(problem):
             raise error(f"'{path}' can't be written: {reason(problem)}. What was there before is kept.") from problem
+        if isinstance(problem, ValueError) and "before 1980" in str(problem):  # in the words of zipfile
+            raise error(
+                f"'{path}' can't be written: the clock of this machine stands before 1980, which no zip can hold. Set "
+                "it, and try again. What was there before is kept."
+            ) from problem
         raise
 
 
