@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ ON_LONG = ("loudest", "middle", "error")
 _MOST_BYTES = 1 << 28
 _MOST_FRAMES = 1 << 25
 _MOST_SECONDS = 600
+_MOST_RATIO = 200_000
+_TAP_BYTES = 1_100
 _FRAME_BYTES = 16  # of memory while a frame is decoded, averaged and resampled
 _BLOCK = 1 << 18
 _HINT = "Replace it or leave it out."
@@ -142,13 +145,24 @@ def _decode(data: bytes, path: Path | str, rate: int) -> Recording:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             found, frames = int(file.samplerate), int(file.frames)
             _check_length(path, frames, found)
-            with DECODING.hold(_FRAME_BYTES * frames + 4 * _BLOCK):
+            with DECODING.hold(_memory(path, frames, found, rate)):
                 return _mono(file, path, rate)
     except DataError:
         raise
     except Exception as error:  # what a decoder raises on bytes that were no sound is its own affair
         why = str(getattr(error, "error_string", error)).strip().rstrip(".") or type(error).__name__
         raise DataError(f"Can't read {path} as audio: {why}. {_HINT}") from error
+
+
+def _memory(path: Path | str, frames: int, found: int, rate: int) -> int:
+    """Return about how many bytes decoding and resampling take; the filter grows with the terms of the ratio."""
+    ratio = max(found, rate) // math.gcd(found, rate) if found != rate else 0
+    if ratio > _MOST_RATIO:
+        raise DataError(
+            f"The recording {path} can't be resampled to {rate:,} Hz: the ratio of the rates, in lowest terms, may "
+            f"hold numbers up to {_MOST_RATIO:,}. Received: {found:,} Hz. Write it at a common rate, such as 48,000 Hz."
+        )
+    return _FRAME_BYTES * (frames + frames * rate // found) + 4 * _BLOCK + _TAP_BYTES * ratio
 
 
 def _mono(file: Any, path: Path | str, rate: int) -> Recording:

@@ -50,8 +50,6 @@ class _Resuming:
 
     def fetch(self, url: str, target: Path, sha256: str | None) -> bool:
         """Receive the file and move it to its place; return False, and keep nothing, if it has another sha256."""
-        import requests
-
         with self.part.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,17 +58,12 @@ class _Resuming:
                     f"Another process is downloading {public_url(url)} to {self.part.parent}. Wait for it."
                 ) from None
             self.resumed = file.tell() > 0
-            for attempt in range(_ATTEMPTS):
-                before = file.tell()
-                try:
-                    self._receive(url, file)
-                    break
-                except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-                    file.flush()
-                    # Nothing came at all: a server that is not there won't be in a moment either.
-                    if attempt == _ATTEMPTS - 1 or file.tell() == before == 0:
-                        raise
-                    time.sleep(_WAIT_SECONDS * 2**attempt)
+            try:
+                self._receive_all(url, file)
+            except BaseException:
+                if not file.tell():
+                    self.part.unlink(missing_ok=True)
+                raise
             file.flush()
             os.fsync(file.fileno())
             if sha256 is not None and file_sha256(self.part) != sha256:
@@ -78,6 +71,22 @@ class _Resuming:
                 return False
             os.replace(self.part, target)
             return True
+
+    def _receive_all(self, url: str, file: BinaryIO) -> None:
+        """Receive, and take a transfer that breaks up again."""
+        import requests
+
+        for attempt in range(_ATTEMPTS):
+            before = file.tell()
+            try:
+                self._receive(url, file)
+                return
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+                file.flush()
+                # Nothing came at all: a server that is not there won't be in a moment either.
+                if attempt == _ATTEMPTS - 1 or file.tell() == before == 0:
+                    raise
+                time.sleep(_WAIT_SECONDS * 2**attempt)
 
     def _receive(self, url: str, file: BinaryIO) -> None:
         """Append what is missing; begin again if the server can't send a part, or has another file now."""
@@ -192,6 +201,7 @@ def _refuse_downgrade(answer: Any, *_: Any, **__: Any) -> None:
     if answer.is_redirect and urlsplit(answer.url).scheme == "https":
         place = urljoin(answer.url, answer.headers["location"])
         if urlsplit(place).scheme != "https":
+            answer.close()
             raise DataError(
                 f"{public_url(answer.url)} leads on to {public_url(place)}, which is not encrypted. It is refused: ask "
                 "its owner for an https:// address."
@@ -229,7 +239,7 @@ def download(
     import requests
 
     folder, shown = Path(folder), public_url(url)
-    file_name = file_name or urlsplit(url).path.rpartition("/")[2]
+    file_name = file_name or url.partition("#")[0].partition("?")[0].rpartition("/")[2]
     target = folder / file_name
     sha256 = None if sha256 is None else sha256.lower()
     part = folder / f".part-{(sha256 or 'any')[:16]}-{file_name}"
@@ -280,7 +290,5 @@ def _why(error: Exception) -> str:
 def _kept(part: Path) -> str:
     with contextlib.suppress(OSError):
         size = part.stat().st_size
-        if size:
-            return f"The {size:,} bytes that came are kept, and the next attempt goes on from there. "
-        part.unlink()
+        return f"The {size:,} bytes that came are kept, and the next attempt goes on from there. " if size else ""
     return ""
