@@ -172,7 +172,7 @@ class _Checksums:
         self._sum = self._size = 0
 
     def add(self, rows: np.ndarray) -> None:
-        rest = memoryview(rows.reshape(-1).view(np.uint8))
+        rest = rows.reshape(-1).view(np.uint8).data
         while len(rest):
             part, rest = rest[: _PIECE - self._size], rest[_PIECE - self._size :]
             self._sum, self._size = zlib.crc32(part, self._sum), self._size + len(part)
@@ -186,7 +186,7 @@ class _Checksums:
 
 def _checksums(stored: np.ndarray) -> list[int]:
     """Return the same of an array that is there, in threads: a read of the whole file, about as fast as the disk."""
-    data = memoryview(np.ascontiguousarray(stored).reshape(-1).view(np.uint8))
+    data = np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(lambda at: zlib.crc32(data[at : at + _PIECE]), range(0, len(data), _PIECE)))
 

@@ -243,8 +243,16 @@ def read_splits(
                 progress(before + now, total)
 
         files = [item.path for item in items]
-        settings = {"size": size, "fit": fit, "on_corrupt": on_corrupt}
-        found = read_pictures(files, root=root, cache=cache, progress=report, notes=told, **settings)
+        found = read_pictures(
+            files,
+            root=root,
+            size=size,
+            fit=fit,
+            on_corrupt=on_corrupt,
+            cache=cache,
+            progress=report,
+            notes=told,
+        )
         done += len(items)
         notes += found.notes
         kept = [items[i] for i in found.kept]

@@ -231,7 +231,7 @@ def _rgb(picture: Image.Image) -> np.ndarray:
         bright = any(_band(picture, *band).max(initial=0) > 255 for band in bands)
         scale = 255 / 65535 if bright else 1.0
     for top, bottom in bands:
-        found[top:bottom] = _converted(picture.crop((0, top, picture.width, bottom)), scale)
+        found[top:bottom] = np.asarray(_converted(picture.crop((0, top, picture.width, bottom)), scale))
     return found
 
 

@@ -183,7 +183,8 @@ def check_classes(pair: tuple[Any, Any], model: Any, where: str) -> None:
     """Raise unless inputs are finite and labels are classes that the model tells apart."""
     outputs = getattr(model, "outputs", None) or []
     units = outputs[0].shape[-1] if len(outputs) == 1 else None
-    check_labelled(*map(np.asarray, pair), where, classes=max(2, units) if units else None)
+    inputs, labels = (np.asarray(part) for part in pair)
+    check_labelled(inputs, labels, where, classes=max(2, units) if units else None)
 
 
 def stored_place(place: Any, found: Opened, mark: str, folder: Path) -> str:
