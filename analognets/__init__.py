@@ -23,12 +23,13 @@ _ROOMS = (
     "layers",
     "metrics",
     "spiking",
+    "synapses",
     "training",
     "units",
     "zoo",
 )
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, _ROOMS, {"_version": ["__version__"], "conversion": ["to_analog", "to_digital"]}
+    __name__, _ROOMS, {"_version": ["__version__"], "conversion": ["plan", "to_analog", "to_digital"]}
 )
 
 # A folder named `datasets` with an __init__.py would hide Hugging Face's package in the repository's root, so this one
@@ -44,7 +45,7 @@ vars(importlib.import_module("analognets.datasets")).update(
                 "image_augment": ["ImageAugmentation"],
                 "image_frontend": ["Image"],
                 "pipeline": ["eval_batches", "train_batches"],
-                "registry": ["list_datasets", "load_dataset"],
+                "registry": ["list_datasets", "load_dataset", "register_dataset"],
             },
         ),
         strict=True,

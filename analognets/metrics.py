@@ -1,14 +1,16 @@
-"""The accuracy metric of analog networks, in plain NumPy."""
+"""Figures of merit of analog networks, with their uncertainty, in plain NumPy and SciPy."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["ISO_ACCURACY", "chance_error", "normalized_accuracy"]
+__all__ = ["ISO_ACCURACY", "Interval", "chance_error", "mean_interval", "normalized_accuracy"]
 
 ISO_ACCURACY = 0.99
 """A network above this normalised accuracy counts as accurate as its float version (Rasch et al. 2023, verified)."""
@@ -59,3 +61,79 @@ def normalized_accuracy(error: Any, float_error: Any, chance_error: Any) -> Any:
         )
     result = 1.0 - (values - reference) / (chance - reference)
     return float(result) if result.ndim == 0 else result
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A mean and the half width of its confidence interval.
+
+    Args:
+        mean: the estimate.
+        half_width: half of the interval, >= 0; nan where one chip and one group of samples tell nothing.
+        groups: how many independent groups of test samples there are.
+        chips: how many chips.
+    """
+
+    mean: float
+    half_width: float
+    groups: int
+    chips: int
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+        return self.mean + self.half_width
+
+
+def mean_interval(values: Any, groups: Sequence[str] | None = None, *, confidence: float = 0.95) -> Interval:
+    """Return the mean over chips and test samples with a confidence interval that counts both as drawn at random.
+
+    Var(mean) = G / (G - 1) * sum_g (sum_{i in g} (v_i - mean))^2 / n^2  +  Var_c(mean of chip c) / C
+
+    v_i is the mean of sample i over the C chips, the samples of a group g (one speaker, say) are dependent, and groups
+    and chips are independent. The half width is a quantile of Student's t with Welch's degrees of freedom. What is
+    random in chip and sample alike is counted twice, so the interval is slightly wide. For the loss between two
+    networks give the differences sample by sample: what both share then cancels.
+
+    Args:
+        values: shape (chips, samples) or (samples,): 1 where a sample is right and 0 where it is wrong, or any number.
+        groups: the group of each sample, such as its speaker; "" is a group of its own. None: every sample is.
+        confidence: of the interval, between 0 and 1.
+
+    Raises:
+        InvalidArgumentError: there is no sample, a value is not finite, or the groups are not one per sample.
+
+    Source: the variance of a mean of clusters (Cameron and Miller, J. Human Resources 50(2), 2015, eq. 11, from memory)
+    and Welch-Satterthwaite.
+    """
+    from scipy.stats import t as student
+
+    table = np.atleast_2d(np.asarray(values, dtype=float))
+    chips, samples = table.shape[0], table.shape[-1]
+    names = list(groups) if groups is not None else [""] * samples
+    if table.ndim != 2 or samples == 0 or not np.isfinite(table).all() or len(names) != samples:
+        raise InvalidArgumentError(
+            "An interval needs finite values of shape (chips, samples) with one group per sample. "
+            f"Received: shape {np.shape(values)} and {len(names)} groups."
+        )
+    own = [name or f" {number}" for number, name in enumerate(names)]
+    _, index = np.unique(own, return_inverse=True)
+    count, mean = int(index.max()) + 1, float(table.mean())
+    sums = np.bincount(index, table.mean(axis=0) - mean)
+    parts = []
+    if count > 1:
+        parts.append((count / (count - 1) * float(np.sum(sums**2)) / samples**2, count - 1))
+    if chips > 1:
+        parts.append((float(table.mean(axis=1).var(ddof=1)) / chips, chips - 1))
+    variance = sum(part for part, _ in parts)
+    if not parts:
+        return Interval(mean, float("nan"), count, chips)
+    if variance == 0.0:
+        return Interval(mean, 0.0, count, chips)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    return Interval(mean, float(student.ppf(0.5 + confidence / 2, freedom) * variance**0.5), count, chips)

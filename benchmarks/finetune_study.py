@@ -126,10 +126,10 @@ def main() -> None:
         stages = ["--epochs", str(epochs), "--hwa-epochs", str(aware)]
         call("finetune", options.preset, *data, *stages, "--out", str(runs / "finetuned"))
 
-        from analognets.zoo.finetune import Source
+        from analognets.zoo.trained import open_trained
 
         begun, recipe = runs / "scratch.yaml", Run.open(runs / "finetuned").recipe
-        source = Source.open(options.preset)
+        source = open_trained(options.preset)
         if source.recipe is None:
             parser.error("the preset has no recipe, so its network can't be trained from scratch")
         begun.write_text(from_scratch(recipe, source.recipe).to_yaml(), "utf-8")

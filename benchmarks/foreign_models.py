@@ -23,7 +23,8 @@ import pooch
 import tensorflow as tf
 
 from analognets.conversion import load_model, to_analog
-from analognets.deploy.chips.chips import accuracy, program
+from analognets.deploy.chips.chips import program
+from analognets.deploy.evaluation import accuracy
 from analognets.errors import AnalogNetsError
 from analognets.layers import calibrate, freeze_weight_range
 from benchmarks._measure import report

@@ -26,8 +26,8 @@ import tensorflow as tf
 from analognets.core.figures import new_figure, saved
 from analognets.core.files import write_json
 from analognets.crossbar import get as get_hardware
-from analognets.deploy.chips.chips import accuracy
 from analognets.deploy.chips.trained_arrays import from_devices
+from analognets.deploy.evaluation import accuracy
 from analognets.training import Run, train
 from analognets.training.recipe import Recipe
 from analognets.zoo.networks.gan import frechet_distance

@@ -184,6 +184,12 @@ def letters_table(letters: dict[str, Any]) -> str:
     return markdown(["synapses", "step", "seeds", *times, "25 ms after 4e5 s", "the same, scaled"], rows)
 
 
+def chance(letters: dict[str, Any]) -> str:
+    """Return the range of the share of spikes met by chance within 25 ms, in %."""
+    found = [100 * variant["chance_25"] for variant in letters["variants"].values()]
+    return f"{min(found):.0f} to {max(found):.0f}"
+
+
 def digits_table(digits: dict[str, Any]) -> str:
     """Return accuracy and time of unsupervised MNIST."""
     rows = []
@@ -235,7 +241,8 @@ def spikes(speed: Path) -> list[str]:
     found = times["synapses"]["memristor"]
     return [
         "Spoken letters I, B, M to spike pictures by NormAD (after arXiv 1905.11929; what that leaves open is ours): "
-        "share of wanted spikes that are met, in % ([figures](spoken_letters.json)):",
+        f"share of wanted spikes that are met, in %. The letters are spoken by espeak-ng; chance within 25 ms is "
+        f"{chance(letters)} % ([figures](spoken_letters.json)):",
         "![Spoken letters as spike pictures](spoken_letters_pictures.png)",
         letters_table(letters),
         "What is left after 4e5 s hangs on assumptions: one drift exponent for all devices, as in the source of the "

@@ -22,7 +22,7 @@ from benchmarks.markdown import markdown
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 BEGIN, END = "<!-- results:begin", "<!-- results:end -->"
-RIVALS = {
+INT8 = {
     "float": "float32",
     "int8_ptq": "int8, quantised after training",
     "int8_qat": "int8, quantisation-aware for {epochs} epochs",
@@ -155,10 +155,10 @@ def verdict(table: pd.DataFrame) -> str:
     )
 
 
-def rival_table(result: dict[str, Any]) -> str:
+def int8_table(result: dict[str, Any]) -> str:
     """Return the float network beside its int8 versions."""
     rows = []
-    for name, title in RIVALS.items():
+    for name, title in INT8.items():
         if found := result.get(name):
             exact = found.get("tflm", {})
             same = f"{exact['clips_bit_exact']} of {exact['clips']} clips" if exact else ""
@@ -222,6 +222,12 @@ def baselines_table(result: dict[str, Any]) -> str:
     return markdown(["network", "depthwise layers", "arrays", "cells with weights", "inferences/s", "TOPS/W"], rows)
 
 
+def training_seeds(records: list[dict[str, Any]]) -> str:
+    """Return how many training seeds the records of a study have."""
+    count = len({record.get("recipe", {}).get("seed") for record in records})
+    return "one training seed" if count == 1 else f"{count} training seeds"
+
+
 def kws() -> list[str]:
     """Return the paragraphs on AnalogNet-KWS over drift time."""
     table = pd.read_csv(RESULTS / "kws.csv")
@@ -230,7 +236,9 @@ def kws() -> list[str]:
     return [
         f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy "
         f"{100 * table['float_accuracy'].iloc[0]:.2f} %. Mean and standard deviation over {int(table['chips'].max())} "
-        "simulated chips, with drift compensation, in % ([all figures](kws.csv), [recipes and versions](kws.json)).",
+        f"simulated chips, with drift compensation, in %; {training_seeds(records)} ([all figures](kws.csv), "
+        "[recipes and versions](kws.json)). Loss is against the float network after stage 1, which some analog "
+        "networks surpass.",
         f"Data: {data['statement']}",
         "![Accuracy over drift time](kws_drift.png)",
         drift_table(table),
@@ -255,8 +263,8 @@ def baseline() -> list[str]:
     """Return the paragraphs on the int8 baseline."""
     return [
         "The int8 baseline: AnalogNet-KWS as int8 LiteRT, its dense layer written as a 1x1 convolution as exports for "
-        "TFLM do ([figures](digital_rival.json)):",
-        rival_table(json.loads((RESULTS / "digital_rival.json").read_text("utf-8"))),
+        "TFLM do ([figures](int8_baseline.json)):",
+        int8_table(json.loads((RESULTS / "int8_baseline.json").read_text("utf-8"))),
     ]
 
 
@@ -303,7 +311,7 @@ def named(names: tuple[str, ...]) -> tuple[str, ...]:
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("AnalogNet-KWS over a year of drift", ("kws.csv", "kws.json"), kws),
     ("Depthwise layers on a crossbar", ("depthwise.csv",), depthwise),
-    ("The int8 baseline", ("digital_rival.json",), baseline),
+    ("The int8 baseline", ("int8_baseline.json",), baseline),
     ("The accelerator", ("accelerator_paper.json",), accelerator),
     ("Accuracy against efficiency", ("explore_kws.csv",), exploration),
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),

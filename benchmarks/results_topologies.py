@@ -64,7 +64,7 @@ def claims(result: dict[str, Any]) -> str:
         "changes weights.",
         f"- {recurrent['claim']} **{recurrent['answer'].capitalize()}**: mean loss "
         + ", ".join(f"{TOPOLOGY[name]} {100 * x:.1f} %" for name, x in recurrent["mean_loss_method_1"].items())
-        + f"; least relative sensitivity (method 2): {TOPOLOGY[recurrent['most_robust']['method_2']]}.",
+        + f"; least relative sensitivity (thresholds): {TOPOLOGY[recurrent['most_robust']['method_2']]}.",
     ]
     details = []
     for name, one in layers["networks"].items():
@@ -101,7 +101,7 @@ def parts(results: Path) -> list[str]:
         table = pd.read_csv(results / "topologies.csv")
         found += [
             f"KWS models of three kinds on it, Speech Commands as above, mean and standard error over "
-            f"{int(table['chips'].max())} chips in % ([figures](topologies.csv), "
+            f"{int(table['chips'].max())} chips in %, one training seed each ([figures](topologies.csv), "
             "[recipes](topologies.json)):",
             accuracy_table(table),
             order(table),
@@ -110,7 +110,8 @@ def parts(results: Path) -> list[str]:
         result = json.loads((results / "sensitivity.json").read_text("utf-8"))
         found += [
             "What the paper says of sensitivity, checked on these networks by `analognets sensitivity` "
-            f"({result['chips']} chips, {result['chips_method_2_and_layers']} for method 2 and layers; "
+            f"({result['chips']} chips, {result['chips_method_2_and_layers']} for thresholds and layers; at most "
+            f"{result.get('test_clips_limit', 'all')} test clips, spread evenly over all; one training seed; "
             "[figures](sensitivity_method_1.csv), "
             "[answers](sensitivity.json)):",
             claims(result),

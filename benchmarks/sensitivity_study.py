@@ -1,10 +1,10 @@
-"""Which non-ideality hurts which network: the three claims of Rasch et al. 2023 checked on trained spotters.
+"""Which non-ideality hurts which network: the three claims of Rasch et al. 2023 checked on trained KWS models.
 
 python -m benchmarks.sensitivity_study --data DIR [--runs runs/topologies] [--work runs/sensitivity] [--chips 15]
 
-Takes the hardware-aware networks of `benchmarks.topology_study`. Method 1: each effect alone raised to a product error
-of 20 %. Method 2: how strong each may get. Layers: which bear device noise least, and how few must be spared it. All of
-it is resumable; --collect only writes the tables.
+Takes the hardware-aware networks of `benchmarks.topology_study`. Equal error: each effect alone raised to a product
+error of 20 %. Threshold: how strong each may get. Layers: which bear device noise least, and how few must be spared it.
+All of it is resumable; --collect only writes the tables.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ ON_WEIGHTS = (
     "stuck_at_g_max", "stuck_at_random", "polarity_asymmetry",
 )  # fmt: skip
 THRESHOLDS = ("dac_bits", "adc_bits", "output_noise", "device_noise", "short_term_noise", "ir_drop", "stuck_at_zero")
+PUBLISHED = {"equal_error": "method_1", "threshold": "method_2"}
+"""Their names in results files, in the paper and in earlier study folders."""
 FEW_LAYERS = 6
 """As many as the paper exempts at most."""
 
@@ -72,7 +74,7 @@ def claim_signals(first: pd.DataFrame) -> dict[str, Any]:
 
 
 def claim_recurrent(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
-    """Return whether the recurrent network loses least, by both methods."""
+    """Return whether the recurrent network loses least, at equal error and by its thresholds."""
     losses = first[first["status"] == "ok"].groupby("topology")["loss"].mean()
     sensitivity = second.groupby("topology")["sensitivity"].mean()
     least = {"method_1": str(losses.idxmin()), "method_2": str(sensitivity.idxmin())}
@@ -129,22 +131,24 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     paths = networks(options.runs)
     names = {f"{path.parent.name}/{path.name}": topology for topology, path in paths.items()}
     tables = {}
-    for name in ("method_1", "method_2", "layers_ranking", "layers_exemption"):
-        tables[name] = with_topology(pd.read_parquet(options.work / f"{name}.parquet"), names)
-        tables[name].to_csv(options.results / f"sensitivity_{name}.csv", index=False, float_format="%.6g")
-    heat_map(tables["method_1"], options.results / "sensitivity_method_1.png")
-    heat_map(tables["method_2"], options.results / "sensitivity_method_2.png")
+    for name in ("equal_error", "threshold", "layers_ranking", "layers_exemption"):
+        published = PUBLISHED.get(name, name)
+        stored = [path for key in (name, published) if (path := options.work / f"{key}.parquet").is_file()]
+        tables[name] = with_topology(pd.read_parquet(stored[0]), names)
+        tables[name].to_csv(options.results / f"sensitivity_{published}.csv", index=False, float_format="%.6g")
+    heat_map(tables["equal_error"], options.results / "sensitivity_method_1.png")
+    heat_map(tables["threshold"], options.results / "sensitivity_method_2.png")
     answers = {
         "benchmark": "sensitivity_study",
         "hardware": "aimc_standard",
         "networks": {name: origin(Run.open(path)) for name, path in paths.items()},
-        "chips": int(tables["method_1"]["chips"].max()),
-        "chips_method_2_and_layers": int(tables["method_2"]["chips"].max()),
+        "chips": int(tables["equal_error"]["chips"].max()),
+        "chips_method_2_and_layers": int(tables["threshold"]["chips"].max()),
         "test_clips_limit": options.limit,
         "git_commit": git_commit(),
         "claims": [
-            claim_signals(tables["method_1"]),
-            claim_recurrent(tables["method_1"], tables["method_2"]),
+            claim_signals(tables["equal_error"]),
+            claim_recurrent(tables["equal_error"], tables["threshold"]),
             claim_layers(tables["layers_exemption"]),
         ],
     }
@@ -160,7 +164,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/sensitivity"))
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--chips", type=int, default=15)
-    parser.add_argument("--search-chips", type=int, default=5, help="chips of method 2 and of the layers")
+    parser.add_argument("--search-chips", type=int, default=5, help="chips of the thresholds and of the layers")
     parser.add_argument("--limit", type=int, help="most test clips, spread evenly; all by default")
     parser.add_argument("--collect", action="store_true", help="only write tables and pictures of what is done")
     options = parser.parse_args()

@@ -9,82 +9,88 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analognets.datasets.base import TaskData
-from analognets.errors import InvalidArgumentError, UnknownNameError
+from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["dataset_kind", "dataset_summary", "for_folder", "is_generated", "list_datasets", "load_dataset", "stand_in"]
+__all__ = [
+    "dataset_kind",
+    "dataset_summary",
+    "for_folder",
+    "is_generated",
+    "list_datasets",
+    "load_dataset",
+    "register_dataset",
+    "stand_in",
+]
 
 
 class _Entry(NamedTuple):
-    module: str
-    function: str
+    load: str | Callable[..., TaskData]
     summary: str
     on_disk: bool
     kind: str
 
+    def loader(self) -> Callable[..., TaskData]:
+        """Return the function; that of a data set of the package is imported now."""
+        if not isinstance(self.load, str):
+            return self.load
+        module, _, function = self.load.partition(":")
+        return getattr(importlib.import_module(f"analognets.datasets.{module}"), function)
+
 
 _DATASETS = {
     "speech_commands": _Entry(
-        "analognets.datasets.speech_commands",
-        "load_speech_commands",
+        "speech_commands:load_speech_commands",
         "Google Speech Commands v0.02: recorded words, 12 or 35 classes (CC BY 4.0)",
         on_disk=True,
         kind="audio",
     ),
     "synthetic_speech": _Entry(
-        "analognets.datasets.synthetic_speech",
-        "load_synthetic_speech",
+        "synthetic_speech:load_synthetic_speech",
         "the 12 classes spoken by the synthesiser espeak-ng; needs no download",
         on_disk=False,
         kind="audio",
     ),
     "cifar10": _Entry(
-        "analognets.datasets.cifar10",
-        "load_cifar10",
+        "cifar10:load_cifar10",
         "CIFAR-10: small colour pictures of ten classes, by way of Keras (170 MB)",
         on_disk=True,
         kind="image",
     ),
     "mnist": _Entry(
-        "analognets.datasets.mnist",
-        "load_mnist",
+        "mnist:load_mnist",
         "MNIST: small grey pictures of handwritten digits, by way of Keras (11 MB)",
         on_disk=True,
         kind="image",
     ),
     "coco_vww": _Entry(
-        "analognets.datasets.coco",
-        "load_coco_vww",
+        "coco:load_coco_vww",
         "Visual Wake Words made from COCO 2014 or 2017: does a picture show a person? (20 GB)",
         on_disk=True,
         kind="image",
     ),
     "synthetic_persons": _Entry(
-        "analognets.datasets.synthetic_persons",
-        "load_synthetic_persons",
+        "synthetic_persons:load_synthetic_persons",
         "drawn scenes with and without a person; needs no download",
         on_disk=False,
         kind="image",
     ),
     "audio_folder": _Entry(
-        "analognets.datasets.audio_folder",
-        "load_audio_folder",
+        "audio_folder:load_audio_folder",
         "your own recordings in folders named after their words",
         on_disk=True,
         kind="audio",
     ),
     "image_folder": _Entry(
-        "analognets.datasets.image_folder",
-        "load_image_folder",
+        "image_folder:load_image_folder",
         "your own pictures in folders named after their classes",
         on_disk=True,
         kind="image",
     ),
     "visual_wake_words": _Entry(
-        "analognets.datasets.image_folder",
-        "load_visual_wake_words",
+        "image_folder:load_visual_wake_words",
         "pictures in person/ and non_person/, the layout of MLPerf Tiny's Visual Wake Words",
         on_disk=True,
         kind="image",
@@ -92,6 +98,31 @@ _DATASETS = {
 }
 _STAND_INS = {"audio": "synthetic_speech", "image": "synthetic_persons"}
 _RECORDED = {"synthetic_speech": "speech_commands", "synthetic_persons": "visual_wake_words"}
+
+
+def register_dataset(
+    name: str, load: Callable[..., TaskData], *, summary: str, kind: str, on_disk: bool, recorded: str | None = None
+) -> None:
+    """Make a data set known by a name, as in recipes and `load_dataset`.
+
+    Args:
+        name: of the data set.
+        load: function that returns its `TaskData`; its keyword arguments are the options of the data set. It is called
+            with `progress=`, a function of (done, total) or None, when a recipe is prepared.
+        summary: one line on it.
+        kind: what it holds, "audio" or "image".
+        on_disk: whether it is read from a folder, the first argument of `load`; else the machine makes it.
+        recorded: of one that is made: the name of the data set of recordings that it stands in for.
+
+    Raises:
+        InvalidArgumentError: the kind does not exist, or another data set has the name.
+    """
+    check_choice("register_dataset", "kind", kind, tuple(_STAND_INS))
+    if name in _DATASETS and _DATASETS[name].load is not load:
+        raise InvalidArgumentError(f"There is a data set '{name}' already. Give yours another name.")
+    _DATASETS[name] = _Entry(load, summary, on_disk, kind)
+    if recorded is not None:
+        _RECORDED[name] = recorded
 
 
 def list_datasets() -> dict[str, str]:
@@ -135,7 +166,7 @@ def load_dataset(name: str, data_dir: Path | str | None = None, **options: Any) 
     if name not in _DATASETS:
         raise UnknownNameError("data set", name, _DATASETS)
     entry = _DATASETS[name]
-    load: Callable[..., TaskData] = getattr(importlib.import_module(entry.module), entry.function)
+    load = entry.loader()
     known = [option for option in inspect.signature(load).parameters if option != "data_dir"]
     for option in options:
         if option not in known:
@@ -150,7 +181,7 @@ def load_dataset(name: str, data_dir: Path | str | None = None, **options: Any) 
 
 
 def dataset_summary(data: TaskData) -> pd.DataFrame:
-    """Return a table of clips: one row a class and one for all, one column a split."""
+    """Return a table of clips: one row per class and one for all, one column per split."""
     import numpy as np
     import pandas as pd
 

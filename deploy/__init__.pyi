@@ -10,6 +10,7 @@ from .chips.chips import program as program
 from .chips.chips import summarize as summarize
 from .chips.figures import drift_figure as drift_figure
 from .chips.trained_arrays import from_devices as from_devices
+from .evaluation import accuracy as accuracy
 from .export.litert import to_litert as to_litert
 from .export.litert_runtime import Interpreter as Interpreter
 from .export.qat import to_litert_qat as to_litert_qat

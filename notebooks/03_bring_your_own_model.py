@@ -78,30 +78,48 @@ folder = Path(tempfile.mkdtemp())
 model.save(folder / "mine.keras")
 
 # %% [markdown]
-# ## Load it, convert it, read the report
-# `load_model` never runs code from a file, and reads the `.h5` files of Keras 2 that Keras 3 stumbles over. `to_analog`
-# puts every product it can onto a crossbar. The report names all that stayed digital, and why.
+# ## Load it, and look at the plan
+# `load_model` never runs code from a file, and reads the `.h5` files of Keras 2 that Keras 3 stumbles over. `plan` says
+# what would become analog and what would stay digital, and why; it converts nothing.
 
 # %%
 model = load_model(folder / "mine.keras")
-analog = an.to_analog(model, hardware="aon_cim_8bit", weight_noise=0.05)
+model.compile(keras.optimizers.Adam(5e-4), loss, metrics=["accuracy"])
+print(an.plan(model, hardware="aon_cim_8bit"))
+
+# %% [markdown]
+# ## Convert it in one call
+# `to_analog` puts every product it can onto a crossbar. Given a few real inputs it also fixes the weight range W_max at
+# 2 sigma of each kernel, sets the converters' ranges, and compiles the copy as your model is compiled. The report says
+# what was done.
+
+# %%
+analog = an.to_analog(model, hardware="aon_cim_8bit", weight_noise=0.05, calibrate_on=train[0][:200])
 print(analog.conversion_report)
 
 # %%
 analog.conversion_report.to_dataframe()[["path", "kind", "converted", "weights", "macs", "why"]]
 
 # %% [markdown]
-# ## Calibrate, and train for the hardware
-# Converters are off until `calibrate` has set their ranges from a few real inputs. A short training with weight noise
-# then makes the network robust against what the devices do.
+# ## Train for the hardware
+# A short training with weight noise makes the network robust against what the devices do.
 
 # %%
-freeze_weight_range(analog, sigma=2.5)
-calibrate(analog, train[0][:200])
-analog.compile(keras.optimizers.Adam(5e-4), loss, metrics=["accuracy"])
 analog.fit(*train, epochs=1 if FAST else 5, batch_size=50, verbose=0)
 float_accuracy = float(np.mean(model.predict(test[0], verbose=0).argmax(-1) == test[1]))
 print(f"float {float_accuracy:.3f}, 8-bit converters {analog.evaluate(*test, verbose=0)[1]:.3f}")
+
+# %% [markdown]
+# ## The same in single steps
+# Each step of the one call can be made by itself, with other settings: here a wider weight range.
+
+# %%
+steps = an.to_analog(model, hardware="aon_cim_8bit", weight_noise=0.05)
+freeze_weight_range(steps, sigma=2.5)
+calibrate(steps, train[0][:200])
+steps.compile(keras.optimizers.Adam(5e-4), loss, metrics=["accuracy"])
+steps.fit(*train, epochs=1 if FAST else 5, batch_size=50, verbose=0)
+print(f"W_max = 2.5 sigma: {steps.evaluate(*test, verbose=0)[1]:.3f}")
 
 # %% [markdown]
 # ## Programme chips, and let them age

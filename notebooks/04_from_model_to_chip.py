@@ -31,7 +31,7 @@ from IPython.display import display
 
 import analognets as an
 from analognets.deploy.accelerator import figures, list_accelerators, load_accelerator
-from analognets.deploy.lab.measured import record_simulated
+from analognets.deploy.lab.recording import record_simulated
 
 FAST = os.environ.get("ANALOGNETS_FAST") == "1"
 folder = Path(tempfile.mkdtemp())

@@ -81,10 +81,10 @@ display(summary[["network", "value", "accuracy", "standard_error", "normalized"]
 display(sensitivity.curve_figure(summary))
 
 # %% [markdown]
-# ## Method 1: the same product error for all
+# ## Equal error: the same product error for all
 # Is noise at the ADC worse than noise of the weights? To compare them, each effect alone is raised until the product
 # error of the standard test is 20 %; then every network is measured with it. `analognets sensitivity PRESET ...
-# --method 1` does the same.
+# --method equal_error` does the same.
 
 # %%
 effects = ["output_noise", "adc_bits", "device_noise"] if FAST else None
@@ -93,7 +93,7 @@ display(first[["network", "nonideality", "standard", "strength", "accuracy", "lo
 display(sensitivity.heat_map(first))
 
 # %% [markdown]
-# ## Method 2: how much of it is too much
+# ## Thresholds: how much of it is too much
 # The strength at which a network has lost one percent of its normalised accuracy.
 
 # %%

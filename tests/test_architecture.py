@@ -158,6 +158,16 @@ def test_the_cycle_check_sees_an_import_inside_a_function() -> None:
     }
 
 
+def test_no_module_of_the_command_line_imports_a_command() -> None:
+    from analognets.cli.app import COMMANDS
+
+    commands = {command.target.partition(":")[0] for command in COMMANDS.values()}
+    assert len(commands) > 10
+    for module, path in package_files().items():
+        if room_of(module) == "cli":
+            assert not needed_modules(tree(path), commands) - {module}, module
+
+
 @pytest.mark.parametrize("room", KERAS_ONLY)
 def test_core_rooms_never_name_tensorflow(room: str) -> None:
     for module, path in package_files().items():

@@ -1,4 +1,4 @@
-"""The normalised accuracy gives every value of the paper's tables from the errors that stand there."""
+"""The normalised accuracy gives every value of the paper's tables; the interval of a mean covers the truth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analognets.errors import InvalidArgumentError
-from analognets.metrics import ISO_ACCURACY, chance_error, normalized_accuracy
+from analognets.metrics import ISO_ACCURACY, chance_error, mean_interval, normalized_accuracy
 
 CHANCE = {"CIFAR-10": 90, "CIFAR-100": 99, "ImageNet": 99.9, "MRPC": 66.0, "GLUE": 64.5, "SWB": 100, "PTB": 99.99}
 
@@ -89,3 +89,54 @@ def test_chance() -> None:
 def test_what_is_wrong_is_one_sentence(values, sentence) -> None:
     with pytest.raises(InvalidArgumentError, match=sentence):
         normalized_accuracy(*values)
+
+
+def drawn(rng: np.random.Generator, chips: int, speakers: int, clips: int) -> tuple[np.ndarray, list[str]]:
+    """Draw hits with an accuracy that differs from speaker to speaker (0.1) and from chip to chip (0.02); mean 0.8."""
+    of_speaker = np.repeat(rng.normal(0.0, 0.1, speakers), clips)
+    chance = 0.8 + of_speaker + rng.normal(0.0, 0.02, (chips, 1))
+    names = [f"speaker {number}" for number in np.repeat(np.arange(speakers), clips)]
+    return (rng.random((1, speakers * clips)) < chance).astype(float), names
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
+    rng, covered, naive = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        hits, names = drawn(rng, 15, 40, 20)
+        covered += mean_interval(hits, names).low < 0.8 < mean_interval(hits, names).high
+        naive += mean_interval(hits).low < 0.8 < mean_interval(hits).high
+    assert 0.92 <= covered / 400 <= 0.985  # 95 % within 3 standard errors of 400 trials
+    assert naive < covered  # clips of a speaker are no independent samples
+
+
+def test_without_groups_and_chips_it_is_the_textbook_interval() -> None:
+    from scipy.stats import t as student
+
+    values = np.random.default_rng(1).normal(size=30)
+    found = mean_interval(values)
+    assert found.half_width == pytest.approx(student.ppf(0.975, 29) * values.std(ddof=1) / 30**0.5)
+    assert (found.mean, found.groups, found.chips) == (pytest.approx(values.mean()), 30, 1)
+
+
+def test_what_two_networks_share_cancels_in_the_interval_of_their_difference() -> None:
+    hits, names = drawn(np.random.default_rng(2), 15, 40, 20)
+    other = hits.copy()
+    other[:, ::50] = 1 - other[:, ::50]
+    apart = mean_interval(hits, names).half_width + mean_interval(other, names).half_width
+    assert mean_interval(hits - other, names).half_width < 0.3 * apart
+
+
+@given(st.integers(1, 5), st.integers(2, 30), st.integers(0, 2**31))
+def test_equal_values_have_no_width_and_scale_goes_through(chips: int, samples: int, seed: int) -> None:
+    assert mean_interval(np.ones((chips, samples))).half_width == 0.0
+    values = np.random.default_rng(seed).random((chips, samples))
+    one, ten = mean_interval(values), mean_interval(10 * values)
+    assert ten.half_width == pytest.approx(10 * one.half_width) and ten.mean == pytest.approx(10 * one.mean)
+
+
+@pytest.mark.parametrize("values", [[], [[]], [0.0, np.nan], np.zeros((2, 2, 2))])
+def test_what_has_no_interval_is_refused(values: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="An interval needs finite values"):
+        mean_interval(values)
+    with pytest.raises(InvalidArgumentError, match="one group per sample"):
+        mean_interval([0.0, 1.0], ["a"])

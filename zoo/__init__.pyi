@@ -1,6 +1,7 @@
 from . import experiments as experiments
 from . import finetune as finetune
 from . import networks as networks
+from . import own_data as own_data
 from . import presets as presets
 from . import tasks as tasks
 from . import trained as trained
@@ -26,3 +27,4 @@ from .presets.registry import from_preset as from_preset
 from .presets.registry import list_models as list_models
 from .presets.registry import load_preset as load_preset
 from .presets.saving import save_to_preset as save_to_preset
+from .tasks import register_model as register_model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +12,14 @@ import keras
 import numpy as np
 
 from analognets import crossbar
-from analognets.conversion import to_digital
-from analognets.core.addresses import public_url
 from analognets.core.provenance import sha256_of
 from analognets.errors import PresetError, RecipeError, check_integer
 from analognets.training.recipe import HardwareAware, Recipe, Stage
 from analognets.training.run import Run
 from analognets.zoo.tasks import find_recipe
+from analognets.zoo.trained import TrainedNetwork, TrainedRun, open_trained
 
-__all__ = ["Source", "finetune_recipe", "finetuned", "replace_head", "weights_sha256"]
+__all__ = ["check_same_weights", "finetune_recipe", "finetuned", "replace_head", "weights_sha256"]
 
 FALLBACK = {"audio": "kws", "image": "vww"}
 """Recipe whose training a preset without a recipe of its own is fine-tuned with."""
@@ -32,70 +30,6 @@ RATES, FROZEN_RATES = (1e-3, 5e-4), (2e-2, 5e-3)
 """Learning rates of both stages; a head alone bears more, and needs it."""
 
 MOST_IN_A_BATCH = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A trained network that others start from: a preset, or a run of one's own.
-
-    Args:
-        handle: what finds it again from any folder.
-        name: short name.
-        network: its digital network; for an analog one the digital twin with the same weights.
-        recipe: the recipe that made it, or None.
-        frontend: the layer that makes its features, or None.
-        classes: names of its classes.
-    """
-
-    handle: str
-    name: str
-    network: keras.Model
-    recipe: Recipe | None
-    frontend: Any
-    classes: tuple[str, ...]
-
-    @classmethod
-    def open(cls, preset: str | Path) -> Source:
-        """Open a preset by its handle, or a finished run by its folder.
-
-        Raises:
-            UnknownNameError: no bundled preset has that name.
-            PresetError: the preset is damaged or unsafe.
-            DataError: it can't be downloaded.
-            RunError: the run is not finished.
-        """
-        if (Path(preset) / "run.json").is_file():
-            return cls._of_run(Path(preset))
-        from analognets.zoo.presets.handles import bundled
-        from analognets.zoo.presets.registry import load_preset
-
-        found, text = load_preset(preset), str(preset)
-        handle = public_url(text)  # recipes are published, and the cache finds a sha256 without a login
-        if "://" not in text and text not in bundled():
-            handle = str(Path(text).expanduser().resolve())
-        network = _digital(found.model(), found.is_analog)
-        return cls(handle, found.name, network, found.recipe, found.frontend, found.classes)
-
-    @classmethod
-    def _of_run(cls, folder: Path) -> Source:
-        from analognets.datasets.frontends import frontend
-
-        run = Run.open(folder)
-        settings: Any = run.recipe.frontend
-        analog = run.recipe.hardware_aware is not None
-        network = run.analog_model() if analog else run.float_model()
-        return cls(
-            str(folder.resolve()),
-            run.recipe.name,
-            _digital(network, analog),
-            run.recipe,
-            frontend(settings.preset, **settings.options),
-            tuple((run.record.get("data") or {}).get("classes", ())),
-        )
-
-
-def _digital(network: keras.Model, analog: bool) -> keras.Model:
-    return to_digital(network) if analog else network
 
 
 def finetuned(
@@ -127,21 +61,22 @@ def finetuned(
         RunError: the run is not finished.
     """
     initializer = keras.initializers.GlorotUniform()  # takes its seed now, so that loading the preset can't change it
-    source = Source.open(preset)
-    found = _sha256(source.network)
+    source = open_trained(preset, unfinished=True)
+    network = source.digital_model()
+    found = _sha256(network)
     if weights_sha256 is not None and found != weights_sha256:
         raise PresetError(
             f"The weights of '{preset}' are not those this recipe was made for: its preset was replaced or trained "
             "again. Restore it, or start anew with `analognets finetune` in a new folder. Received: sha256 "
             f"{found[:12]}... instead of {weights_sha256[:12]}...."
         )
-    wanted = [tuple(tensor.shape[1:]) for tensor in source.network.inputs]
+    wanted = [tuple(tensor.shape[1:]) for tensor in network.inputs]
     if wanted != [tuple(input_shape)]:
         raise PresetError(
             f"'{source.name}' takes features of shape {', '.join(map(str, wanted))}, the front end gives "
             f"{tuple(input_shape)}. Use the preset's own front end, and samples of the same length or size."
         )
-    return replace_head(source.network, classes, freeze=freeze, kernel_initializer=initializer)
+    return replace_head(network, classes, freeze=freeze, kernel_initializer=initializer)
 
 
 def replace_head(
@@ -203,7 +138,7 @@ def weights_sha256(preset: str | Path) -> str:
         PresetError: the preset is damaged or unsafe.
         RunError: the run is not finished.
     """
-    return _sha256(Source.open(preset).network)
+    return _sha256(open_trained(preset, unfinished=True).digital_model())
 
 
 def _sha256(model: keras.Model) -> str:
@@ -262,9 +197,11 @@ def finetune_recipe(
     check_integer("finetune_recipe", "samples", samples, 1, 1 << 40)
     if hardware is not None:
         crossbar.get(hardware)
-    source = Source.open(preset)
-    _head(source.network)
+    source = open_trained(preset, unfinished=True)
+    network = source.digital_model()
+    _head(network)
     _check_kind(source, str(dataset.get("name")))
+    name = source.recipe.name if isinstance(source, TrainedRun) else source.name
     base, changes = _start(source)
     batch = min(base.batch_size, MOST_IN_A_BATCH, max(4, samples // 8))
     steps = max(1, samples // batch)
@@ -273,11 +210,11 @@ def finetune_recipe(
     float_epochs = _epochs(FLOAT_STEPS, steps) if epochs is None else epochs
     rates = FROZEN_RATES if freeze else RATES
     changes |= {
-        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{source.name}-{suffix}").lstrip("._-"),
-        "description": f"Fine-tuning of {source.name} for {', '.join(classes)}",
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{suffix}").lstrip("._-"),
+        "description": f"Fine-tuning of {name} for {', '.join(classes)}",
         "seed": seed,
-        "model": {"name": "finetuned", "options": _options(source, freeze)},
-        "dataset": _dataset(source, dataset),
+        "model": {"name": "finetuned", "options": _options(source, network, freeze)},
+        "dataset": _dataset(network, dataset),
         "batch_size": batch,
         "sampling": _sampling(base, classes),
         "augmentation": _augmentation(base, classes),
@@ -291,14 +228,14 @@ def finetune_recipe(
     return base.replace(changes).replace(overrides)
 
 
-def _check_kind(source: Source, dataset: str) -> None:
+def _check_kind(source: TrainedNetwork, dataset: str) -> None:
     from analognets.datasets.frontends import frontend_kind
     from analognets.datasets.registry import dataset_kind
 
     if source.frontend is None:
         raise PresetError(
-            f"The preset '{source.name}' has no front end, so nothing says how its features are made. Save it again "
-            "with save_to_preset(..., frontend=...)."
+            f"The {source.kind} '{source.name}' has no front end, so nothing says how its features are made. Save "
+            "it again with save_to_preset(..., frontend=...)."
         )
     takes, holds = frontend_kind(source.frontend), dataset_kind(dataset)
     if holds not in (takes, None):
@@ -309,11 +246,11 @@ def _check_kind(source: Source, dataset: str) -> None:
         )
 
 
-def _dataset(source: Source, dataset: Mapping[str, Any]) -> dict[str, Any]:
+def _dataset(network: keras.Model, dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Let pictures be read in the size that the network takes, so that they are resized once."""
     found = {"name": dataset["name"], "options": dict(dataset.get("options", {}))}
     if found["name"] == "image_folder":
-        found["options"].setdefault("size", list(source.network.input_shape[1:3]))
+        found["options"].setdefault("size", list(network.input_shape[1:3]))
     return found
 
 
@@ -323,7 +260,7 @@ def _stage(key: str, stage: Stage, epochs: int, rate: float) -> dict[str, Any]:
     return {key: {**settings, "warmup_epochs": float(min(1, epochs))}}
 
 
-def _start(source: Source) -> tuple[Recipe, dict[str, Any]]:
+def _start(source: TrainedNetwork) -> tuple[Recipe, dict[str, Any]]:
     """Return the recipe to start from, and what of it is the front end's."""
     if source.recipe is not None:
         return source.recipe, {}
@@ -337,8 +274,8 @@ def _start(source: Source) -> tuple[Recipe, dict[str, Any]]:
     return base, {"frontend": {"preset": base.frontend.preset, "options": settings}}
 
 
-def _options(source: Source, freeze: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"preset": source.handle, "weights_sha256": _sha256(source.network)}
+def _options(source: TrainedNetwork, network: keras.Model, freeze: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"preset": source.handle, "weights_sha256": _sha256(network)}
     return {**found, "freeze": True} if freeze else found
 
 
@@ -359,3 +296,26 @@ def _augmentation(base: Recipe, classes: Sequence[str]) -> dict[str, Any]:
 def _epochs(wanted: int, steps: int) -> int:
     """Return how many epochs of `steps` come to the wanted number of steps: 2 to 60."""
     return min(60, max(2, math.ceil(wanted / steps)))
+
+
+def check_same_weights(path: Path, recipe: Recipe) -> None:
+    """Refuse to go on with a run that was begun with other weights of the same preset.
+
+    Args:
+        path: folder of the run; there may be none.
+        recipe: of `finetune_recipe`.
+
+    Raises:
+        PresetError: it was begun with others.
+        RunError: its files can't be read.
+    """
+    if not (path / "run.json").is_file():
+        return
+    begun = Run.open(path).recipe
+    key = "weights_sha256"
+    before, now = begun.model.options, recipe.model.options
+    if begun.model.name == "finetuned" and before.get("preset") == now["preset"] and before.get(key) != now[key]:
+        raise PresetError(
+            f"The run '{path}' was begun with other weights of '{now['preset']}': the preset was replaced or trained "
+            "again since. Restore it, choose another --out, or replace the run with --overwrite."
+        )

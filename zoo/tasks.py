@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
 from analognets.core.config import names_a_file, yaml_names
-from analognets.errors import AnalogNetsError, RecipeError, UnknownNameError
+from analognets.datasets.registry import for_folder, is_generated, stand_in
+from analognets.errors import AnalogNetsError, InvalidArgumentError, RecipeError, UnknownNameError
 from analognets.training.recipe import Recipe, load_recipe
 
-__all__ = ["MODELS", "Task", "build_model", "find_recipe", "list_recipes", "prepare"]
+__all__ = [
+    "MODELS",
+    "Task",
+    "build_model",
+    "check_fits",
+    "evenly",
+    "find_recipe",
+    "list_recipes",
+    "plain_networks",
+    "prepare",
+    "register_model",
+    "with_data",
+]
 
 MODELS = {
     "analognet_kws": "analognets.zoo.networks.kws",
@@ -40,8 +54,30 @@ MODELS = {
 SAMPLING = ("balance", "word_power", "steps")
 """What a recipe can say about how clips are drawn: arguments of `train_batches`."""
 
+SYNTHETIC = "synthetic"
+"""What a user says in the place of a folder for generated data."""
+
 CALIBRATION_CLIPS = 1000
 """Most training clips or pictures that the converter ranges are set with, spread evenly over all of them."""
+
+
+def register_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a network known by its function's name, so that recipes can name it; usable as a decorator.
+
+    Args:
+        function: function of (input_shape, *, classes, **options) at the top of a module, which returns a Keras model.
+
+    Raises:
+        InvalidArgumentError: it does not stand at the top of its module, or another network has its name.
+    """
+    name, module = function.__name__, function.__module__
+    if function.__qualname__ != name or MODELS.get(name, module) != module:
+        raise InvalidArgumentError(
+            f"A network is a function at the top of a module, with a name that no other network has. Received: "
+            f"{function.__qualname__} of {module}."
+        )
+    MODELS[name] = module
+    return function
 
 
 def list_recipes() -> list[str]:
@@ -87,6 +123,59 @@ def build_model(recipe: Recipe, *, classes: int, input_shape: tuple[int, ...]) -
         raise RecipeError(f"`model.options` does not fit '{recipe.model.name}': {error}.") from error
 
 
+def plain_networks() -> dict[str, Callable[..., Any]]:
+    """Return the builders of those networks of `MODELS` that need no options, by name."""
+    builders = {name: getattr(importlib.import_module(module), name, None) for name, module in MODELS.items()}
+    return {
+        name: builder
+        for name, builder in builders.items()
+        if builder is not None
+        and all(item.default is not item.empty for item in inspect.signature(builder).parameters.values())
+    }
+
+
+def check_fits(recipe: Recipe, network: Any) -> None:
+    """Plan a network's conversion, or put it on devices once, as the recipe will, to find early what does not fit.
+
+    Raises:
+        AnalogNetsError: recipe, network and hardware do not fit.
+    """
+    from analognets.conversion import plan
+    from analognets.training.optimizers import make_optimizer
+    from analognets.training.stages import on_devices
+
+    stage = recipe.hardware_aware
+    if stage is not None:
+        plan(network, stage.hardware.crossbar(), exempt=stage.exempt).check()
+    if recipe.learns_on_devices:
+        make_optimizer(recipe.float_stage, network.trainable_variables, steps_per_epoch=1, wrap=on_devices(recipe))
+
+
+def with_data(recipe: Recipe, data: str | None, options: Mapping[str, Any] | None = None) -> Recipe:
+    """Return a recipe on the data that a user puts in the place of its own.
+
+    Args:
+        recipe: what was, or will be, trained.
+        data: "synthetic" for the generated data set of the same task; a folder, read as the recorded data set of the
+            task; None: the recipe's data set. Options of another data set don't fit and go.
+        options: further options of the data set's loader.
+    """
+    if data is not None:
+        name = (stand_in if data == SYNTHETIC else for_folder)(recipe.dataset.name)
+        recipe = recipe if name == recipe.dataset.name else recipe.replace({"dataset": name})
+    if options:
+        merged = {**recipe.dataset.options, **options}
+        recipe = recipe.replace({"dataset": {"name": recipe.dataset.name, "options": merged}})
+    return recipe
+
+
+def evenly(count: int, limit: int | None) -> list[int] | None:
+    """Return which of `count` samples to take if at most `limit` are wanted, spread evenly; None for all of them."""
+    if limit is None or limit >= count:
+        return None
+    return [number * count // limit for number in range(limit)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """A recipe with its objects: words in clips of sound, or what pictures show.
@@ -110,11 +199,18 @@ class Task:
         """What the data set is counted in: "clips" or "pictures"."""
         return "pictures" if self.data.kind == "image" else "clips"
 
-    def features(self, split: str) -> tuple[Any, Any]:
-        """Return (features, labels) of "train", "validation" or "test", without augmentation."""
+    def features(self, split: str, limit: int | None = None) -> tuple[Any, Any]:
+        """Return (features, labels) of "train", "validation" or "test", without augmentation.
+
+        Args:
+            split: which samples.
+            limit: most of them, spread evenly; None: all.
+        """
         from analognets.datasets.pipeline import features
 
-        return features(self.data.splits[split], self.frontend)
+        samples = self.data.splits[split]
+        chosen = evenly(len(samples), limit)
+        return features(samples if chosen is None else samples.select(chosen), self.frontend)
 
 
 def data_record(data: Any) -> dict[str, Any]:
@@ -126,19 +222,21 @@ def data_record(data: Any) -> dict[str, Any]:
 def prepare(
     recipe: Recipe,
     *,
-    data_dir: Any = None,
+    data_dir: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     calibrate: bool = True,
+    skip_corrupt: bool = False,
     **options: Any,
 ) -> Task:
     """Load the recipe's data and make all objects of its training.
 
     Args:
         recipe: from `find_recipe`.
-        data_dir: where the data set lies; None: where its loader looks by itself.
+        data_dir: where the data set lies; None or "synthetic": where its loader looks by itself.
         progress: called with (done, total) while clips are read or made.
         calibrate: False leaves out the training features that set converter ranges, for evaluations.
-        **options: further options of the data set's loader, such as on_corrupt="skip".
+        skip_corrupt: leave out what can't be read, if the data set is read from files.
+        **options: further options of the data set's loader.
 
     Raises:
         UnknownNameError: the recipe names something that does not exist.
@@ -171,6 +269,9 @@ def prepare(
             f"{dataset_kind(recipe.dataset.name)}. Set `frontend` to one that fits, such as "
             f"{'rgb_96' if kind == 'audio' else 'arm_40ms'}."
         )
+    if skip_corrupt and not is_generated(recipe.dataset.name):
+        options["on_corrupt"] = "skip"
+    data_dir = None if data_dir == SYNTHETIC else data_dir
     data = load_dataset(recipe.dataset.name, data_dir, progress=progress, **{**recipe.dataset.options, **options})
     settings: dict[str, Any] = {"augmentation": augmentation, "batch_size": recipe.batch_size, **recipe.sampling}
     calibration = data.train.select(slice(None, None, max(1, math.ceil(len(data.train) / CALIBRATION_CLIPS))))

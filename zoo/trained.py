@@ -1,98 +1,386 @@
-"""What commands work on: the folder of a run, or the handle of a preset."""
+"""The one place that opens a trained network: the folder of a run, a preset, a model file, or a model in memory."""
 
 from __future__ import annotations
 
-import difflib
+import functools
+import shlex
+import zipfile
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analognets.errors import ConversionError, RunError
+from analognets.core.addresses import public_url
+from analognets.errors import ConversionError, DataError, RunError, UnknownNameError, check_choice
+from analognets.training.recipe import Recipe
+from analognets.training.run import Run, import_classes
 
-__all__ = ["TrainedPreset", "open_trained"]
+if TYPE_CHECKING:
+    import keras
+
+    from analognets.zoo.presets.preset import Preset
+    from analognets.zoo.tasks import Task
+
+__all__ = ["TrainedNetwork", "TrainedPreset", "TrainedRun", "digital_twin", "open_trained", "resume_command"]
+
+MODEL_FILES = (".keras", ".h5", ".hdf5")
+
+WANTS = ("recipe", "analog", "chips")
 
 
-class TrainedPreset:
-    """A preset that answers what commands ask of a finished `Run`.
+class TrainedNetwork:
+    """A trained network and what is known of it. This class serves models in files and in memory; runs know more.
 
     Args:
-        preset: an `analognets.zoo.presets.preset.Preset` that a run was saved to.
-        chips: whether it must have an analog network, to be programmed into chips.
+        name: to show.
+        load: returns the model as it was trained: analog, if it was trained for hardware.
+        handle: what `open_trained` finds it with again, from any folder and process; None: it is in memory only.
 
-    Raises:
-        ConversionError: it has no analog network, or no recipe that says which data it takes.
+    Attributes:
+        kind: "run", "preset" or "model".
+        recipe: what trained it; None if that is not known.
+        classes: names of its classes, as far as they are known.
+        data: what is known of the data it was trained on: name, statement, folder, skip_corrupt ...
+        origin: what is known of the training: seed, git_commit, finished, versions.
     """
 
+    kind = "model"
     finished = True
-    digital_name = "This preset's weights, digital"
+    learned_on_devices = False
+    """Whether its weights lie on devices already, which are one chip."""
+    digital_name = "The same weights, digital"
+    """What to call `float_model`."""
 
-    def __init__(self, preset: Any, *, chips: bool = True) -> None:
-        if chips and not preset.is_analog:
-            raise ConversionError(
-                f"The preset '{preset.name}' is a digital network, with nothing to programme into chips. Use one that "
-                "was trained for hardware (`analognets zoo list`), or make it analog in Python: "
-                "an.to_analog(an.zoo.from_preset(...), 'aon_cim_8bit')."
-            )
-        self.recipe = preset.recipe
-        if self.recipe is None or chips and self.recipe.hardware_aware is None:
-            raise ConversionError(
-                f"The preset '{preset.name}' holds no recipe, so it is not known which data it takes. Evaluate it in "
-                "Python: an.deploy.program(an.zoo.from_preset(...), chips=25).evaluate(test_data)."
-            )
-        self.preset = preset
-        self.path = preset.path
-        self.record = {
-            "data": {"classes": list(preset.classes)},
-            "git_commit": preset.record.origin.get("git_commit"),
-            "versions": preset.record.origin.get("versions") or {"analognets": "unknown"},
-        }
+    def __init__(self, name: str, load: Callable[[], keras.Model], handle: str | None = None) -> None:
+        self.name = name
+        self.handle = handle
+        self.recipe: Recipe | None = None
+        self.classes: tuple[str, ...] = ()
+        self.data: dict[str, Any] = {}
+        self.origin: dict[str, Any] = {}
+        self._load = load
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('{self.name}', handle={self.handle!r})"
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The model as it was trained: analog and calibrated if it was trained for hardware. Loaded once.
+
+        Raises:
+            RunError: the run has no such file, or it is broken.
+            DataError: the file can't be read.
+            PresetError: the preset is damaged or unsafe.
+        """
+        return self._load()
+
+    @property
+    def is_analog(self) -> bool:
+        """Whether `model` has analog layers."""
+        from analognets.layers import AnalogLayer
+
+        return any(isinstance(layer, AnalogLayer) for layer in self.model._flatten_layers())
+
+    def analog_model(self) -> keras.Model:
+        """Return `model` if it is analog.
+
+        Raises:
+            ConversionError: it is not.
+        """
+        self.require("analog")
+        return self.model
+
+    def on_device_model(self) -> keras.Model:
+        """Return the model with the devices it learned on; only a run has them.
+
+        Raises:
+            ConversionError: there are none.
+            RunError: the file of the run is not there, or broken.
+        """
+        raise ConversionError(self._without_analog())
+
+    def digital_model(self) -> keras.Model:
+        """Return the plain Keras network with the weights of `model`."""
+        return digital_twin(self.model)
+
+    def float_model(self) -> keras.Model:
+        """Return the float network that chips are compared with: for a run that of stage 1, else `digital_model`."""
+        return self.digital_model()
+
+    @functools.cached_property
+    def frontend(self) -> Any:
+        """The layer that makes features from raw data, or None."""
+        return None
 
     @property
     def results(self) -> Path:
-        """Where results go: never into the preset."""
-        return Path("results") / str(self.preset.name)
+        """The folder for results of this network: that of the run, or `results/NAME` in the working directory."""
+        return Path("results") / self.name
 
-    def analog_model(self) -> Any:
-        """Return the calibrated analog network."""
-        return self.preset.model()
+    def require(self, *wants: str) -> None:
+        """Raise unless the network has what is wanted.
 
-    def float_model(self) -> Any:
-        """Return the same weights as a plain Keras network."""
-        from analognets.conversion import to_digital
+        Args:
+            wants: "recipe": it is known which data it takes; "analog": it has an analog network; "chips": that, or the
+                devices it learned on.
 
-        model = self.preset.model()
-        return to_digital(model) if self.preset.is_analog else model
+        Raises:
+            ConversionError: it has not.
+        """
+        for want in wants:
+            check_choice("open_trained", "wants", want, WANTS)
+            if want == "recipe":
+                self.known_recipe()
+                continue
+            if not self.is_analog and not (want == "chips" and self.learned_on_devices):
+                raise ConversionError(self._without_analog())
+
+    def known_recipe(self) -> Recipe:
+        """Return the recipe, which says which data the network takes.
+
+        Raises:
+            ConversionError: there is none.
+        """
+        if self.recipe is None:
+            raise ConversionError(
+                f"The {self.kind} '{self.name}' holds no recipe, so it is not known which data it takes. Evaluate it "
+                "in Python: an.deploy.program(model, chips=25).evaluate(test_data)."
+            )
+        return self.recipe
+
+    def _without_analog(self) -> str:
+        return (
+            f"The {self.kind} '{self.name}' is a digital network, with nothing to programme into chips: it was not "
+            "trained for hardware. Use one that was (`analognets zoo list`), or make it analog in Python: "
+            "an.to_analog(model, 'aon_cim_8bit')."
+        )
+
+    def task(
+        self,
+        data: str | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        calibrate: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Task:
+        """Load the data the network was trained on, or others in their place.
+
+        Args:
+            data: folder of real data, "synthetic", or None: from where the training had them.
+            options: further options of the data set's loader.
+            calibrate: False leaves out the training features that set converter ranges.
+            progress: called with (done, total) while samples are read or made.
+
+        Raises:
+            ConversionError: there is no recipe.
+            DataError: the folder is gone, or the data have other classes than the network was trained on.
+        """
+        from analognets.zoo.tasks import prepare, with_data
+
+        recipe = self.known_recipe()
+        folder = self.data.get("folder") if data is None else data
+        if data is None and folder is not None and not Path(folder).is_dir():
+            raise DataError(
+                f"The data this run was trained on were in '{folder}', which is gone. Name their new place with --data."
+            )
+        settings: dict[str, Any] = {"skip_corrupt": bool(self.data.get("skip_corrupt")), "calibrate": calibrate}
+        try:
+            task = prepare(with_data(recipe, data, options), data_dir=folder, progress=progress, **settings)
+        except DataError as error:
+            if folder is None:
+                error.add_note(f"It was trained on {recipe.dataset.name}: name its folder with --data DIR.")
+            raise
+        if self.classes and list(task.data.classes) != list(self.classes):
+            raise DataError(
+                f"'{self.name}' was trained on other classes than those of {task.data.info.name}. Name the data it "
+                "was trained on with --data."
+            )
+        return task
 
 
-def open_trained(text: str | Path, *, chips: bool = True) -> Any:
-    """Return the `Run` in a folder, or the preset of a handle as a `TrainedPreset`.
+class TrainedRun(TrainedNetwork):
+    """The network of a run.
 
     Args:
-        text: folder or handle.
-        chips: whether a preset must have an analog network.
+        run: from `Run.open`.
+    """
+
+    kind = "run"
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run.path.name or run.path.resolve().name, self._as_trained, str(run.path.resolve()))
+        self.run = run
+        self.recipe: Recipe = run.recipe
+        self.data = run.record.get("data") or {}
+        self.classes = tuple(self.data.get("classes") or ())
+        self.origin = {key: run.record.get(key) for key in ("seed", "git_commit", "finished", "versions")}
+        self.finished = run.finished
+        self.learned_on_devices = run.recipe.learns_on_devices
+        self.digital_name = "Weights as last read, digital" if self.learned_on_devices else "Float network, digital"
+
+    def _as_trained(self) -> Any:
+        return self.run.analog_model() if self.is_analog else self.run.float_model()
+
+    @property
+    def is_analog(self) -> bool:
+        """Whether the recipe has a hardware-aware stage."""
+        return self.recipe.hardware_aware is not None
+
+    def float_model(self) -> keras.Model:
+        """Load the network of stage 1, as it was before training for hardware.
+
+        Raises:
+            RunError: it is not there yet, or its file is broken.
+        """
+        return self.run.float_model()
+
+    def on_device_model(self) -> keras.Model:
+        """Load the network with the devices it learned on."""
+        return self.run.on_device_model()
+
+    @functools.cached_property
+    def frontend(self) -> Any:
+        """The layer that makes features from raw data."""
+        from analognets.datasets.frontends import frontend
+
+        options: dict[str, Any] = self.recipe.frontend.options
+        return frontend(self.recipe.frontend.preset, **options)
+
+    @property
+    def results(self) -> Path:
+        """The run's folder for results; made on first use."""
+        return self.run.results
+
+    def _without_analog(self) -> str:
+        return (
+            f"The run '{self.run.path}' has no analog network: its recipe leaves stage 2 out. Train that with "
+            f"`analognets train --float-from {self.run.path}`."
+        )
+
+    def refuse_unfinished(self) -> None:
+        """Raise a RunError that says how to go on, unless the run is finished."""
+        if not self.finished:
+            command = resume_command(
+                self.run.path,
+                data=self.data.get("folder"),
+                float_from=self.data.get("float_from"),
+                skip_corrupt=self.data.get("skip_corrupt", False),
+            )
+            status = self.run.status
+            raise RunError(f"The run '{self.run.path}' is not finished (status: {status}). Go on with: {command}")
+
+
+class TrainedPreset(TrainedNetwork):
+    """The network of a preset.
+
+    Args:
+        preset: from `load_preset`.
+        handle: what it was opened with.
+    """
+
+    kind = "preset"
+    digital_name = "This preset's weights, digital"
+
+    def __init__(self, preset: Preset, handle: str) -> None:
+        super().__init__(preset.name, preset.model, handle)
+        self.preset = preset
+        self.recipe = preset.recipe
+        self.data = preset.data
+        self.classes = preset.classes
+        origin = preset.record.origin
+        self.origin = {**origin, "versions": origin.get("versions") or {"analognets": "unknown"}}
+
+    @property
+    def is_analog(self) -> bool:
+        """Whether the preset has an analog network."""
+        return self.preset.is_analog
+
+    @functools.cached_property
+    def frontend(self) -> Any:
+        """The layer that makes features from raw data, or None."""
+        return self.preset.frontend
+
+
+def open_trained(
+    source: Any, *, wants: Collection[str] = (), unfinished: bool = False, untrained: bool = False
+) -> TrainedNetwork:
+    """Open a trained network, whatever it lies in.
+
+    Args:
+        source: folder of a run, handle of a preset, path of a `.keras` or `.h5` file, a `Run`, a `Preset`, or a Keras
+            model.
+        wants: what it must have: "recipe", "analog" or "chips", see `TrainedNetwork.require`.
+        unfinished: take a run that is not finished, too.
+        untrained: take the name of a network that needs no options, too; it gets fresh weights.
 
     Raises:
-        RunError: there is neither.
-        ConversionError: the preset can't be programmed into chips.
+        RunError: there is nothing of that kind, or the run is not finished.
+        UnknownNameError: no bundled preset has that name.
+        PresetError: the preset is damaged or unsafe.
+        DataError: a file can't be read, or a preset can't be downloaded.
+        ConversionError: the network lacks what is wanted, or it is a run of spiking neurons, or no network at all.
     """
-    from analognets.training.run import Run
-    from analognets.zoo.presets.files import INDEX
-    from analognets.zoo.presets.handles import bundled
+    from analognets.zoo.presets.preset import Preset
 
-    path = Path(text)
+    if isinstance(source, TrainedNetwork):
+        found = source
+    elif isinstance(source, Run):
+        found = TrainedRun(source)
+    elif isinstance(source, Preset):
+        found = TrainedPreset(source, str(source.path.resolve()))
+    elif isinstance(source, (str, Path)):
+        found = _by_name(source, untrained)
+    elif hasattr(source, "get_config"):
+        found = TrainedNetwork(source.name, lambda: source)
+    else:
+        raise ConversionError(
+            f"A trained network is given by a run, a preset, a model file or a Keras model. Received: {source!r}."
+        )
+    if isinstance(found, TrainedRun) and not unfinished:
+        found.refuse_unfinished()
+    found.require(*wants)
+    return found
+
+
+def _by_name(source: str | Path, untrained: bool) -> TrainedNetwork:
+    """Open what a word of the command line, or a path, stands for."""
+    from analognets.zoo.presets.files import INDEX, PLAIN_NAME
+    from analognets.zoo.presets.handles import bundled
+    from analognets.zoo.presets.registry import load_preset
+
+    text, path = str(source), Path(source).expanduser()
     if (path / "run.json").exists():
         _refuse_spikes(path)
-        return Run.open(path)
-    if "://" in str(text) or str(text) in bundled() or (path / INDEX).exists() or path.is_file():
-        from analognets.zoo.presets.registry import load_preset
+        return TrainedRun(Run.open(path))
+    if path.suffix in MODEL_FILES:
+        model = _read_file(path)
+        return TrainedNetwork(model.name, lambda: model, str(path.resolve()))
+    elsewhere = "://" in text or text in bundled()
+    if elsewhere or (path / INDEX).exists() or path.is_file():
+        # Handles stand in recipes and reports, which are published; the cache finds a sha256 without a login.
+        return TrainedPreset(load_preset(text), public_url(text) if elsewhere else str(path.resolve()))
+    if path.is_dir():
+        raise RunError(f"'{path}' is neither a run nor a preset: it holds no 'run.json' and no '{INDEX}'.")
+    if untrained:
+        from analognets.zoo.tasks import plain_networks
 
-        return TrainedPreset(load_preset(str(text)), chips=chips)
-    try:
-        return Run.open(path)
-    except RunError as error:
-        close = [] if path.exists() else difflib.get_close_matches(str(text), bundled(), n=1)
-        guess = f" Did you mean '{close[0]}'?" if close else ""
-        error.add_note(f"A preset can be named here too; `analognets zoo list` shows the bundled ones.{guess}")
-        raise
+        networks = plain_networks()
+        if text in networks:
+            return TrainedNetwork(text, networks[text])
+        hint = "A run is given by its folder, a network of your own by its .keras file."
+        raise UnknownNameError("network", text, [*networks, *bundled()], hint)
+    if PLAIN_NAME.fullmatch(text) and not text.endswith(".zip"):
+        raise UnknownNameError("preset", text, bundled(), "A run is given by its folder.")
+    error = RunError(f"There is no run in '{path}': it holds no run.json.")
+    error.add_note("A preset can be named here too; `analognets zoo list` shows the bundled ones.")
+    raise error
+
+
+def _read_file(path: Path) -> Any:
+    from analognets.conversion import load_model
+
+    if zipfile.is_zipfile(path):
+        import_classes(path)
+    return load_model(path)
 
 
 def _refuse_spikes(path: Path) -> None:
@@ -104,3 +392,22 @@ def _refuse_spikes(path: Path) -> None:
             f"'{path}' is a run of spiking neurons, with no network for the accelerator. Its devices were read at "
             f"later times at the end of the training: see '{path / 'results'}'."
         )
+
+
+def digital_twin(model: keras.Model) -> keras.Model:
+    """Return a model with analog layers as a plain Keras network with the same weights; a plain one as it is."""
+    from analognets.conversion import to_digital
+    from analognets.layers import AnalogLayer
+
+    return to_digital(model) if any(isinstance(layer, AnalogLayer) for layer in model._flatten_layers()) else model
+
+
+def resume_command(
+    folder: Path, *, data: str | None = None, float_from: Path | str | None = None, skip_corrupt: bool = False
+) -> str:
+    """Return the command that goes on with a run."""
+    words = ["analognets", "train", "--recipe", str(folder / "recipe.yaml"), "--out", str(folder)]
+    words += ["--data", data] if data else []
+    words += ["--float-from", str(float_from)] if float_from else []
+    words += ["--skip-corrupt"] if skip_corrupt else []
+    return shlex.join(words)

@@ -123,6 +123,10 @@ class Task:
                 f"{self.description}: {done}/{self.total} ({share} %), {now - self._started:.0f} s  {text}".rstrip()
             )
 
+    def follow(self, done: int, total: int) -> None:
+        """Report that `done` steps in all are done, as work does that says how many there are."""
+        self.update(done)
+
     @contextlib.contextmanager
     def _shown(self) -> Iterator[Task]:
         if self._quiet or not _err.is_terminal:

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli.data import Json, Quiet
-from analognets.cli.train import start_backend
-from analognets.errors import RunError, UnknownNameError
+from analognets.cli._work import start_backend
+from analognets.cli.options import Json, Quiet
 
 __all__ = ["cost"]
 
@@ -59,6 +58,7 @@ def cost(
     from analognets.core.files import make_folder
     from analognets.deploy.accelerator import cost as cost_of
     from analognets.deploy.accelerator import load_accelerator
+    from analognets.zoo.trained import open_trained
 
     chip = load_accelerator(accelerator)
     if bits is not None:
@@ -66,60 +66,11 @@ def cost(
     if figure is not None:
         make_folder(figure, "folder for the figures")
     with reporter.status(f"Reading {network} ..."):
-        model = open_network(network)
+        model = open_trained(network, untrained=True).model
     result = cost_of(model, chip, bits=bits, depthwise=depthwise.value, overlapped=overlapped)
     files = [] if figure is None else draw(result, figure)
     reporter.result({**result.to_dict(), "figures": [str(file) for file in files]})
     show(reporter, result, files)
-
-
-def open_network(text: str) -> Any:
-    """Return the Keras model that a word of the command line stands for.
-
-    Raises:
-        UnknownNameError: it is no run, preset, file or network.
-        RunError: the run is not finished.
-    """
-    from analognets.training.run import Run
-    from analognets.zoo.presets.files import INDEX
-    from analognets.zoo.presets.handles import bundled
-    from analognets.zoo.tasks import MODELS
-
-    path = Path(text)
-    if (path / "run.json").is_file():
-        run = Run.open(path)
-        if not run.finished:
-            raise RunError(f"The run '{path}' is not finished (status: {run.status}). Train it to its end first.")
-        return run.float_model() if run.recipe.hardware_aware is None else run.analog_model()
-    if path.suffix in (".keras", ".h5") and path.is_file():
-        from analognets.conversion import load_model
-
-        return load_model(path)
-    if text in bundled() or "://" in text or (path / INDEX).exists() or path.is_file():
-        from analognets.zoo.presets.registry import load_preset
-
-        return load_preset(text).model()
-    if path.is_dir():
-        raise RunError(f"'{path}' is neither a run nor a preset: it holds no 'run.json' and no '{INDEX}'.")
-    networks = plain_networks(MODELS)
-    if text in networks:
-        return networks[text]()
-    hint = "A run is given by its folder, a network of your own by its .keras file."
-    raise UnknownNameError("network", text, [*networks, *bundled()], hint)
-
-
-def plain_networks(modules: Any) -> dict[str, Any]:
-    """Return the builders of the networks that need no options, by name."""
-    import importlib
-    import inspect
-
-    builders = {name: getattr(importlib.import_module(module), name, None) for name, module in modules.items()}
-    return {
-        name: builder
-        for name, builder in builders.items()
-        if builder is not None
-        and all(item.default is not item.empty for item in inspect.signature(builder).parameters.values())
-    }
 
 
 def draw(result: Any, folder: Path) -> list[Path]:
@@ -161,9 +112,9 @@ def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
     totals = [
         ("inferences/s", f"{result.inferences_per_second:,.0f}"),
         ("latency", f"{result.latency_us:.1f} us, {result.passes:,} passes"),
-        ("energy", f"{result.energy_uj:.3f} uJ an inference, {result.power_mw:.1f} mW while running"),
+        ("energy", f"{result.energy_uj:.3f} uJ per inference, {result.power_mw:.1f} mW while running"),
         ("efficiency", f"{result.tops_per_watt:.2f} TOPS/W"),
-        ("throughput", f"{result.tops:.3f} TOPS of {chip.peak_tops(result.bits):.3f} an array at its peak"),
+        ("throughput", f"{result.tops:.3f} TOPS of {chip.peak_tops(result.bits):.3f} per array at its peak"),
         (
             "utilisation",
             f"{100 * result.utilisation:.1f} % of the cells, {100 * result.effective_utilisation:.1f} % with weights",

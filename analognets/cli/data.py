@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import shlex
-import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from analognets.cli import _console
-from analognets.errors import DataWarning
+from analognets.cli._work import loading_data, per_hundred
+from analognets.cli.options import Json, Quiet, SkipCorrupt
 
-__all__ = ["data", "notes_later", "percent"]
+__all__ = ["data"]
 
 data = typer.Typer(no_args_is_help=True, add_completion=False, help="List, prepare and describe data sets.")
 
@@ -47,11 +45,6 @@ Set = Annotated[
         "--set", help="Option of the data set's loader, such as --set year=2014 or --set size=64; repeatable."
     ),
 ]
-SkipCorrupt = Annotated[
-    bool, typer.Option("--skip-corrupt", help="Leave out clips or pictures that can't be read instead of stopping.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
 
 
 @data.command("list")
@@ -101,7 +94,7 @@ def prepare(
         module, settings = DOWNLOADS[name]
         fetch = importlib.import_module(module).download
         with reporter.progress("Download", 100) as bar:
-            fetch(progress=percent(bar), **{key: wanted[key] for key in settings if key in wanted})
+            fetch(progress=per_hundred(bar), **{key: wanted[key] for key in settings if key in wanted})
     found = load(reporter, name, folder, wanted)
     describe(reporter, found)
     if name in RECIPES:
@@ -128,31 +121,12 @@ def options(classes: str | None, set_: list[str] | None, skip_corrupt: bool) -> 
     return found
 
 
-def percent(bar: _console.Task) -> Callable[[int, int], None]:
-    """Return a callback for (done, total) that moves a bar of 100 steps, each of them once."""
-
-    def update(done: int, total: int) -> None:
-        share = 100 * done // max(total, 1)
-        if share > bar.done:
-            bar.update(share)
-
-    return update
-
-
-@contextlib.contextmanager
-def notes_later() -> Iterator[None]:
-    """Keep a loader from warning of what its notes say, for commands that print the notes themselves."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
-        yield
-
-
 def load(reporter: _console.Reporter, name: str, folder: Path | None, wanted: dict[str, Any]) -> Any:
     """Load a data set with a bar."""
     from analognets.datasets.registry import load_dataset
 
-    with notes_later(), reporter.progress("Data", 100) as bar:
-        return load_dataset(name, folder, progress=percent(bar), **wanted)
+    with loading_data(reporter) as progress:
+        return load_dataset(name, folder, progress=progress, **wanted)
 
 
 def describe(reporter: _console.Reporter, found: Any) -> None:

@@ -15,6 +15,7 @@ import typer
 
 from analognets._version import __version__
 from analognets.cli._console import Reporter, quiet_imports
+from analognets.cli.options import Json
 from analognets.core.provenance import installed_version
 
 __all__ = ["doctor"]
@@ -44,13 +45,13 @@ SPACE_NEEDED = 7e9
 
 def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Do not import TensorFlow: faster, but finds less.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
+    json: Json = False,
 ) -> None:
     """Check this installation: versions, backend, cache folders, speech synthesis, data.
 
     Exit code 1 if something is found that will keep other commands from working.
     """
-    reporter = Reporter(json=as_json)
+    reporter = Reporter(json=json)
     problems: list[str] = []
     findings: dict[str, Any] = {
         "analognets": __version__,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from analognets.cli import _console
-from analognets.cli.data import Json, Quiet
-from analognets.cli.train import start_backend
+from analognets.cli import _console, options
+from analognets.cli._work import following, records, start_backend
 from analognets.errors import AnalogNetsError
 
 __all__ = ["explore"]
@@ -28,17 +25,8 @@ Clip = Annotated[
 Eta = Annotated[
     str | None, typer.Option(help="Training noise as a share of W_max, such as 0.05,0.1; needs a short retraining.")
 ]
-Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic'; by default as in training.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Most test samples, spread evenly; all by default.")]
-Count = Annotated[int, typer.Option(min=1, help="How many chips to programme at each point.")]
-Time = Annotated[str, typer.Option(help="Time since programming.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the chips.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Of the retraining that --clip and --eta need.")]
 Accelerator = Annotated[str, typer.Option(help="Whose constants to take: a name, or the path of a YAML file.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine; each takes about 1 GB.")]
-OnRay = Annotated[bool, typer.Option("--ray", help="Run on the Ray cluster in RAY_ADDRESS, or one started here.")]
-Out = Annotated[Path, typer.Option(help="Folder for the results; an interrupted exploration goes on there.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Forget the exploration that is in the folder.")]
 
 
 def explore(
@@ -48,19 +36,20 @@ def explore(
     adcs: Adcs = "512,128,64",
     clip: Clip = None,
     eta: Eta = None,
-    data: Data = None,
-    limit: Limit = None,
-    chips: Count = 5,
-    at: Time = "1d",
-    seed: Seed = 0,
+    data: options.Data = None,
+    limit: options.Limit = None,
+    chips: options.Chips = 5,
+    at: options.Time = "1d",
+    seed: options.Seed = 0,
+    ranges: options.RangesOption = options.Ranges.calibrated,
     retrain_epochs: Epochs = 1,
     accelerator: Accelerator = "aon_cim",
-    workers: Workers = 1,
-    ray: OnRay = False,
-    out: Out = Path("exploration"),
-    overwrite: Overwrite = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    workers: options.Workers = 1,
+    ray: options.OnRay = False,
+    out: options.Out = Path("exploration"),
+    overwrite: options.OverwriteResults = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure networks on all combinations of bits, arrays, ADCs, clipping and noise, and draw the Pareto front.
 
@@ -77,7 +66,13 @@ def explore(
         "eta": numbers("--eta", eta, float),
     }
     settings = {"data": data, "limit": limit, "chips": chips, "at": at, "seed": seed, "retrain_epochs": retrain_epochs}
-    settings |= {"accelerator": accelerator, "workers": workers, "ray": ray, "overwrite": overwrite}
+    settings |= {
+        "ranges": ranges.value,
+        "accelerator": accelerator,
+        "workers": workers,
+        "ray": ray,
+        "overwrite": overwrite,
+    }
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
     table = measure(reporter, networks, out, values, settings)
@@ -100,16 +95,8 @@ def measure(
     from analognets.deploy.studies.explore import check_options, explore
 
     check_options(**values)
-    points = len(networks) * len(values["bits"]) * len(values["arrays"])
-    points *= max(1, len(values["clip"])) * max(1, len(values["eta"]))
-    resume = [word for word in sys.argv[1:] if word != "--overwrite"]
-    _console.set_resume_hint(shlex.join(["analognets", *resume]))
-    with reporter.progress("Measuring", points) as bar:
-        table = explore(
-            networks, out, **values, **settings, progress=lambda done, total, row: bar.update(done, row["status"])
-        )
-    _console.set_resume_hint(None)
-    return table
+    with following(reporter, "Measuring", "status") as progress:
+        return explore(networks, out, **values, **settings, progress=progress)
 
 
 def numbers(option: str, text: str | None, kind: Any) -> list[Any]:
@@ -139,13 +126,11 @@ def sizes(text: str) -> list[tuple[int, int]]:
 
 def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     """Print all points, best accuracy first, and where the files are."""
-    import json
-
     from analognets.deploy.studies.explore_figures import label_of
 
     failed = table[table["status"] != "ok"]
     good = table[table["status"] == "ok"].sort_values("accuracy", ascending=False, kind="stable")
-    reporter.result({"results": str(out), "rows": json.loads(table.to_json(orient="records", double_precision=15))})
+    reporter.result({"results": str(out), "rows": records(table)})
     several = table["network"].nunique() > 1
     rows = []
     for _, row in good.iterrows():

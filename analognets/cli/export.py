@@ -11,13 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli.data import Json, Quiet, percent
-from analognets.cli.evaluate import load_job, refuse_untrained
-from analognets.cli.train import start_backend
+from analognets.cli._work import Steps, load_task, start_backend
+from analognets.cli.options import Data, Json, Quiet
 from analognets.errors import DataError
-from analognets.zoo.trained import open_trained
 
-__all__ = ["export", "train_rival"]
+__all__ = ["export"]
 
 
 class Target(enum.StrEnum):
@@ -48,7 +46,6 @@ How = Annotated[Quantize, typer.Option(help="8-bit integers, or 32-bit floats.")
 Epochs = Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware training; 0: quantise as it is.")]
 Io = Annotated[Ends, typer.Option(help="Type of inputs and outputs of an int8 file.")]
 Name = Annotated[str | None, typer.Option(help="Name of the files and in C++; the recipe's by default.")]
-Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic'; by default as in training.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the quantisation-aware training.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of these names.")]
 
@@ -75,27 +72,29 @@ def export(
         raise typer.BadParameter("--quantize none and --qat-epochs exclude each other.")
     if name is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise typer.BadParameter("--name must be a letter, then letters, digits and '_'.")
+    from analognets.zoo.trained import open_trained
+
     reporter = _console.Reporter(json=json, quiet=quiet)
-    trained = open_trained(run, chips=False)
-    if not trained.finished:
-        refuse_untrained(trained)
-    word = name or re.sub(r"[^A-Za-z0-9_]", "_", trained.recipe.name)
+    trained = open_trained(run, wants=("recipe",))
+    word = name or re.sub(r"[^A-Za-z0-9_]", "_", trained.known_recipe().name)
     word = word if word[0].isalpha() else f"net_{word}"
     if out.exists() and not out.is_dir():
         raise DataError(f"--out names a folder. Received: the file '{out}'.")
     start_backend(reporter)
 
+    from analognets.deploy.export.qat import train_for_int8
     from analognets.deploy.export.tflm import refuse_existing
 
     refuse_existing(out, files_of(word, to), overwrite)
-    job = None if quantize is Quantize.none else load_job(reporter, trained, data)
+    task = None if quantize is Quantize.none else load_task(reporter, trained, data)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{word}.tflite"
         network = digital_network(trained, to)
-        if qat_epochs:
-            train_rival(reporter, network, job, path, epochs=qat_epochs, seed=seed, io=io.value)
+        if qat_epochs and task is not None:
+            with Steps(reporter) as steps:
+                train_for_int8(network, task, path, epochs=qat_epochs, seed=seed, io=io.value, progress=steps)
         else:
-            quantise(reporter, network, job, path, io.value)
+            quantise(reporter, network, task, path, io.value)
         finish(reporter, trained, path, out, to, overwrite)
 
 
@@ -113,54 +112,25 @@ def digital_network(trained: Any, target: Target) -> Any:
     return pointwise(network) if target is Target.tflm and getattr(network, "inputs", None) else network
 
 
-def quantise(reporter: _console.Reporter, network: Any, job: Any, path: Path, io: str) -> None:
+def quantise(reporter: _console.Reporter, network: Any, task: Any, path: Path, io: str) -> None:
     """Write the .tflite file without training."""
     from analognets.deploy.export.litert import to_litert
 
     with reporter.status("Converting ..."):
-        if job is None:
+        if task is None:
             to_litert(network, path, quantize="none")
         else:
-            to_litert(network, path, job.training.calibration, io=io)
+            to_litert(network, path, task.training.calibration, io=io)
 
 
-def train_rival(
-    reporter: _console.Reporter, network: Any, job: Any, path: Path, *, epochs: int, seed: int, io: str = "int8"
-) -> None:
-    """Train a network for 8 bit on the batches of its recipe, augmented as there, and write the .tflite file."""
-    import numpy as np
-
-    from analognets.deploy.export.qat import to_litert_qat
-    from analognets.deploy.export.qat_graph import describe_network
-
-    describe_network(network)
-    sets = []
-    with reporter.progress("Features to train on", epochs) as bar:
-        for epoch in range(epochs):
-            features, labels = zip(*job.training.train_batches(epoch), strict=True)
-            sets.append((np.concatenate(features), np.concatenate(labels)))
-            bar.advance()
-    with reporter.progress("Quantisation-aware training", 100) as bar:
-        move = percent(bar)
-        to_litert_qat(
-            network,
-            path,
-            sets,
-            epochs=epochs,
-            batch_size=job.recipe.batch_size,
-            seed=seed,
-            io=io,
-            progress=lambda done, total, values: move(done, total),
-        )
-
-
-def frontend_settings(recipe: Any) -> dict[str, Any]:
-    """Return what the recipe's front end computes, as plain data."""
+def frontend_settings(trained: Any) -> dict[str, Any]:
+    """Return what the front end of a network's recipe computes, as plain data."""
     from analognets.datasets.frontends import frontend
 
-    made = frontend(recipe.frontend.preset, **recipe.frontend.options)
+    settings = trained.known_recipe().frontend
+    made = frontend(settings.preset, **settings.options)
     config = {key: value for key, value in made.get_config().items() if key not in ("name", "trainable", "dtype")}
-    return {"preset": recipe.frontend.preset, **config}
+    return {"preset": settings.preset, **config}
 
 
 def finish(reporter: _console.Reporter, trained: Any, path: Path, out: Path, target: Target, overwrite: bool) -> None:
@@ -170,8 +140,8 @@ def finish(reporter: _console.Reporter, trained: Any, path: Path, out: Path, tar
     from analognets.deploy.export.tflm import plain, to_tflm
     from analognets.errors import DataError
 
-    classes = list((trained.record.get("data") or {}).get("classes") or [])
-    settings = frontend_settings(trained.recipe)
+    classes = list(trained.classes)
+    settings = frontend_settings(trained)
     arena = None
     if target is Target.tflm:
         with reporter.status("Writing C++ and measuring the arena ..."):

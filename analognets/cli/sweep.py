@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from analognets.cli import _console
-from analognets.cli.data import Json, Quiet
-from analognets.cli.train import start_backend
+from analognets.cli import _console, options
+from analognets.cli._work import following, percent, records, start_backend, times_of
 from analognets.errors import AnalogNetsError
 
 __all__ = ["sweep"]
 
-Networks = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RUN|PRESET|FILE.keras ...",
-        help="Folders of finished runs, handles of presets, or saved analog models.",
-    ),
-]
 Effect = Annotated[
     str,
     typer.Option(
@@ -35,54 +23,39 @@ Values = Annotated[
     str | None,
     typer.Option(help="Strengths, such as 0,1,2,5,10; bits may be 'ideal'. By default a scan far beyond any use."),
 ]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        help="Folder of the real data, 'synthetic', or a .npz file of `inputs` and `labels`; as in training by default."
-    ),
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Most test samples, spread evenly; all by default.")]
-Count = Annotated[int, typer.Option(min=1, help="How many chips to programme; the same ones at all strengths.")]
-Time = Annotated[str, typer.Option(help="Time since programming.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the chips.")]
-NoCompensation = Annotated[
-    bool, typer.Option("--no-drift-compensation", help="Don't scale the outputs of the tiles back.")
-]
-Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine; each takes about 1 GB.")]
-OnRay = Annotated[bool, typer.Option("--ray", help="Run on the Ray cluster in RAY_ADDRESS, or one started here.")]
-Out = Annotated[Path, typer.Option(help="Folder for the results; an interrupted sweep goes on there.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Forget the results that are in the folder.")]
 
 
 def sweep(
-    networks: Networks,
+    networks: options.StudyNetworks,
     nonideality: Effect,
     values: Values = None,
-    data: Data = None,
-    limit: Limit = None,
-    chips: Count = 15,
-    at: Time = "1h",
-    seed: Seed = 0,
-    no_drift_compensation: NoCompensation = False,
-    workers: Workers = 1,
-    ray: OnRay = False,
-    out: Out = Path("sweep"),
-    overwrite: Overwrite = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    data: options.StudyData = None,
+    limit: options.Limit = None,
+    chips: options.Chips = 15,
+    at: options.Time = "1h",
+    seed: options.Seed = 0,
+    no_drift_compensation: options.NoCompensation = False,
+    workers: options.Workers = 1,
+    ray: options.OnRay = False,
+    out: options.Out = Path("sweep"),
+    overwrite: options.OverwriteResults = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure networks with one non-ideality at other strengths, without retraining, on the same simulated chips.
 
     The same command goes on with a sweep that was interrupted; more values and more chips may be added.
     """
     strengths = parse_values(values)
-    settings = common(data, limit, chips, at, seed, no_drift_compensation, workers, ray, overwrite)
+    times_of(at)
+    settings = {"data": data, "limit": limit, "chips": chips, "at": at, "seed": seed, "workers": workers, "ray": ray}
+    settings |= {"drift_compensation": not no_drift_compensation, "overwrite": overwrite}
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
 
     from analognets.deploy.studies.sensitivity import curve_figure, summarize_sweep, sweep_nonideality
 
-    with following(reporter, "Measuring") as progress:
+    with following(reporter, "Measuring", "nonideality", "value") as progress:
         table = sweep_nonideality(networks, nonideality, strengths, out, progress=progress, **settings)
     failed = table[table["status"] != "ok"]
     if len(failed) == len(table):
@@ -108,57 +81,6 @@ def parse_values(text: str | None) -> list[Any] | None:
         return [None if word.strip() == "ideal" else float(word) for word in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--values takes numbers with commas between them. Received: {text!r}.") from None
-
-
-def common(
-    data: str | None,
-    limit: int | None,
-    chips: int,
-    at: str,
-    seed: int,
-    no_drift_compensation: bool,
-    workers: int,
-    ray: bool,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """Return the settings that all studies take, the time checked before anything is loaded."""
-    from analognets.units import parse_duration
-
-    parse_duration(at)
-    settings = {"data": data, "limit": limit, "chips": chips, "at": at, "seed": seed, "workers": workers, "ray": ray}
-    return {**settings, "drift_compensation": not no_drift_compensation, "overwrite": overwrite}
-
-
-@contextlib.contextmanager
-def following(reporter: _console.Reporter, description: str) -> Iterator[Callable[[int, int, dict[str, Any]], None]]:
-    """Yield what shows progress, in a bar that begins when the total is known; say how to go on if interrupted."""
-    words = [word for word in sys.argv[1:] if word != "--overwrite"]
-    _console.set_resume_hint(shlex.join(["analognets", *words]))
-    bars: list[_console.Task] = []
-    with contextlib.ExitStack() as stack:
-
-        def update(done: int, total: int, row: dict[str, Any]) -> None:
-            if not bars:
-                bars.append(stack.enter_context(reporter.progress(description, total)))
-            what = (row.get("nonideality"), row.get("value"))
-            bars[0].update(done, " ".join(str(word) for word in what if word is not None))
-
-        yield update
-    _console.set_resume_hint(None)
-
-
-def records(table: Any) -> Any:
-    """Return a table as plain rows, for JSON."""
-    import json
-
-    return json.loads(table.to_json(orient="records", double_precision=15))
-
-
-def percent(value: Any, error: Any = None) -> str:
-    """Return a share in percent, with its standard error."""
-    if value is None or value != value:
-        return ""
-    return f"{100 * value:.2f}" + ("" if error is None or error != error else f" +- {100 * error:.2f}")
 
 
 def show(reporter: _console.Reporter, summary: Any) -> None:

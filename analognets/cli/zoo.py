@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli.data import Json, Quiet
+from analognets.cli._work import load_task, start_backend
+from analognets.cli.options import Data, Json, Quiet
 
 __all__ = ["open_preset", "zoo"]
 
@@ -33,7 +34,6 @@ Statement = Annotated[str, typer.Option(help="What must be said about the data, 
 DirectMapping = Annotated[
     Path | None, typer.Option(help="Evaluated run that mapped the same float network without training for hardware.")
 ]
-Data = Annotated[str | None, typer.Option(help="Folder of the data, or 'synthetic'; by default as in training.")]
 Measure = Annotated[bool, typer.Option("--measure/--no-measure", help="Measure digital accuracy on the test split.")]
 Precision = Annotated[str, typer.Option(help="Of the kernels: float16 or float32.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a preset that is there.")]
@@ -157,25 +157,23 @@ def save(
     quiet: Quiet = False,
 ) -> None:
     """Make a preset of a finished run."""
-    from analognets.cli.evaluate import load_job
-    from analognets.cli.train import start_backend
-    from analognets.errors import PresetError
     from analognets.training.run import Run
+    from analognets.zoo.trained import open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
-    trained = Run.open(run)
-    if not trained.finished:
-        raise PresetError(f"A preset is made from a finished run. Received: '{run}' (status: {trained.status}).")
+    source = Run.open(run)
     start_backend(reporter)
 
-    from analognets.zoo.presets.saving import check_place, save_to_preset
+    from analognets.zoo.presets.saving import check_place, check_saveable, direct_mapping_results, save_to_preset
 
+    check_saveable(source)
     check_place(target, overwrite)
-    test = load_job(reporter, trained, data, calibrate=False).features("test") if measure else None
-    more = {} if direct_mapping is None else {"direct mapping": _direct_mapping(trained, direct_mapping)}
+    trained = open_trained(source)
+    test = load_task(reporter, trained, data, calibrate=False).features("test") if measure else None
+    more = {} if direct_mapping is None else {"direct mapping": direct_mapping_results(source, direct_mapping)}
     with reporter.status("Saving, reading back and measuring ..."):
         preset = save_to_preset(
-            trained,
+            source,
             target,
             name=name,
             description=description,
@@ -186,33 +184,6 @@ def save(
             overwrite=overwrite,
         )
     report_saved(reporter, preset, target)
-
-
-def _direct_mapping(run: Any, folder: Path) -> Any:
-    """Return the results of a run that mapped the float network of `run` as it is.
-
-    Raises:
-        PresetError: that run trained it, has another float network, or was not evaluated.
-    """
-    import numpy as np
-    import pandas as pd
-
-    from analognets.errors import PresetError
-    from analognets.training.run import Run
-
-    other = Run.open(folder)
-    stage = other.recipe.hardware_aware
-    summary = folder / "results" / "summary.csv"
-    if stage is None or stage.epochs or not summary.is_file():
-        raise PresetError(
-            f"--direct-mapping takes an evaluated run with hardware_aware.epochs=0. Received: '{folder}'."
-        )
-    ours, theirs = run.float_model().get_weights(), other.float_model().get_weights()
-    if len(ours) != len(theirs) or not all(np.array_equal(one, two) for one, two in zip(ours, theirs, strict=True)):
-        raise PresetError(
-            f"'{folder}' mapped another float network than that of '{run.path}', so it says nothing of it."
-        )
-    return pd.read_csv(summary)
 
 
 def report_saved(reporter: _console.Reporter, preset: Any, target: Path) -> None:

@@ -2,16 +2,20 @@
 
 from analognets.conversion.convert import to_analog, to_digital
 from analognets.conversion.load import load_model
-from analognets.conversion.report import ConversionReport, LayerConversion
+from analognets.conversion.plan import plan
+from analognets.conversion.report import ConversionReport, LayerConversion, Plan, PlannedLayer
 from analognets.conversion.support import ANALOG_CLASS, COMPOSITE_CLASS, convertible_kernels
 
 __all__ = [
     "ANALOG_CLASS",
     "COMPOSITE_CLASS",
-    "convertible_kernels",
     "ConversionReport",
     "LayerConversion",
+    "Plan",
+    "PlannedLayer",
+    "convertible_kernels",
     "load_model",
+    "plan",
     "to_analog",
     "to_digital",
 ]

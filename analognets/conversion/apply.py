@@ -1,25 +1,37 @@
-"""Rebuilding a Keras model with some of its layers replaced, and copying its weights."""
+"""Making a copy of a Keras model with some of its layers replaced, and copying its weights."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
-from analognets.conversion.support import is_analog, is_composite
+from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.errors import ConversionError
 from analognets.layers import AnalogBlock, AnalogLayer
 from analognets.layers.block import exchange, held_layers, is_internal
 from analognets.layers.composite import assign_arrays, kernel_of, to_array
 
-__all__ = ["Rebuild", "check_model"]
+__all__ = ["ModelCopy", "check_copyable"]
 
 
-class Rebuild:
-    """One pass over a model: makes each layer's replacement and remembers the pairs to copy weights between."""
+USUAL_FROM_CONFIG = tuple(kind.from_config.__func__ for kind in (keras.layers.Layer, keras.Model))
+
+
+class ModelCopy:
+    """One pass over a model: makes each layer's replacement and remembers the pairs to copy weights between.
+
+    Args:
+        replace: returns what stands for a layer, or None if it is copied; given the block that makes the layer itself.
+        recast: returns the class of a layer's copy.
+        changes: whether something in a layer is replaced.
+        wraps: whether blocks of one's own in a graph are wrapped in an `AnalogBlock`, so that they can be saved.
+        weights: whether weights and states are copied.
+    """
 
     def __init__(
         self,
@@ -28,9 +40,11 @@ class Rebuild:
         changes: Callable[[keras.layers.Layer], bool],
         *,
         wraps: bool = False,
+        weights: bool = True,
     ) -> None:
         self.changes = changes
         self.wraps = wraps
+        self.weights = weights
         self.wrapped: dict[int, Any] = {}
         self.replace = replace
         self.recast = recast
@@ -78,10 +92,7 @@ class Rebuild:
         try:
             new = self.recast(layer).from_config(layer.get_config())
         except (TypeError, ValueError, NotImplementedError) as error:
-            raise ConversionError(
-                f"'{layer.name}' ({type(layer).__name__}) can't be rebuilt from its config. Give the class a "
-                f"get_config that holds all its arguments. Received: {error}"
-            ) from error
+            raise no_config(layer, error) from error
         self.swap_attributes(layer, new)
         return new
 
@@ -150,7 +161,7 @@ class Rebuild:
         return list(zip(rest, fresh, strict=True))
 
     def model(self, model: keras.Model) -> keras.Model:
-        """Return the new model with the weights of the old one."""
+        """Return the new model, with the weights of the old one."""
         with not_compiled(model):
             if is_cloneable(model):
                 new = keras.models.clone_model(model, clone_function=self.node, recursive=True)
@@ -162,9 +173,34 @@ class Rebuild:
             if type(old) is type(fresh) and not isinstance(old, AnalogLayer):
                 self.pair_inside(old, fresh)
         for old, fresh in self.pairs:
-            copy_weights(old, fresh)
+            if self.weights:
+                copy_weights(old, fresh)
             copy_state(old, fresh)
         return new
+
+
+def no_config(layer: keras.layers.Layer, error: Exception) -> ConversionError:
+    """Return the error that a layer can't be made again from its config."""
+    return ConversionError(
+        f"'{layer.name}' ({type(layer).__name__}) can't be rebuilt from its config. Give the class a get_config that "
+        f"holds all its arguments. Received: {error}"
+    )
+
+
+def check_copyable(model: keras.Model) -> None:
+    """Raise a ConversionError if a class of one's own in a model does not take its own config; nothing is made."""
+    if is_cloneable(model):
+        for layer in model.layers:
+            check_copyable(layer)
+    elif is_own(model) or isinstance(model, keras.Model):
+        kind = type(model)
+        usual = getattr(kind.from_config, "__func__", None) in USUAL_FROM_CONFIG
+        try:
+            config = model.get_config()
+            if usual:
+                inspect.signature(kind).bind(**config)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise no_config(model, error) from error
 
 
 def held(value: Any) -> list[Any]:
@@ -200,22 +236,6 @@ def not_compiled(model: keras.Model) -> Iterator[None]:
     finally:
         for layer in compiled:
             layer.compiled = True
-
-
-def check_model(model: Any) -> None:
-    """Raise a ConversionError if `model` is not a built Keras model."""
-    if not isinstance(model, keras.Model):
-        raise ConversionError(f"What is converted must be a Keras model. Received: {model!r}.")
-    if not model.built:
-        raise ConversionError(
-            f"Model '{model.name}' is not built yet, so its weights have no shape. Call it once on data, or give it an "
-            "Input."
-        )
-
-
-def is_cloneable(model: keras.Model) -> bool:
-    """Whether Keras can rebuild the model from its graph: Sequential and functional models."""
-    return isinstance(model, keras.Sequential) or hasattr(type(model), "operations")
 
 
 def same_lambda(layer: Any) -> keras.layers.Layer:

@@ -1,36 +1,38 @@
-"""The conversions to analog and to digital, and their report."""
+"""Carrying out the plan of a conversion to analog, making the copy ready for use, and the way back to digital."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from analognets import crossbar as crossbars
-from analognets.conversion.apply import Rebuild, check_model
-from analognets.conversion.plan import Survey, is_product, own_variables, reason_digital
-from analognets.conversion.report import ConversionReport, LayerConversion
+from analognets.conversion.apply import ModelCopy
+from analognets.conversion.plan import Planner, left, why_hidden
+from analognets.conversion.report import ConversionReport, LayerConversion, PlannedLayer, check_any
 from analognets.conversion.support import (
     ANALOG_CLASS,
     COMPOSITE_CLASS,
-    PROJECTIONS,
-    Part,
+    check_model,
     counts_itself,
     digital_class,
     is_analog,
     is_composite,
-    on_crossbar,
-    parts_of,
-    why_too_tall,
-    why_untiled,
+    name_inside,
 )
-from analognets.crossbar import Tiling, matrix_shape
-from analognets.errors import ConversionError, UnknownNameError, check_number
-from analognets.layers import ADCGain, AnalogBidirectional, AnalogLayer, AnalogRNN, AnalogTimeDistributed, WeightClip
+from analognets.errors import ConversionError, check_number
+from analognets.layers import (
+    ADCGain,
+    AnalogBidirectional,
+    AnalogLayer,
+    AnalogRNN,
+    AnalogTimeDistributed,
+    WeightClip,
+    calibrate,
+    freeze_weight_range,
+)
 
 __all__ = ["to_analog", "to_digital"]
 
@@ -38,179 +40,70 @@ L = keras.layers
 ANALOG_SETTINGS = (
     "crossbar", "weight_noise", "adc_gain", "calibrated", "seed", "noise_model", "drop_connect", "nonnegative",
 )  # fmt: skip
+SIGMA = 2.0
+"""Where `calibrate_on` clips the weights, in standard deviations of each kernel."""
 ANALOG_WRAPPER: dict[type, type] = {
     L.TimeDistributed: AnalogTimeDistributed,
     L.Bidirectional: AnalogBidirectional,
     L.RNN: AnalogRNN,
 }
-EXEMPT = "exempt by request"
-ACTIVATIONS_ONLY = "scores and weighted sum multiply activations with each other, digital by design"
-
-
-def name_inside(layer: keras.layers.Layer, owner: keras.layers.Layer | None) -> str:
-    """Return the name of the analog version of a layer that a block makes when it is built: unlike in other blocks."""
-    if owner is None or layer.name.startswith(f"{owner.name}_"):
-        return layer.name
-    return f"{owner.name}_{layer.name}"
 
 
 class ToAnalog:
-    """The decisions of one conversion: what is replaced by what, and what the report says of it."""
+    """One conversion: carries a plan out, and reports what became of it."""
 
-    def __init__(
-        self, model: keras.Model, hardware: crossbars.Crossbar, settings: dict[str, Any], exempt: str | Iterable[str]
-    ) -> None:
-        self.hardware = hardware
-        self.settings = {"crossbar": hardware, **settings}
-        self.survey = Survey(model)
+    def __init__(self, planner: Planner, settings: dict[str, Any]) -> None:
+        self.planner = planner
+        self.hardware = planner.hardware
+        self.settings = {"crossbar": planner.hardware, **settings}
         self.shared = ADCGain(name="adc_gain")
-        self.records: dict[Any, LayerConversion] = {}
-        self.handled: set[int] = set()
-        self.exempt: set[Any] = set()
-        self.find_exempt(model, [exempt] if isinstance(exempt, str) else list(exempt))
+        self.done: dict[int, list[LayerConversion]] = {}
 
-    def find_exempt(self, model: keras.Model, wanted: list[str]) -> None:
-        """Collect the ids of the layers of these names or paths, of all inside them, and the products so named.
-
-        Raises:
-            UnknownNameError: the model has no layer and no product of that name.
-        """
-        layers = model._flatten_layers(include_self=False)
-        known: set[str] = set()
-        for layer in layers:
-            path, owner = self.survey.path(layer), self.survey.owners.get(id(layer))
-            inside = None if owner is None or isinstance(owner, keras.Model) else owner
-            names = {layer.name, path, name_inside(layer, inside)}
-            known |= names
-            if not names.isdisjoint(wanted):
-                self.exempt |= {id(inner) for inner in layer._flatten_layers()}
-            for part in parts_of(layer) if type(layer) in COMPOSITE_CLASS and layer.built else ():
-                bases = (layer.name, name_inside(layer, inside))
-                names = {f"{prefix}{base}_{part.product}" for base in bases for prefix in ("", f"{path}/")}
-                known |= names
-                if not names.isdisjoint(wanted):
-                    self.exempt.add((id(layer), part.product))
-        for name in wanted:
-            if name not in known:
-                raise UnknownNameError("layer to exempt", name, known)
-
-    def why_left(self, layer: keras.layers.Layer) -> str | None:
-        """Return why a layer with weights of its own stays digital, or None if it can be converted."""
-        if id(layer) in self.exempt:
-            return EXEMPT
-        if is_analog(layer):
-            return "already analog"
-        if type(layer) in ANALOG_CLASS:
-            return why_untiled(layer, self.hardware)
-        parent = next((kind for kind in (*ANALOG_CLASS, *COMPOSITE_CLASS) if isinstance(layer, kind)), None)
-        return reason_digital(layer) or (
-            f"a subclass of {parent.__name__} whose call may differ" if parent else "no analog version of this layer"
-        )
-
-    def why_part_left(self, layer: keras.layers.Layer, part: Part) -> str | None:
-        """Return why one product of a layer stays digital, or None if it can be converted."""
-        if {id(layer), id(part.owner), (id(layer), part.product)} & self.exempt:
-            return EXEMPT
-        if type(part.owner) in ANALOG_CLASS:
-            return why_untiled(part.owner, self.hardware)
-        return why_too_tall(part.shape, self.hardware)
-
-    def converts(self, layer: keras.layers.Layer) -> bool:
-        """Whether something of a layer becomes analog, or is."""
-        if type(layer) in COMPOSITE_CLASS and layer.built:
-            return any(self.why_part_left(layer, part) is None for part in parts_of(layer))
-        if counts_itself(layer) and self.why_left(layer) in (None, "already analog"):
-            return True
-        return any(self.converts(inner) for inner in layer._layers)
+    def model(self, model: keras.Model) -> keras.Model:
+        """Return the analog model with its report."""
+        copy = ModelCopy(self.replace, self.recast, self.planner.converts, wraps=True)
+        analog = copy.model(model)
+        for layer, owner in copy.inside:
+            if counts_itself(layer):
+                entry = self.planner.entries[id(layer)][""]
+                self.done[id(layer)] = [left(entry, why_hidden(layer, owner))]
+        rows = [row for rows in self.done.values() for row in rows]
+        check_any(rows, model.name)
+        analog.conversion_report = ConversionReport(tuple(rows), self.hardware.name)
+        return analog
 
     def replace(self, layer: keras.layers.Layer, owner: keras.layers.Layer | None) -> keras.layers.Layer | None:
         """Return the analog version of a layer, or None if it is copied; `owner` is the block that makes it itself."""
-        if isinstance(layer, ADCGain) or id(layer) in self.handled:
+        entries = self.planner.entries.get(id(layer))
+        if entries is None:
             return None
-        if type(layer) in COMPOSITE_CLASS and layer.built:
-            return self.composite(layer, owner)
-        if isinstance(layer, L.RNN) and not is_composite(layer) and type(layer) not in (L.RNN, AnalogRNN):
-            self.leave_cells(layer)
-        if not counts_itself(layer) or id(layer) in self.handled:
-            return None
-        why = self.why_left(layer)
         name = name_inside(layer, owner)
-        self.records[id(layer)] = self.record(layer, name if why is None else layer.name, why)
-        if why is not None:
+        self.done[id(layer)] = [
+            renamed(entry, layer.name, name) if product or entry.converted else entry
+            for product, entry in entries.items()
+        ]
+        if not any(entry.converted for entry in entries.values()):
             return None
-        gain = self.shared if self.hardware.adc_gain == "shared" else ADCGain(name="adc_gain")
-        config = {**without_clip(layer.get_config()), **self.settings, "adc_gain": gain, "name": name}
-        return ANALOG_CLASS[type(layer)].from_config(config)
-
-    def composite(self, layer: keras.layers.Layer, owner: keras.layers.Layer | None) -> keras.layers.Layer | None:
-        """Return the analog version of a layer with several products, or None if all of them stay digital."""
-        self.handled |= {id(inner) for inner in layer._flatten_layers()}
-        name = name_inside(layer, owner)
-        reasons = {part.product: self.why_part_left(layer, part) for part in parts_of(layer)}
-        for part in parts_of(layer):
-            self.records[id(layer), part.product] = self.record_part(layer, part, name, reasons[part.product])
-        if any(hasattr(layer, attribute) for attribute in PROJECTIONS.values()):
-            note = LayerConversion(
-                name, type(layer).__name__, False, ACTIVATIONS_ONLY, 0, path=self.survey.path(layer), product=False
-            )
-            self.records[id(layer), "activations"] = note
-        if None not in reasons.values():
-            return None
-        config = {
-            **without_clip(layer.get_config()),
-            **self.settings,
-            "adc_gain": self.shared if self.hardware.adc_gain == "shared" else None,
-            "products": {product: None for product, why in reasons.items() if why is not None},
-            "name": name,
-        }
-        return COMPOSITE_CLASS[type(layer)].from_config(config)
-
-    def leave_cells(self, layer: keras.layers.Layer) -> None:
-        """Leave the cells of a recurrent layer of one's own digital: it may use their kernels itself."""
-        for cell in layer._flatten_layers(include_self=False):
-            if type(cell) in COMPOSITE_CLASS:
-                why = f"inside of {type(layer).__name__}, whose call may differ from that of Keras' layers"
-                self.records[id(cell)] = self.record(cell, cell.name, EXEMPT if id(cell) in self.exempt else why)
-                self.handled.add(id(cell))
+        shared = self.hardware.adc_gain == "shared"
+        config = {**without_clip(layer.get_config()), **self.settings, "name": name}
+        if type(layer) in ANALOG_CLASS:
+            gain = self.shared if shared else ADCGain(name="adc_gain")
+            return ANALOG_CLASS[type(layer)].from_config({**config, "adc_gain": gain})
+        digital = {product: None for product, entry in entries.items() if entry.product and not entry.converted}
+        settings = {"adc_gain": self.shared if shared else None, "products": digital}
+        return COMPOSITE_CLASS[type(layer)].from_config({**config, **settings})
 
     def recast(self, layer: keras.layers.Layer) -> type:
         """Return the class of a layer's copy."""
         analog = ANALOG_WRAPPER.get(type(layer))
-        return analog if analog is not None and self.converts(layer) else type(layer)
+        return analog if analog is not None and self.planner.converts(layer) else type(layer)
 
-    def record(self, layer: keras.layers.Layer, name: str, why: str | None) -> LayerConversion:
-        """Return the report's entry of a layer that stays digital for a reason, or is converted if there is none."""
-        entry = LayerConversion(
-            layer=name,
-            kind=type(layer).__name__,
-            converted=why is None,
-            why=why or "",
-            weights=sum(math.prod(variable.shape) for variable in own_variables(layer)),
-            path=self.survey.path(layer),
-            product=is_product(layer),
-            macs=self.survey.macs(layer),
-        )
-        return entry if why is not None else self.placed(entry, on_crossbar(layer), math.prod(layer.kernel.shape))
 
-    def record_part(self, layer: keras.layers.Layer, part: Part, name: str, why: str | None) -> LayerConversion:
-        """Return the report's entry of one product of a layer."""
-        macs = self.survey.macs(part.counted)
-        entry = LayerConversion(
-            layer=f"{name}_{part.product}",
-            kind=type(layer).__name__,
-            converted=why is None,
-            why=why or "",
-            weights=part.weights,
-            path=f"{self.survey.path(layer)}/{name}_{part.product}",
-            macs=None if macs is None else round(macs * part.share),
-        )
-        return entry if why is not None else self.placed(entry, part.shape, part.kernel)
-
-    def placed(self, entry: LayerConversion, shape: tuple[int, ...], kernel: int) -> LayerConversion:
-        """Return an entry with what its kernel takes on the crossbar."""
-        tiling = Tiling(shape, self.hardware.rows, self.hardware.cols)
-        rows, cols = matrix_shape(tiling.kernel_shape)
-        return dataclasses.replace(entry, rows=rows, cols=cols, tiles=len(tiling.blocks()), kernel=kernel)
+def renamed(entry: PlannedLayer, before: str, after: str) -> PlannedLayer:
+    """Return the entry of a layer, or of one of its products, that got another name when it was converted."""
+    name = after + entry.layer.removeprefix(before)
+    path = entry.path.removesuffix(entry.layer) + name if entry.layer != before else entry.path
+    return dataclasses.replace(entry, layer=name, path=path)
 
 
 def to_analog(
@@ -221,14 +114,17 @@ def to_analog(
     exempt: str | Iterable[str] = (),
     noise_model: str = "gaussian",
     drop_connect: float = 0.0,
+    calibrate_on: Any = None,
 ) -> keras.Model:
     """Return an analog copy of any Keras model: products on crossbars, all the rest stays digital Keras.
 
     Every Dense, Conv1D, Conv2D, Conv3D, DepthwiseConv1D and DepthwiseConv2D (grouped, dilated, shared or inside of
     TimeDistributed too) becomes its analog layer with the same weights, sharing one trainable ADC gain if the hardware
     says so. All other layers stay as they are; the report names them and says why. The copy computes the same as the
-    model until `calibrate` has set the converter ranges. Works on Sequential, functional, nested and subclassed models
-    (those that can be rebuilt from their config). The model given is not changed.
+    model until `calibrate` has set the converter ranges; with `calibrate_on` it comes ready for chips and training: its
+    kernels are clipped to W_max = 2 sigma (`freeze_weight_range`), its converters calibrated (`calibrate`), and it is
+    compiled as the model given is, with an optimizer of its own. Works on Sequential, functional, nested and subclassed
+    models (those that can be rebuilt from their config). The model given is not changed.
 
     A converted subclassed model can't be read back from a `.keras` file, since its class makes plain layers: keep the
     plain model and `save_weights`, and convert again.
@@ -240,37 +136,82 @@ def to_analog(
         exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
         noise_model: "gaussian" or "device", what the training noise is.
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
+        calibrate_on: inputs as `analognets.layers.calibrate` takes them, up to 1000 of them are used: an array, or an
+            iterable (tf.data) of batches or (inputs, labels). None leaves W_max, converters and compilation to you.
 
     Returns:
-        The analog model, not compiled, with the attribute `conversion_report`.
+        The analog model, not compiled without `calibrate_on`, with the attribute `conversion_report`.
 
     Raises:
         ConversionError: the model is not built, can't be rebuilt, or has no layer to convert.
-        InvalidArgumentError: `weight_noise`, `noise_model` or `drop_connect` is out of range.
+        InvalidArgumentError: `weight_noise`, `noise_model` or `drop_connect` is out of range, or `calibrate_on` holds
+            no batch or leads to NaN or infinity.
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
     """
     check_model(model)
     hardware = crossbars.get(hardware)
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
     settings = {"weight_noise": weight_noise, "noise_model": noise_model, "drop_connect": drop_connect}
-    plan = ToAnalog(model, hardware, settings, exempt)
-    rebuild = Rebuild(plan.replace, plan.recast, plan.converts, wraps=True)
-    analog = rebuild.model(model)
-    for layer, owner in rebuild.inside:
-        if counts_itself(layer):
-            made = f"made by '{owner.name}' ({type(owner).__name__}) itself"
-            why = made if is_product(layer) else reason_digital(layer) or made
-            plan.records[id(layer)] = plan.record(layer, layer.name, why)
-    report = ConversionReport(tuple(plan.records.values()), hardware.name)
-    if not report.converted:
-        kinds = Counter(entry.kind for entry in report.left if entry.weights)
-        raise ConversionError(
-            f"Model '{model.name}' has no layer to convert; analog versions exist for "
-            f"{', '.join(kind.__name__ for kind in (*ANALOG_CLASS, *COMPOSITE_CLASS))}. "
-            f"Received layers with weights: {', '.join(kinds) or 'none'}."
-        )
-    analog.conversion_report = report
+    analog = ToAnalog(Planner(model, hardware, exempt), settings).model(model)
+    return analog if calibrate_on is None else made_ready(analog, model, calibrate_on)
+
+
+def made_ready(analog: keras.Model, model: keras.Model, inputs: Any) -> keras.Model:
+    """Freeze W_max of an analog model, calibrate and compile it, and add what was done to its report.
+
+    Args:
+        analog: the converted model.
+        model: the model it was made from.
+        inputs: as `calibrate` takes them.
+
+    Raises:
+        InvalidArgumentError: `inputs` hold no batch or lead to NaN or infinity.
+    """
+    freeze_weight_range(analog, sigma=SIGMA)
+    samples = calibrate(analog, inputs)
+    analog.conversion_report = dataclasses.replace(
+        analog.conversion_report,
+        steps=(
+            f"W_max frozen at {SIGMA:g} sigma of each kernel, weights clipped to it.",
+            f"Converter ranges calibrated on {samples} samples.",
+            compiled_like(analog, model),
+        ),
+    )
     return analog
+
+
+def compiled_like(analog: keras.Model, model: keras.Model) -> str:
+    """Compile a model with fresh copies of another one's optimizer, loss and metrics; returns what was done."""
+    if not model.compiled:
+        return "Not compiled, as the model given is not."
+    if type(model).compile is not keras.Model.compile:
+        return f"Not compiled, since {type(model).__name__} has a `compile` of its own: compile it as that one."
+    config = model.get_compile_config()
+    settings: dict[str, Any] = {}
+    for name, value in config.items():
+        try:
+            settings[name] = keras.saving.deserialize_keras_object(value)
+        except (TypeError, ValueError):  # a function that is in no module
+            if name == "loss":
+                settings[name] = model.loss
+    if "optimizer" not in settings:
+        return f"Not compiled, since its optimizer {described(config['optimizer'])} can't be made from its config."
+    analog.compile(**{**settings, "jit_compile": False})
+    parts = {name: described(config[name]) for name in ("optimizer", "loss", "metrics") if name in settings}
+    done = f"Compiled with {', '.join(f'{name} {text}' for name, text in parts.items() if text)}; jit_compile off."
+    lost = [name for name in config if name not in settings]
+    return f"{done} Left out, as they can't be made from their config: {', '.join(lost)}." if lost else done
+
+
+def described(config: Any) -> str:
+    """Return the names of the objects in a part of a compile config."""
+    if isinstance(config, dict) and "class_name" in config:
+        inside = config["config"]
+        return inside if isinstance(inside, str) else str(config["class_name"])
+    if isinstance(config, (dict, list, tuple)):
+        items = config.values() if isinstance(config, dict) else config
+        return ", ".join(text for text in map(described, items) if text)
+    return "" if config is None else str(config)
 
 
 def without_clip(config: dict[str, Any]) -> dict[str, Any]:
@@ -322,7 +263,7 @@ def to_digital(model: keras.Model) -> keras.Model:
     def recast(layer: keras.layers.Layer) -> type:
         return next((kind for kind, analog in ANALOG_WRAPPER.items() if isinstance(layer, analog)), type(layer))
 
-    digital = Rebuild(replace, recast, any_analog).model(model)
+    digital = ModelCopy(replace, recast, any_analog).model(model)
     if not records:
         raise ConversionError(f"Model '{model.name}' has no analog layer, so it is digital already.")
     digital.conversion_report = ConversionReport(tuple(records), "digital")

@@ -1,167 +1,274 @@
-"""Reading a model before its conversion: paths of its layers, which of them are products, and how many they do."""
+"""The plan of a conversion: what each layer becomes, or why it stays digital, before anything is converted."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 
-from analognets.layers import AnalogComposite
+from analognets import crossbar as crossbars
+from analognets.conversion.calls import Calls, in_order
+from analognets.conversion.report import LayerConversion, Plan, PlannedLayer
+from analognets.conversion.support import (
+    ANALOG_CLASS,
+    ATTENTION,
+    COMPOSITE_CLASS,
+    Product,
+    check_model,
+    counts_itself,
+    is_analog,
+    is_cloneable,
+    is_composite,
+    is_product,
+    name_inside,
+    on_crossbar,
+    own_variables,
+    products_of,
+    reason_digital,
+    why_too_tall,
+    why_unsupported,
+)
+from analognets.conversion.watch import Run, watch
+from analognets.crossbar import Tiling, matrix_shape
+from analognets.errors import UnknownNameError
+from analognets.layers import ADCGain, AnalogLayer, AnalogRNN
+from analognets.layers.block import held_layers
 
-__all__ = ["Survey", "is_product", "reason_digital"]
+__all__ = ["ALREADY", "Planner", "left", "plan", "why_hidden"]
 
 L = keras.layers
-
-DIGITAL_BY_DESIGN: dict[type, str] = {
-    L.BatchNormalization: "a scale and shift per channel, digital by design",
-    L.LayerNormalization: "normalisation, digital by design",
-    L.GroupNormalization: "normalisation, digital by design",
-    L.RMSNormalization: "normalisation, digital by design",
-    L.UnitNormalization: "normalisation, digital by design",
-    L.Normalization: "a scale and shift per feature, digital by design",
-    L.Embedding: "a table look-up, not a product",
-    L.PReLU: "an activation, digital by design",
-}
-TRANSPOSED = "a transposed convolution, which has no analog version"
-NO_ANALOG: dict[type, str] = {
-    L.Conv1DTranspose: TRANSPOSED,
-    L.Conv2DTranspose: TRANSPOSED,
-    L.Conv3DTranspose: TRANSPOSED,
-}
-CONVOLUTIONS = (
-    L.Conv1D,
-    L.Conv2D,
-    L.Conv3D,
-    L.DepthwiseConv1D,
-    L.DepthwiseConv2D,
-    L.SeparableConv1D,
-    L.SeparableConv2D,
-)
-TRANSPOSED_CONVOLUTIONS = (L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose)
-RECURRENT_CELLS = (L.LSTMCell, L.GRUCell, L.SimpleRNNCell)
+EXEMPT = "exempt by request"
+ALREADY = "already analog"
+ACTIVATIONS_ONLY = "scores and weighted sum multiply activations with each other, digital by design"
 
 
-def reason_digital(layer: keras.layers.Layer) -> str | None:
-    """Return why a layer of this class has no analog version, or None if this table does not name it."""
-    for kind, why in {**DIGITAL_BY_DESIGN, **NO_ANALOG}.items():
-        if isinstance(layer, kind):
-            return why
-    return None
+def plan(
+    model: keras.Model, hardware: Any = "aon_cim_8bit", *, exempt: str | Iterable[str] = (), inputs: Any = None
+) -> Plan:
+    """Return what `to_analog` would do to a model, without doing it: nothing is converted and nothing is changed.
 
-
-def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """Return the variables a layer holds itself, not those of its inner layers."""
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
-
-
-def is_product(layer: keras.layers.Layer) -> bool:
-    """Whether a layer multiplies its inputs by a matrix of weights, as far as its class and variables tell."""
-    if isinstance(layer, (*DIGITAL_BY_DESIGN, AnalogComposite)):  # the products of a composite are layers inside of it
-        return False
-    return any(len(variable.shape) >= 2 for variable in own_variables(layer))
-
-
-Shape = tuple[int | None, ...]
-
-
-class Survey:
-    """Paths and multiplications of all layers of a built model.
+    Only classes, shapes and names are read, so that it is quick for large models too. Shapes do not tell how often a
+    class of one's own calls its layers, nor what comes of axes of unknown size: there `inputs` help. A layer that such
+    a class makes when it is built gets the name of the block in front of its own when it is converted.
 
     Args:
-        model: the model.
+        model: a built Keras model.
+        hardware: a `Crossbar`, the name of a preset, or a config.
+        exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
+        inputs: a batch of one sample, on which a copy of the model is run once to count what is called; None to take
+            all from shapes.
+
+    Returns:
+        A `Plan`: for each layer or product what it becomes or why it stays digital, its kernel on the crossbar, its
+        tiles, weights and multiplications. `plan(...).check()` raises what `to_analog` would if nothing is analog.
+
+    Raises:
+        ConversionError: the model is not built, or with `inputs` can't be rebuilt.
+        UnknownNameError: a name in `exempt` or of the hardware does not exist.
+    """
+    check_model(model)
+    run = None if inputs is None else watch(model, inputs)
+    return Planner(model, crossbars.get(hardware), exempt, run).plan
+
+
+class Planner:
+    """The decisions of one conversion, by layer.
+
+    Args:
+        model: a built Keras model.
+        hardware: the crossbar.
+        exempt: names or paths of what stays digital.
+        run: what a run has told of calls and names.
+
+    Attributes:
+        entries: what happens to each layer with weights, by its id: its entry as "", or one for each product by name.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        self.paths: dict[int, str] = {}
-        self.owners: dict[int, keras.layers.Layer] = {}
-        self._macs: dict[int, int | None] = {}
-        self._visit_inside(model, "", 1)
+    def __init__(
+        self,
+        model: keras.Model,
+        hardware: crossbars.Crossbar,
+        exempt: str | Iterable[str] = (),
+        run: Run | None = None,
+    ) -> None:
+        self.hardware = hardware
+        self.calls = Calls(model, run.calls if run else {})
+        self.names = run.names if run else {}
+        self.exempt: set[Any] = set()
+        self.find_exempt(model, [exempt] if isinstance(exempt, str) else list(exempt))
+        self.entries: dict[int, dict[str, PlannedLayer]] = {}
+        self._seen: set[int] = set()
+        self._enter(model)
+        entries = [entry for products in self.entries.values() for entry in products.values()]
+        self.plan = Plan(tuple(entries), hardware.name, model.name)
 
-    def path(self, layer: keras.layers.Layer) -> str:
-        """Return the names of the blocks around a layer and its own, joined by "/"."""
-        return self.paths.get(id(layer), layer.name)
+    def find_exempt(self, model: keras.Model, wanted: list[str]) -> None:
+        """Collect the ids of the layers of these names or paths, of all inside them, and the products so named.
 
-    def macs(self, layer: keras.layers.Layer) -> int | None:
-        """Return a layer's multiplications for one sample over all its calls, or None if shapes do not tell."""
-        return self._macs.get(id(layer))
+        Raises:
+            UnknownNameError: the model has no layer and no product of that name.
+        """
+        layers = model._flatten_layers(include_self=False)
+        known: set[str] = set()
+        for layer in layers:
+            path, owner = self.calls.path(layer), self.calls.owners.get(id(layer))
+            inside = None if owner is None or isinstance(owner, keras.Model) else owner
+            names = {layer.name, path, name_inside(layer, inside)}
+            known |= names
+            if not names.isdisjoint(wanted):
+                self.exempt |= {id(inner) for inner in layer._flatten_layers()}
+            for product in products_of(layer) if type(layer) in COMPOSITE_CLASS and layer.built else ():
+                bases = (layer.name, name_inside(layer, inside))
+                names = {f"{prefix}{base}_{product.name}" for base in bases for prefix in ("", f"{path}/")}
+                known |= names
+                if not names.isdisjoint(wanted):
+                    self.exempt.add((id(layer), product.name))
+        for name in wanted:
+            if name not in known:
+                raise UnknownNameError("layer to exempt", name, known)
 
-    def _visit(self, layer: keras.layers.Layer, path: str, times: int | None, shapes: list[Shape]) -> None:
-        """Enter a layer called with inputs of these shapes in a block that itself runs `times` times."""
-        self.paths.setdefault(id(layer), path)
-        if is_product(layer):
-            total = summed([multiplications(layer, shape) for shape in shapes], times)
-            before = self._macs.get(id(layer), 0)
-            self._macs[id(layer)] = None if total is None or before is None else before + total
-        self._visit_inside(layer, f"{path}/", summed([runs(layer, shape) for shape in shapes], times))
+    def why_left(self, layer: keras.layers.Layer) -> str | None:
+        """Return why a layer with weights of its own stays digital, or None if it becomes analog."""
+        if id(layer) in self.exempt:
+            return EXEMPT
+        if is_analog(layer):
+            return ALREADY
+        if type(layer) in ANALOG_CLASS:
+            return why_unsupported(layer) or why_too_tall(on_crossbar(layer), self.hardware)
+        parent = next((kind for kind in (*ANALOG_CLASS, *COMPOSITE_CLASS) if isinstance(layer, kind)), None)
+        return reason_digital(layer) or (
+            f"a subclass of {parent.__name__} whose call may differ" if parent else "no analog version of this layer"
+        )
 
-    def _visit_inside(self, layer: keras.layers.Layer, prefix: str, times: int | None) -> None:
-        calls = graph_calls(layer)
-        for inner in layer._layers:
-            if not isinstance(inner, L.InputLayer):
-                self.owners.setdefault(id(inner), layer)
-                self._visit(inner, f"{prefix}{inner.name}", times, calls.get(id(inner)) or built_shapes(inner))
+    def why_product_left(self, layer: keras.layers.Layer, product: Product) -> str | None:
+        """Return why one product of a layer stays digital, or None if it becomes analog."""
+        if {id(layer), id(product.owner), (id(layer), product.name)} & self.exempt:
+            return EXEMPT
+        unsupported = why_unsupported(product.owner) if type(product.owner) in ANALOG_CLASS else None
+        return unsupported or why_too_tall(product.shape, self.hardware)
+
+    def converts(self, layer: keras.layers.Layer) -> bool:
+        """Whether something of a layer becomes analog, or is."""
+        if type(layer) in COMPOSITE_CLASS and layer.built:
+            return any(self.why_product_left(layer, product) is None for product in products_of(layer))
+        if counts_itself(layer) and self.why_left(layer) in (None, ALREADY):
+            return True
+        return any(self.converts(inner) for inner in layer._layers)
+
+    def _enter(self, layer: keras.layers.Layer, owner: keras.layers.Layer | None = None) -> None:
+        """Plan a layer and those inside of it."""
+        if id(layer) in self._seen or isinstance(layer, ADCGain):
+            return
+        self._seen.add(id(layer))
+        if type(layer) in COMPOSITE_CLASS and layer.built:
+            self._enter_products(layer)
+            return
+        if isinstance(layer, L.RNN) and not is_composite(layer) and type(layer) not in (L.RNN, AnalogRNN):
+            self._leave_cells(layer)
+        if counts_itself(layer) and id(layer) not in self.entries:
+            hidden = owner is not None and not is_cloneable(owner) and not holds(owner, layer)
+            why = why_hidden(layer, owner) if owner is not None and hidden else self.why_left(layer)
+            self.entries[id(layer)] = {"": self._entry(layer, why)}
+        for inner in in_order(layer):
+            self._enter(inner, layer)
+
+    def _enter_products(self, layer: keras.layers.Layer) -> None:
+        """Plan a layer with several products."""
+        self._seen |= {id(inner) for inner in layer._flatten_layers()}
+        entries = {product.name: self._product_entry(layer, product) for product in products_of(layer)}
+        if isinstance(layer, ATTENTION):
+            kind, path = type(layer).__name__, self.calls.path(layer)
+            note = PlannedLayer(layer.name, kind, False, ACTIVATIONS_ONLY, 0, path=path, product=False)
+            entries["activations"] = note
+        self.entries[id(layer)] = entries
+
+    def _leave_cells(self, layer: keras.layers.Layer) -> None:
+        """Leave the cells of a recurrent layer of one's own digital: it may use their kernels itself."""
+        for cell in layer._flatten_layers(include_self=False):
+            if type(cell) in COMPOSITE_CLASS:
+                why = f"inside of {type(layer).__name__}, whose call may differ from that of Keras' layers"
+                self.entries[id(cell)] = {"": self._entry(cell, EXEMPT if id(cell) in self.exempt else why)}
+                self._seen.add(id(cell))
+
+    def _entry(self, layer: Any, why: str | None) -> PlannedLayer:
+        """Return the entry of a layer that stays digital for a reason, or is converted if there is none."""
+        planned = PlannedLayer(
+            layer=self.names.get(id(layer), layer.name) if why is None else layer.name,
+            kind=type(layer).__name__,
+            converted=why is None,
+            why=why or "",
+            weights=sum(math.prod(variable.shape) for variable in own_variables(layer)),
+            path=self.calls.path(layer),
+            product=is_product(layer),
+            macs=self.calls.macs(layer),
+        )
+        if isinstance(layer, AnalogLayer):
+            becomes, shape, kernel = type(layer), layer.crossbar_shape(), layer.kernel_variable
+        elif type(layer) in ANALOG_CLASS and not why_unsupported(layer):
+            becomes, shape, kernel = ANALOG_CLASS[type(layer)], on_crossbar(layer), layer.kernel
+        else:
+            return planned
+        size = math.prod(kernel.shape)
+        inputs, outputs = self.calls.largest(layer, shape, size)
+        planned = dataclasses.replace(planned, stride=last_stride(layer), inputs=inputs, outputs=outputs)
+        return self._placed(planned, becomes, shape, size)
+
+    def _product_entry(self, layer: keras.layers.Layer, product: Product) -> PlannedLayer:
+        """Return the entry of one product of a layer."""
+        why, name = self.why_product_left(layer, product), self.names.get(id(layer), layer.name)
+        macs = self.calls.macs(product.counted)
+        planned = PlannedLayer(
+            layer=f"{name}_{product.name}",
+            kind=type(layer).__name__,
+            converted=why is None,
+            why=why or "",
+            weights=product.weights,
+            path=f"{self.calls.path(layer)}/{name}_{product.name}",
+            macs=None if macs is None else round(macs * product.share),
+        )
+        if type(product.owner) in ANALOG_CLASS and why_unsupported(product.owner):
+            return planned
+        inputs, outputs = self.calls.largest(
+            product.counted, product.shape, product.kernel, share=product.share, name=product.name
+        )
+        planned = dataclasses.replace(planned, stride=product.stride, inputs=inputs, outputs=outputs)
+        return self._placed(planned, product.becomes, product.shape, product.kernel)
+
+    def _placed(self, planned: PlannedLayer, becomes: Any, shape: tuple[int, ...], size: int) -> PlannedLayer:
+        """Return an entry with its kernel and, if it becomes analog, with what that takes on the crossbar."""
+        positions = None if planned.macs is None else planned.macs // size
+        planned = dataclasses.replace(
+            planned, becomes=becomes.__name__, shape=tuple(shape), size=size, positions=positions
+        )
+        if not planned.converted:
+            return planned
+        tiling = Tiling(shape, self.hardware.rows, self.hardware.cols)
+        rows, cols = matrix_shape(tiling.kernel_shape)
+        return dataclasses.replace(
+            planned, rows=rows, cols=cols, tiles=len(tiling.blocks()), kernel=size, row_blocks=tiling.shape[0]
+        )
 
 
-def summed(counts: list[int | None], times: int | None) -> int | None:
-    """Return times * sum of counts, or None if one of them is not known or there are none."""
-    known = [count for count in counts if count is not None]
-    return None if times is None or not known or len(known) < len(counts) else times * sum(known)
+def left(entry: LayerConversion, why: str) -> LayerConversion:
+    """Return the entry of a layer that can't be converted after all."""
+    return dataclasses.replace(entry, converted=False, why=why, rows=0, cols=0, tiles=0, kernel=0)
 
 
-def runs(layer: keras.layers.Layer, shape: Shape) -> int | None:
-    """Return how often a block runs what is inside of it in one call: its time steps, once, or None if not known."""
-    if isinstance(layer, (L.TimeDistributed, L.RNN)):
-        return shape[1] if len(shape) > 1 else None
-    if isinstance(layer, keras.Model) and built_shapes(layer) not in ([], [shape]):
-        return None
-    own_graph = isinstance(layer, keras.Sequential) or hasattr(layer, "_nodes_by_depth")
-    return 1 if own_graph or type(layer).__module__.split(".")[0] == "keras" else None
+def why_hidden(layer: keras.layers.Layer, owner: keras.layers.Layer) -> str:
+    """Return why a layer stays digital that a block makes and holds in none of its attributes."""
+    made = f"made by '{owner.name}' ({type(owner).__name__}) itself"
+    return made if is_product(layer) else reason_digital(layer) or made
 
 
-def built_shapes(layer: keras.layers.Layer) -> list[Shape]:
-    """Return the shape of the first input a layer was built for, as a list of one, or none if that is not known."""
-    shapes = list((layer._build_shapes_dict or {}).values())
-    shape = shapes[0] if shapes else None
-    if not isinstance(shape, (list, tuple)) or not all(size is None or isinstance(size, int) for size in shape):
-        return []
-    return [tuple(shape)]
+def holds(owner: keras.layers.Layer, layer: keras.layers.Layer) -> bool:
+    """Whether a block holds a layer in an attribute, list or dict."""
+    return any(held is layer for _, held in held_layers(owner))
 
 
-def graph_calls(model: keras.layers.Layer) -> dict[int, list[Shape]]:
-    """Return for each layer of a functional model's graph the shapes it is called with, one for each call."""
-    calls: dict[int, list[Shape]] = {}
-    for nodes in getattr(model, "_nodes_by_depth", {}).values():
-        for node in nodes:
-            if isinstance(node.operation, keras.layers.Layer) and node.input_tensors:
-                calls.setdefault(id(node.operation), []).append(tuple(node.input_tensors[0].shape))
-    return calls
-
-
-def multiplications(layer: keras.layers.Layer, shape: Shape) -> int | None:
-    """Return the multiplications of one call of a layer with one sample of this shape, or None if not known."""
-    kernels = [variable for variable in own_variables(layer) if len(variable.shape) >= 2]
-    weights = sum(math.prod(kernel.shape) for kernel in kernels)
-    positions: Any
-    if isinstance(layer, L.Dense):
-        positions, weights = shape[1:-1], math.prod(kernels[0].shape)
-    elif isinstance(layer, L.EinsumDense):
-        left, right = (part.replace("...", "") for part in layer.equation.split("->")[0].split(","))
-        shared = [size for letter, size in zip(right, kernels[0].shape, strict=True) if letter in left]
-        if None in shape[1:]:
-            return None
-        return math.prod(size or 1 for size in shape[1:]) * math.prod(kernels[0].shape) // math.prod(shared)
-    elif isinstance(layer, CONVOLUTIONS):
-        positions = spatial(layer, layer.compute_output_shape(shape))
-    elif isinstance(layer, TRANSPOSED_CONVOLUTIONS):
-        positions = spatial(layer, shape)
-    elif isinstance(layer, RECURRENT_CELLS):  # the bias of a GRUCell has two axes too
-        positions, weights = (), math.prod(layer.kernel.shape) + math.prod(layer.recurrent_kernel.shape)
-    else:
-        return None
-    return None if None in positions else math.prod(positions) * weights
-
-
-def spatial(layer: Any, shape: Any) -> tuple[int | None, ...]:
-    """Return the sizes of the spatial axes."""
-    return tuple(shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
+def last_stride(layer: Any) -> int:
+    """Return the step of a layer's kernel along the last spatial axis; 1 if it has none."""
+    strides = getattr(layer, "strides", None)
+    return int(strides[-1]) if strides else 1

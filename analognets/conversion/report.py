@@ -1,25 +1,30 @@
-"""The report of a conversion: what became analog, what stayed digital, and why."""
+"""What a conversion does to each layer, planned and done: what is analog, what stays digital, and why."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from analognets.conversion.support import ANALOG_CLASS, COMPOSITE_CLASS
+from analognets.errors import ConversionError
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["ConversionReport", "LayerConversion"]
+__all__ = ["ConversionReport", "LayerConversion", "Plan", "PlannedLayer"]
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerConversion:
-    """What happened to one layer that has weights.
+    """What happens to one layer that has weights.
 
     Args:
         layer: its name.
         kind: its class.
-        converted: whether it was converted.
-        why: the reason if it was not, else empty.
+        converted: whether it is converted.
+        why: the reason if it is not, else empty.
         weights: all its numbers, bias and statistics included.
         rows: rows its kernel takes on the crossbar; 0 if it is not there, like `cols`, `tiles` and `kernel`.
         cols: columns.
@@ -45,16 +50,44 @@ class LayerConversion:
 
 
 @dataclasses.dataclass(frozen=True)
-class ConversionReport:
-    """Which layers were converted, which were left, and why.
+class PlannedLayer(LayerConversion):
+    """What a conversion will do to one layer or product; `shape` and what follows are empty if none could be analog.
 
     Args:
-        layers: one `LayerConversion` for each layer with weights.
+        becomes: the analog class of the product.
+        shape: (..., inputs, outputs) of its kernel as it lies on a crossbar, also of one that is left digital.
+        size: how many weights this kernel has; less than rows x columns where it is unrolled densely.
+        row_blocks: how many tiles lie above each other, whose results are summed.
+        stride: step of the kernel along its last spatial axis.
+        positions: input vectors of one inference; None if they do not follow from shapes.
+        inputs: numbers that go into its largest call.
+        outputs: numbers that come out of it.
+    """
+
+    becomes: str = ""
+    shape: tuple[int, ...] = ()
+    size: int = 0
+    row_blocks: int = 0
+    stride: int = 1
+    positions: int | None = None
+    inputs: int = 0
+    outputs: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ConversionTable:
+    """Which layers of a model are analog, which are digital, and why.
+
+    Args:
+        layers: one row for each layer with weights, or for each of its products.
         hardware: name of the hardware, or "digital".
     """
 
     layers: tuple[LayerConversion, ...]
     hardware: str
+
+    row: ClassVar[type[LayerConversion]] = LayerConversion
+    words: ClassVar[tuple[str, str]] = ("converted", "left")
 
     @property
     def converted(self) -> tuple[LayerConversion, ...]:
@@ -63,7 +96,7 @@ class ConversionReport:
 
     @property
     def left(self) -> tuple[LayerConversion, ...]:
-        """The layers with weights that were left as they are."""
+        """The layers with weights that are left as they are."""
         return tuple(layer for layer in self.layers if not layer.converted)
 
     @property
@@ -87,7 +120,7 @@ class ConversionReport:
 
     @property
     def summary(self) -> str:
-        """The report in one line."""
+        """The table in one line."""
         if self.hardware == "digital":
             return f"{len(self.converted)} layers made digital"
         shares = f"{100 * self.weights_share:.1f} % of weights"
@@ -101,11 +134,16 @@ class ConversionReport:
             size = f"{layer.rows} x {layer.cols} cells, tiles: {layer.tiles}" if layer.tiles else layer.why
             name = layer.path or layer.layer
             colon = f": {size}" if size else ""
-            lines.append(f"  {'converted' if layer.converted else 'left':9} {name} ({layer.kind}){colon}")
+            lines.append(f"  {self.words[not layer.converted]:9} {name} ({layer.kind}){colon}")
         return "\n".join(lines)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the table's rows as plain data."""
+        names = [field.name for field in dataclasses.fields(self.row)]
+        return [{name: getattr(layer, name) for name in names} for layer in self.layers]
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain data, for example for JSON."""
+        """Return the table as plain data, for example for JSON."""
         return {
             "hardware": self.hardware,
             "summary": self.summary,
@@ -113,13 +151,70 @@ class ConversionReport:
             "products": len(self.products),
             "weights_share": self.weights_share,
             "macs_share": self.macs_share,
-            "layers": [dataclasses.asdict(layer) for layer in self.layers],
+            "layers": self.rows(),
         }
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a table with one row for each layer with weights and one column for each field."""
         import pandas
 
-        names = [field.name for field in dataclasses.fields(LayerConversion)]
-        table = pandas.DataFrame([dataclasses.asdict(layer) for layer in self.layers], columns=names)
-        return table.astype({"macs": "Int64"})
+        table = pandas.DataFrame(self.rows(), columns=[field.name for field in dataclasses.fields(self.row)])
+        counts = {name: "Int64" for name in ("macs", "positions") if name in table}
+        return table.astype(counts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan(ConversionTable):
+    """What `to_analog` will do to a model.
+
+    Args:
+        layers: one `PlannedLayer` for each layer with weights, or for each of its products, in the order they run.
+        hardware: name of the hardware.
+        model: name of the model.
+    """
+
+    layers: tuple[PlannedLayer, ...]
+    model: str = ""
+
+    row: ClassVar[type[LayerConversion]] = PlannedLayer
+    words: ClassVar[tuple[str, str]] = ("analog", "digital")
+
+    def check(self) -> Plan:
+        """Return the plan itself.
+
+        Raises:
+            ConversionError: no layer becomes analog.
+        """
+        check_any(self.layers, self.model)
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class ConversionReport(ConversionTable):
+    """Which layers were converted, which were left, and why, and what was done to the model beyond that.
+
+    Args:
+        layers: one `LayerConversion` for each layer with weights, or for each of its products.
+        hardware: name of the hardware, or "digital".
+        steps: what was done after the conversion, a sentence each.
+    """
+
+    steps: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *self.steps])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, for example for JSON."""
+        return {**super().to_dict(), **({"steps": list(self.steps)} if self.steps else {})}
+
+
+def check_any(layers: Iterable[LayerConversion], model: str) -> None:
+    """Raise a ConversionError if none of the layers of a model is converted."""
+    if not any(layer.converted for layer in layers):
+        kinds = Counter(layer.kind for layer in layers if layer.weights)
+        raise ConversionError(
+            f"Model '{model}' has no layer to convert; analog versions exist for "
+            f"{', '.join(kind.__name__ for kind in (*ANALOG_CLASS, *COMPOSITE_CLASS))}. "
+            f"Received layers with weights: {', '.join(kinds) or 'none'}."
+        )

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 
-from analognets.conversion.plan import own_variables
 from analognets.crossbar import Crossbar, Tiling
 from analognets.errors import ConversionError
 from analognets.layers import (
@@ -35,7 +34,28 @@ from analognets.layers import (
 from analognets.layers.einsum import einsum_plan
 from analognets.layers.recurrent import AnalogRecurrent
 
-__all__ = ["ANALOG_CLASS", "COMPOSITE_CLASS", "Part", "convertible_kernels", "is_composite", "parts_of", "why_untiled"]
+__all__ = [
+    "ANALOG_CLASS",
+    "ATTENTION",
+    "CELLS",
+    "COMPOSITE_CLASS",
+    "Product",
+    "check_model",
+    "convertible_kernels",
+    "counts_itself",
+    "digital_class",
+    "is_analog",
+    "is_cloneable",
+    "is_composite",
+    "is_product",
+    "name_inside",
+    "on_crossbar",
+    "own_variables",
+    "products_of",
+    "reason_digital",
+    "why_too_tall",
+    "why_unsupported",
+]
 
 L = keras.layers
 
@@ -66,31 +86,86 @@ PROJECTIONS = {name: f"_{name}_dense" for name in ("query", "key", "value", "gat
     "attention_output": "_output_dense"
 }
 CELLS = (L.SimpleRNNCell, L.LSTMCell, L.GRUCell)
+ATTENTION = (L.MultiHeadAttention, L.GroupQueryAttention)
+SEPARABLE: dict[type, tuple[Any, Any]] = {
+    L.SeparableConv1D: (AnalogDepthwiseConv1D, AnalogConv1D),
+    L.SeparableConv2D: (AnalogDepthwiseConv2D, AnalogConv2D),
+}
+DIGITAL_BY_DESIGN: dict[type, str] = {
+    L.BatchNormalization: "a scale and shift per channel, digital by design",
+    L.LayerNormalization: "normalisation, digital by design",
+    L.GroupNormalization: "normalisation, digital by design",
+    L.RMSNormalization: "normalisation, digital by design",
+    L.UnitNormalization: "normalisation, digital by design",
+    L.Normalization: "a scale and shift per feature, digital by design",
+    L.Embedding: "a table look-up, not a product",
+    L.PReLU: "an activation, digital by design",
+}
+TRANSPOSED = "a transposed convolution, which has no analog version"
+NO_ANALOG: dict[type, str] = dict.fromkeys((L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose), TRANSPOSED)
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Product:
     """One product of a layer that has several.
 
     Args:
-        product: its name within the layer.
-        name: the name of the analog layer it becomes.
+        name: its name within the layer.
+        becomes: the class of the analog layer it becomes.
         owner: the layer that holds its variables.
         shape: (..., inputs, outputs) of the kernel as it lies on the crossbar.
         kernel: how many weights the kernel has.
         weights: how many numbers, with the bias if that is added to this product.
         counted: the layer whose multiplications are known.
         share: how many it has of each of those.
+        stride: step of the kernel along the last spatial axis.
     """
 
-    product: str
     name: str
+    becomes: Any
     owner: keras.layers.Layer
     shape: tuple[int, ...]
     kernel: int
     weights: int
     counted: keras.layers.Layer
     share: float = 1.0
+    stride: int = 1
+
+
+def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Return the variables a layer holds itself, not those of its inner layers."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def reason_digital(layer: keras.layers.Layer) -> str | None:
+    """Return why a layer of this class has no analog version, or None if this table does not name it."""
+    for kind, why in {**DIGITAL_BY_DESIGN, **NO_ANALOG}.items():
+        if isinstance(layer, kind):
+            return why
+    return None
+
+
+def is_product(layer: keras.layers.Layer) -> bool:
+    """Whether a layer multiplies its inputs by a matrix of weights, as far as its class and variables tell."""
+    if isinstance(layer, (*DIGITAL_BY_DESIGN, AnalogComposite)):  # the products of a composite are layers inside of it
+        return False
+    return any(len(variable.shape) >= 2 for variable in own_variables(layer))
+
+
+def check_model(model: Any) -> None:
+    """Raise a ConversionError if `model` is not a built Keras model."""
+    if not isinstance(model, keras.Model):
+        raise ConversionError(f"What is converted must be a Keras model. Received: {model!r}.")
+    if not model.built:
+        raise ConversionError(
+            f"Model '{model.name}' is not built yet, so its weights have no shape. Call it once on data, or give it an "
+            "Input."
+        )
+
+
+def is_cloneable(model: keras.layers.Layer) -> bool:
+    """Whether Keras can make the model again from its graph: Sequential and functional models."""
+    return isinstance(model, keras.Sequential) or hasattr(type(model), "operations")
 
 
 def is_composite(layer: Any) -> bool:
@@ -114,17 +189,24 @@ def on_crossbar(layer: Any) -> tuple[int, ...]:
     return (*positions, inputs * getattr(layer, "groups", 1), outputs)
 
 
-def why_untiled(layer: Any, hardware: Crossbar) -> str | None:
-    """Return why the one kernel of a layer can't be on a crossbar, or None if it can."""
+def name_inside(layer: keras.layers.Layer, owner: keras.layers.Layer | None) -> str:
+    """Return the name of the analog version of a layer that a block makes when it is built: unlike in other blocks."""
+    if owner is None or layer.name.startswith(f"{owner.name}_"):
+        return layer.name
+    return f"{owner.name}_{layer.name}"
+
+
+def why_unsupported(layer: Any) -> str | None:
+    """Return why the one kernel of a layer can lie on no crossbar, or None if it can."""
     if getattr(layer, "lora_enabled", False):
         return "its kernel is changed by LoRA: merge the two first"
     if getattr(layer, "quantization_mode", None):
         return f"its kernel is quantised ({layer.quantization_mode})"
     try:
-        shape = on_crossbar(layer)
+        on_crossbar(layer)
     except ConversionError:
         return f"its equation '{layer.equation}' is not one matrix product per position"
-    return why_too_tall(shape, hardware)
+    return None
 
 
 def why_too_tall(shape: tuple[int, ...], hardware: Crossbar) -> str | None:
@@ -136,25 +218,25 @@ def why_too_tall(shape: tuple[int, ...], hardware: Crossbar) -> str | None:
     return None
 
 
-def parts_of(layer: Any) -> list[Part]:
+def products_of(layer: Any) -> list[Product]:
     """Return the products of a built Keras layer of `COMPOSITE_CLASS`."""
     if isinstance(layer, (L.RNN, *CELLS)):
-        return recurrent_parts(layer)
-    if isinstance(layer, (L.SeparableConv1D, L.SeparableConv2D)):
-        return separable_parts(layer)
+        return recurrent_products(layer)
+    if isinstance(layer, tuple(SEPARABLE)):
+        return separable_products(layer)
     found = []
-    for product, attribute in PROJECTIONS.items():
+    for name, attribute in PROJECTIONS.items():
         child = getattr(layer, attribute, None)
         if child is not None:
             numbers = math.prod(child.kernel.shape)
-            name = f"{layer.name}_{product}"
-            alike = layer._query_dense if product == "attention_output" else child  # one output a query
+            alike = layer._query_dense if name == "attention_output" else child  # one output a query
             share = numbers / math.prod(alike.kernel.shape)
-            found.append(Part(product, name, child, on_crossbar(child), numbers, child.count_params(), alike, share))
+            shape, weights = on_crossbar(child), child.count_params()
+            found.append(Product(name, AnalogEinsumDense, child, shape, numbers, weights, alike, share))
     return found
 
 
-def recurrent_parts(layer: Any) -> list[Part]:
+def recurrent_products(layer: Any) -> list[Product]:
     """Return the products of a recurrent layer or cell."""
     cell = layer.cell if isinstance(layer, L.RNN) else layer
     shapes = {"input": tuple(cell.kernel.shape), "recurrent": tuple(cell.recurrent_kernel.shape)}
@@ -163,28 +245,25 @@ def recurrent_parts(layer: Any) -> list[Part]:
     total = sum(math.prod(shape) for shape in shapes.values())
     bias = 0 if cell.bias is None else math.prod(cell.bias.shape)
     found = []
-    for product, shape in shapes.items():
+    for name, shape in shapes.items():
         numbers = math.prod(shape)
-        weights = numbers + (bias if product == "input" else 0)
-        found.append(Part(product, f"{layer.name}_{product}", cell, shape, numbers, weights, cell, numbers / total))
+        weights = numbers + (bias if name == "input" else 0)
+        found.append(Product(name, AnalogDense, cell, shape, numbers, weights, layer, numbers / total))
     return found
 
 
-def separable_parts(layer: Any) -> list[Part]:
+def separable_products(layer: Any) -> list[Product]:
     """Return the products of a separable convolution."""
     *positions, channels, multiplier = layer.depthwise_kernel.shape
-    shapes = {
-        "depthwise": (*positions, channels, channels * multiplier),
-        "pointwise": tuple(layer.pointwise_kernel.shape),
-    }
-    counts = {"depthwise": math.prod(layer.depthwise_kernel.shape), "pointwise": math.prod(shapes["pointwise"])}
+    depthwise, pointwise = SEPARABLE[type(layer)]
+    kernels = [math.prod(layer.depthwise_kernel.shape), math.prod(layer.pointwise_kernel.shape)]
     bias = 0 if layer.bias is None else math.prod(layer.bias.shape)
-    total = sum(counts.values())
+    shapes = [(*positions, channels, channels * multiplier), tuple(layer.pointwise_kernel.shape)]
+    shares = [kernel / sum(kernels) for kernel in kernels]
     return [
-        Part(name, f"{layer.name}_{name}", layer, shape, counts[name],
-             counts[name] + (bias if name == "pointwise" else 0), layer, counts[name] / total)
-        for name, shape in shapes.items()
-    ]  # fmt: skip
+        Product("depthwise", depthwise, layer, shapes[0], kernels[0], kernels[0], layer, shares[0], layer.strides[-1]),
+        Product("pointwise", pointwise, layer, shapes[1], kernels[1], kernels[1] + bias, layer, shares[1]),
+    ]
 
 
 def convertible_kernels(layer: Any) -> list[keras.Variable]:

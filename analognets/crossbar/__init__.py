@@ -1,8 +1,16 @@
 """DAC, ADC, weight-to-conductance mapping, tiles, hardware presets and the analog product with its non-idealities."""
 
-from analognets.crossbar.cells import program, program_with, programming_draws, read, read_with
+from analognets.crossbar.cells import (
+    program,
+    program_with,
+    programming_draws,
+    read,
+    read_conductances_with,
+    read_with,
+)
 from analognets.crossbar.converters import convert, levels, steps
-from analognets.crossbar.forward import Tile, draw_chip, forward
+from analognets.crossbar.effects import Effect, list_effects, possible_effects
+from analognets.crossbar.forward import PlainTile, Tile, draw_periphery, forward, tiled_product
 from analognets.crossbar.hardware import Crossbar, get, list_presets
 from analognets.crossbar.mapping import (
     Tiling,
@@ -24,17 +32,19 @@ from analognets.crossbar.nonidealities import (
 )
 from analognets.crossbar.nonideality import NonIdeality
 from analognets.crossbar.product_error import ProductError, product_error
-from analognets.crossbar.registry import get_nonideality, list_nonidealities
+from analognets.crossbar.registry import get_nonideality, list_nonidealities, register_nonideality
 
 __all__ = [
     "ADCGainSpread",
     "ADCNonlinearity",
     "ADCOffsetSpread",
     "Crossbar",
+    "Effect",
     "IRDrop",
     "InputNoise",
     "NonIdeality",
     "OutputNoise",
+    "PlainTile",
     "PolarityAsymmetry",
     "ProductError",
     "ShortTermNoise",
@@ -44,20 +54,25 @@ __all__ = [
     "column_scales",
     "conductances_to_weights",
     "convert",
-    "draw_chip",
+    "draw_periphery",
     "forward",
     "get",
     "get_nonideality",
     "levels",
+    "list_effects",
     "list_nonidealities",
     "list_presets",
+    "possible_effects",
     "matrix_shape",
     "product_error",
     "program",
     "program_with",
     "programming_draws",
     "read",
+    "read_conductances_with",
     "read_with",
+    "register_nonideality",
     "steps",
+    "tiled_product",
     "weights_to_conductances",
 ]

@@ -13,7 +13,7 @@ from analognets.crossbar.nonidealities import StuckDevices
 from analognets.crossbar.nonideality import draw_uniform
 from analognets.devices import State
 
-__all__ = ["program", "program_with", "programming_draws", "read", "read_with"]
+__all__ = ["program", "program_with", "programming_draws", "read", "read_conductances_with", "read_with"]
 
 PINNED = "pinned"
 """Name of the array of a state that says what devices hold which can't be programmed: uS, -1 for all others."""
@@ -52,14 +52,19 @@ def program_with(crossbar: Crossbar, weights: Any, weight_scale: Any, draws: Map
     return state
 
 
-def read_with(crossbar: Crossbar, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
-    """Return what a kernel's devices hold at `time`, in [-1, 1] up to noise, with the given draws; see `read`."""
-    device = crossbar.device
-    conductances = device.read_with(state, time, draws)
+def read_conductances_with(crossbar: Crossbar, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
+    """Return the conductances in uS of a kernel's pairs at `time`, shape (2, *kernel shape), with the given draws."""
+    conductances = crossbar.device.read_with(state, time, draws)
     if PINNED in state:
         pinned = ops.convert_to_tensor(state[PINNED], dtype="float32")
         conductances = ops.where(pinned >= 0, pinned, conductances)
-    return conductances_to_weights(conductances, 1.0, device.g_max)
+    return conductances
+
+
+def read_with(crossbar: Crossbar, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
+    """Return what a kernel's devices hold at `time`, in [-1, 1] up to noise, with the given draws; see `read`."""
+    conductances = read_conductances_with(crossbar, state, time, draws)
+    return conductances_to_weights(conductances, 1.0, crossbar.device.g_max)
 
 
 def program(crossbar: Crossbar, weights: Any, *, weight_scale: Any = 1.0, seed: int) -> State:
@@ -71,7 +76,7 @@ def program(crossbar: Crossbar, weights: Any, *, weight_scale: Any = 1.0, seed: 
     Args:
         crossbar: the hardware.
         weights: W, shape (..., inputs, outputs).
-        weight_scale: gamma > 0, a scalar or one number a column.
+        weight_scale: gamma > 0, a scalar or one number per column.
         seed: whole number >= 0; one seed gives one chip bit for bit.
 
     Returns:

@@ -1,9 +1,9 @@
-"""The product on one tile with all of its non-idealities: y = alpha * gamma * ADC(F(DAC(x / alpha), W / gamma))."""
+"""The product on tiles with all of their non-idealities: y = alpha * gamma * ADC(F(DAC(x / alpha), W / gamma))."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_norm
 from analognets.crossbar.read_out import draw_read_out
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["Tile", "draw_chip", "forward"]
+__all__ = ["PlainTile", "Tile", "draw_periphery", "forward", "tiled_product"]
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "signed": lambda x: x,
@@ -25,75 +25,44 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def forward(
-    crossbar: Crossbar,
-    inputs: Any,
-    weights: Any,
-    *,
-    input_range: Any = 1.0,
-    weight_scale: Any = 1.0,
-    adc_bound: Any = None,
-    seed: Any = None,
-    chip: dict[str, Any] | None = None,
-    product: Callable[[Any, Any], Any] = ops.matmul,
-    axis: int = -1,
-    joint: bool = True,
-    nonnegative: bool = False,
-    straight_through: bool = True,
-) -> Any:
-    """Return the outputs of one tile.
-
-    y = alpha * gamma * ADC( F( DAC(x / alpha), W / gamma ) )
-
-    F is the plain product with the crossbar's non-idealities, each at its place: input noise, product, IR drop,
-    short-term noise, ADC non-linearity, polarity asymmetry, output noise, ADC gain and offset. Gaussian noises that
-    follow each other are drawn as one. Whatever else the product needs is asked of `product` too, so a dense layer, a
-    convolution or an einsum are all the same here: `product` only has to be linear in both of its arguments.
+def forward(crossbar: Crossbar, inputs: Any, weights: Any, **settings: Any) -> Any:
+    """Return the outputs of one tile: those of `Tile`, made for these inputs alone.
 
     Args:
-        crossbar: the hardware; its device is not used here, `weights` are what the devices hold now.
+        crossbar: as for `Tile`.
         inputs: x; whatever `product` takes.
-        weights: W, shape (..., inputs, outputs), at most `crossbar.rows` rows; the sum over tiles is the caller's.
-        input_range: alpha > 0, the range of the DAC: a scalar.
-        weight_scale: gamma > 0, the weight at g_max: a scalar, or a vector with one number a column.
-        adc_bound: bound of the ADC where 1 is a full input on a full weight; None: that of the crossbar.
-        seed: whole number, or a SeedGenerator where each call must draw anew, as in a compiled function; None if
-            nothing is random.
-        chip: what `draw_chip` returned; None: the numbers of another chip at each call, from `seed`.
-        product: function of (inputs, kernel).
-        axis: axis of the columns in the outputs.
-        joint: whether `product` may be given kernels with another number of outputs than the weights have, so that
-            products of the same inputs are computed at once. False for grouped and depthwise convolutions.
-        nonnegative: the inputs are known not to be negative, as after a ReLU, which spares work.
-        straight_through: the gradient is that of the converters and the plain product; False: also that of the
-            deterministic non-idealities.
+        weights: as for `Tile`.
+        **settings: of `Tile`.
 
     Raises:
-        InvalidArgumentError: the weights have more rows than a tile, the ADC has no bound, or a seed is missing.
-
-    Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 1 and 2; order as in aihwkit (both verified).
+        InvalidArgumentError: as for `Tile`.
     """
     inputs = ops.convert_to_tensor(inputs)
-    tile = Tile(
-        crossbar,
-        weights,
-        inputs.dtype,
-        input_range=input_range,
-        weight_scale=weight_scale,
-        adc_bound=adc_bound,
-        seed=seed,
-        chip=chip,
-        product=product,
-        axis=axis,
-        joint=joint,
-        nonnegative=nonnegative,
-        straight_through=straight_through,
-    )
-    return tile(inputs)
+    return Tile(crossbar, weights, inputs.dtype, **settings)(inputs)
 
 
-def draw_chip(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any) -> dict[str, Any]:
-    """Return what differs from chip to chip in the read-out of one tile: standard-normal arrays by non-ideality.
+def tiled_product(tiles: Sequence[Tile], row_blocks: Sequence[tuple[int, int]], inputs: Any) -> Any:
+    """Return the sum of the results of the tiles of all row blocks, which the inputs are cut for.
+
+    Args:
+        tiles: one for each row block; a single one gets all inputs.
+        row_blocks: range of input channels of each, as in `Tiling`.
+        inputs: x, with the channels on the axis of the tiles.
+    """
+    if len(tiles) == 1:
+        return tiles[0](inputs)
+    shared = tiles[0].shares_dac
+    edges = [first for first, _ in row_blocks[1:]]
+    parts = ops.split(tiles[0].dac(inputs) if shared else inputs, edges, axis=tiles[0].axis)
+    total = None
+    for tile, part in zip(tiles, parts, strict=True):
+        outputs = tile.after_dac(part) if shared else tile(part)
+        total = outputs if total is None else total + outputs
+    return total
+
+
+def draw_periphery(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any) -> dict[str, Any]:
+    """Return the periphery of one tile, what its read-out is made with: standard-normal arrays by non-ideality.
 
     The same seed gives the same numbers at any strength, so that of one chip a sweep sees one effect grow.
 
@@ -105,7 +74,7 @@ def draw_chip(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any) -> d
     Raises:
         InvalidArgumentError: a seed is needed and missing.
     """
-    shapes = {one.name: one.chip_shape(tuple(kernel_shape)) for one in crossbar.nonidealities if one.active}
+    shapes = {one.name: one.periphery_shape(tuple(kernel_shape)) for one in crossbar.nonidealities if one.active}
     return {name: draw_normal(shape, seed, f"chip {name}") for name, shape in shapes.items() if shape is not None}
 
 
@@ -132,8 +101,8 @@ def _responds(one: NonIdeality) -> bool:
 class _Noise:
     """Gaussian noises that have not been added yet; independent ones add their variances."""
 
-    def __init__(self, seed: Any) -> None:
-        self.seed = seed
+    def __init__(self, seed: Any, dtype: Any) -> None:
+        self.seed, self.dtype = seed, dtype
         self.constant = 0.0
         self.varying: Any = None
         self.drawn = 0
@@ -142,6 +111,7 @@ class _Noise:
         if isinstance(variance, float):
             self.constant += variance
         else:
+            variance = ops.cast(variance, self.dtype)
             self.varying = variance if self.varying is None else self.varying + variance
 
     def release(self, outputs: Any) -> Any:
@@ -160,14 +130,44 @@ class _Noise:
 
 
 class Tile:
-    """One tile with everything prepared that does not depend on the inputs: `tile(x)` is `forward(..., x, ...)`.
+    """One tile, with all that does not depend on its inputs prepared: a loop over time makes it once, in front.
 
-    A loop over time makes it once, in front of the loop.
+    y = b * alpha * gamma * ADC( F( DAC(a x / alpha), W / gamma ) )
+
+    F is the plain product with the crossbar's non-idealities, each at its place: input noise, product, IR drop,
+    short-term noise, ADC non-linearity, polarity asymmetry, output noise, ADC gain and offset. Gaussian noises that
+    follow each other are drawn as one. Whatever else the product needs is asked of `product` too, so a dense layer, a
+    convolution or an einsum are all the same here: `product` only has to be linear in both of its arguments.
 
     Args:
-        crossbar, weights, **others: as for `forward`.
+        crossbar: the hardware; its device is not used here, `weights` are what the devices hold now.
+        weights: W, shape (..., inputs, outputs), at most `crossbar.rows` rows; the sum over tiles is the caller's.
         dtype: of the inputs.
+        input_range: alpha > 0, the range of the DAC: a scalar.
+        weight_scale: gamma > 0, the weight at g_max: a scalar, or a vector with one number per column.
+        adc_bound: bound of the ADC where 1 is a full input on a full weight; None: that of the crossbar.
+        input_scale: a, a digital factor of the inputs, a scalar; None: 1.
+        output_scale: b, a digital factor of the outputs, such as drift compensation: a scalar, or a vector with one
+            number per column; None: 1.
+        seed: whole number, or a SeedGenerator where each call must draw anew, as in a compiled function; None if
+            nothing is random.
+        periphery: what `draw_periphery` returned; None: drawn from `seed`, that of another chip for each tile.
+        product: function of (inputs, kernel).
+        axis: axis of the columns in the outputs.
+        joint: whether `product` may be given kernels with another number of outputs than the weights have, so that
+            products of the same inputs are computed at once. False for grouped and depthwise convolutions.
+        nonnegative: the inputs are known not to be negative, as after a ReLU, which spares work.
+        straight_through: the gradient is that of the converters and the plain product; False: also that of the
+            deterministic non-idealities.
+
+    Raises:
+        InvalidArgumentError: the weights have more rows than a tile, the ADC has no bound, or a seed is missing.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 1 and 2; order as in aihwkit (both verified).
     """
+
+    shares_dac = False
+    """Whether the tiles of other row blocks convert their inputs in the same way, so that it is done once for all."""
 
     def __init__(
         self,
@@ -178,8 +178,10 @@ class Tile:
         input_range: Any = 1.0,
         weight_scale: Any = 1.0,
         adc_bound: Any = None,
+        input_scale: Any = None,
+        output_scale: Any = None,
         seed: Any = None,
-        chip: dict[str, Any] | None = None,
+        periphery: Mapping[str, Any] | None = None,
         product: Callable[[Any, Any], Any] = ops.matmul,
         axis: int = -1,
         joint: bool = True,
@@ -188,31 +190,46 @@ class Tile:
     ) -> None:
         self.crossbar, self.seed, self.product, self.axis, self.joint = crossbar, seed, product, axis, joint
         self.nonnegative, self.straight_through, self.input_range = nonnegative, straight_through, input_range
+        self.input_scale, self.output_scale = input_scale, output_scale
         self.bound = _checked_bound(crossbar, weights, adc_bound)
         self.active = [one for one in crossbar.nonidealities if one.active]
         kernel = ops.cast(weights, dtype) / ops.cast(weight_scale, dtype)
         self.scale = ops.convert_to_tensor(weight_scale, "float32") * input_range
-        self.chip = draw_chip(crossbar, tuple(kernel.shape), seed) if chip is None else chip
+        self.periphery = draw_periphery(crossbar, tuple(kernel.shape), seed) if periphery is None else periphery
         fixed = ops.stop_gradient(kernel) if straight_through else kernel
-        terms = [one.terms(fixed, self.chip.get(one.name)) for one in self.active]
+        terms = [one.terms(fixed, self.periphery.get(one.name)) for one in self.active]
         self.kernels, self.members, self.wanted = self._grouped(kernel, terms)
 
     def __call__(self, inputs: Any) -> Any:
         """Return the outputs of the tile."""
-        inputs = convert(ops.convert_to_tensor(inputs), self.input_range, self.crossbar.dac_bits)
+        return self.after_dac(self.dac(inputs))
+
+    def dac(self, inputs: Any) -> Any:
+        """Return the inputs as the DACs give them to the rows."""
+        inputs = ops.convert_to_tensor(inputs)
+        if self.input_scale is not None:
+            inputs = inputs * ops.cast(self.input_scale, inputs.dtype)
+        return inputs if self.input_range is None else convert(inputs, self.input_range, self.crossbar.dac_bits)
+
+    def after_dac(self, inputs: Any) -> Any:
+        """Return the outputs of the tile for inputs that have been converted."""
         for one in self.active:
             disturbance = one.input_disturbance(ops.shape(inputs), self.seed)
             if disturbance is not None:
                 inputs = inputs + ops.cast(disturbance * self.input_range, inputs.dtype)
         outputs, products = self._products(inputs)
         outputs = self._disturbed(outputs, products)
-        outputs = convert(outputs, self.bound, self.crossbar.adc_bits)
-        column = Column(len(outputs.shape), self.axis)
-        return outputs * ops.cast(column.along(self.scale) if len(self.scale.shape) else self.scale, outputs.dtype)
+        outputs = self._scaled(convert(outputs, self.bound, self.crossbar.adc_bits), self.scale)
+        return outputs if self.output_scale is None else self._scaled(outputs, self.output_scale)
+
+    def _scaled(self, outputs: Any, factor: Any) -> Any:
+        """Return the outputs times a scalar, or a vector with one number per column."""
+        along = Column(len(outputs.shape), self.axis).along(factor) if len(ops.shape(factor)) else factor
+        return outputs * ops.cast(along, outputs.dtype)
 
     def _disturbed(self, outputs: Any, products: list[list[Any]]) -> Any:
         """Return the outputs as they reach the ADC."""
-        noise, straight = _Noise(self.seed), self.straight_through
+        noise, straight = _Noise(self.seed, outputs.dtype), self.straight_through
         column = Column(len(outputs.shape), self.axis)
         for one, own in zip(self.active, products, strict=True):
             offset = one.offset(own)
@@ -221,7 +238,7 @@ class Tile:
             noise.add(one.variance(own))
             if _responds(one):
                 outputs = noise.release(outputs)
-                response = one.response(outputs, self.chip.get(one.name), column)
+                response = one.response(outputs, self.periphery.get(one.name), column)
                 outputs = outputs + ops.stop_gradient(response - outputs) if straight else response
         return noise.release(outputs)
 
@@ -268,3 +285,45 @@ class Tile:
                 else:
                     results[i][j] = result
         return main, results
+
+
+class PlainTile(Tile):
+    """The fast form of `Tile` for hardware that is all converters, without the passes that scale to ranges of 1.
+
+    y = b * ADC( DAC(a x) W ),  with the ranges alpha of the DAC and r of the ADC, r = S * alpha * gamma
+
+    Args:
+        crossbar, weights, dtype, input_scale, output_scale, product, axis: as for `Tile`; `weights` may be of whatever
+            shape `product` takes.
+        input_range: alpha > 0, a scalar; None: no DAC.
+        adc_range: r > 0, in the unit of the outputs: a scalar, or a vector with one number per column; None: no ADC.
+
+    Source: as for `Tile`.
+    """
+
+    def __init__(
+        self,
+        crossbar: Crossbar,
+        weights: Any,
+        dtype: Any,
+        *,
+        input_range: Any = None,
+        adc_range: Any = None,
+        input_scale: Any = None,
+        output_scale: Any = None,
+        product: Callable[[Any, Any], Any] = ops.matmul,
+        axis: int = -1,
+    ) -> None:
+        self.crossbar, self.product, self.axis = crossbar, product, axis
+        self.input_range, self.adc_range = input_range, adc_range
+        self.input_scale, self.output_scale = input_scale, output_scale
+        self.kernel = ops.cast(weights, dtype)
+        self.shares_dac = input_scale is None
+
+    def after_dac(self, inputs: Any) -> Any:
+        """Return the outputs of the tile for inputs that have been converted."""
+        outputs = self.product(inputs, self.kernel)
+        if self.adc_range is not None:
+            axis = self.axis if len(ops.shape(self.adc_range)) else None
+            outputs = convert(outputs, self.adc_range, self.crossbar.adc_bits, axis=axis)
+        return outputs if self.output_scale is None else self._scaled(outputs, self.output_scale)

@@ -1,9 +1,9 @@
-"""The crossbar: array size, device, converters and scaling of one analog chip, as frozen data."""
+"""The crossbar: tile size, device, converters, scaling and non-idealities, as frozen data."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -13,8 +13,10 @@ import keras
 from analognets import devices
 from analognets.core.config import read_yaml, yaml_names
 from analognets.crossbar.converters import check_bits
+from analognets.crossbar.effects import Effect, find_effect, present_effects
 from analognets.crossbar.nonideality import NonIdeality
 from analognets.crossbar.registry import get_nonideality, in_order, list_nonidealities
+from analognets.devices.strengths import Strength
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice, check_integer, check_number
 
 __all__ = ["Crossbar", "get", "list_presets"]
@@ -23,17 +25,18 @@ __all__ = ["Crossbar", "get", "list_presets"]
 @keras.saving.register_keras_serializable(package="analognets")
 @dataclasses.dataclass(frozen=True)
 class Crossbar:
-    """The settings of y = bias + alpha * gamma * ADC(F(DAC(x / alpha), W / gamma)) for one chip.
+    """The settings of y = bias + alpha * gamma * ADC(F(DAC(x / alpha), W / gamma)) of one kind of hardware.
 
     Args:
-        rows: word lines of a tile; taller products are cut and summed digitally. At least 1.
-        cols: bit lines of a tile (differential pairs). At least 1.
+        rows: word lines per tile; taller products are cut and summed digitally. At least 1.
+        cols: bit lines per tile (differential pairs). At least 1.
         device: the memory cell, an `analognets.devices.Device`, its name or its config.
         dac_bits: resolution of the DACs, 2 to 16; None is an ideal DAC.
         adc_bits: resolution of the ADCs, 2 to 16; None is an ideal ADC.
         adc_gain: "shared": one ADC gain S for all layers of a model, r_ADC = S * r_DAC * W_max (AnalogNets);
             "per_layer": every layer has its own; "fixed": r_ADC = adc_bound * alpha * gamma, nothing to calibrate.
-        drift_compensation: a `GlobalDriftCompensation` (one digital scalar a tile), or None.
+        drift_compensation: a `DriftCompensation`, its name ("global": one factor per tile, "column": one per column),
+            its config or None.
         name: what to call it in reports.
         source: where the figures come from.
         adc_bound: bound of the ADCs, > 0, where 1 is a full input on a full weight; only with adc_gain="fixed".
@@ -57,7 +60,7 @@ class Crossbar:
     dac_bits: int | None = 8
     adc_bits: int | None = 8
     adc_gain: str = "shared"
-    drift_compensation: devices.GlobalDriftCompensation | None = dataclasses.field(
+    drift_compensation: devices.DriftCompensation | None = dataclasses.field(
         default_factory=devices.GlobalDriftCompensation
     )
     name: str = "custom"
@@ -81,15 +84,8 @@ class Crossbar:
         found = in_order(get_nonideality(one) for one in self.nonidealities)
         object.__setattr__(self, "nonidealities", found)
         object.__setattr__(self, "device", devices.get(self.device))
-        compensation = self.drift_compensation
-        if isinstance(compensation, dict):
-            compensation = keras.saving.deserialize_keras_object(compensation)
-            object.__setattr__(self, "drift_compensation", compensation)
-        if not (compensation is None or isinstance(compensation, devices.GlobalDriftCompensation)):
-            raise InvalidArgumentError(
-                "`drift_compensation` of Crossbar must be a GlobalDriftCompensation, its config or None. "
-                f"Received: drift_compensation={compensation!r}."
-            )
+        rule = devices.get_drift_compensation(self.drift_compensation)
+        object.__setattr__(self, "drift_compensation", rule)
 
     def _check_bound(self) -> None:
         if self.adc_bound is not None:
@@ -109,14 +105,24 @@ class Crossbar:
         _check_settings(changes)
         return dataclasses.replace(self, **changes)
 
+    def effect(self, name: str) -> Effect:
+        """Return what this hardware does wrong by its name: label, strength, default scan, how to change it.
+
+        Args:
+            name: of `list_effects()` or of a non-ideality that this crossbar has; or with a dot another setting of a
+                non-ideality, such as "adc_nonlinearity.spread".
+
+        Raises:
+            UnknownNameError: there is no such effect.
+        """
+        return find_effect(name, self)
+
     def strengths(self) -> dict[str, Any]:
-        """Return what is on and how strong, by the names that `without`, `scaled` and `with_strength` take.
+        """Return what is there and how strong, by the names that `without`, `scaled` and `with_strength` take.
 
         Bits of the converters, scales of the device's noises, then the non-idealities in the order in which they act.
         """
-        bits = {name: getattr(self, name) for name in _BITS if getattr(self, name) is not None}
-        scales = {name: getattr(self.device, f"{name}_scale") for name in device_effects(self.device)}
-        return {**bits, **scales, **{one.name: one.strength for one in self.nonidealities}}
+        return {effect.name: effect.strength(self) for effect in present_effects(self)}
 
     def nonideality(self, name: str) -> NonIdeality | None:
         """Return the non-ideality of that name, or None if the crossbar does not have it.
@@ -151,14 +157,7 @@ class Crossbar:
         """
         changed = self
         for name in names:
-            if name in _BITS:
-                changed = changed.replace(**{name: None})
-            elif name == "device_noise" or name in _EFFECTS:
-                changed = changed.scaled(name, 0.0)
-            else:
-                changed.nonideality(name)
-                kept = tuple(one for one in changed.nonidealities if one.name != name)
-                changed = changed.replace(nonidealities=kept)
+            changed = changed.effect(name).without(changed)
         return changed
 
     def scaled(self, name: str, factor: float) -> Crossbar:
@@ -173,48 +172,36 @@ class Crossbar:
             UnknownNameError: there is no such effect.
             InvalidArgumentError: the effect can't be scaled, the device can't have it or it gets out of range.
         """
-        factor = check_number("scaled", "factor", factor, 0.0)
-        if name in _BITS:
-            raise InvalidArgumentError(
-                f"Bits can't be scaled. Received: {name!r}. Use with_strength({name!r}, 6), or without({name!r}) for "
-                "an ideal converter."
-            )
-        if name == "device_noise":
-            changed = self
-            for effect in device_effects(self.device):
-                changed = changed if effect == "drift" and factor else changed.scaled(effect, factor)
-            return changed
-        if name in _EFFECTS:
-            return self.with_strength(name, check_device_effect(self.device, name) * factor)
-        present = self.nonideality(name)
-        return self if present is None else self.with_nonideality(present.scaled(factor))
+        return self.effect(name).scaled(self, factor)
 
     def with_strength(self, name: str, value: Any) -> Crossbar:
         """Return a copy in which one effect has this strength, whether it was there before or not.
 
         Args:
-            name: of `strengths` or `list_nonidealities()`, or with a dot another setting of a non-ideality, such as
-                "adc_nonlinearity.spread".
-            value: its new strength in its own unit; for dac_bits and adc_bits 2 to 16 or None.
+            name: as in `effect`.
+            value: its new strength in its own unit; for dac_bits and adc_bits 2 to 16 or None; for "device_noise" a
+                factor.
 
         Raises:
             UnknownNameError: there is no such effect.
             InvalidArgumentError: the value is out of range, or the device can't have the effect.
         """
-        if name in _BITS:
-            return self.replace(**{name: value})
-        if name in _EFFECTS:
-            check_device_effect(self.device, name)
-            return self.replace(device=dataclasses.replace(self.device, **{f"{name}_scale": value}))
-        name, _, setting = name.partition(".")
-        present = self.nonideality(name)
-        if present is None:
-            return self.with_nonideality(name, **{setting or "strength": value})
-        return self.with_nonideality(present.replace(**{setting or present.strength_field: value}))
+        return self.effect(name).with_strength(self, value)
+
+    def with_tensors(self, strengths: Mapping[str, Strength]) -> Crossbar:
+        """Return a copy for one computation, in which strengths are arguments of a compiled function.
+
+        Args:
+            strengths: float32 scalar tensors by names of `strengths()`, bits excepted. They are not checked.
+        """
+        changed = self
+        for name, strength in strengths.items():
+            changed = changed.effect(name).with_tensor(changed, strength)
+        return changed
 
     @property
     def plain(self) -> bool:
-        """Whether a product is DAC, exact product and ADC, all with one range a layer."""
+        """Whether a product is DAC, exact product and ADC, all with one range per layer."""
         whole = self.weight_scale == "layer" and self.input_range == "layer" and self.adc_gain != "fixed"
         return whole and not any(one.active for one in self.nonidealities)
 
@@ -254,27 +241,6 @@ def _check_settings(names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise UnknownNameError("crossbar setting", name, known)
-
-
-_BITS = ("dac_bits", "adc_bits")
-_EFFECTS = ("programming_noise", "drift", "read_noise")
-
-
-def device_effects(device: devices.Device) -> list[str]:
-    """Return which of programming_noise, drift and read_noise a device has."""
-    return [name for name in _EFFECTS if hasattr(device, f"{name}_scale")]
-
-
-def check_device_effect(device: devices.Device, name: str) -> float:
-    """Return the scale of one effect of a device.
-
-    Raises:
-        InvalidArgumentError: the device can't have it.
-    """
-    if name not in device_effects(device):
-        has = ", ".join(device_effects(device)) or "nothing that could be scaled"
-        raise InvalidArgumentError(f"The device {type(device).__name__} has {has}. Received: {name!r}.")
-    return getattr(device, f"{name}_scale")
 
 
 _PRESETS = resources.files("analognets.crossbar") / "presets"

@@ -20,7 +20,7 @@ def weights_to_conductances(weights: Any, weight_max: Any, g_max: float) -> Any:
 
     Args:
         weights: array of any shape.
-        weight_max: W_max > 0, the weight that maps to g_max: a scalar, or one number a column.
+        weight_max: W_max > 0, the weight that maps to g_max: a scalar, or one number per column.
         g_max: largest conductance in uS.
 
     Returns:
@@ -60,7 +60,7 @@ def column_scales(weights: Any) -> Any:
 
 
 def matrix_shape(kernel_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return (rows, columns) of a kernel (..., inputs, outputs) on the crossbar: im2col rows, one column an output."""
+    """Return (rows, columns) of a kernel (..., inputs, outputs) on the crossbar: im2col rows, one column per output."""
     return math.prod(kernel_shape[:-1]), kernel_shape[-1]
 
 
@@ -111,7 +111,13 @@ class Tiling:
             for j, cols in enumerate(self.col_blocks)
         ]
 
-    def expand(self, per_tile: np.ndarray) -> np.ndarray:
-        """Spread one number a tile, shape (row blocks, column blocks), over (inputs, outputs) of the kernel."""
-        rows = np.repeat(np.asarray(per_tile), [b - a for a, b in self.row_blocks], axis=0)
+    def expand(self, numbers: np.ndarray) -> np.ndarray:
+        """Spread numbers over (inputs, outputs) of the kernel.
+
+        Args:
+            numbers: one per tile, shape (row blocks, column blocks), or one per column, shape (row blocks, outputs).
+        """
+        rows = np.repeat(np.asarray(numbers), [b - a for a, b in self.row_blocks], axis=0)
+        if rows.shape[1] == self.kernel_shape[-1]:
+            return rows
         return np.repeat(rows, [b - a for a, b in self.col_blocks], axis=1)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 from keras import ops
 
 from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_normal
+from analognets.crossbar.registry import register_nonideality
+from analognets.devices.strengths import as_factor
 from analognets.errors import InvalidArgumentError, check_choice, check_number
 
 __all__ = [
@@ -27,11 +27,13 @@ __all__ = [
 ]
 
 
-def _registered(kind: type) -> type:
-    return keras.saving.register_keras_serializable(package="analognets")(dataclasses.dataclass(frozen=True)(kind))
+SHARES = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2)
+PLACES = ("zero", "g_max", "random")
+
+# They are registered, and so act, in the order in which they stand here.
 
 
-@_registered
+@register_nonideality("analognets")
 class InputNoise(NonIdeality):
     """Gaussian noise on the inputs, between DAC and array: x' = x + sigma * N, anew at each product.
 
@@ -46,13 +48,15 @@ class InputNoise(NonIdeality):
 
     deviation: float
     name: ClassVar[str] = "input_noise"
+    title: ClassVar[str] = "noise of the inputs"
+    unit: ClassVar[str] = "full scale 1"
 
     def input_disturbance(self, shape: Any, seed: Any) -> Any:
         """Return sigma * N."""
         return self.deviation * draw_normal(shape, seed, self.name)
 
 
-@_registered
+@register_nonideality("analognets")
 class StuckDevices(NonIdeality):
     """Devices that can't be programmed: with probability p, G = 0, G = g_max or G uniform in [0, g_max], for ever.
 
@@ -72,12 +76,15 @@ class StuckDevices(NonIdeality):
 
     share: float
     at: str = "zero"
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {f"stuck_at_{at}": {"at": at} for at in PLACES}
     strength_field: ClassVar[str] = "share"
+    title: ClassVar[str] = "share of devices stuck at {at}"
+    scan: ClassVar[Sequence[float]] = SHARES
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"share": (0.0, 1.0)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("StuckDevices", "at", self.at, ("zero", "g_max", "random"))
+        check_choice("StuckDevices", "at", self.at, PLACES)
 
     @property
     def name(self) -> str:
@@ -90,7 +97,7 @@ class StuckDevices(NonIdeality):
         return ops.where(place < self.share, level, -1.0)
 
 
-@_registered
+@register_nonideality("analognets")
 class IRDrop(NonIdeality):
     """Voltage lost along the wires: the more current a column carries, the less arrives from its far rows.
 
@@ -118,6 +125,8 @@ class IRDrop(NonIdeality):
     conductance: float = 5.0
     polynomial: Sequence[float] = (0.5, -0.2, 0.05)
     name: ClassVar[str] = "ir_drop"
+    title: ClassVar[str] = "IR drop"
+    unit: ClassVar[str] = "1 as published"
     strength_field: ClassVar[str] = "factor"
     bounds: ClassVar[dict[str, tuple[float, float]]] = {
         "factor": (0.0, 1e4),
@@ -132,14 +141,15 @@ class IRDrop(NonIdeality):
             raise InvalidArgumentError("`polynomial` of IRDrop must hold at least one number. Received: none.")
         object.__setattr__(self, "polynomial", values)
 
-    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+    def terms(self, kernel: Any, periphery: Any) -> Sequence[Term]:
         """Return a_i and sum_j w_ij x_j (1 - (1 - j/n)^2)."""
         shape = kernel.shape[:-1]
         rows = math.prod(shape)
         position = 1.0 - (1.0 - np.arange(rows) / rows) ** 2
         position = ops.convert_to_tensor(position.reshape(*shape, 1), dtype=kernel.dtype)
         load = self.wire_resistance * self.conductance * 1e-6 * rows
-        return Term("magnitude", ops.abs(kernel) * load), Term("signed", kernel * (position * -self.factor))
+        weights = kernel * (position * as_factor(-self.factor, kernel.dtype))
+        return Term("magnitude", ops.abs(kernel) * load), Term("signed", weights)
 
     def offset(self, products: Sequence[Any]) -> Any:
         """Return -f * c(a) * weighted sum; -f is in the kernel of the sum."""
@@ -150,7 +160,7 @@ class IRDrop(NonIdeality):
         return (share * load) * weighted
 
 
-@_registered
+@register_nonideality("analognets")
 class ShortTermNoise(NonIdeality):
     """Noise of the devices within one product, anew at each, as it arrives at the outputs.
 
@@ -171,15 +181,17 @@ class ShortTermNoise(NonIdeality):
     deviation: float = 0.0175
     law: str = "pcm"
     name: ClassVar[str] = "short_term_noise"
+    title: ClassVar[str] = "short-term noise of a weight"
+    unit: ClassVar[str] = "g_max is 1"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("ShortTermNoise", "law", self.law, ("pcm", "constant"))
 
-    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+    def terms(self, kernel: Any, periphery: Any) -> Sequence[Term]:
         """Return the variance, sigma^2 folded in."""
         cells = ops.abs(kernel) if self.law == "pcm" else ops.ones_like(kernel[..., :1])
-        return (Term("square", cells * self.deviation**2),)
+        return (Term("square", cells * as_factor(self.deviation**2, kernel.dtype)),)
 
     def variance(self, products: Sequence[Any]) -> Any:
         """Return the variance of each output."""
@@ -187,14 +199,14 @@ class ShortTermNoise(NonIdeality):
 
 
 class _PerColumn(NonIdeality):
-    """What has one number a column."""
+    """What has one number per column."""
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    def periphery_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return (outputs,)."""
         return kernel_shape[-1:]
 
 
-@_registered
+@register_nonideality("analognets")
 class ADCNonlinearity(_PerColumn):
     """S-shaped response of the ADC, different in each column.
 
@@ -216,6 +228,7 @@ class ADCNonlinearity(_PerColumn):
     spread: float = 0.0
     slope_one_at: float = 2.0
     name: ClassVar[str] = "adc_nonlinearity"
+    title: ClassVar[str] = "curvature of the ADC"
     strength_field: ClassVar[str] = "curvature"
     bounds: ClassVar[dict[str, tuple[float, float]]] = {
         "curvature": (0.0, 1e3),
@@ -223,20 +236,20 @@ class ADCNonlinearity(_PerColumn):
         "slope_one_at": (0.0, 1e3),
     }
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    def periphery_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return (outputs,), or None if all columns are alike."""
         return kernel_shape[-1:] if self.spread else None
 
-    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+    def response(self, outputs: Any, periphery: Any, column: Column) -> Any:
         """Return P z / (1 + |zeta z|)."""
-        differences = self.spread * chip if self.spread else ops.zeros(outputs.shape[column.axis])
+        differences = self.spread * periphery if self.spread else ops.zeros(outputs.shape[column.axis])
         zeta = ops.abs(self.curvature * (1.0 + differences))
         prefactor = ops.square(1.0 + self.slope_one_at * ops.mean(zeta))
         zeta = ops.cast(column.along(zeta), outputs.dtype)
         return ops.cast(prefactor, outputs.dtype) * outputs / (1.0 + zeta * ops.abs(outputs))
 
 
-@_registered
+@register_nonideality("analognets")
 class PolarityAsymmetry(NonIdeality):
     """Devices that read differently for negative inputs, which have a phase of their own.
 
@@ -255,21 +268,22 @@ class PolarityAsymmetry(NonIdeality):
 
     deviation: float
     name: ClassVar[str] = "polarity_asymmetry"
+    title: ClassVar[str] = "asymmetry of the polarities"
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+    def periphery_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the kernel."""
         return kernel_shape
 
-    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+    def terms(self, kernel: Any, periphery: Any) -> Sequence[Term]:
         """Return sum_j a_ij w_ij max(-x_j, 0)."""
-        return (Term("negative", kernel * ops.cast(chip * self.deviation, kernel.dtype)),)
+        return (Term("negative", kernel * ops.cast(periphery * self.deviation, kernel.dtype)),)
 
     def offset(self, products: Sequence[Any]) -> Any:
         """Return what the negative phase gets too much, with its sign."""
         return -products[0]
 
 
-@_registered
+@register_nonideality("analognets")
 class OutputNoise(NonIdeality):
     """Gaussian noise at the ADC, anew at each product: z' = z + sigma * N.
 
@@ -285,13 +299,15 @@ class OutputNoise(NonIdeality):
 
     deviation: float = 0.04
     name: ClassVar[str] = "output_noise"
+    title: ClassVar[str] = "noise of the outputs"
+    unit: ClassVar[str] = "1 is a full input on a full weight"
 
     def variance(self, products: Sequence[Any]) -> Any:
         """Return sigma^2."""
         return self.deviation**2
 
 
-@_registered
+@register_nonideality("analognets")
 class ADCGainSpread(_PerColumn):
     """ADCs of different gain: z' = z (1 + sigma N_i).
 
@@ -306,13 +322,14 @@ class ADCGainSpread(_PerColumn):
 
     deviation: float
     name: ClassVar[str] = "adc_gain_spread"
+    title: ClassVar[str] = "spread of the ADC gain"
 
-    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+    def response(self, outputs: Any, periphery: Any, column: Column) -> Any:
         """Return z (1 + sigma N_i)."""
-        return outputs * ops.cast(column.along(1.0 + self.deviation * chip), outputs.dtype)
+        return outputs * ops.cast(column.along(1.0 + self.deviation * periphery), outputs.dtype)
 
 
-@_registered
+@register_nonideality("analognets")
 class ADCOffsetSpread(_PerColumn):
     """ADCs of different offset: z' = z + sigma N_i.
 
@@ -327,7 +344,8 @@ class ADCOffsetSpread(_PerColumn):
 
     deviation: float
     name: ClassVar[str] = "adc_offset_spread"
+    title: ClassVar[str] = "spread of the ADC offset"
 
-    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+    def response(self, outputs: Any, periphery: Any, column: Column) -> Any:
         """Return z + sigma N_i."""
-        return outputs + ops.cast(column.along(self.deviation * chip), outputs.dtype)
+        return outputs + ops.cast(column.along(self.deviation * periphery), outputs.dtype)

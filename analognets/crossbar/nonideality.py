@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
 
 from analognets.devices import derive_seed
+from analognets.devices.strengths import Strength, is_off
 from analognets.errors import InvalidArgumentError, check_number
 
 __all__ = ["Column", "NonIdeality", "Term", "draw_normal", "draw_uniform"]
+
+
+DEVIATIONS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""What strengths are scanned with unless a class says otherwise: standard deviations in the units of the crossbar."""
 
 
 class Term(NamedTuple):
@@ -39,7 +44,7 @@ class Column(NamedTuple):
     axis: int
 
     def along(self, vector: Any) -> Any:
-        """Return a vector with one number a column in a shape that broadcasts with the outputs."""
+        """Return a vector with one number per column in a shape that broadcasts with the outputs."""
         shape = [1] * self.rank
         shape[self.axis] = -1
         return keras.ops.reshape(vector, shape)
@@ -81,11 +86,27 @@ class NonIdeality(abc.ABC):
 
         x = input_disturbance(x),  z = z + offset(products of terms),  z = response(z),  z = z + sqrt(variance) * N
 
-    What a chip is made with (`chip_shape`) is drawn once, as standard-normal numbers; what differs at each product is
-    drawn anew. At strength 0 it is not there.
+    What the periphery of a tile is made with (`periphery_shape`) is drawn once per chip, as standard-normal numbers;
+    what differs at each product is drawn anew. At strength 0 it is not there.
+
+    In a sweep the strength is a float32 scalar tensor while these methods run (`analognets.devices.strengths`), so they
+    compute with it and never ask whether it is true.
+
+    A subclass says about itself, as class attributes:
+
+        name            what it is called in lists, sweeps and tables
+        variants        where one class has several names: the settings that each name stands for
+        strength_field  the setting that is its strength
+        bounds          the range of each setting
+        title, unit     what its strength is, for axes and tables; settings of a variant in braces
+        scan            strengths that a sweep tries where the hardware does not have it, from weak to strong
     """
 
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     strength_field: ClassVar[str] = "deviation"
+    title: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+    scan: ClassVar[Sequence[float]] = DEVIATIONS
     bounds: ClassVar[dict[str, tuple[float, float]]] = {"deviation": (0.0, 1e3)}
 
     def __post_init__(self) -> None:
@@ -98,14 +119,14 @@ class NonIdeality(abc.ABC):
         """What it is called in lists, sweeps and tables."""
 
     @property
-    def strength(self) -> float:
+    def strength(self) -> Strength:
         """Its main setting, `strength_field`; at 0 the non-ideality is off."""
         return getattr(self, self.strength_field)
 
     @property
     def active(self) -> bool:
         """Whether it does anything."""
-        return self.strength != 0
+        return not is_off(self.strength)
 
     def replace(self, **settings: Any) -> NonIdeality:
         """Return a copy with some settings changed.
@@ -128,20 +149,20 @@ class NonIdeality(abc.ABC):
         factor = check_number(self.name, "factor", factor, 0.0)
         return self.replace(**{self.strength_field: self.strength * factor})
 
-    def chip_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the shape of the standard-normal numbers that a chip is made with, or None."""
+    def periphery_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the shape of the standard-normal numbers that the periphery of a tile is made with, or None."""
         return None
 
     def input_disturbance(self, shape: Any, seed: Any) -> Any:
         """Return what is added to the inputs after the DAC, or None."""
         return None
 
-    def terms(self, kernel: Any, chip: Any) -> Sequence[Term]:
+    def terms(self, kernel: Any, periphery: Any) -> Sequence[Term]:
         """Return the products it needs besides the main one.
 
         Args:
             kernel: w in [-1, 1], shape (..., inputs, outputs).
-            chip: the numbers of `chip_shape`, or None.
+            periphery: the numbers of `periphery_shape`, or None.
         """
         return ()
 
@@ -153,12 +174,12 @@ class NonIdeality(abc.ABC):
         """Return the variance of the noise it adds to the outputs at each product, from the products of `terms`."""
         return 0.0
 
-    def response(self, outputs: Any, chip: Any, column: Column) -> Any:
+    def response(self, outputs: Any, periphery: Any, column: Column) -> Any:
         """Return what the outputs become, or None if they stay.
 
         Args:
             outputs: z, as it reaches this stage.
-            chip: the numbers of `chip_shape`, or None.
+            periphery: the numbers of `periphery_shape`, or None.
             column: where the columns lie in `outputs`.
         """
         return None

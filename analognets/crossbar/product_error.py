@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from analognets.crossbar.cells import program, read
-from analognets.crossbar.forward import draw_chip, forward
-from analognets.crossbar.hardware import Crossbar, device_effects
+from analognets.crossbar.effects import device_noises
+from analognets.crossbar.forward import draw_periphery, forward
+from analognets.crossbar.hardware import Crossbar
 from analognets.devices import derive_seed
 from analognets.errors import check_integer, check_number
 
@@ -77,7 +78,9 @@ def product_error(
     check_number("product_error", "weight_deviation", weight_deviation, 1e-6, 1e6)
     check_number("product_error", "input_range", input_range, 1e-6, 1e6)
     if at is None:
-        crossbar = crossbar.without(*(name for name in device_effects(crossbar.device) if name != "programming_noise"))
+        crossbar = crossbar.without(
+            *(one.name for one in device_noises(crossbar.device) if one.name != "programming_noise")
+        )
         at = crossbar.device.first_reading
     settings: dict[str, Any] = {"input_range": input_range, "adc_bound": adc_bound, "compensated": drift_compensation}
     errors = []
@@ -102,6 +105,14 @@ class _Sample:
     ) -> float:
         state = program(crossbar, self.weights, seed=derive_seed(self.seed, "program"))
         now = read(crossbar, state, at, seed=derive_seed(self.seed, "read"))
+        scales: dict[str, Any] = {}
+        rule = crossbar.drift_compensation
+        if rule is not None and compensated:
+            first = read(crossbar, state, crossbar.device.first_reading, seed=derive_seed(self.seed, "reference"))
+            responses = [ops.convert_to_numpy(rule.response(one)).reshape(1, -1) for one in (first, now)]
+            output_scale, input_scale = rule.correction(*responses)
+            scales = {"output_scale": output_scale[0] if output_scale.size > 1 else output_scale[0, 0]}
+            scales["input_scale"] = None if input_scale is None else input_scale[0]
         outputs = forward(
             crossbar,
             self.inputs,
@@ -109,13 +120,10 @@ class _Sample:
             input_range=input_range,
             adc_bound=adc_bound,
             seed=derive_seed(self.seed, "products"),
-            chip=draw_chip(crossbar, self.weights.shape, derive_seed(self.seed, "chip")),
+            periphery=draw_periphery(crossbar, self.weights.shape, derive_seed(self.seed, "chip")),
             straight_through=False,
+            **scales,
         )
-        compensation = crossbar.drift_compensation
-        if compensation is not None and compensated:
-            first = read(crossbar, state, crossbar.device.first_reading, seed=derive_seed(self.seed, "reference"))
-            outputs = outputs * compensation.scale(compensation.response(first), compensation.response(now))
         exact = self.inputs.astype("float64") @ self.weights.astype("float64")
         difference = exact - ops.convert_to_numpy(outputs)
         return float(np.linalg.norm(difference, axis=1).mean() / np.linalg.norm(exact, axis=1).mean())

@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, dataclass_transform
 
 import keras
 
-from analognets.crossbar import nonidealities as kinds
 from analognets.crossbar.nonideality import NonIdeality
 from analognets.errors import InvalidArgumentError, UnknownNameError
 
-__all__ = ["get_nonideality", "in_order", "list_nonidealities"]
+__all__ = ["get_nonideality", "in_order", "list_nonidealities", "register_nonideality", "registered_kind"]
 
-_KINDS: dict[str, tuple[type[NonIdeality], dict[str, Any]]] = {
-    "input_noise": (kinds.InputNoise, {}),
-    "stuck_at_zero": (kinds.StuckDevices, {"at": "zero"}),
-    "stuck_at_g_max": (kinds.StuckDevices, {"at": "g_max"}),
-    "stuck_at_random": (kinds.StuckDevices, {"at": "random"}),
-    "ir_drop": (kinds.IRDrop, {}),
-    "short_term_noise": (kinds.ShortTermNoise, {}),
-    "adc_nonlinearity": (kinds.ADCNonlinearity, {}),
-    "polarity_asymmetry": (kinds.PolarityAsymmetry, {}),
-    "output_noise": (kinds.OutputNoise, {}),
-    "adc_gain_spread": (kinds.ADCGainSpread, {}),
-    "adc_offset_spread": (kinds.ADCOffsetSpread, {}),
-}
+_KINDS: dict[str, tuple[type[NonIdeality], Mapping[str, Any]]] = {}
+
+
+@dataclass_transform(frozen_default=True)
+def register_nonideality(package: str = "Custom") -> Callable[[type], type]:
+    """Return a decorator that makes a `NonIdeality` a frozen dataclass, known by its name and to Keras' files.
+
+    It acts after those that are registered already. From then on it can be named in `Crossbar.with_strength`, in
+    sweeps and studies, and on the command line of a program that has registered it.
+
+    Args:
+        package: what Keras puts in front of the class's name in files.
+
+    Raises:
+        InvalidArgumentError: it is no class of that kind, or another class has its name.
+
+    Example:
+        >>> @register_nonideality("my_lab")
+        ... class Crosstalk(NonIdeality):
+        ...     deviation: float
+        ...     name: ClassVar[str] = "crosstalk"
+    """
+
+    def register(kind: type) -> type:
+        if not issubclass(kind, NonIdeality):
+            raise InvalidArgumentError(f"A non-ideality must be a class derived from NonIdeality. Received: {kind!r}.")
+        kind = dataclasses.dataclass(frozen=True)(kind)
+        for name, settings in (kind.variants or {kind.name: {}}).items():
+            other = _KINDS.get(name, (kind, {}))[0]
+            if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+                raise InvalidArgumentError(
+                    f"The non-ideality {name} is {other.__qualname__} of {other.__module__}. Received: "
+                    f"{kind.__qualname__} of {kind.__module__}. Give it another name."
+                )
+            _KINDS[name] = kind, settings
+        return keras.saving.register_keras_serializable(package=package)(kind)
+
+    return register
 
 
 def list_nonidealities() -> list[str]:
     """Return the names of all non-idealities in the order in which they act."""
     return list(_KINDS)
+
+
+def registered_kind(name: str) -> tuple[type[NonIdeality], Mapping[str, Any]]:
+    """Return the class of a name of `list_nonidealities`, and the settings that the name stands for."""
+    return _KINDS[name]
 
 
 def get_nonideality(identifier: Any, **settings: Any) -> NonIdeality:
@@ -61,7 +91,8 @@ def get_nonideality(identifier: Any, **settings: Any) -> NonIdeality:
         return kind(**settings, **fixed)
     found = identifier
     if isinstance(identifier, dict) and "class_name" in identifier:
-        found = keras.saving.deserialize_keras_object(identifier)
+        with contextlib.suppress(TypeError):  # Keras does not know the class, or the class not the settings
+            found = keras.saving.deserialize_keras_object(identifier)
     if not isinstance(found, NonIdeality):
         raise InvalidArgumentError(
             f"A non-ideality must be one of {', '.join(_KINDS)}, an object or a config. Received: {identifier!r}."

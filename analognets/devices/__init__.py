@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from analognets.core.seeds import derive_seed
 from analognets.devices.base import Device, State
-from analognets.devices.drift_compensation import GlobalDriftCompensation
+from analognets.devices.drift_compensation import (
+    ArrayDriftCompensation,
+    ColumnDriftCompensation,
+    Correction,
+    DriftCompensation,
+    GlobalDriftCompensation,
+    get_drift_compensation,
+    list_drift_compensations,
+)
 from analognets.devices.ideal import IdealDevice
 from analognets.devices.memristor import CuSiO2Memristor
 from analognets.devices.parallel import ParallelDevices
@@ -18,12 +27,17 @@ from analognets.devices.pcm_14nm import PCM14nm
 from analognets.devices.pulsed import PulsedDevice, PulsedLinear
 from analognets.devices.pulsed_pcm import PulsedPCM, PulsedStepPCM
 from analognets.devices.reram import ReRAM
+from analognets.devices.strengths import is_off
 from analognets.errors import InvalidArgumentError, UnknownNameError
 
 __all__ = [
     "PCM",
+    "ArrayDriftCompensation",
+    "ColumnDriftCompensation",
+    "Correction",
     "CuSiO2Memristor",
     "Device",
+    "DriftCompensation",
     "GlobalDriftCompensation",
     "IdealDevice",
     "PCM14nm",
@@ -37,13 +51,43 @@ __all__ = [
     "derive_seed",
     "deserialize",
     "get",
+    "get_drift_compensation",
+    "is_off",
     "list_devices",
+    "list_drift_compensations",
+    "register_device",
     "serialize",
 ]
 
 _DEVICES: dict[str, type[Device]] = {"ideal": IdealDevice, "pcm": PCM, "pcm_14nm": PCM14nm, "reram": ReRAM}
 _DEVICES |= {"cu_sio2_memristor": CuSiO2Memristor}
 _DEVICES |= {"pulsed_linear": PulsedLinear, "pulsed_pcm": PulsedPCM, "pulsed_step_pcm": PulsedStepPCM}
+
+
+def register_device(name: str, package: str = "Custom") -> Callable[[type], type]:
+    """Return a decorator that makes a `Device` known by a name, as in recipes, and to Keras' files.
+
+    Args:
+        name: of the device.
+        package: what Keras puts in front of the class's name in files.
+
+    Raises:
+        InvalidArgumentError: what is decorated is no `Device`, or another class has its name.
+    """
+
+    def register(kind: type) -> type:
+        if not issubclass(kind, Device):
+            raise InvalidArgumentError(f"A device must be a class derived from Device. Received: {kind!r}.")
+        other = _DEVICES.get(name, kind)
+        if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise InvalidArgumentError(
+                f"The device '{name}' is {other.__qualname__} of {other.__module__}. Received: {kind.__qualname__} of "
+                f"{kind.__module__}. Give it another name."
+            )
+        _DEVICES[name] = kind
+        return keras.saving.register_keras_serializable(package=package)(kind)
+
+    return register
 
 
 def list_devices() -> list[str]:
@@ -98,9 +142,13 @@ def deserialize(config: dict[str, Any]) -> Device:
     Raises:
         InvalidArgumentError: the data is not that of a device.
     """
-    device = keras.saving.deserialize_keras_object(config) if "class_name" in config else None
+    try:
+        device = keras.saving.deserialize_keras_object(config) if "class_name" in config else None
+    except TypeError:  # Keras does not know the class, or the class not the settings
+        device = None
     if not isinstance(device, Device):
         raise InvalidArgumentError(
-            f"The data is not a serialized device. Received: {config!r}. Make it with analognets.devices.serialize."
+            f"The data is not a serialized device. Received: {config!r}. Make it with analognets.devices.serialize; a "
+            "class of your own is made known by analognets.devices.register_device."
         )
     return device

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from analognets.devices.base import Device, State, normal, seconds
+from analognets.devices.strengths import is_off
 from analognets.errors import InvalidArgumentError, check_choice, check_number
 
 __all__ = ["PCM"]
@@ -190,9 +191,9 @@ class PCM(Device):
     def state_names(self) -> tuple[str, ...]:
         """Names of the arrays of a state that reading needs."""
         names = ["conductance"]
-        if self.drift_scale:
+        if not is_off(self.drift_scale):
             names.append("drift_exponent")
-        if self.read_noise_scale:
+        if not is_off(self.read_noise_scale):
             names += ["read_noise_amplitude"] + ["read_noise_path"] * (self.read_noise == "coherent")
         return tuple(names)
 
@@ -248,7 +249,7 @@ class PCM(Device):
     def programming_draws(self, shape: tuple[int, ...], seed: int) -> dict[str, Any]:
         """Return standard-normal draws "programming", "drift" and, for coherent noise, "path"."""
         draws = {"drift": normal(shape, seed, "drift")}
-        if self.programming_noise_scale:
+        if not is_off(self.programming_noise_scale):
             draws["programming"] = normal(shape, seed, "programming")
         if self.read_noise == "coherent":
             draws["path"] = normal((len(self.coherent_knots), *shape), seed, "path")
@@ -260,7 +261,7 @@ class PCM(Device):
         g = g_target * (1.0 / self.g_max)
         log_g = ops.log(ops.maximum(g, LOWEST))
         conductance = g_target
-        if self.programming_noise_scale:
+        if not is_off(self.programming_noise_scale):
             deviation = self.programming_deviation(g)
             conductance = g_target + self.programming_noise_scale * deviation * draws["programming"]
             conductance = ops.maximum(conductance, 0.0)
@@ -279,7 +280,7 @@ class PCM(Device):
 
     def read_draws(self, shape: tuple[int, ...], seed: int | None) -> dict[str, Any]:
         """Return standard-normal draws "read" of independent read noise; nothing if it is off or coherent."""
-        if not self.read_noise_scale or self.read_noise == "coherent":
+        if is_off(self.read_noise_scale) or self.read_noise == "coherent":
             return {}
         if seed is None:
             raise InvalidArgumentError(
@@ -292,10 +293,10 @@ class PCM(Device):
         """Return the conductances in uS at `time` (seconds, duration text or a scalar tensor of seconds)."""
         time = seconds(time)
         conductance = ops.convert_to_tensor(state["conductance"], dtype="float32")
-        if self.drift_scale:
+        if not is_off(self.drift_scale):
             nu = ops.convert_to_tensor(state["drift_exponent"], dtype="float32")
             conductance = conductance * ops.exp(nu * (-self.drift_scale * self.drift_log_time(time)))
-        if self.read_noise_scale:
+        if not is_off(self.read_noise_scale):
             noise = self._path(state, time) if self.read_noise == "coherent" else draws["read"] * self._deviation(time)
             q = ops.convert_to_tensor(state["read_noise_amplitude"], dtype="float32")
             if self.read_noise_scaling == "drifted":

@@ -12,6 +12,7 @@ from keras import ops
 
 from analognets.devices.base import Device, State, normal, seconds
 from analognets.devices.pcm import polynomial
+from analognets.devices.strengths import is_off
 from analognets.errors import InvalidArgumentError, check_choice, check_number
 
 __all__ = ["ReRAM"]
@@ -88,7 +89,7 @@ class ReRAM(Device):
 
     @property
     def _coherent(self) -> bool:
-        return self.relaxation == "coherent" or not self.programming_noise_scale
+        return self.relaxation == "coherent" or is_off(self.programming_noise_scale)
 
     @property
     def first_reading(self) -> float:
@@ -113,7 +114,7 @@ class ReRAM(Device):
 
     def programming_draws(self, shape: tuple[int, ...], seed: int) -> dict[str, Any]:
         """Return the standard-normal draw "programming"; nothing without noise."""
-        return {"programming": normal(shape, seed, "programming")} if self.programming_noise_scale else {}
+        return {} if is_off(self.programming_noise_scale) else {"programming": normal(shape, seed, "programming")}
 
     def first_deviation(self, g: Any) -> Any:
         """Return s * sigma(g, t_1) / g_max."""
@@ -122,7 +123,7 @@ class ReRAM(Device):
     def program_with(self, g_target: Any, draws: Mapping[str, Any]) -> State:
         """Return the state of devices programmed to `g_target` (uS, in [0, g_max]) with the given draws."""
         target = ops.clip(ops.convert_to_tensor(g_target, dtype="float32"), 0.0, self.g_max)
-        draw = draws["programming"] if self.programming_noise_scale else ops.zeros_like(target)
+        draw = ops.zeros_like(target) if is_off(self.programming_noise_scale) else draws["programming"]
         state = {"conductance": self._disturbed(target, self.times[0], draw), "target": target}
         if self._coherent:
             state["deviation"] = ops.convert_to_tensor(draw, dtype="float32")

@@ -10,16 +10,15 @@ import keras
 from keras import ops
 
 from analognets import crossbar as crossbars
-from analognets.crossbar import Tile, Tiling, convert, draw_chip
-from analognets.crossbar.nonideality import Column
+from analognets.crossbar import PlainTile, Tile, Tiling, draw_periphery, tiled_product
 from analognets.crossbar.read_out import prepare_pool
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
-from analognets.layers.held import Held, Programmed, StepSeeds
+from analognets.layers.noise_realization import NoiseRealization, StepSeeds
 from analognets.layers.ranges import FrozenRange, along_columns, largest_weights, over_kernel, range_shape
 from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
 
-__all__ = ["AnalogLayer", "Programmed"]
+__all__ = ["AnalogLayer"]
 
 if TYPE_CHECKING:
     from keras.layers import Layer as Base
@@ -88,8 +87,7 @@ class AnalogLayer(Base):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._observer: Any = None
-        self._programmed: Programmed | None = None
-        self._held: Held | None = None
+        self._fixed: NoiseRealization | None = None
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -145,8 +143,6 @@ class AnalogLayer(Base):
 
     def weight_range(self) -> Any:
         """Gamma (W_max): frozen by `freeze_weight_range`, else the largest |weight| now; of the shape of `w_max`."""
-        if self._held is not None:
-            return self._held.gamma
         frozen = ops.convert_to_tensor(self.w_max, "float32")
         return ops.where(frozen > 0, frozen, self.largest_weights())
 
@@ -163,9 +159,9 @@ class AnalogLayer(Base):
         spread = over_kernel(gamma, self.tiling)
         return self.from_crossbar(ops.broadcast_to(spread, self.crossbar_shape()))
 
-    def adc_range(self) -> Any:
-        """r_ADC = S * r_DAC * W_max, in the unit of the layer's output; on hardware with one range a layer."""
-        return self.adc_gain.gain * self.input_range * self.weight_range()
+    def adc_range(self, gamma: Any = None) -> Any:
+        """r_ADC = S * r_DAC * W_max, in the unit of the layer's output; on hardware with one range per layer."""
+        return self.adc_gain.gain * self.input_range * (self.weight_range() if gamma is None else gamma)
 
     def effective_kernel(self, training: bool | None) -> Any:
         """The kernel the product sees, in the shape of the kernel variable: in training with noise."""
@@ -216,103 +212,95 @@ class AnalogLayer(Base):
         """Whether training sees several row blocks."""
         return self.tiling.shape[0] > 1
 
-    def row_parts(self, inputs: Any) -> list[Any]:
-        """Cut inputs into the channels of each row block."""
-        if self.tiling.shape[0] == 1:
-            return [inputs]
-        edges = [first for first, _ in self.tiling.row_blocks[1:]]
-        return list(ops.split(inputs, edges, axis=self.channel_axis))
+    def draw_periphery(self, seeds: list[Any]) -> list[dict[str, Any]]:
+        """Return the periphery of each row block: `analognets.crossbar.draw_periphery`."""
+        *positions, _, outputs = self.crossbar_shape()
+        shapes = [(*positions, last - first, outputs) for first, last in self.tiling.row_blocks]
+        return [draw_periphery(self.crossbar, shape, seed) for shape, seed in zip(shapes, seeds, strict=True)]
 
-    def tiled_product(self, inputs: Any, kernel: Any, adc_ranges: list[Any] | None, product: Any) -> Any:
-        """Sum the ADC results of the row blocks; `adc_ranges` has a scalar or a column vector for each, or is None."""
-        total = None
-        parts = self.row_parts(inputs) if self.splits_rows else [inputs] * self.tiling.shape[0]
-        for i, (first, last) in enumerate(self.tiling.row_blocks):
-            outputs = product(parts[i], kernel[..., first:last, :])
-            if adc_ranges is not None:
-                axis = None if len(ops.shape(adc_ranges[i])) == 0 else self.channel_axis
-                outputs = convert(outputs, adc_ranges[i], self.crossbar.adc_bits, axis=axis)
-            total = outputs if total is None else total + outputs
-        return total
+    def realization(self, training: bool | None) -> NoiseRealization:
+        """Return what the layer multiplies by now: what is fixed, else a kernel with noise drawn for this call."""
+        if self._fixed is not None:
+            return self._fixed
+        kernel = self.effective_kernel(training)
+        whole = not self.calibrated or self.crossbar.plain and not self.splits_rows
+        return NoiseRealization(
+            kernel if whole else self.to_crossbar(kernel),
+            kind="training" if training else "inference",
+            whole=whole,
+            seed=self.seed_generator,
+        )
 
-    def tiles(
-        self, kernel: Any, crossbar: crossbars.Crossbar, *, seed: Any, chips: list[Any] | None, training: bool | None
-    ) -> list[Tile]:
-        """Return a tile for each row block of a kernel of `crossbar_shape()`."""
-        gamma, alpha = self.weight_range(), self.input_range
+    def realization_of_loop(self, training: bool | None, *, tells_step: bool = False) -> NoiseRealization | None:
+        """Return what the layer multiplies by in all steps of a loop over time, or None while it is observed.
+
+        All that does not depend on the step is computed here. A loop that `tells_step` calls `seed.at(step)` where the
+        seed is a `StepSeeds`; else the products count in a variable.
+        """
+        if self._observer is not None:
+            return None
+        fixed, gamma, seed = self._fixed, self.weight_range(), self.seed_generator
+        if fixed is None:
+            random = bool(training) and self.calibrated and not self.crossbar.plain
+        else:
+            seed = fixed.seed
+            random = fixed.kind != "inference" and not (fixed.whole or self.crossbar.plain)
+        if random and tells_step and seed is not None:
+            seed = StepSeeds(seed)
+        now = self.realization(training).replace(gamma=gamma, seed=seed)
+        if random and fixed is None:
+            now = now.replace(periphery=self.draw_periphery([self.seed_generator] * self.tiling.shape[0]))
+        return now if now.whole or self.crossbar.plain else now.replace(tiles=self.tiles(now))
+
+    def tiles(self, now: NoiseRealization) -> list[Tile]:
+        """Return the tiles that multiply by a realization: one for each row block, or one for it as a whole."""
+        kernels, product = [now.kernel], self.product
+        if not now.whole:
+            kernels = [now.kernel[..., first:last, :] for first, last in self.tiling.row_blocks]
+            product = self.programmed_product
+        own: list[dict[str, Any]] = [
+            {
+                "input_scale": None if now.input_scales is None else now.input_scales[i],
+                "output_scale": None if now.scales is None else along_columns(now.scales, self.tiling, i),
+                "product": product,
+                "axis": self.channel_axis,
+            }
+            for i in range(len(kernels))
+        ]
+        if now.whole or self.crossbar.plain:
+            alpha, ranges = self.input_range if self.calibrated else None, now.adc_ranges
+            if ranges is None:
+                ranges = [self.adc_range(now.gamma) if self.calibrated else None] * len(kernels)
+            return [
+                PlainTile(self.crossbar, kernel, self.compute_dtype, input_range=alpha, adc_range=ranges[i], **own[i])
+                for i, kernel in enumerate(kernels)
+            ]
+        crossbar = self.crossbar.replace(nonidealities=()) if now.kind == "inference" else self.crossbar
+        gamma, alpha = self.weight_range() if now.gamma is None else now.gamma, self.input_range
         return [
             Tile(
                 crossbar,
-                kernel[..., first:last, :],
+                kernel,
                 self.compute_dtype,
                 input_range=alpha[i] if len(alpha.shape) else ops.convert_to_tensor(alpha),
                 weight_scale=along_columns(gamma, self.tiling, i),
                 adc_bound=None if crossbar.adc_gain == "fixed" else self.adc_gain.gain,
-                seed=seed,
-                chip=None if chips is None else chips[i],
-                product=self.programmed_product,
-                axis=self.channel_axis,
+                seed=now.seed,
+                periphery=None if now.periphery is None else now.periphery[i],
                 nonnegative=self.nonnegative,
-                straight_through=bool(training),
+                straight_through=now.kind == "training",
+                **own[i],
             )
-            for i, (first, last) in enumerate(self.tiling.row_blocks)
+            for i, kernel in enumerate(kernels)
         ]
-
-    def current_tiles(self, training: bool | None, held: Held | None = None) -> list[Tile]:
-        """Return the tiles to compute with now, on hardware that is not plain; in a loop those of `held`."""
-        chip = self._programmed
-        seeds = None if held is None else held.seeds
-        if chip is not None:
-            seed = chip.seed if seeds is None else seeds
-            return self.tiles(chip.kernel, self.crossbar, seed=seed, chips=chip.chips, training=False)
-        crossbar = self.crossbar if training else self.crossbar.replace(nonidealities=())
-        kernel = self.effective_kernel(training) if held is None else held.kernel
-        seed = self.seed_generator if seeds is None else seeds
-        chips = None if held is None else held.chips
-        return self.tiles(self.to_crossbar(kernel), crossbar, seed=seed, chips=chips, training=training)
-
-    def crossbar_product(self, inputs: Any, tiles: list[Tile]) -> Any:
-        """Sum the results of the tiles of all row blocks."""
-        total, scales = None, None if self._programmed is None else self._programmed.scales
-        for i, (tile, part) in enumerate(zip(tiles, self.row_parts(inputs), strict=True)):
-            outputs = tile(part)
-            if scales is not None:
-                scale = along_columns(scales, self.tiling, i)
-                outputs = outputs * ops.cast(Column(len(outputs.shape), self.channel_axis).along(scale), outputs.dtype)
-            total = outputs if total is None else total + outputs
-        return total
-
-    def draw_chips(self, seeds: list[Any]) -> list[dict[str, Any]]:
-        """Return what differs from chip to chip in the read-out of each row block: `analognets.crossbar.draw_chip`."""
-        *positions, _, outputs = self.crossbar_shape()
-        shapes = [(*positions, last - first, outputs) for first, last in self.tiling.row_blocks]
-        return [draw_chip(self.crossbar, shape, seed) for shape, seed in zip(shapes, seeds, strict=True)]
 
     def analog_product(self, inputs: Any, training: bool | None) -> Any:
         """DAC, product on the tiles, ADC: the layer without bias and activation."""
         if self._observer is not None:
             return self._observer(self, inputs)
-        held = self._held
-        if not self.crossbar.plain and (self.calibrated or self._programmed is not None):
-            tiles = self.current_tiles(training) if held is None or held.tiles is None else held.tiles
-            return self.crossbar_product(inputs, tiles)
-        if self._programmed is not None:
-            return self.chip_product(inputs, self._programmed)
-        kernel = self.effective_kernel(training) if held is None else held.kernel
-        if not self.calibrated:
-            return self.product(inputs, kernel)
-        inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
-        if not self.splits_rows:
-            return convert(self.product(inputs, kernel), self.adc_range(), self.crossbar.adc_bits)
-        ranges = [self.adc_range()] * len(self.tiling.row_blocks)
-        return self.tiled_product(inputs, self.to_crossbar(kernel), ranges, self.programmed_product)
-
-    def chip_product(self, inputs: Any, chip: Programmed) -> Any:
-        """The product with the weights read from a chip, on plain hardware."""
-        kernel = ops.cast(chip.kernel, inputs.dtype)
-        if self.calibrated:
-            inputs = convert(inputs, self.input_range, self.crossbar.dac_bits)
-        return self.tiled_product(inputs, kernel, chip.adc_ranges, self.programmed_product)
+        now = self.realization(training)
+        tiles = self.tiles(now) if now.tiles is None else now.tiles
+        return tiled_product(tiles, self.tiling.row_blocks, inputs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         outputs = self.analog_product(inputs, training)
@@ -323,38 +311,18 @@ class AnalogLayer(Base):
         return outputs if self.activation is None else self.activation(outputs)
 
     @contextlib.contextmanager
-    def programmed(self, chip: Programmed) -> Iterator[None]:
-        """While active, the layer computes with the weights read from a chip."""
-        self._programmed = chip
-        try:
-            yield
-        finally:
-            self._programmed = None
+    def fixed_noise(self, realization: NoiseRealization | None) -> Iterator[NoiseRealization | None]:
+        """While active, the layer multiplies by this realization, such as the weights read from a chip.
 
-    @contextlib.contextmanager
-    def held(self, training: bool | None, *, tells_step: bool = False) -> Iterator[Held | None]:
-        """While active, the layer computes with one noisy kernel, drawn now: for loops over time.
-
-        A loop that `tells_step` calls `seeds.at(step)` of what this yields; else its products count in a variable.
+        Args:
+            realization: None changes nothing.
         """
-        if self._observer is not None:
-            yield None
-            return
-        chip, kernel, chips = self._programmed, None, None
-        realistic = not self.crossbar.plain and (self.calibrated or chip is not None)
-        random = realistic and (bool(training) or chip is not None)
-        source = self.seed_generator if chip is None else chip.seed
-        seeds = StepSeeds(source) if random and tells_step and source is not None else None
-        gamma = self.weight_range()
-        if chip is None:
-            kernel = self.effective_kernel(training)
-            chips = self.draw_chips([self.seed_generator] * self.tiling.shape[0]) if random else None
-        self._held = Held(kernel, chips, gamma, seeds)
+        before = self._fixed
+        self._fixed = before if realization is None else realization
         try:
-            self._held.tiles = self.current_tiles(training, self._held) if realistic else None
-            yield self._held
+            yield realization
         finally:
-            self._held = None
+            self._fixed = before
 
     def save_own_variables(self, store: Any) -> None:
         keras.layers.Layer.save_own_variables(self, store)

@@ -186,11 +186,11 @@ def calibrate(
     batches: int | None = 10,
     seed: int = 0,
     rule: str = "percentile",
-) -> None:
+) -> int:
     """Set the converter ranges of every analog layer from data and switch the converters on.
 
     r_DAC = the percentile of |x| at the layer's input, or at that of each row block where the hardware has an input
-    range a tile; S = the value with the least summed relative ADC error over the layers that share it, products taken
+    range per tile; S = the value with the least summed relative ADC error over the layers that share it, products taken
     in units of r_DAC * W_max. Hardware whose ADC bound is fixed needs no S.
 
     Args:
@@ -201,6 +201,9 @@ def calibrate(
         batches: how many batches to use; None is all.
         seed: of the sampling of values.
         rule: "percentile", or "abs_max" for the mean over batches of the largest |x|.
+
+    Returns:
+        How many samples were used.
 
     Raises:
         ConversionError: the model has no analog layer.
@@ -214,7 +217,7 @@ def calibrate(
     check_choice("calibrate", "rule", rule, ("percentile", "abs_max"))
     layers = analog_layers(model)
     observer = Observer(np.random.default_rng(seed))
-    _run_observed(model, layers, observer, input_batches(data, batch_size, batches))
+    samples = _run_observed(model, layers, observer, input_batches(data, batch_size, batches))
     gains: dict[int, tuple[Any, int | None, list[np.ndarray]]] = {}
     observed = [observer.ranges_of(layer, rule, percentile) for layer in layers]
     for layer, ranges in zip(layers, observed, strict=True):
@@ -224,13 +227,14 @@ def calibrate(
             continue
         blocks = observer.products[id(layer)]
         units = np.broadcast_to(ranges, (len(blocks),))
-        products = np.concatenate([np.concatenate(b) / unit for b, unit in zip(blocks, units, strict=True)])
-        gains.setdefault(id(layer.adc_gain), (layer.adc_gain, layer.crossbar.adc_bits, []))[2].append(products)
-    for gain, bits, samples in gains.values():
-        gain.gain.assign(max(best_gain(samples, bits), PositiveRange.smallest))
+        values = np.concatenate([np.concatenate(b) / unit for b, unit in zip(blocks, units, strict=True)])
+        gains.setdefault(id(layer.adc_gain), (layer.adc_gain, layer.crossbar.adc_bits, []))[2].append(values)
+    for gain, bits, products in gains.values():
+        gain.gain.assign(max(best_gain(products, bits), PositiveRange.smallest))
     for layer in layers:
         layer.calibrated = True
     refresh_compiled(model)
+    return samples
 
 
 def set_hardware(model: keras.Model, crossbar: Any) -> None:
@@ -266,13 +270,16 @@ def set_hardware(model: keras.Model, crossbar: Any) -> None:
     refresh_compiled(model)
 
 
-def _run_observed(model: keras.Model, layers: list[AnalogLayer], observer: Observer, batches: Iterator[Any]) -> None:
-    """Run the model with every layer's product computed by the observer."""
+def _run_observed(model: keras.Model, layers: list[AnalogLayer], observer: Observer, batches: Iterator[Any]) -> int:
+    """Run the model with every layer's product computed by the observer; returns the number of samples."""
+    samples = 0
     for layer in layers:
         layer._observer = observer
     try:
         for inputs in batches:
+            samples += len(keras.tree.flatten(inputs)[0])
             model(inputs, training=False)
     finally:
         for layer in layers:
             layer._observer = None
+    return samples

@@ -36,7 +36,7 @@ class AnalogComposite(Base):
         crossbar: an `analognets.crossbar.Crossbar`, the name of a preset or a config, for all products.
         weight_noise: as in `AnalogLayer`.
         adc_gain: the `ADCGain` to share with other layers; None makes one for the products of this layer, or one for
-            each if the crossbar has a gain a layer.
+            each if the crossbar has a gain per layer.
         calibrated: whether the converter ranges have been set.
         noise_model: "gaussian" or "device".
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.

@@ -59,7 +59,7 @@ class AnalogConvolution(AnalogLayer):
     @property
     def splits_rows(self) -> bool:
         """Whether training sees several row blocks: a column of a grouped kernel lies in one of them."""
-        return self.tiling.shape[0] > 1 and (self.groups == 1 or self._programmed is not None)
+        return self.tiling.shape[0] > 1 and self.groups == 1
 
     def crossbar_shape(self) -> tuple[int, ...]:
         *positions, inputs, filters = self.kernel_variable.shape

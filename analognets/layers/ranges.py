@@ -34,7 +34,7 @@ def largest_weights(kernel: Any, tiling: Tiling, kind: str) -> Any:
 
 
 def along_columns(gamma: Any, tiling: Tiling, row_block: int) -> Any:
-    """Return the gamma of one row block: a scalar, or a vector with one number a column."""
+    """Return the gamma of one row block: a scalar, or a vector with one number per column."""
     if len(gamma.shape) == 0:
         return gamma
     return _all_columns(gamma, tiling)[row_block]
@@ -48,7 +48,7 @@ def over_kernel(gamma: Any, tiling: Tiling) -> Any:
 
 
 def _all_columns(gamma: Any, tiling: Tiling) -> Any:
-    """Return gamma with one number a column, shape (row blocks, outputs)."""
+    """Return gamma with one number per column, shape (row blocks, outputs)."""
     outputs = tiling.kernel_shape[-1]
     if gamma.shape[1] == outputs and tiling.shape[1] != outputs:
         return gamma

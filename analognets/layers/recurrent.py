@@ -148,11 +148,11 @@ class AnalogRNN(keras.layers.RNN):
     """
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool | None = False) -> Any:
-        """Run the loop over time with each product's weights held."""
+        """Run the loop over time with the noise of each product fixed."""
         layers = [layer for layer in self.cell._flatten_layers() if isinstance(layer, AnalogLayer)]
         with contextlib.ExitStack() as stack:
             stack.enter_context(unrolled_if_observed(self))
-            held = [stack.enter_context(layer.held(training)) for layer in layers]
-            if keras.backend.backend() == "jax" and any(one is not None and one.chips is not None for one in held):
+            held = [stack.enter_context(layer.fixed_noise(layer.realization_of_loop(training))) for layer in layers]
+            if keras.backend.backend() == "jax" and any(one is not None and one.periphery for one in held):
                 self.unroll = True  # a loop of JAX can't count the seeds of the products
             return super().inner_loop(sequences, initial_state, mask, training=training)

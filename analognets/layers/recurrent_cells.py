@@ -13,7 +13,7 @@ from keras import ops
 from analognets.layers.base import AnalogLayer
 from analognets.layers.composite import AnalogComposite, assign_arrays, kernel_of, to_array
 from analognets.layers.dense import AnalogDense
-from analognets.layers.held import Held
+from analognets.layers.noise_realization import NoiseRealization, StepSeeds
 
 __all__ = ["AnalogCell", "AnalogGRUCell", "AnalogLSTMCell", "AnalogSimpleRNNCell"]
 
@@ -28,7 +28,7 @@ class AnalogCell(AnalogComposite):
     def __init__(self, *args: Any, prefix: str | None = None, backwards: bool = False, **kwargs: Any) -> None:
         self._prefix = prefix
         self._backwards = backwards
-        self._over: list[Held] | None = None
+        self._over: list[NoiseRealization] | None = None
         super().__init__(*args, **kwargs)
         self.implementation = 2
         if hasattr(self, "dropout_mask_count"):
@@ -120,8 +120,11 @@ class AnalogCell(AnalogComposite):
         projected = self.project(sequences, training)
         inner = [layer for name, layer in self.products.items() if name != INPUT and isinstance(layer, AnalogLayer)]
         with contextlib.ExitStack() as stack:
-            held = [stack.enter_context(layer.held(training, tells_step=True)) for layer in inner]
-            self._over = [one for one in held if one is not None and one.seeds is not None]
+            held = [
+                stack.enter_context(layer.fixed_noise(layer.realization_of_loop(training, tells_step=True)))
+                for layer in inner
+            ]
+            self._over = [one for one in held if one is not None and isinstance(one.seed, StepSeeds)]
             if self._over:
                 states = [*states, ops.zeros_like(states[0][:, :1], dtype="int32")]
             try:
@@ -139,8 +142,7 @@ class AnalogCell(AnalogComposite):
             count = states.pop()
             step = ops.sum(count)  # samples that are masked do not count, and all of them never are where it matters
             for held in self._over:
-                if held.seeds is not None:
-                    held.seeds.at(step)
+                held.seed.at(step)
             counted = [count + 1]
         states = self.advance(inputs, states, training)
         return states[0], [*states, *counted] if nested else states[0]

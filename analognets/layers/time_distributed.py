@@ -20,7 +20,7 @@ class AnalogTimeDistributed(keras.layers.TimeDistributed):
     y[:, t] = layer(x[:, t])
 
     All steps of a batch see the same training noise, as they would see the same programmed weights: time is folded into
-    the batch or, around a block with batch normalisation, whose statistics go by step, the noisy kernels are held.
+    the batch or, around a block with batch normalisation, whose statistics go by step, the noise is fixed.
     Around any other layer it does what `keras.layers.TimeDistributed` does.
 
     Args:
@@ -37,7 +37,7 @@ class AnalogTimeDistributed(keras.layers.TimeDistributed):
         if any(isinstance(layer, keras.layers.BatchNormalization) for layer in inner):
             with contextlib.ExitStack() as stack:
                 for layer in analog:
-                    stack.enter_context(layer.held(training))
+                    stack.enter_context(layer.fixed_noise(layer.realization_of_loop(training)))
                 return super().call(inputs, training=training, mask=mask)
         shape = ops.shape(inputs)
         settings: dict[str, Any] = {"training": training} if self.layer._call_has_training_arg else {}

@@ -3,14 +3,21 @@
 from analognets.spiking.encoders import Cochlea, PixelCode
 from analognets.spiking.filters import DoubleExponential
 from analognets.spiking.labels import NeuronLabels
-from analognets.spiking.memristor_synapses import FloatRows, MemristorRows, MemristorSynapses
+from analognets.spiking.learning_rule import LearningRule, SpikeTiming
 from analognets.spiking.neuron import LIF
 from analognets.spiking.normad import NormAD
 from analognets.spiking.scoring import SpikeScore, chance_share, score_spikes
 from analognets.spiking.supervised import Presentation, SpikeTimeTrainer
-from analognets.spiking.synapses import FloatSynapses, PulsedSynapses, SynapseRules
 from analognets.spiking.trains import SpikeTrains
 from analognets.spiking.winner_take_all import WinnerTakeAll, WinnerTakeAllRules
+from analognets.synapses import (
+    FloatRows,
+    FloatSynapses,
+    MemristorRows,
+    MemristorSynapses,
+    PulsedSynapses,
+    SynapseRules,
+)
 
 __all__ = [
     "LIF",
@@ -18,6 +25,7 @@ __all__ = [
     "DoubleExponential",
     "FloatRows",
     "FloatSynapses",
+    "LearningRule",
     "MemristorRows",
     "MemristorSynapses",
     "NeuronLabels",
@@ -27,6 +35,7 @@ __all__ = [
     "PulsedSynapses",
     "SpikeScore",
     "SpikeTimeTrainer",
+    "SpikeTiming",
     "SpikeTrains",
     "SynapseRules",
     "WinnerTakeAll",

@@ -6,12 +6,13 @@ import numpy as np
 
 from analognets.errors import check_number
 from analognets.spiking.filters import TAU_FALL, TAU_RISE, exponential_traces
-from analognets.spiking.trains import SpikeTrains, check_step
+from analognets.spiking.learning_rule import LearningRule
+from analognets.spiking.trains import SpikeTrains
 
 __all__ = ["NormAD"]
 
 
-class NormAD:
+class NormAD(LearningRule):
     """The normalised approximate descent rule, applied once for each presentation.
 
         dw = r * sum over t with e(t) != 0 of  e(t) d(t) / ||d(t)||,    e = wanted spike (1/0) - observed spike (1/0)
@@ -40,8 +41,7 @@ class NormAD:
         tau_fall: float = TAU_FALL,
         tau_rise: float = TAU_RISE,
     ) -> None:
-        self.dt = check_step(dt)
-        self.rate = check_number("NormAD", "rate", rate, 0.0, 1e9, unit="pA")
+        super().__init__(dt=dt, rate=rate)
         self.tau, self.tau_fall, self.tau_rise = (
             check_number("NormAD", name, value, 1e-6, 1e6, unit="ms")
             for name, value in (("tau", tau), ("tau_fall", tau_fall), ("tau_rise", tau_rise))
@@ -63,17 +63,6 @@ class NormAD:
         norm = np.linalg.norm(d, axis=1, keepdims=True)
         return np.divide(d, norm, out=np.zeros_like(d), where=norm > 1e-12).astype("float32")
 
-    def update(self, directions: np.ndarray, target: SpikeTrains, observed: np.ndarray) -> np.ndarray:
-        """Return dw in pA, float32 (inputs, outputs).
-
-        Args:
-            directions: of the inputs.
-            target: wanted spikes of the outputs.
-            observed: dense observed spikes (steps, outputs), as `LIF` returns them.
-        """
-        observed = np.asarray(observed)
-        error = target.to_dense(self.dt).clip(max=1.0) - (observed > 0)
-        when, who = np.nonzero(error)
-        change = np.zeros((observed.shape[1], directions.shape[1]), "float32")
-        np.add.at(change, who, error[when, who][:, None] * directions[when])
-        return self.rate * change.T
+    def moments(self, target: SpikeTrains, observed: np.ndarray) -> np.ndarray:
+        """Return e, wanted minus observed spikes, (steps, outputs)."""
+        return target.to_dense(self.dt).clip(max=1.0) - (observed > 0)

@@ -12,10 +12,12 @@ import numpy as np
 from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError, check_number
 from analognets.spiking.filters import DoubleExponential
+from analognets.spiking.learning_rule import LearningRule
 from analognets.spiking.neuron import LIF
 from analognets.spiking.normad import NormAD
 from analognets.spiking.scoring import SpikeScore, score_spikes
 from analognets.spiking.trains import SpikeTrains
+from analognets.synapses.weights import WeightSynapses
 
 __all__ = ["TOLERANCES", "Presentation", "SpikeTimeTrainer"]
 
@@ -48,7 +50,7 @@ class Presentation:
 
 
 class SpikeTimeTrainer:
-    """Presents patterns in turn to one layer of LIF neurons and applies NormAD after each.
+    """Presents patterns in turn to one layer of LIF neurons and applies a learning rule after each.
 
         I(t) = c(t) w(read now),  spikes = LIF(I),  w <- w + dw by the synapses' own means
 
@@ -58,22 +60,24 @@ class SpikeTimeTrainer:
         patterns: all with the same channels and duration.
         synapses: `FloatSynapses`, `PulsedSynapses` or `MemristorSynapses` of (inputs, outputs).
         neurons: the `LIF` layer.
-        rate: r of NormAD in pA, > 0.
+        rule: the learning rule, with the neurons' step; None: `NormAD` for the neurons.
+        rate: r of the rule in pA, > 0; None: as the rule has it.
         rate_decay: r is multiplied with this after each epoch, above 0 and up to 1.
         seconds_per_presentation: > 0.
         seed: of read noise and pulses.
 
     Raises:
-        InvalidArgumentError: the patterns don't fit each other or the synapses.
+        InvalidArgumentError: the patterns don't fit each other, the synapses or the rule.
     """
 
     def __init__(
         self,
         patterns: Sequence[Presentation],
-        synapses: Any,
+        synapses: WeightSynapses,
         *,
         neurons: LIF | None = None,
-        rate: float = 200.0,
+        rule: LearningRule | None = None,
+        rate: float | None = None,
         rate_decay: float = 1.0,
         seconds_per_presentation: float = 1.25,
         seed: int = 0,
@@ -91,19 +95,25 @@ class SpikeTimeTrainer:
                 f"The synapses must have the shape {next(iter(shapes))[:2]} (inputs, outputs). Received: "
                 f"{tuple(synapses.shape)}."
             )
+        dt, duration = self.neurons.dt, next(iter(shapes))[2]
+        self.rule = rule or NormAD(dt=dt, tau=self.neurons.membrane / 10)
+        if self.rule.dt != dt:
+            raise InvalidArgumentError(
+                f"The learning rule must have the neurons' time step of {dt:g} ms. Received: a rule with "
+                f"dt={self.rule.dt:g} ms."
+            )
+        rate = self.rule.rate if rate is None else rate
         self.rate = check_number("SpikeTimeTrainer", "rate", rate, 1e-9, 1e9, unit="pA")
         self.rate_decay = check_number("SpikeTimeTrainer", "rate_decay", rate_decay, 1e-3, 1.0)
         self.seconds = check_number(
             "SpikeTimeTrainer", "seconds_per_presentation", seconds_per_presentation, 1e-6, 1e9, unit="s"
         )
-        dt, duration = self.neurons.dt, next(iter(shapes))[2]
         if abs(round(duration / dt) * dt - duration) > 1e-6 * duration:
             raise InvalidArgumentError(
                 f"The patterns' {duration:g} ms must hold a whole number of steps. Received: neurons with dt={dt:g} "
                 "ms. Take one such as 0.1, 0.25, 0.5 or 1."
             )
         current = DoubleExponential(dt=dt, membrane=self.neurons.membrane)
-        self.rule = NormAD(dt=dt, rate=self.rate, tau=self.neurons.membrane / 10)
         self._traces = [current.traces(pattern.inputs).astype("float32") for pattern in self.patterns]
         self._directions = [self.rule.directions(pattern.inputs) for pattern in self.patterns]
         entry = keras.Input((self._traces[0].shape[0], synapses.shape[1]))

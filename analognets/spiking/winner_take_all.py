@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from analognets.errors import InvalidArgumentError, check_integer, check_number
-from analognets.spiking.memristor_synapses import Kept, Rows
+from analognets.errors import InvalidArgumentError
+from analognets.spiking.learning_rule import SpikeTiming
 from analognets.spiking.trains import check_step
+from analognets.synapses.rows import Kept, Rows
+from analognets.synapses.settings import Settings, real, whole
 
 __all__ = ["WinnerTakeAll", "WinnerTakeAllRules", "poisson_spikes"]
 
@@ -18,8 +20,8 @@ _STRETCH = {200: 48, 10**9: 24}
 """Input spikes that are looked at together for the next spike of a neuron, by the largest number of neurons."""
 
 
-@dataclasses.dataclass(frozen=True)
-class WinnerTakeAllRules:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WinnerTakeAllRules(Settings):
     """How a picture is shown to a winner-take-all layer and what its neurons do.
 
     Args:
@@ -44,30 +46,18 @@ class WinnerTakeAllRules:
     """
 
     dt: float = 0.1
-    duration: float = 100.0
-    max_rate: float = 100.0
-    membrane: float = 100.0
-    threshold: float = 5.0
-    threshold_step: float = 0.2
-    threshold_decay: float = 1e5
-    hold: float = 5.0
-    offset: float = 0.2
-    read_every: int = 20
+    duration: float = real(100.0, 1e-3, 1e6, "ms")
+    max_rate: float = real(100.0, 1e-3, 1e6, "Hz")
+    membrane: float = real(100.0, 1e-3, 1e9, "ms")
+    threshold: float = real(5.0, 1e-6, 1e9)
+    threshold_step: float = real(0.2, 0.0, 1e9)
+    threshold_decay: float = real(1e5, 1e-3, 1e12, "ms")
+    hold: float = real(5.0, 1e-6, 1e6, "ms")
+    offset: float = real(0.2, 0.0, 1.0)
+    read_every: int = whole(20, 1, 10**9)
 
     def __post_init__(self) -> None:
-        ranges = {
-            "duration": (1e-3, 1e6, "ms"),
-            "max_rate": (1e-3, 1e6, "Hz"),
-            "membrane": (1e-3, 1e9, "ms"),
-            "threshold": (1e-6, 1e9, ""),
-            "threshold_step": (0.0, 1e9, ""),
-            "threshold_decay": (1e-3, 1e12, "ms"),
-            "hold": (1e-6, 1e6, "ms"),
-            "offset": (0.0, 1.0, ""),
-        }
-        for name, (low, high, unit) in ranges.items():
-            check_number("WinnerTakeAllRules", name, getattr(self, name), low, high, unit=unit)
-        check_integer("WinnerTakeAllRules", "read_every", self.read_every, 1, 10**9)
+        super().__post_init__()
         check_step(self.dt, self.hold)
 
     @property
@@ -127,13 +117,23 @@ class WinnerTakeAll:
     Args:
         rows: synapses (outputs, inputs).
         rules: see `WinnerTakeAllRules`.
+        rule: what a spike asks of the winner's synapses, as shares of a full pulse; None: `SpikeTiming` with the window
+            of the synapses and the offset of the rules.
         seed: of all spikes and pulses.
 
     Source: see `WinnerTakeAllRules`; the method of simulation is ours.
     """
 
-    def __init__(self, rows: Rows, rules: WinnerTakeAllRules | None = None, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        rules: WinnerTakeAllRules | None = None,
+        *,
+        rule: SpikeTiming | None = None,
+        seed: int = 0,
+    ) -> None:
         self.rows, self.rules, self.seed = rows, rules or WinnerTakeAllRules(), seed
+        self.rule = rule or SpikeTiming(window=rows.window, offset=self.rules.offset, dt=self.rules.dt)
         self.neurons, self.inputs = rows.weights.shape
         self.theta = np.zeros(self.neurons, rows.weights.dtype)
         self._kept = Kept("theta", self.theta)
@@ -215,11 +215,7 @@ class WinnerTakeAll:
 
     def _learn(self, winner: int, ages: np.ndarray, inputs: np.ndarray, rng: np.random.Generator) -> None:
         """Give every synapse of the winner its pulse; `ages` are times of the input spikes before now in ms, <= 0."""
-        trace = np.zeros(self.inputs, self.theta.dtype)
-        # Of several spikes of one input the last counts: assignment goes in order.
-        trace[inputs] = np.exp(ages * (1 / self.rows.window))
-        trace -= self.rules.offset
-        self.rows.learn(winner, trace, rng)
+        self.rows.learn(winner, self.rule.at_spike(ages, inputs, self.inputs, self.theta.dtype), rng)
         self.theta[winner] += self.rules.threshold_step
 
     def present(

@@ -88,6 +88,7 @@ class Hardware(Section):
         adc_bits: ADC resolution, 2 to 16 bits, or "ideal".
         adc_gain: "shared", one S for the chip, or "per_layer".
         device: name or config of the memory cell.
+        drift_compensation: "global", "column", "none", or the config of another rule.
     """
 
     preset: Annotated[str, Field(min_length=1, description="the name of a hardware preset")] = "aon_cim_8bit"
@@ -98,6 +99,11 @@ class Hardware(Section):
     adc_gain: Literal["shared", "per_layer"] | None = None
     device: Annotated[
         str | dict[str, JsonValue] | None, Field(description="the name or config of a device, or null")
+    ] = None
+    # Left out of a recipe's plain data where it is not used, so that older recipes keep their fingerprints.
+    drift_compensation: Annotated[
+        str | dict[str, JsonValue] | None,
+        Field(description="'global', 'column', 'none', a config or null", exclude_if=is_none),
     ] = None
 
     @pydantic.model_validator(mode="before")
@@ -118,7 +124,7 @@ class Hardware(Section):
     def changes(self) -> dict[str, Any]:
         """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""
         given = {key: value for key, value in self.model_dump().items() if key != "preset" and value is not None}
-        return {key: None if value == "ideal" else value for key, value in given.items()}
+        return {key: None if value in ("ideal", "none") else value for key, value in given.items()}
 
 
 class OnDevice(Section):

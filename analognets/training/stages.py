@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from analognets import crossbar as crossbars
-from analognets.conversion import convertible_kernels, to_analog
+from analognets.conversion import convertible_kernels, plan, to_analog
+from analognets.conversion.apply import check_copyable
 from analognets.core.files import write_atomically
 from analognets.core.seeds import epoch_seed
 from analognets.errors import InvalidArgumentError, RunError
@@ -95,7 +96,8 @@ def train(
         start = trainer.resume()
         if recipe.hardware_aware and start is None:
             # What can't be converted is better known before stage 1 than after it.
-            to_analog(net, hardware, exempt=recipe.hardware_aware.exempt)
+            check_copyable(net)
+            plan(net, hardware, exempt=recipe.hardware_aware.exempt).check()
         if recipe.learns_on_devices:
             trainer.on_device_stage(net, start)
         else:

@@ -1,7 +1,9 @@
 """The layer-serial accelerator: where each weight lies, what each inference costs."""
 
+from analognets.deploy.accelerator.constants import Constant
 from analognets.deploy.accelerator.costs import Cost, LayerCost, cost
-from analognets.deploy.accelerator.design import Accelerator, Constant, list_accelerators, load_accelerator
+from analognets.deploy.accelerator.design import Accelerator, list_accelerators, load_accelerator
+from analognets.deploy.accelerator.energy import EnergyLaw, register_energy_law
 from analognets.deploy.accelerator.placement import Block, Placement, place
 from analognets.deploy.accelerator.schedule import LayerTime, schedule
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
@@ -11,6 +13,7 @@ __all__ = [
     "Block",
     "Constant",
     "Cost",
+    "EnergyLaw",
     "LayerCost",
     "LayerTime",
     "LayerWork",
@@ -20,6 +23,7 @@ __all__ = [
     "list_accelerators",
     "load_accelerator",
     "place",
+    "register_energy_law",
     "schedule",
     "workload",
 ]

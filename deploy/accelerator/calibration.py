@@ -10,7 +10,7 @@ import numpy as np
 
 from analognets.deploy.accelerator.costs import Cost, cost
 from analognets.deploy.accelerator.design import Accelerator
-from analognets.deploy.accelerator.energy import TERMS, events
+from analognets.deploy.accelerator.energy import TERMS, EventEnergy, events
 from analognets.errors import InvalidArgumentError, check_choice, check_number
 
 __all__ = ["Calibrated", "Observation", "calibrate_energy"]
@@ -81,6 +81,11 @@ def calibrate_energy(
     """
     from scipy.optimize import nnls
 
+    if not isinstance(accelerator.energy, EventEnergy):
+        raise InvalidArgumentError(
+            f"The energy of the accelerator '{accelerator.name}' must be an EventEnergy to be calibrated. "
+            f"Received: {type(accelerator.energy).__name__}."
+        )
     for term in free:
         check_choice("calibrate_energy", "free", term, TERMS)
     if len(observations) < len(free):
@@ -111,12 +116,12 @@ def calibrate_energy(
     found = accelerator.model_dump()["energy"]
     for term, value in zip(free, values / scale, strict=True):
         found[term] |= {"value": float(f"{value:.5g}"), "origin": origin, "status": "calibrated"}
-    chip = accelerator.replace(energy=found)
+    design = accelerator.replace(energy=found)
     residuals = []
     for seen in observations:
-        ours = cost(seen.model, chip, bits=seen.bits).tops_per_watt
+        ours = cost(seen.model, design, bits=seen.bits).tops_per_watt
         residuals.append((seen.name, seen.bits, seen.tops_per_watt, ours, ours / seen.tops_per_watt - 1))
-    return Calibrated(chip, tuple(residuals))
+    return Calibrated(design, tuple(residuals))
 
 
 def total_events(of_model: Cost) -> dict[str, float]:

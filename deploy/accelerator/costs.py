@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from analognets.deploy.accelerator.design import Accelerator, load_accelerator
-from analognets.deploy.accelerator.energy import TERMS, energy, events
 from analognets.deploy.accelerator.placement import Placement, place
 from analognets.deploy.accelerator.schedule import LayerTime, schedule
 from analognets.deploy.accelerator.workload import LayerWork, Workload
@@ -29,7 +28,7 @@ class LayerCost:
     Args:
         work: its product.
         time: when it runs.
-        energy_pj: of each term of `analognets.deploy.accelerator.energy.TERMS`, in pJ.
+        energy_pj: of each term of the accelerator's energy law, in pJ.
     """
 
     work: LayerWork
@@ -80,7 +79,7 @@ class Cost:
 
     @property
     def inferences_per_second(self) -> float:
-        """Inferences a second, one after the other."""
+        """Inferences per second, one after the other."""
         return 1e6 / self.latency_us
 
     @property
@@ -91,7 +90,9 @@ class Cost:
     @property
     def energy_terms_uj(self) -> dict[str, float]:
         """Energy of one inference in uJ, by term."""
-        return {term: sum(layer.energy_pj[term] for layer in self.layers) / 1e6 for term in TERMS}
+        return {
+            term: sum(layer.energy_pj[term] for layer in self.layers) / 1e6 for term in self.accelerator.energy.labels
+        }
 
     @property
     def power_mw(self) -> float:
@@ -100,12 +101,12 @@ class Cost:
 
     @property
     def tops(self) -> float:
-        """Operations a second in 10^12."""
+        """Operations per second in 10^12."""
         return self.operations / self.latency_us / 1e6
 
     @property
     def tops_per_watt(self) -> float:
-        """Operations for each pJ, which is 10^12 operations a second and watt."""
+        """Operations for each pJ, which is 10^12 operations per second and watt."""
         return self.operations / self.energy_uj / 1e6 if self.energy_uj else math.inf
 
     @property
@@ -132,7 +133,7 @@ class Cost:
         return max(layer.work.inputs + layer.work.outputs for layer in self.layers) * self.bits / 8 / 1024
 
     def table(self) -> pd.DataFrame:
-        """Return one row a layer: placement, passes, time, operations, energy, TOPS/W."""
+        """Return one row per layer: placement, passes, time, operations, energy, TOPS/W."""
         import pandas as pd
 
         rows = self.placement.table().to_dict("records")
@@ -190,7 +191,7 @@ class Cost:
         terms = self.energy_terms_uj
         shares: dict[str, float] = {}
         for term, value in terms.items():
-            status = getattr(self.accelerator.energy, term).status
+            status = self.accelerator.energy.status(term)
             shares[status] = shares.get(status, 0.0) + value
         total = sum(shares.values()) or 1.0
         parts = [f"{100 * value / total:.0f} % {status}" for status, value in shares.items() if value]
@@ -203,7 +204,7 @@ class Cost:
                 f"{place.workload.model} on {self.accelerator.name} at {self.bits} bit",
                 f"  {self.operations / 1e6:.1f} MOp in {self.passes:,} passes, {self.latency_us:.1f} us, "
                 f"{self.inferences_per_second:,.0f} inferences/s, {self.tops:.3f} TOPS",
-                f"  {self.energy_uj:.3f} uJ an inference, {self.power_mw:.1f} mW, {self.tops_per_watt:.2f} TOPS/W",
+                f"  {self.energy_uj:.3f} uJ per inference, {self.power_mw:.1f} mW, {self.tops_per_watt:.2f} TOPS/W",
                 f"  {100 * self.utilisation:.1f} % of the cells in use "
                 f"({100 * self.effective_utilisation:.1f} % hold a weight), "
                 f"{self.area_mm2:.2f} mm^2, {self.activation_kb:.1f} kB of activations",
@@ -241,15 +242,15 @@ def cost(
 
     Source: our reconstruction; the constants of the accelerator name their own origins.
     """
-    chip = load_accelerator(accelerator)
-    bits = chip.check_bits(_bits_of(model) if bits is None else bits)
-    placement = place(model, chip, depthwise=depthwise, digital=digital, input_shape=input_shape)
+    design = load_accelerator(accelerator)
+    bits = design.check_bits(_bits_of(model) if bits is None else bits)
+    placement = place(model, design, depthwise=depthwise, digital=digital, input_shape=input_shape)
     times = schedule(placement, bits, overlapped=overlapped)
     layers = tuple(
-        LayerCost(work, time, energy(events(work, time, placement, bits), chip))
+        LayerCost(work, time, design.energy.energy(work, time, placement, bits))
         for work, time in zip(placement.workload.layers, times, strict=True)
     )
-    return Cost(placement, bits, chip.digital.overlapped if overlapped is None else overlapped, layers)
+    return Cost(placement, bits, design.digital.overlapped if overlapped is None else overlapped, layers)
 
 
 def _bits_of(model: Any) -> int:

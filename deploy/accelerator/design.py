@@ -6,58 +6,27 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field, SerializeAsAny, WrapValidator
 
 from analognets.core.checked import Section, check
 from analognets.core.config import names_a_file, read_yaml, yaml_names
+from analognets.deploy.accelerator.constants import (
+    Constant,
+    Gigahertz,
+    Kilobyte,
+    Nanoseconds,
+    PerCycle,
+    SquareMicrometre,
+    SquareMillimetre,
+)
+from analognets.deploy.accelerator.energy import EnergyLaw, EventEnergy, find_energy_law
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_integer
 
-__all__ = ["Accelerator", "Constant", "list_accelerators", "load_accelerator"]
+__all__ = ["Accelerator", "list_accelerators", "load_accelerator"]
 
 FOLDER = resources.files("analognets.deploy.accelerator") / "designs"
 Lines = Annotated[int, Field(ge=1, le=1 << 20)]
 Bits = Annotated[int, Field(ge=2, le=16)]
-
-
-class Constant(Section):
-    """A number with its unit and where it comes from.
-
-    Args:
-        value: the number, at least 0.
-        unit: of the number.
-        origin: a source, or how it was found.
-        status: "verified" in a source that was opened, "memory": remembered, not checked, "derived" by arithmetic from
-            others, "calibrated" on published totals, or an "assumption".
-    """
-
-    value: Annotated[float, Field(ge=0, le=1e12)]
-    unit: str
-    origin: Annotated[str, Field(min_length=1, description="text that names a source")]
-    status: Literal["verified", "memory", "derived", "calibrated", "assumption"]
-
-
-def _in(unit: str) -> Any:
-    """Return the type of a constant in this unit."""
-
-    def check(constant: Constant) -> Constant:
-        if constant.unit != unit:
-            raise ValueError(f"unit must be {unit}")
-        return constant
-
-    description = f"a mapping with value, unit, origin and status whose unit is '{unit}'"
-    return Annotated[Constant, AfterValidator(check), Field(description=description)]
-
-
-Nanoseconds: Any = _in("ns")
-Gigahertz: Any = _in("GHz")
-PerCycle: Any = _in("1/cycle")
-Milliwatt: Any = _in("mW")
-Microwatt: Any = _in("uW")
-Nanowatt: Any = _in("nW")
-Picojoule: Any = _in("pJ")
-SquareMicrometre: Any = _in("um^2")
-SquareMillimetre: Any = _in("mm^2")
-Kilobyte: Any = _in("kB")
 
 
 class Array(Section):
@@ -89,8 +58,8 @@ class Digital(Section):
 
     Args:
         clock: of the pipeline.
-        lanes: results (or fetched inputs) it handles in a cycle.
-        macs: digital products in a cycle, for layers that are not on the array.
+        lanes: results (or fetched inputs) it handles per cycle.
+        macs: digital products per cycle, for layers that are not on the array.
         overlapped: whether it works while the array does; if not, the array waits for it.
     """
 
@@ -112,30 +81,6 @@ class Gating(Section):
     cols: bool
 
 
-class Energy(Section):
-    """Power while a pass lasts, and energy of single events.
-
-    Args:
-        static: power of one array's common parts while it works.
-        row: power of a driven row.
-        adc: power of a running ADC.
-        cell: power of a conducting cell (differential pair).
-        control: energy to start a pass.
-        result: energy of one ADC result in the digital pipeline: scale, batch-norm, activation, pooling.
-        sram: energy of one byte read or written.
-        mac: energy of one digital product.
-    """
-
-    static: Milliwatt
-    row: Microwatt
-    adc: Microwatt
-    cell: Nanowatt
-    control: Picojoule
-    result: Picojoule
-    sram: Picojoule
-    mac: Picojoule
-
-
 class Area(Section):
     """Silicon area.
 
@@ -152,25 +97,29 @@ class Area(Section):
     fixed: SquareMillimetre
 
 
+def _or_law(energy: Any, check: Any) -> EnergyLaw:
+    return energy if isinstance(energy, EnergyLaw) else check(energy)
+
+
 class Accelerator(Section):
-    """A chip of one or more crossbar arrays.
+    """The design of a chip with one or more crossbar arrays.
 
     Args:
         name: what to call it.
         description: one sentence for people.
         source: where the figures come from.
         array: rows and columns of an array.
-        arrays: how many the chip has.
-        adcs: of an array, at most its columns; ADC k serves the columns k, k + adcs, k + 2 adcs, ...
+        arrays: how many it has.
+        adcs: per array, at most its columns; ADC k serves the columns k, k + adcs, k + 2 adcs, ...
         arrays_at_once: "one": blocks of a layer run one after the other; "all": those on different arrays at once.
         min_bits: lowest precision of the converters.
         max_bits: highest precision of the converters.
         pass_time: of the converters.
         digital: the digital pipeline.
         gating: of unused rows and columns.
-        energy: its constants.
+        energy: the law of its energy with its constants; an `EventEnergy` unless it names another registered law.
         area: its constants.
-        sram: activation memory of the chip.
+        sram: its activation memory.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")]
@@ -185,7 +134,7 @@ class Accelerator(Section):
     pass_time: PassTime
     digital: Digital
     gating: Gating
-    energy: Energy
+    energy: SerializeAsAny[Annotated[EventEnergy, WrapValidator(_or_law)]]
     area: Area
     sram: Kilobyte
 
@@ -198,7 +147,7 @@ class Accelerator(Section):
         """Return the precision as an int.
 
         Raises:
-            InvalidArgumentError: the converters of this chip don't have it.
+            InvalidArgumentError: its converters don't have it.
         """
         return check_integer(f"accelerator '{self.name}'", "bits", bits, self.min_bits, self.max_bits)
 
@@ -211,7 +160,7 @@ class Accelerator(Section):
         return 2 * self.array.rows * self.adcs / self.pass_ns(bits) / 1e3
 
     def area_mm2(self, arrays: int = 1) -> float:
-        """Return the area of a chip with so many arrays in mm^2."""
+        """Return the area in mm^2 with so many arrays."""
         area = self.area
         array = self.cells * area.cell.value + self.array.rows * area.row.value + self.adcs * area.adc.value
         return arrays * array / 1e6 + area.fixed.value
@@ -222,7 +171,8 @@ class Accelerator(Section):
         Raises:
             InvalidArgumentError: a key does not exist or a value is not allowed.
         """
-        return _checked({**self.model_dump(), **changes}, f"The accelerator '{self.name}' with its changes")
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        return _checked({**own, **changes}, f"The accelerator '{self.name}' with its changes")
 
     def constants(self) -> dict[str, Constant]:
         """Return every constant by its dotted name."""
@@ -241,19 +191,22 @@ class Accelerator(Section):
 
 
 def _checked(data: Any, source: str) -> Accelerator:
-    chip = check(Accelerator, data, "accelerator", source=source, error=InvalidArgumentError)
-    if chip.adcs > chip.array.cols:
+    if isinstance(data, dict) and "energy" in data:
+        data = {**data, "energy": find_energy_law(data["energy"], source)}
+    design = check(Accelerator, data, "accelerator", source=source, error=InvalidArgumentError)
+    if design.adcs > design.array.cols:
         raise InvalidArgumentError(
-            f"{source} is not valid: `adcs` must be at most the {chip.array.cols} columns of the array. "
-            f"Received: {chip.adcs}."
+            f"{source} is not valid: `adcs` must be at most the {design.array.cols} columns of the array. "
+            f"Received: {design.adcs}."
         )
-    if chip.min_bits > chip.max_bits:
+    if design.min_bits > design.max_bits:
         raise InvalidArgumentError(
-            f"{source} is not valid: `min_bits` must be at most `max_bits`. Received: {chip.min_bits}, {chip.max_bits}."
+            f"{source} is not valid: `min_bits` must be at most `max_bits`. Received: {design.min_bits}, "
+            f"{design.max_bits}."
         )
-    if chip.pass_ns(chip.min_bits) <= 0:
+    if design.pass_ns(design.min_bits) <= 0:
         raise InvalidArgumentError(f"{source} is not valid: `pass_time` must be longer than 0.")
-    return chip
+    return design
 
 
 def list_accelerators() -> list[str]:

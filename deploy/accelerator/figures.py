@@ -10,7 +10,6 @@ import numpy as np
 
 from analognets.core.figures import new_figure, saved
 from analognets.deploy.accelerator.costs import Cost
-from analognets.deploy.accelerator.energy import TERMS
 from analognets.deploy.accelerator.placement import Block, Placement
 from analognets.errors import ConversionError, check_integer
 from analognets.layers.ranges import over_kernel
@@ -21,16 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["conductance_figure", "conductance_map", "energy_figure", "floorplan_figure", "timeline_figure"]
 
 GREY = "#d9d9d9"
-LABELS = {
-    "static": "static",
-    "row": "row drivers",
-    "adc": "ADCs",
-    "cell": "cells",
-    "control": "control",
-    "result": "digital results",
-    "sram": "SRAM",
-    "mac": "digital products",
-}
 
 
 def _colours(names: list[str]) -> dict[str, Any]:
@@ -42,7 +31,7 @@ def _colours(names: list[str]) -> dict[str, Any]:
 
 
 def _panels(placement: Placement) -> tuple[Any, list[Any]]:
-    """Return a figure with one axes an array, drawn to scale, rows downwards."""
+    """Return a figure with one axes per array, drawn to scale, rows downwards."""
     array = placement.accelerator.array
     wide = min(placement.arrays, 4)
     deep = math.ceil(placement.arrays / wide)
@@ -262,10 +251,11 @@ def energy_figure(cost: Cost, path: Any = None) -> Any:
     axes = figure.add_subplot()
     left = np.zeros(len(cost.layers))
     total = cost.energy_terms_uj
-    for number, term in enumerate(TERMS):
+    law = cost.accelerator.energy
+    for number, (term, what) in enumerate(law.labels.items()):
         values = np.array([layer.energy_pj[term] / 1e6 for layer in cost.layers])
         if total[term]:
-            label = f"{LABELS[term]} ({getattr(cost.accelerator.energy, term).status})"
+            label = f"{what} ({law.status(term)})"
             axes.barh(range(len(values)), values, left=left, color=colormaps["tab10"](number), label=label, height=0.7)
         left += values
     axes.set_yticks(range(len(cost.layers)), [layer.work.name for layer in cost.layers], fontsize="small")

@@ -145,7 +145,7 @@ class Placement:
         return " ".join(parts)
 
     def table(self) -> pd.DataFrame:
-        """Return one row a layer: matrix, blocks, cells, weights, shares of the arrays, positions and passes."""
+        """Return one row per layer: matrix, blocks, cells, weights, shares of the arrays, positions and passes."""
         import pandas as pd
 
         rows = []
@@ -190,7 +190,7 @@ class Placement:
     def __str__(self) -> str:
         return (
             f"{self.workload.model} on {self.accelerator.name}: {100 * self.utilisation:.1f} % of the cells in use "
-            f"({100 * self.effective_utilisation:.1f} % hold a weight), {self.total_passes:,} passes an inference.\n"
+            f"({100 * self.effective_utilisation:.1f} % hold a weight), {self.total_passes:,} passes per inference.\n"
             f"{self.statement}"
         )
 

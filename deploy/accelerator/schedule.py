@@ -52,7 +52,7 @@ def schedule(placement: Placement, bits: int, *, overlapped: bool | None = None)
 
         passes = positions x sum over its blocks of ceil(columns / ADCs),  time = passes x T_CiM(bits)
 
-    where blocks on different arrays run at once if the accelerator can. The digital pipeline takes, a position,
+    where blocks on different arrays run at once if the accelerator can. The digital pipeline takes, per position,
     ceil(fetched numbers / lanes) + ceil(results / lanes) cycles; filling it at the start of a layer is not counted.
 
     Args:
@@ -66,15 +66,15 @@ def schedule(placement: Placement, bits: int, *, overlapped: bool | None = None)
     Source: our reconstruction of AON-CiM (AnalogNets, arXiv 2111.06503): layer-serial (verified), T_CiM of 130, 34 and
     10 ns at 8, 6 and 4 bit (from memory).
     """
-    chip = placement.accelerator
-    pass_ns = chip.pass_ns(bits)
+    design = placement.accelerator
+    pass_ns = design.pass_ns(bits)
     if overlapped is None:
-        overlapped = chip.digital.overlapped
+        overlapped = design.digital.overlapped
     times: list[LayerTime] = []
     for layer in placement.workload.layers:
         passes, steps = _steps(layer, placement)
         analog = steps * pass_ns
-        digital = _digital_cycles(layer, placement) / chip.digital.clock.value
+        digital = _digital_cycles(layer, placement) / design.digital.clock.value
         times.append(
             LayerTime(
                 layer=layer.name,

@@ -11,8 +11,9 @@ import keras
 
 from analognets.core.checked import Section, check
 from analognets.core.config import read_yaml
+from analognets.deploy.accelerator.constants import Picojoule
 from analognets.deploy.accelerator.costs import cost
-from analognets.deploy.accelerator.design import Bits, Picojoule, load_accelerator
+from analognets.deploy.accelerator.design import Bits, load_accelerator
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
 from analognets.errors import InvalidArgumentError, RecipeError, check_number
 
@@ -163,7 +164,7 @@ class TrainingCost:
         ]
 
     def table(self) -> pd.DataFrame:
-        """Return energies in nJ: one row a phase and one for all."""
+        """Return energies in nJ: one row per phase and one for all."""
         import pandas as pd
 
         frame = pd.DataFrame({"mixed_nj": dict(self.mixed_nj), "digital_nj": dict(self.digital_nj)}, index=list(PHASES))
@@ -218,10 +219,10 @@ def training_cost(model: keras.Model | Workload, activity: Activity, *, system: 
     """
     constants = system or load_training_system()
     work = model if isinstance(model, Workload) else workload(model)
-    chip = load_accelerator(constants.accelerator)
+    design = load_accelerator(constants.accelerator)
     back = transposed(work)
-    products = {"forward": cost(work, chip, bits=constants.bits).energy_uj}
-    products["backward"] = cost(back, chip, bits=constants.bits).energy_uj if back.layers else 0.0
+    products = {"forward": cost(work, design, bits=constants.bits).energy_uj}
+    products["backward"] = cost(back, design, bits=constants.bits).energy_uj if back.layers else 0.0
     touched = sum(activity.share(layer.name) * layer.weights * layer.positions for layer in work.layers)
     update = {"touched": touched, "set_pulses": activity.set_pulses, "resets": activity.resets}
     prices = constants.mixed

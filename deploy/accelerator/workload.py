@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from analognets import devices
-from analognets.conversion import to_analog
-from analognets.conversion.apply import check_model
-from analognets.crossbar import Crossbar, matrix_shape
-from analognets.errors import ConversionError, InvalidArgumentError, UnknownNameError, check_choice
-from analognets.layers import AnalogLayer
+from analognets import conversion
+from analognets.conversion.plan import ALREADY
+from analognets.conversion.support import check_model, is_cloneable
+from analognets.crossbar import matrix_shape
+from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice
 
 __all__ = ["LayerWork", "Workload", "workload"]
 
 DEPTHWISE = ("analog", "digital")
 ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
-# No layer is too tall for it, so that all products can be watched, those an accelerator leaves digital included.
-ENDLESS = Crossbar(
-    rows=1 << 20, cols=1 << 20, device=devices.get("ideal"), dac_bits=None, adc_bits=None, name="watched"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +107,11 @@ class Workload:
 def workload(
     model: keras.Model, *, depthwise: str = "analog", digital: str | Sequence[str] = (), input_shape: Any = None
 ) -> Workload:
-    """Return the products of a model and how many vectors each sees in one inference.
+    """Return the products of a model and how many vectors each sees in one inference, from the plan of its conversion.
 
-    The model runs once on zeros, so shared layers, time steps, nested and subclassed models count as often as they are
-    called. A model that is analog already keeps digital what was left digital.
+    Shared layers, time steps and nested models count as often as they are called. Where shapes do not tell how often
+    that is, in classes of one's own and for sizes that the model leaves open, a copy of it runs once on zeros. A model
+    that is analog already keeps digital what was left digital.
 
     Args:
         model: a built Keras model, plain or analog.
@@ -134,53 +127,37 @@ def workload(
     """
     check_model(model)
     check_choice("workload", "depthwise", depthwise, DEPTHWISE)
-    given = {id(layer) for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)}
-    left = _plain_products(model) if given else {}
-    try:
-        watched = to_analog(model, ENDLESS)
-    except ConversionError:
-        if not given:
-            raise
-        watched = model  # every product is analog already
-    calls = _watch(watched, input_shape)
-    names = _unique([layer.name for layer, _ in calls.values()])
+    zeros = _zeros(model, input_shape)
+    planned = conversion.plan(model)
+    if not is_cloneable(model) or any(entry.shape and entry.positions is None for entry in planned.layers):
+        planned = conversion.plan(model, inputs=zeros)
+    products = [entry for entry in planned.layers if entry.positions]
+    if not products:
+        planned.check()
+    names = _unique([entry.layer for entry in products])
     wanted = [digital] if isinstance(digital, str) else list(digital)
     for name in wanted:
         if name not in names:
             raise UnknownNameError("layer to leave digital", name, names)
+    analog = any(entry.why == ALREADY for entry in products)
     layers = []
-    for name, (layer, shapes) in zip(names, calls.values(), strict=True):
+    for name, entry in zip(names, products, strict=True):
         why = "by request" if name in wanted else ""
-        if depthwise == "digital" and _is_depthwise(layer):
+        if depthwise == "digital" and "Depthwise" in entry.becomes:
             why = "depthwise layers are left digital"
-        if layer.name in left:
+        if analog and entry.why != ALREADY:
             why = "digital in the model"
-        layers.append(_work(name, layer, shapes, why))
-    attention = tuple(layer.name for layer in watched._flatten_layers() if isinstance(layer, ATTENTION))
-    return Workload(model.name, tuple(layers), _unmodelled(watched), attention)
+        layers.append(_work(name, entry, why))
+    attention = tuple(layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION))
+    return Workload(model.name, tuple(layers), _unmodelled(planned), attention)
 
 
-def _plain_products(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Return by name the layers of an analog model that could be analog and are not."""
-    try:
-        converted = to_analog(model, ENDLESS).conversion_report.converted
-    except ConversionError:
-        return {}
-    return {record.layer: record for record in converted}
-
-
-def _is_depthwise(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D))
-
-
-def _unmodelled(watched: keras.Model) -> tuple[tuple[str, str, str, int], ...]:
-    report = getattr(watched, "conversion_report", None)
-    if report is None:
-        return ()
+def _unmodelled(planned: conversion.Plan) -> tuple[tuple[str, str, str, int], ...]:
+    """Return the layers with weights that are no product for a crossbar and no scaling."""
     return tuple(
-        (record.layer, record.kind, record.why, record.weights)
-        for record in report.left
-        if "digital by design" not in record.why and record.why != "already analog" and record.weights
+        (entry.layer, entry.kind, entry.why, entry.weights)
+        for entry in planned.layers
+        if not entry.shape and "digital by design" not in entry.why and entry.weights
     )
 
 
@@ -192,37 +169,6 @@ def _unique(names: Sequence[str]) -> list[str]:
         seen[name] += 1
         unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return unique
-
-
-Calls = dict[int, tuple[AnalogLayer, list[tuple[tuple[int, ...], tuple[int, ...]]]]]
-
-
-def _watch(model: keras.Model, input_shape: Any) -> Calls:
-    """Run the model on zeros; returns each analog layer with the (input, output) shapes of its calls, batch first."""
-    calls: Calls = {}
-
-    def observer(layer: AnalogLayer, inputs: Any) -> Any:
-        shape = tuple(int(size) for size in inputs.shape)
-        outputs = tuple(int(size) for size in layer.product_shape(shape))
-        calls.setdefault(id(layer), (layer, []))[1].append((shape, outputs))
-        return ops.zeros(outputs, dtype=layer.compute_dtype)
-
-    inputs = _zeros(model, input_shape)
-    with _observed([layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)], observer):
-        model(inputs, training=False)
-    return calls
-
-
-@contextlib.contextmanager
-def _observed(layers: Sequence[AnalogLayer], observer: Callable[[AnalogLayer, Any], Any]) -> Iterator[None]:
-    before = [layer._observer for layer in layers]
-    for layer in layers:
-        layer._observer = observer
-    try:
-        yield
-    finally:
-        for layer, previous in zip(layers, before, strict=True):
-            layer._observer = previous
 
 
 def _zeros(model: keras.Model, input_shape: Any) -> Any:
@@ -271,22 +217,18 @@ def _built_for(model: keras.Model) -> Any:
     return keras.KerasTensor(tuple(shape))
 
 
-def _work(name: str, layer: AnalogLayer, calls: list[tuple[tuple[int, ...], tuple[int, ...]]], why: str) -> LayerWork:
-    axis = layer.channel_axis
-    kernel = tuple(int(size) for size in layer.crossbar_shape())
-    positions = sum(math.prod(outputs) // outputs[axis] for _, outputs in calls)
-    rows = matrix_shape(kernel)[0]
-    step = list(getattr(layer, "strides", ()))[-1:]
-    width = kernel[:-2][-1:]  # the axis along which im2col moves
-    fresh = rows * min(step[0], width[0]) // width[0] if step and width else rows
+def _work(name: str, entry: conversion.PlannedLayer, why: str) -> LayerWork:
+    """Return the work of a planned product."""
+    rows = matrix_shape(entry.shape)[0]
+    width = entry.shape[:-2][-1:]  # the axis along which im2col moves
     return LayerWork(
         name=name,
-        kind=type(layer).__name__.removeprefix("Analog"),
-        kernel=kernel,
-        weights=math.prod(layer.kernel_variable.shape),
-        positions=positions,
-        fresh=fresh,
-        inputs=max(math.prod(inputs) for inputs, _ in calls),
-        outputs=max(math.prod(outputs) for _, outputs in calls),
+        kind=entry.becomes.removeprefix("Analog"),
+        kernel=entry.shape,
+        weights=entry.size,
+        positions=entry.positions or 0,
+        fresh=rows * min(entry.stride, width[0]) // width[0] if width else rows,
+        inputs=entry.inputs,
+        outputs=entry.outputs,
         why_digital=why,
     )

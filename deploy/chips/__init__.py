@@ -5,7 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "chips": ["Chip", "Chips", "accuracy", "program", "summarize"],
+        "chip": ["Chip"],
+        "chips": ["Chips", "accuracy", "program", "summarize"],
         "figures": ["drift_figure"],
         "trained_arrays": ["from_devices"],
     },

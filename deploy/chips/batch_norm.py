@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.deploy.chips.programming import ReadLayer
+from analognets.deploy.chips.runtime import compensated
 from analognets.layers import AnalogLayer
+from analognets.layers.noise_realization import NoiseRealization
 
 __all__ = ["restored_statistics"]
 
@@ -30,7 +31,11 @@ def _without_randomness(model: keras.Model) -> list[tuple[Any, str, Any]]:
 
 @contextlib.contextmanager
 def restored_statistics(
-    model: keras.Model, layers: Sequence[AnalogLayer], reads: Sequence[ReadLayer], drift_compensation: bool, inputs: Any
+    model: keras.Model,
+    layers: Sequence[AnalogLayer],
+    reads: Sequence[NoiseRealization],
+    drift_compensation: bool,
+    inputs: Any,
 ) -> Iterator[None]:
     """While active, the batch-norms hold statistics measured on `inputs` with these weights; then the old ones again.
 
@@ -44,8 +49,6 @@ def restored_statistics(
     if inputs is None or not norms:
         yield
         return
-    from analognets.deploy.chips.runtime import compensated
-
     saved = [(norm, norm.momentum, norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
     changed: list[tuple[Any, str, Any]] = []
     try:
@@ -54,7 +57,7 @@ def restored_statistics(
             norm.momentum = 0.0
         with contextlib.ExitStack() as stack:
             for layer, read in zip(layers, reads, strict=True):
-                stack.enter_context(layer.programmed(compensated(layer, read, drift_compensation)))
+                stack.enter_context(layer.fixed_noise(compensated(layer, read, drift_compensation)))
             model(keras.tree.map_structure(np.asarray, inputs), training=True)
         yield
     finally:

@@ -1,120 +1,28 @@
-"""Simulated chips: programmed conductances as stored data, evaluated over drift time."""
+"""The chips of a model: programmed, evaluated over drift time, stored, and exchanged with a lab."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pandas as pd
 
 from analognets.deploy.chips.batch_norm import restored_statistics
-from analognets.deploy.chips.programming import ProgrammedLayer, ReadLayer, arithmetic
-from analognets.deploy.chips.runtime import Runner, samples_in
+from analognets.deploy.chips.chip import Chip
+from analognets.deploy.chips.files import load_chips, save_chips
+from analognets.deploy.chips.programming import arithmetic
+from analognets.deploy.chips.runtime import Runner
+from analognets.deploy.evaluation import accuracy, arrays, as_arrays
+from analognets.deploy.lab.measured import import_measured
+from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
-from analognets.errors import ChipFileError, InvalidArgumentError, NotCalibratedError, check_choice, check_integer
-from analognets.layers import AnalogLayer, analog_layers
+from analognets.errors import ChipFileError, NotCalibratedError, check_choice, check_integer
+from analognets.layers import analog_layers
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration
 
-__all__ = ["Chip", "Chips", "accuracy", "program", "summarize"]
-
-
-@dataclasses.dataclass
-class Chip:
-    """One simulated chip: the programmed devices of every analog layer.
-
-    Args:
-        number: index of the chip among its siblings.
-        seed: what its devices were drawn from; kept for the record, reading uses the stored state.
-        layers: one `ProgrammedLayer` for each analog layer, in order.
-    """
-
-    number: int
-    seed: int
-    layers: list[ProgrammedLayer]
-
-    def read(self, layers: Sequence[AnalogLayer], time: str | float) -> list[ReadLayer]:
-        """Read the weights of all layers at a time; the same time gives the same read noise, in any order."""
-        return arithmetic(layers).read(self.layers, parse_duration(time), self.seed)
-
-
-def accuracy(labels: Any, outputs: Any) -> float:
-    """Return the share of samples whose largest output (or output > 0.5, if there is one) is the label.
-
-    Raises:
-        InvalidArgumentError: there are several outputs, or several sets of labels.
-    """
-    labels, outputs = (the_one(what, value) for what, value in (("labels", labels), ("outputs", outputs)))
-    if outputs.shape[-1] == 1:
-        return float(np.mean((outputs[:, 0] > 0.5) == labels.reshape(-1).astype(bool)))
-    if labels.ndim == outputs.ndim:
-        labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(-1)
-    return float(np.mean(outputs.argmax(-1) == labels))
-
-
-def the_one(what: str, value: Any) -> np.ndarray:
-    """Return the only array of a structure."""
-    leaves = keras.tree.flatten(value)
-    if len(leaves) != 1:
-        names = ", ".join(map(str, value)) if isinstance(value, dict) else str(len(leaves))
-        raise InvalidArgumentError(
-            f"A model with several {what} has no single accuracy: give metric=function(labels, outputs) that returns "
-            f"a number. Received: a {type(value).__name__} of {what} ({names})."
-        )
-    return leaves[0]
-
-
-def arrays(part: Any) -> Any:
-    """Return an array, or a list, tuple or dict of arrays; a list of numbers is one array."""
-    leaves = keras.tree.flatten(part)
-    if isinstance(part, dict) or not hasattr(part, "shape") and all(np.ndim(leaf) for leaf in leaves):
-        return keras.tree.map_structure(np.asarray, part)
-    return np.asarray(part)
-
-
-def is_pair(data: Any) -> bool:
-    """Whether data is (inputs, labels) rather than a sequence of batches, which are pairs or triples themselves."""
-    if not isinstance(data, tuple) or len(data) != 2:
-        return False
-    if isinstance(data[0], (list, tuple)):
-        return bool(data[0]) and all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(data))
-    return isinstance(data[0], dict) or hasattr(data[0], "shape")
-
-
-def as_arrays(data: Any, inputs_wanted: int | None = 1) -> tuple[Any, Any]:
-    """Return (inputs, labels) as arrays, or structures of arrays, from a pair or from a dataset of batches.
-
-    Args:
-        data: a pair, or an iterable of pairs.
-        inputs_wanted: how many inputs the model has; a pair of pairs is two batches if it has one.
-    """
-    batches = isinstance(data, tuple) and inputs_wanted == 1 and isinstance(data[0] if data else None, tuple)
-    if is_pair(data) and not batches:
-        inputs, labels = (arrays(part) for part in data)
-    else:
-        pairs = []
-        for batch in data if isinstance(data, Iterable) and not hasattr(data, "shape") else [data]:
-            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-                raise InvalidArgumentError(
-                    "Evaluation data must be (inputs, labels) arrays or batches of (inputs, labels). "
-                    f"Received: {type(data).__name__} of {type(batch).__name__}."
-                )
-            pairs.append([arrays(part) for part in batch])
-        if not pairs:
-            raise InvalidArgumentError("Evaluation data must hold at least one batch of (inputs, labels).")
-        inputs, labels = (
-            keras.tree.map_structure(lambda *parts: np.concatenate(parts), *part) for part in zip(*pairs, strict=True)
-        )
-    counts = samples_in(inputs), samples_in(labels)
-    if counts[0] != counts[1] or counts[0] == 0:
-        raise InvalidArgumentError(
-            "Evaluation data needs as many labels as inputs, at least one. "
-            f"Received: {counts[0]} inputs, {counts[1]} labels."
-        )
-    return inputs, labels
+__all__ = ["Chips", "program", "summarize"]
 
 
 class Chips:
@@ -191,7 +99,7 @@ class Chips:
             **settings: of `Runner`: mode, precision, batch_size.
 
         Returns:
-            A table with one row a chip, time and mode: chip, seed, at, seconds, drift_compensation, accuracy.
+            A table with one row per chip, time and mode: chip, seed, at, seconds, drift_compensation, accuracy.
         """
         check_choice("evaluate", "drift_compensation", drift_compensation, (True, False, "both"))
         modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
@@ -212,17 +120,15 @@ class Chips:
         return pd.DataFrame(rows, columns=["chip", "seed", "at", "seconds", "drift_compensation", "accuracy"])
 
     def save(self, folder: Any, *, overwrite: bool = False) -> None:
-        """Store the chips as open files (one safetensors a chip and a JSON index), complete or not at all.
+        """Store the chips as open files (one safetensors file per chip and a JSON index), complete or not at all.
 
         Raises:
             ChipFileError: the folder exists already and `overwrite` is False, it holds something else than chips, or it
                 can't be written.
         """
-        from analognets.deploy.chips.files import save_chips
-
         if any(type(chip) is not Chip for chip in self.chips):
             raise ChipFileError("Measured chips lie in open files already: keep the folder they were imported from.")
-        save_chips(self, folder, overwrite=overwrite)
+        save_chips(folder, self.model, self.chips, self.seed, overwrite=overwrite)
 
     @classmethod
     def load(cls, folder: Any, model: keras.Model) -> Chips:
@@ -231,8 +137,6 @@ class Chips:
         Raises:
             ChipFileError: a file is missing, cut short or changed, or the chips belong to another model.
         """
-        from analognets.deploy.chips.files import load_chips
-
         chips, seed = load_chips(folder, model)
         return cls(model, chips, seed)
 
@@ -255,9 +159,7 @@ class Chips:
             ConversionError: the model is computed in other row blocks than the accelerator has, or two layers share a
                 name.
         """
-        from analognets.deploy.lab.targets import export_targets
-
-        return export_targets(self, folder, accelerator=accelerator, overwrite=overwrite)
+        return export_targets(self.model, folder, accelerator=accelerator, overwrite=overwrite)
 
     @classmethod
     def import_measured(cls, folder: Any, model: keras.Model) -> Chips:
@@ -268,15 +170,13 @@ class Chips:
 
         Args:
             folder: that `export_targets` made, with measured.json beside index.json, in the same layout; written by
-                hand or by `analognets.deploy.lab.measured.record_measurement`.
+                hand or by `analognets.deploy.lab.recording.record_measurement`.
             model: the calibrated analog model.
 
         Raises:
             ChipFileError: a tile is missing, changed, of another shape or out of range, or the targets are of another
                 model.
         """
-        from analognets.deploy.lab.measured import import_measured
-
         return cls(model, import_measured(folder, model), 0)
 
 

@@ -1,11 +1,11 @@
-"""Chips on disk: a folder with one safetensors file a chip and an index; written whole or not at all."""
+"""Chips on disk: a folder with one safetensors file per chip and an index; written whole or not at all."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,12 +15,10 @@ from safetensors.numpy import load_file, save_file
 from analognets import crossbar as crossbars
 from analognets.core.files import file_sha256, new_folder
 from analognets.core.provenance import json_sha256, sha256_of
+from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.programming import ProgrammedLayer
 from analognets.errors import ChipFileError
 from analognets.layers import AnalogLayer, analog_layers
-
-if TYPE_CHECKING:
-    from analognets.deploy.chips.chips import Chip, Chips
 
 __all__ = ["load_chips", "model_fingerprint", "save_chips"]
 
@@ -37,9 +35,9 @@ def model_fingerprint(model: keras.Model) -> str:
     return sha256_of(*parts)
 
 
-def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
-    """Write the chips; see `Chips.save`."""
-    target = Path(folder)
+def save_chips(folder: Any, model: keras.Model, chips: Sequence[Chip], seed: int, *, overwrite: bool) -> None:
+    """Write the chips of a model, programmed from a seed; see `Chips.save`."""
+    target, layers = Path(folder), analog_layers(model)
     with new_folder(target, "chips", ChipFileError, overwrite=overwrite, index=INDEX) as draft:
         entries = []
         for chip in chips:
@@ -50,11 +48,11 @@ def save_chips(chips: Chips, folder: Any, *, overwrite: bool) -> None:
             )
         index = {
             "format": FORMAT,
-            "seed": chips.seed,
-            "model": chips.model.name,
-            "fingerprint": model_fingerprint(chips.model),
-            "layers": [layer.name for layer in chips.layers],
-            "crossbar": keras.saving.serialize_keras_object(chips.layers[0].crossbar),
+            "seed": seed,
+            "model": model.name,
+            "fingerprint": model_fingerprint(model),
+            "layers": [layer.name for layer in layers],
+            "crossbar": keras.saving.serialize_keras_object(layers[0].crossbar),
             "chips": entries,
         }
         (draft / INDEX).write_text(json.dumps({**index, "sha256": _index_sha256(index)}, indent=1), "utf-8")
@@ -72,7 +70,7 @@ def _arrays(chip: Chip) -> dict[str, np.ndarray]:
         arrays[f"{index}/reference"] = np.ascontiguousarray(layer.reference)
         gamma = np.asarray(layer.weight_max)
         arrays[f"{index}/weight_max"] = gamma if gamma.ndim else np.asarray([gamma], np.float64)
-        for block, numbers in enumerate(layer.readout):
+        for block, numbers in enumerate(layer.periphery):
             for name, value in numbers.items():
                 arrays[f"{index}/readout/{block}/{name}"] = np.ascontiguousarray(value)
     return arrays
@@ -118,8 +116,6 @@ def _read_index(source: Path) -> dict[str, Any]:
 
 
 def _load_chip(source: Path, entry: dict[str, Any], layers: Sequence[AnalogLayer]) -> Chip:
-    from analognets.deploy.chips.chips import Chip
-
     path = source / Path(entry["file"]).name
     if not path.is_file():
         raise ChipFileError(f"Chip {entry['number']} is missing: '{path}' does not exist. Programme the chips again.")

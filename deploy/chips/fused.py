@@ -1,4 +1,7 @@
-"""A model's inference twin in integer units: ADC, batch-norm, ReLU and the next DAC run as one fused pass."""
+"""A model's inference twin in integer units: the equation of `analognets.crossbar.Tile` and what follows it, fused.
+
+ADC, batch-norm, ReLU and the next DAC run as one pass.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,7 @@ class FusedStage(keras.layers.Layer):
         """
         chain = self.source[0]
         hardware = chain.analog.crossbar
-        dac_step = float(chain.analog.input_range.numpy()) / _steps(hardware.dac_bits)
+        self.dac_step = float(chain.analog.input_range.numpy()) / _steps(hardware.dac_bits)
         gain, shift = np.ones(()), np.zeros(())
         if chain.analog.use_bias:
             shift = chain.analog.bias.numpy().astype(np.float64)
@@ -109,10 +112,11 @@ class FusedStage(keras.layers.Layer):
         unit = 1.0
         if chain.next_analog is not None:
             unit = _steps(chain.next_analog.crossbar.dac_bits) / float(chain.next_analog.input_range.numpy())
-        self.weight_factor = np.float32(dac_step * _steps(hardware.adc_bits) / adc_range)
+        self.weight_factor = np.float32(self.dac_step * _steps(hardware.adc_bits) / adc_range)
         self.scale_factor = np.broadcast_to(gain * unit / _steps(hardware.adc_bits), self.scale.shape)
-        self.shift.assign(np.broadcast_to(shift * unit, self.shift.shape))
-        self.dac_scale.assign(1.0 / dac_step)
+        self.shift_values = np.broadcast_to(shift * unit, self.shift.shape)
+        self.shift.assign(self.shift_values)
+        self.dac_scale.assign(1.0 / self.dac_step)
 
 
 class Absorbed(keras.layers.Layer):
@@ -159,17 +163,29 @@ class FusedTwin:
     def __post_init__(self) -> None:
         self._assign = compiled(self._set_all)
 
-    def load(self, kernels: list[Any], adc_ranges: list[np.ndarray]) -> None:
+    def load(self, kernels: list[Any], adc_ranges: list[np.ndarray], input_scales: list[Any]) -> None:
         """Set the weights and fold the drift compensation into the digital scales.
+
+        A factor on a stage's inputs goes into its DAC, or into the scale and shift of the stage that is its DAC.
 
         Args:
             kernels: the weights of each stage as read.
             adc_ranges: alpha * r_ADC of each stage, a number or one for each output.
+            input_scales: the factor on the inputs of each stage, or None.
         """
+        factors = {
+            id(stage.source[0].analog): 1.0 if scale is None else float(scale[0])
+            for stage, scale in zip(self.stages, input_scales, strict=True)
+        }
+        following = [factors.get(id(stage.source[0].next_analog), 1.0) for stage in self.stages]
         scales = [
-            (stage.scale_factor * ranges).astype(np.float32)
-            for stage, ranges in zip(self.stages, adc_ranges, strict=True)
+            (stage.scale_factor * ranges * factor).astype(np.float32)
+            for stage, ranges, factor in zip(self.stages, adc_ranges, following, strict=True)
         ]
+        if any(scale is not None for scale in input_scales):
+            for stage, factor in zip(self.stages, following, strict=True):
+                stage.dac_scale.assign(factors[id(stage.source[0].analog)] / stage.dac_step)
+                stage.shift.assign(stage.shift_values * factor)
         self._assign(kernels, [stage.weight_factor for stage in self.stages], scales)
 
     def _set_all(self, kernels: list[Any], factors: list[Any], scales: list[Any]) -> None:

@@ -13,11 +13,12 @@ from keras import ops
 
 from analognets.crossbar import Crossbar, Tiling, program_with, programming_draws, read_with
 from analognets.deploy.chips.compiled import compiled
-from analognets.devices import derive_seed
+from analognets.devices import Correction, derive_seed
 from analognets.layers import AnalogLayer
+from analognets.layers.noise_realization import NoiseRealization
 from analognets.layers.ranges import over_kernel
 
-__all__ = ["ChipArithmetic", "ProgrammedLayer", "ReadLayer", "arithmetic"]
+__all__ = ["ChipArithmetic", "ProgrammedLayer", "arithmetic"]
 
 
 @dataclasses.dataclass
@@ -26,32 +27,17 @@ class ProgrammedLayer:
 
     Args:
         state: the device's arrays, each with the differential pair as first axis of the device shape (uS, exponents).
-        weight_max: the weight that maps to g_max: a number, or an array with one a tile or a column of each row block.
-        reference: response of each tile right after programming, shape (row blocks, column blocks).
-        readout: for each row block what its read-out differs by from other chips', `analognets.crossbar.draw_chip`.
+        weight_max: the weight that maps to g_max: a number, or an array with one per tile or per column of each row
+            block.
+        reference: what the drift compensation read right after programming, shape (row blocks, column blocks), or (row
+            blocks, columns) if it goes by columns.
+        periphery: of each row block, `analognets.crossbar.draw_periphery`.
     """
 
     state: dict[str, np.ndarray]
     weight_max: Any
     reference: np.ndarray
-    readout: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass
-class ReadLayer:
-    """The weights of one layer as read at one time.
-
-    Args:
-        kernel: float32 tensor of the layer's `crossbar_shape()`, in units of the digital weights.
-        scale: the drift compensation of each tile, shape (row blocks, column blocks); ones if there is none.
-        readout: as in `ProgrammedLayer`.
-        seed: of the noise of the products.
-    """
-
-    kernel: Any
-    scale: np.ndarray
-    readout: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
-    seed: int = 0
+    periphery: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
 
 
 def pair_shapes(layers: Sequence[AnalogLayer]) -> list[tuple[int, ...]]:
@@ -99,7 +85,7 @@ class ChipArithmetic:
                 {name: value.numpy() for name, value in state.items()},
                 weight_max if weight_max.ndim else float(weight_max),
                 np.ones(()),
-                readouts(layer, own),
+                peripheries(layer, own),
             )
             for layer, state, weight_max, own in zip(layers, states, maxes, seeds, strict=True)
         ]
@@ -107,9 +93,9 @@ class ChipArithmetic:
         return programmed
 
     def take_references(self, layers: Sequence[AnalogLayer], programmed: Sequence[ProgrammedLayer], seed: int) -> None:
-        """Draw the read-out of a chip whose devices are given, and take its drift-compensation references."""
+        """Draw the periphery of a chip whose devices are given, and take its drift-compensation references."""
         for index, (layer, chip) in enumerate(zip(layers, programmed, strict=True)):
-            chip.readout = readouts(layer, derive_seed(seed, index, "program"))
+            chip.periphery = peripheries(layer, derive_seed(seed, index, "program"))
         self._refer(programmed, seed)
 
     def _refer(self, programmed: Sequence[ProgrammedLayer], seed: int) -> None:
@@ -118,22 +104,22 @@ class ChipArithmetic:
         for layer, (_, responses) in zip(programmed, results, strict=True):
             layer.reference = responses
 
-    def read(self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int) -> list[ReadLayer]:
-        """Read all layers of a chip at a time: alpha = reference response / response now, one a tile."""
+    def read(self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int) -> list[NoiseRealization]:
+        """Read all layers of a chip at a time, with what the drift compensation corrects then."""
         reads = []
         results = self._read_at(programmed, seconds, seed, "read")
         for index, (hardware, layer, (kernel, responses)) in enumerate(
             zip(self.hardware, programmed, results, strict=True)
         ):
-            scale = np.ones_like(responses)
-            if hardware.drift_compensation is not None:
-                scale = np.asarray(hardware.drift_compensation.scale(layer.reference, responses))
+            scales, input_scales = drift_correction(hardware, layer.reference, responses)
             own = derive_seed(seed, index, "products", repr(float(seconds)))
-            reads.append(ReadLayer(kernel, scale, layer.readout, own))
+            reads.append(
+                NoiseRealization(kernel, scales=scales, input_scales=input_scales, periphery=layer.periphery, seed=own)
+            )
         return reads
 
     def _spread(self, maxes: Sequence[Any]) -> list[Any]:
-        """Return each gamma as a number, or with one number an input and output of the kernel."""
+        """Return each gamma as a number, or with one number per input and output of the kernel."""
         return [
             np.float32(gamma) if np.ndim(gamma) == 0 else ops.convert_to_numpy(over_kernel(gamma, tiling))
             for gamma, tiling in zip(maxes, self.tilings, strict=True)
@@ -153,21 +139,34 @@ class ChipArithmetic:
         return [(kernel, responses.numpy()) for kernel, responses in results]
 
 
-def readouts(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:
-    """Draw what the read-out of each row block of a chip differs by from other chips'."""
+def peripheries(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:
+    """Draw the periphery of each row block of a chip."""
     if layer.crossbar.plain:
         return []
-    chips = layer.draw_chips([derive_seed(seed, "chip", block) for block in range(layer.tiling.shape[0])])
-    return [{name: np.asarray(ops.convert_to_numpy(value)) for name, value in chip.items()} for chip in chips]
+    drawn = layer.draw_periphery([derive_seed(seed, "chip", block) for block in range(layer.tiling.shape[0])])
+    return [{name: np.asarray(ops.convert_to_numpy(value)) for name, value in one.items()} for one in drawn]
 
 
 def tile_responses(hardware: Crossbar, tiling: Tiling, kernel: Any) -> Any:
-    """Return the read-out of each tile of a kernel in units of W_max, shape (row blocks, column blocks)."""
-    if hardware.drift_compensation is None:
+    """Return the read-outs of the tiles of a kernel in units of W_max that the drift compensation goes by.
+
+    Of shape (row blocks, column blocks), or (row blocks, columns) if there is one per column.
+    """
+    rule = hardware.drift_compensation
+    if rule is None:
         return tf.ones(tiling.shape)
-    tiles = [kernel[..., rows, cols] for _, _, (rows, cols) in tiling.blocks()]
-    responses = [hardware.drift_compensation.response(ops.reshape(tile, (-1, tile.shape[-1]))) for tile in tiles]
-    return tf.reshape(tf.stack(responses), tiling.shape)
+    rows: list[list[Any]] = [[] for _ in tiling.row_blocks]
+    for row_block, _, (inputs, outputs) in tiling.blocks():
+        tile = kernel[..., inputs, outputs]
+        response = rule.response(ops.reshape(tile, (-1, tile.shape[-1])))
+        rows[row_block].append(ops.reshape(response, (-1,)))
+    return tf.stack([tf.concat(row, axis=0) for row in rows])
+
+
+def drift_correction(hardware: Crossbar, reference: np.ndarray, responses: np.ndarray) -> Correction:
+    """Return what the drift compensation corrects by: ones where there is none."""
+    rule = hardware.drift_compensation
+    return Correction(np.ones_like(responses)) if rule is None else rule.correction(reference, responses)
 
 
 _arithmetic: weakref.WeakKeyDictionary[AnalogLayer, ChipArithmetic] = weakref.WeakKeyDictionary()

@@ -12,47 +12,42 @@ import tensorflow as tf
 
 from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.fused import fused_twin
-from analognets.deploy.chips.programming import ReadLayer
+from analognets.deploy.evaluation import samples_in
 from analognets.errors import InvalidArgumentError, check_choice, check_integer
 from analognets.layers import AnalogLayer, analog_layers
-from analognets.layers.base import Programmed
+from analognets.layers.noise_realization import NoiseRealization
 
 __all__ = ["Runner", "compensated"]
 
 
 def adc_ranges(layer: AnalogLayer, adc_range: float, scale: np.ndarray) -> np.ndarray:
-    """Return the ADC ranges behind the drift compensation: a row for each row block, one number or one a column."""
+    """Return the ADC ranges behind the drift compensation: a row for each row block, one number or one per column."""
     columns = scale if scale.shape[1] == 1 else layer.tiling.expand(scale)[[a for a, _ in layer.tiling.row_blocks]]
     return (adc_range * columns).astype(np.float32)
 
 
-def compensated(layer: AnalogLayer, read: ReadLayer, drift_compensation: bool) -> Programmed:
-    """Return what a layer computes with: the weights as read and the digital drift compensation.
+def switched(read: NoiseRealization, drift_compensation: bool) -> NoiseRealization:
+    """Return the weights as read with their drift compensation, or with factors of 1 in its place."""
+    if drift_compensation:
+        return read
+    inputs = read.input_scales
+    return read.replace(scales=np.ones_like(read.scales), input_scales=None if inputs is None else np.ones_like(inputs))
+
+
+def compensated(layer: AnalogLayer, read: NoiseRealization, drift_compensation: bool) -> NoiseRealization:
+    """Return what a layer multiplies by: the weights as read, with the digital drift compensation or without.
 
     On plain hardware the compensation is folded in: alpha * ADC(y; r) = ADC(alpha * y; alpha * r), so the scale of a
-    tile goes into its weights and its ADC range.
+    tile or column goes into its weights and its ADC range.
     """
-    scale = read.scale if drift_compensation else np.ones_like(read.scale)
+    read = switched(read, drift_compensation)
+    if read.input_scales is not None:
+        read = read.replace(input_scales=tf.constant(read.input_scales, tf.float32))
     if not layer.crossbar.plain:
-        seed = keras.random.SeedGenerator(read.seed)
-        return Programmed(read.kernel, None, tf.constant(scale, tf.float32), read.readout, seed)
+        return read.replace(scales=tf.constant(read.scales, tf.float32), seed=keras.random.SeedGenerator(read.seed))
     adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
-    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, adc_range, scale)]
-    return Programmed(read.kernel * layer.tiling.expand(scale), ranges)
-
-
-def samples_in(inputs: Any) -> int:
-    """Return how many samples there are in an array, or in each of a list, tuple or dict of arrays.
-
-    Raises:
-        InvalidArgumentError: the arrays differ in their number of samples, or there is none.
-    """
-    leaves = keras.tree.flatten(inputs)
-    counts = {len(leaf) if np.ndim(leaf) else 0 for leaf in leaves}
-    if len(counts) != 1:
-        shapes = ", ".join(str(np.shape(leaf)) for leaf in leaves) or "none"
-        raise InvalidArgumentError(f"All inputs must have as many samples as each other. Received: shapes {shapes}.")
-    return counts.pop()
+    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, adc_range, read.scales)]
+    return read.replace(kernel=read.kernel * layer.tiling.expand(read.scales), scales=None, adc_ranges=ranges)
 
 
 def padded(piece: Any, size: int) -> Any:
@@ -72,7 +67,7 @@ class Runner:
             layers as they are; any model).
         precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
             bfloat16 arithmetic; about one ADC step of difference; fused mode only).
-        batch_size: largest number of samples a call; batches are made equal, the last one is padded.
+        batch_size: largest number of samples per call; batches are made equal, the last one is padded.
 
     Raises:
         InvalidArgumentError: the model can't be run fused but `mode` asks for it.
@@ -102,8 +97,8 @@ class Runner:
         if self.twin is not None:
             return self.twin.model(inputs, training=False)
         with contextlib.ExitStack() as stack:
-            for layer, (kernel, ranges, scales, chips), seed in zip(self.layers, weights, self._seeds, strict=True):
-                stack.enter_context(layer.programmed(Programmed(kernel, ranges, scales, chips, seed)))
+            for layer, arrays, seed in zip(self.layers, weights, self._seeds, strict=True):
+                stack.enter_context(layer.fixed_noise(NoiseRealization(**arrays, seed=seed)))
             return self.model(inputs, training=False)
 
     @property
@@ -111,18 +106,17 @@ class Runner:
         """The way the model is run: "fused" or "plain"."""
         return "plain" if self.twin is None else "fused"
 
-    def load(self, reads: Sequence[ReadLayer], *, drift_compensation: bool = True, refresh: bool = True) -> None:
+    def load(self, reads: Sequence[NoiseRealization], *, drift_compensation: bool = True, refresh: bool = True) -> None:
         """Take the weights of one chip at one time.
 
         Args:
-            reads: one `ReadLayer` for each analog layer.
+            reads: what `Chip.read` returned, one for each analog layer.
             drift_compensation: scale each tile back to its level after programming.
             refresh: take the model's present digital numbers too; False if they are those of the last call.
         """
         pairs = list(zip(self.layers, reads, strict=True))
         if self.twin is None:
-            chips = [compensated(layer, read, drift_compensation) for layer, read in pairs]
-            self._weights = [(chip.kernel, chip.adc_ranges, chip.scales, chip.chips) for chip in chips]
+            self._weights = [compensated(layer, read, drift_compensation).arrays for layer, read in pairs]
             for generator, (_, read) in zip(self._seeds, pairs, strict=True):
                 generator.state.assign(np.array([read.seed, 0], generator.state.dtype))
             return
@@ -130,11 +124,12 @@ class Runner:
             self._adc_ranges = [float(keras.ops.convert_to_numpy(layer.adc_range())) for layer in self.layers]
             for stage, adc_range in zip(self.twin.stages, self._adc_ranges, strict=True):
                 stage.refresh(adc_range)
+        now = [switched(read, drift_compensation) for read in reads]
         ranges = [
-            adc_ranges(layer, adc_range, read.scale if drift_compensation else np.ones_like(read.scale))[0]
-            for (layer, read), adc_range in zip(pairs, self._adc_ranges, strict=True)
+            adc_ranges(layer, adc_range, read.scales)[0]
+            for layer, read, adc_range in zip(self.layers, now, self._adc_ranges, strict=True)
         ]
-        self.twin.load([read.kernel for read in reads], ranges)
+        self.twin.load([read.kernel for read in now], ranges, [read.input_scales for read in now])
 
     def predict(self, inputs: Any) -> Any:
         """Return the model's outputs for all samples of an array, or of a list, tuple or dict of arrays.

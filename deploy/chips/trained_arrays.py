@@ -12,7 +12,8 @@ from analognets import crossbar as crossbars
 from analognets.conversion import to_analog, to_digital
 from analognets.crossbar.cells import PINNED
 from analognets.crossbar.nonidealities import StuckDevices
-from analognets.deploy.chips.chips import Chip, Chips
+from analognets.deploy.chips.chip import Chip
+from analognets.deploy.chips.chips import Chips
 from analognets.deploy.chips.programming import ProgrammedLayer, arithmetic
 from analognets.devices import Device, ParallelDevices, derive_seed
 from analognets.errors import ConversionError, InvalidArgumentError, check_integer
@@ -38,7 +39,7 @@ def from_devices(
 
     Every analog layer gets the very devices of its kernel: conductances, pulses so far, and how long ago each was
     pulsed. Nothing is programmed anew. The chip's time 0 is the last training step, to which drift compensation refers;
-    devices that were pulsed long before have drifted already and drift less from then on. Several devices a polarity
+    devices that were pulsed long before have drifted already and drift less from then on. Several devices per polarity
     become `ParallelDevices`. Variables that were left digital stay digital.
 
     Args:
@@ -99,13 +100,11 @@ def from_devices(
 def _check_weights(array: Synapses, time: float, seed: int) -> None:
     """Raise unless the weights are a reading of their devices at any time until now, up to noise."""
     fresh, now, again = (
-        array.conductances(moment, derive_seed(seed, array.number, "check", number)).numpy()
+        array.conductances(moment, seed=derive_seed(seed, array.number, "check", number)).numpy()
         for number, moment in enumerate((0.0, time, time))  # at 0 nothing has drifted yet
     )
-    half = array.copies
     low, high = (
-        np.ravel(array.weights(np.concatenate([one[:half], other[half:]])).numpy())
-        for one, other in ((now, fresh), (fresh, now))
+        np.ravel(array.weights(np.stack([one[0], other[1]])).numpy()) for one, other in ((now, fresh), (fresh, now))
     )
     read, weights = np.ravel(array.weights(now).numpy()), np.ravel(array.variable.numpy())
     noise = np.ravel(array.weights(again).numpy()) - read

@@ -1,4 +1,4 @@
-"""From a Keras model to a .tflite file that a microcontroller can run: the digital rival of a chip."""
+"""From a Keras model to a .tflite file that a microcontroller can run: the int8 baseline of a chip."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.conversion import to_digital
 from analognets.core.files import write_atomically
 from analognets.deploy.export.litert_file import LiteRTFile, read_litert
 from analognets.deploy.export.litert_runtime import as_list
 from analognets.errors import ConversionError, DataError, InvalidArgumentError, check_choice
-from analognets.layers import AnalogLayer
+from analognets.zoo.trained import digital_twin
 
 __all__ = ["check_target", "digital_model", "to_litert"]
 
@@ -31,20 +30,19 @@ def digital_model(source: Any) -> keras.Model:
     """Return the plain Keras network of a model, a run or a preset: analog layers become digital ones.
 
     Args:
-        source: a Keras model, a `Run` (its float network), or anything with a method `model()` that returns one.
+        source: a Keras model, or an object with the method `float_model()` (a `TrainedNetwork`, a `Run`) or `model()`
+            (a `Preset`) that returns one.
 
     Raises:
         ConversionError: it is none of these, or the model can't be rebuilt.
         RunError: the run has no float network yet.
     """
-    if not isinstance(source, keras.Model):
-        for name in ("float_model", "model"):
-            if callable(getattr(source, name, None)):
-                return digital_model(getattr(source, name)())
+    if isinstance(source, keras.Model):
+        return digital_twin(source)
+    made = getattr(source, "float_model", None) or getattr(source, "model", None)
+    if not callable(made):
         raise ConversionError(f"What is converted must be a Keras model, a run or a preset. Received: {source!r}.")
-    if any(isinstance(layer, AnalogLayer) for layer in source._flatten_layers()):
-        return to_digital(source)
-    return source
+    return digital_twin(made())
 
 
 def to_litert(

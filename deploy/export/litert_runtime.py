@@ -102,7 +102,7 @@ class Interpreter:
 
     def accuracy(self, features: Any, labels: Any, *, progress: Callable[[int, int], None] | None = None) -> float:
         """Return the share of samples whose largest output is the label."""
-        from analognets.deploy.chips.chips import accuracy
+        from analognets.deploy.evaluation import accuracy
 
         return accuracy(np.asarray(labels), self.predict(features, progress=progress))
 

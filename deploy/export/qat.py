@@ -1,4 +1,4 @@
-"""Quantisation-aware training of the digital rival, by tensorflow-model-optimization in a process of its own."""
+"""Quantisation-aware training of the int8 baseline, by tensorflow-model-optimization in a process of its own."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ from analognets.errors import (
     check_integer,
     check_number,
 )
+from analognets.zoo.tasks import Task
 
-__all__ = ["has_tfmot", "to_litert_qat"]
+__all__ = ["has_tfmot", "to_litert_qat", "train_for_int8"]
 
 PACKAGES = ("tensorflow_model_optimization", "tf_keras")
 WORKER = (sys.executable, "-P", "-m", "analognets.deploy.export.qat_worker")
@@ -121,6 +122,48 @@ def to_litert_qat(
         run_worker(folder, timeout, progress)
         write_atomically(path, (folder / "model.tflite").read_bytes())
     return read_litert(path)
+
+
+def train_for_int8(
+    network: keras.Model,
+    task: Task,
+    path: str | Path,
+    *,
+    epochs: int,
+    seed: int,
+    io: str = "int8",
+    progress: Callable[[str, int, int], None] = lambda *what: None,
+) -> LiteRTFile:
+    """Train a network with `to_litert_qat` on the batches of its recipe, augmented as there.
+
+    Args:
+        network: a plain Keras model.
+        task: its data.
+        path: as of `to_litert_qat`.
+        epochs: likewise.
+        seed: likewise.
+        io: likewise.
+        progress: called with (what is done, steps done, steps in all).
+
+    Raises:
+        ConversionError: the network can't be trained for 8 bit.
+    """
+    describe_network(network)
+    sets = []
+    for epoch in range(epochs):
+        features, labels = zip(*task.training.train_batches(epoch), strict=True)
+        sets.append((np.concatenate(features), np.concatenate(labels)))
+        progress("Features to train on", epoch + 1, epochs)
+    return to_litert_qat(
+        network,
+        path,
+        sets,
+        epochs=epochs,
+        batch_size=task.recipe.batch_size,
+        seed=seed,
+        io=io,
+        progress=lambda done, total, values: progress("Quantisation-aware training", done, total),
+    )
 
 
 def output_kind(network: keras.Model) -> dict[str, bool]:

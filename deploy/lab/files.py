@@ -1,16 +1,24 @@
-"""Reading the files that a hand-over index names: nothing outside of the folder, nothing but plain numbers."""
+"""Reading the files that the index of a lab export names: nothing outside of the folder, nothing but plain numbers."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from analognets.core.files import file_sha256
-from analognets.errors import ChipFileError
+from analognets.deploy.lab import format as form
+from analognets.errors import ChipFileError, UnknownNameError
 
-__all__ = ["read_array", "whole_path"]
+__all__ = ["TOO_HIGH", "check_names", "check_unit", "read_array", "read_targets", "read_tiles", "tile_shape"]
+
+TOO_HIGH = 2.0
+"""A measured device may pass g_max by its noise; more than this many times g_max is another unit."""
+TOO_LOW = 1e-3
+"""If the largest device of a whole chip is below this share of the largest target, it is another unit."""
 
 
 def whole_path(folder: Path, file: str, tile: str) -> Path:
@@ -70,3 +78,56 @@ def read_array(path: Path, tile: str, shape: tuple[int, ...], high: float, sha25
             f"{values.max():g} in '{path}'."
         )
     return values
+
+
+def tile_shape(index: form.Handover, tile: form.Tile) -> tuple[int, ...]:
+    """Return the shape of a tile's array."""
+    return (2, index.chip.devices_per_polarity, tile.rows, tile.cols)
+
+
+def read_targets(source: Path, index: form.Handover) -> dict[str, np.ndarray]:
+    """Return the target conductances of every tile by its name."""
+    high = index.chip.g_max_us / index.chip.devices_per_polarity * (1 + 1e-6)
+    return {
+        tile.name: read_array(
+            whole_path(source, tile.file, tile.name), tile.name, tile_shape(index, tile), high, tile.sha256
+        )
+        for tile in index.tiles
+    }
+
+
+def read_tiles(source: Path, index: form.Handover, number: int, item: form.Measurement) -> dict[str, np.ndarray]:
+    """Return the measured conductances of every tile by its name."""
+    names = [tile.name for tile in index.tiles]
+    where = f"chip {number} at {item.seconds:g} s"
+    check_names(names, item.tiles, where)
+    high = TOO_HIGH * index.chip.g_max_us / index.chip.devices_per_polarity
+    tiles = {}
+    for tile in index.tiles:
+        file = item.tiles[tile.name]
+        path = whole_path(source, file.file, tile.name)
+        tiles[tile.name] = read_array(path, tile.name, tile_shape(index, tile), high, file.sha256)
+    check_unit(index, tiles, where)
+    return tiles
+
+
+def check_names(names: Sequence[str], given: Mapping[str, Any], where: str) -> None:
+    """Raise unless every tile, and nothing else, was measured."""
+    missing = [name for name in names if name not in given]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ChipFileError(f"Tile '{missing[0]}'{more} of {where} is missing: every tile must be measured.")
+    for name in given:
+        if name not in names:
+            raise UnknownNameError("tile", name, names)
+
+
+def check_unit(index: form.Handover, tiles: Mapping[str, np.ndarray], where: str) -> None:
+    """Raise if the conductances of a chip are so small that they can't be in uS."""
+    largest = max(float(values.max()) for values in tiles.values())
+    least = TOO_LOW * index.chip.g_max_us / index.chip.devices_per_polarity
+    if largest < least:
+        raise ChipFileError(
+            f"The largest conductance of {where} is {largest:g}, and targets go up to {index.chip.g_max_us:g} uS. "
+            "Give conductances in uS, not in S."
+        )

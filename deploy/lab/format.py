@@ -34,7 +34,10 @@ Positive = Annotated[float, Field(gt=0)]
 Span = Annotated[tuple[Count, Count], Field(description="first and end: the end is not included")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1)]
-Table = Annotated[list[list[Positive]], Field(min_length=1, description="one number a row block and column block")]
+Table = Annotated[
+    list[list[Positive]],
+    Field(min_length=1, description="for each row block one number per column block or per column"),
+]
 
 
 class Chip(Section):
@@ -106,8 +109,8 @@ class Layer(Section):
         adc: column converters.
         row_blocks: ranges of input channels whose results are converted one by one and summed digitally.
         col_blocks: ranges of outputs that one drift-compensation scalar serves.
-        target_readout: drift-compensation read-out of the targets, one number a row block and column block, in units of
-            weight_max.
+        target_readout: drift-compensation read-out of the targets, for each row block one number per column block or
+            per column, in units of weight_max.
         bias: name of its bias in the digital file, or null.
         followed_by: names of the layers that read its output, where that is known.
     """
@@ -207,6 +210,22 @@ class Compensation(Section):
     reference_seconds: Annotated[float, Field(ge=0)]
 
 
+class CompensationRule(Section):
+    """Drift compensation by another rule than the global one.
+
+    Args:
+        rule: registered name of its class.
+        settings: of the rule.
+        statement: what the rule does, in words.
+        reference_seconds: when the reference is read, in seconds since programming.
+    """
+
+    rule: Name
+    settings: dict[str, pydantic.JsonValue]
+    statement: str
+    reference_seconds: Annotated[float, Field(ge=0)]
+
+
 class Handover(Section):
     """The index of a folder of target conductances.
 
@@ -233,7 +252,7 @@ class Handover(Section):
     layers: Annotated[list[Layer], Field(min_length=1)]
     tiles: Annotated[list[Tile], Field(min_length=1)]
     schedule: list[Step]
-    drift_compensation: Compensation | None
+    drift_compensation: Compensation | CompensationRule | None
     digital: Digital
     statement: str
     about: list[str]

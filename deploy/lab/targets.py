@@ -1,4 +1,4 @@
-"""Hand-over to a chip: target conductances out, measured conductances in."""
+"""Lab export: target conductances of a model, and all settings, as open files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,11 +24,11 @@ from analognets.deploy.lab import format as form
 from analognets.errors import ChipFileError, ConversionError, NotCalibratedError
 from analognets.layers import AnalogLayer, analog_layers
 
-if TYPE_CHECKING:
-    from analognets.deploy.chips.chips import Chips
-
 __all__ = ["export_targets", "layer_targets", "matching_accelerator", "tile_part"]
 
+GLOBAL_RULE = "analognets>GlobalDriftCompensation"
+"""The rule whose settings the index names one by one, as before there were others."""
+GLOBAL_STATEMENT = "Drift compensation: results of a tile x (read-out right after programming / read-out now)."
 ABOUT = [
     "Each tile is a .npy file of float64: (G+ and G-, devices of a polarity, rows, columns), conductances in uS.",
     "The devices of a polarity share its conductance in equal parts; the weight is the difference of the sums.",
@@ -36,7 +36,7 @@ ABOUT = [
     "DAC: level = round(clip(x, -range, range) / step). A full input on a full weight counts weight_max x DAC range.",
     "ADC: result = step x round(clip(y, -range, range) / step), y = sum of weight x input over the rows of a tile.",
     "Results of row blocks are summed, then the bias is added, then the layers of `followed_by` run, all digitally.",
-    "Drift compensation: results of a tile x (read-out right after programming / read-out now).",
+    GLOBAL_STATEMENT,
     "Measured conductances come back in files of the same shapes, named in measured.json; see handover.schema.json.",
 ]
 STAYS = (
@@ -77,10 +77,9 @@ def tile_part(conductances: np.ndarray, tile: Any, devices: int) -> np.ndarray:
     return np.repeat(part / devices, devices, axis=1)
 
 
-def export_targets(chips: Chips, folder: Any, *, accelerator: Any = None, overwrite: bool = False) -> Path:
+def export_targets(model: keras.Model, folder: Any, *, accelerator: Any = None, overwrite: bool = False) -> Path:
     """Write the target conductances and all settings that a lab needs; see `Chips.export_targets`."""
-    model, layers = chips.model, chips.layers
-    target = Path(folder)
+    target, layers = Path(folder), analog_layers(model)
     check_layers(layers)
     placement = place(model, matching_accelerator(layers[0].crossbar, accelerator))
     check_placement(layers, placement)
@@ -88,6 +87,8 @@ def export_targets(chips: Chips, folder: Any, *, accelerator: Any = None, overwr
     with new_folder(target, "exported targets", ChipFileError, overwrite=overwrite, index=form.INDEX) as draft:
         (draft / "tiles").mkdir()
         tiles = write_tiles(draft, layers, placement.blocks)
+        rule = compensation_section(layers[0].crossbar)
+        told = isinstance(rule, form.CompensationRule)  # by a statement of its own
         index = form.Handover(
             format=1,
             analognets=__version__,
@@ -97,10 +98,10 @@ def export_targets(chips: Chips, folder: Any, *, accelerator: Any = None, overwr
             layers=[layer_section(layer) for layer in layers],
             tiles=tiles,
             schedule=schedule_section(layers[0].crossbar, placement, tiles),
-            drift_compensation=compensation_section(layers[0].crossbar),
+            drift_compensation=rule,
             digital=write_digital(draft, model, layers),
             statement=placement.statement,
-            about=ABOUT,
+            about=[line for line in ABOUT if not (told and line == GLOBAL_STATEMENT)],
         )
         (draft / form.SCHEMA).write_text(form.schema_text(), "utf-8")
         write_json(draft / form.INDEX, index.model_dump(mode="json"), error=ChipFileError)
@@ -120,7 +121,7 @@ def check_layers(layers: Sequence[AnalogLayer]) -> None:
     names = [layer.name for layer in layers]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConversionError(f"Analog layers need names of their own to be handed over. Received twice: {twice}.")
+        raise ConversionError(f"Analog layers need names of their own to be exported. Received twice: {twice}.")
     first = layers[0].crossbar
     for layer in layers:
         if not layer.calibrated:
@@ -130,7 +131,7 @@ def check_layers(layers: Sequence[AnalogLayer]) -> None:
             )
         if not layer.crossbar.plain:
             raise ConversionError(
-                f"Targets are handed over for hardware with one range a layer, such as 'aon_cim_8bit'. Received: "
+                f"Targets are exported for hardware with one range a layer, such as 'aon_cim_8bit'. Received: "
                 f"'{layer.crossbar.name}' at layer '{layer.name}'. Save the chips with Chips.save instead."
             )
         if (layer.crossbar.rows, layer.crossbar.cols, layer.crossbar.device) != (first.rows, first.cols, first.device):
@@ -262,15 +263,17 @@ def schedule_section(hardware: Crossbar, placement: Placement, tiles: Sequence[f
     return found
 
 
-def compensation_section(hardware: Crossbar) -> form.Compensation | None:
+def compensation_section(hardware: Crossbar) -> form.Compensation | form.CompensationRule | None:
     """Return what the index says about drift compensation."""
     rule = hardware.drift_compensation
     if rule is None:
         return None
     seconds = float(hardware.device.first_reading)
-    return form.Compensation.model_validate(
-        {"readout": rule.readout, "floor": rule.floor, "reference_seconds": seconds}
-    )
+    name, settings = keras.saving.get_registered_name(type(rule)), rule.get_config()
+    if name == GLOBAL_RULE:
+        return form.Compensation(**settings, reference_seconds=seconds)
+    statement = (type(rule).__doc__ or name).split("\n")[0]
+    return form.CompensationRule(rule=name, settings=settings, statement=statement, reference_seconds=seconds)
 
 
 def variable_name(variable: Any) -> str:

@@ -3,5 +3,6 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ("explore", "explore_figures", "explore_point", "sensitivity", "sweep")
+    __name__,
+    ("compare", "evaluate", "explore", "explore_figures", "explore_point", "other_hardware", "sensitivity", "sweep"),
 )

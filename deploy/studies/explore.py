@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.core.files import write_atomically
-from analognets.deploy.studies.explore_point import Network, open_network
+from analognets.deploy.studies.other_hardware import RANGES
 from analognets.deploy.studies.sweep import point_key, sweep
-from analognets.errors import AnalogNetsError, InvalidArgumentError, check_integer, check_number
+from analognets.errors import AnalogNetsError, InvalidArgumentError, check_choice, check_integer, check_number
 from analognets.units import parse_duration
+from analognets.zoo.trained import TrainedNetwork, open_trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,7 @@ def explore(
     chips: int = 5,
     at: str | float = "1d",
     seed: int = 0,
+    ranges: str = "calibrated",
     retrain_epochs: int = 1,
     accelerator: Any = "aon_cim",
     workers: int = 1,
@@ -67,6 +69,7 @@ def explore(
         chips: how many are programmed at each point.
         at: time since programming.
         seed: of the chips.
+        ranges: "kept" keeps the trained converter ranges where bits or arrays change, see `on_hardware`.
         retrain_epochs: of the short training that clip and eta need.
         accelerator: whose timing, energy and area constants are taken; array and ADCs are replaced.
         workers: processes on this machine.
@@ -85,20 +88,10 @@ def explore(
     """
     sources = [networks] if isinstance(networks, (str, Path)) else list(networks)
     check_options(bits, arrays, adcs, clip, eta)
-    check_integer("explore", "chips", chips, 1, 1_000_000)
     check_integer("explore", "retrain_epochs", retrain_epochs, 1, 100_000)
-    if limit is not None:
-        check_integer("explore", "limit", limit, 1, 1 << 40)
-    opened = [open_network(source) for source in sources]
+    settings = settings_of(data, data_options, limit, chips=chips, at=at, seed=seed, ranges=ranges)
+    opened = [open_trained(source, wants=("analog", "recipe")) for source in sources]
     root = Path(folder)
-    settings = {
-        "data": data if data in (None, "synthetic") else str(Path(data).resolve()),
-        "data_options": dict(data_options or {}),
-        "limit": limit,
-        "chips": chips,
-        "seconds": parse_duration(at),
-        "seed": check_integer("explore", "seed", seed, 0, 2**31 - 1),
-    }
     combined = list(itertools.product(opened, bits, arrays, clip or (None,), eta or (None,)))
     plan = [as_point(*combination, retrain_epochs) for combination in combined]
     costs = figures_of(Costs(opened, accelerator), combined, plan, adcs)
@@ -147,15 +140,41 @@ def check_options(bits: Any, arrays: Any, adcs: Any, clip: Any, eta: Any) -> Non
         check_number("explore", "eta", value, 0, 1)
 
 
+def settings_of(
+    data: str | None,
+    options: Mapping[str, Any] | None,
+    limit: int | None,
+    *,
+    chips: int,
+    at: str | float,
+    seed: int,
+    ranges: str,
+) -> dict[str, Any]:
+    """Return the settings that all points share, checked; what they mean is said in `explore`."""
+    if limit is not None:
+        check_integer("explore", "limit", limit, 1, 1 << 40)
+    settings = {
+        "data": data if data in (None, "synthetic") else str(Path(data).resolve()),
+        "data_options": dict(options or {}),
+        "limit": limit,
+        "chips": check_integer("explore", "chips", chips, 1, 1_000_000),
+        "seconds": parse_duration(at),
+        "seed": check_integer("explore", "seed", seed, 0, 2**31 - 1),
+    }
+    check_choice("explore", "ranges", ranges, RANGES)
+    # Explorations that were stored before there was a choice go on: they are "calibrated".
+    return settings if ranges == "calibrated" else {**settings, "ranges": ranges}
+
+
 def as_point(
-    network: Network, bits: int, array: tuple[int, int], clip: float | None, eta: float | None, epochs: int
+    network: TrainedNetwork, bits: int, array: tuple[int, int], clip: float | None, eta: float | None, epochs: int
 ) -> dict[str, Any]:
     """Return a point of the sweep; the weights are part of it, so that new ones are measured anew."""
     from analognets.deploy.chips.files import model_fingerprint
 
     return {
         "network": network.name,
-        "source": network.source,
+        "source": network.handle,
         "fingerprint": model_fingerprint(network.model)[:16],
         "bits": int(bits),
         "rows": int(array[0]),
@@ -169,20 +188,20 @@ def as_point(
 class Costs:
     """What each network costs on variants of an accelerator."""
 
-    def __init__(self, networks: Sequence[Network], accelerator: Any) -> None:
+    def __init__(self, networks: Sequence[TrainedNetwork], accelerator: Any) -> None:
         from analognets.deploy.accelerator import load_accelerator, workload
 
         self.chip = load_accelerator(accelerator)
-        self.work = {network.source: workload(network.model) for network in networks}
+        self.work = {network.handle: workload(network.model) for network in networks}
 
-    def of(self, network: Network, point: Mapping[str, Any], adcs: int) -> dict[str, Any]:
+    def of(self, network: TrainedNetwork, point: Mapping[str, Any], adcs: int) -> dict[str, Any]:
         """Return the figures of a point; of one that is not possible, the reason."""
         from analognets.deploy.accelerator import cost
 
         try:
             array = {"rows": point["rows"], "cols": point["cols"]}
             chip = self.chip.replace(array=array, adcs=adcs)
-            found = cost(self.work[network.source], chip, bits=point["bits"])
+            found = cost(self.work[network.handle], chip, bits=point["bits"])
         except AnalogNetsError as error:
             return {"status": "failed", "error": str(error)}
         names = ("tops_per_watt", "energy_uj", "inferences_per_second", "latency_us", "area_mm2", "utilisation")

@@ -31,6 +31,13 @@ __all__ = ["load_results", "point_key", "sweep"]
 
 INDEX, POINTS, RESULTS, LOG = "sweep.json", "points", "results.parquet", "workers.log"
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+MOVED = {
+    "analognets.deploy.exploration_point:measure": "analognets.deploy.studies.explore_point:measure",
+    "analognets.deploy.sensitivity.study:measure": "analognets.deploy.studies.sensitivity.study:measure",
+    "analognets.deploy.sensitivity.study:reference": "analognets.deploy.studies.sensitivity.study:reference",
+    "analognets.deploy.sensitivity.method_one:strength": "analognets.deploy.studies.sensitivity.equal_error:strength",
+}
+"""Where tasks are now that sweeps of earlier versions name otherwise."""
 DEATHS = 2  # a point whose process died so often has failed
 
 Row = dict[str, Any]
@@ -72,8 +79,8 @@ def sweep(
         progress: called with (done, total, row) after each point, those from before first.
 
     Returns:
-        One row a point in the order given: its settings, "status" ("ok" or "failed"), "error", "seconds", and what the
-        task returned. The same rows are in results.parquet.
+        One row per point in the order given: its settings, "status" ("ok" or "failed"), "error", "seconds", and what
+        the task returned. The same rows are in results.parquet.
 
     Raises:
         RunError: the folder holds another sweep or something else, is in use or can't be written.
@@ -158,7 +165,8 @@ def open_folder(root: Path, task: str, settings: dict[str, Any], overwrite: bool
         elif not overwrite:
             try:
                 before = json.loads((root / INDEX).read_text("utf-8"))
-            except ValueError as error:
+                before["task"] = MOVED.get(before.get("task"), before.get("task"))
+            except (ValueError, AttributeError) as error:
                 raise RunError(
                     f"'{root / INDEX}' is broken: {error}. Choose another folder, or overwrite it."
                 ) from error

@@ -82,7 +82,7 @@ def test_networks_on_the_crossbar_and_the_int8_baseline_are_shown(
     )
     found = {"accuracy": 0.915, "bytes": 318_464, "tflm": {"clips": 200, "clips_bit_exact": 199, "arena_bytes": 61_232}}
     rivals = {"float": {"accuracy": 0.92, "bytes": 1_209_076}, "int8_qat": {**found, "epochs": 3}}
-    (tmp_path / "results" / "digital_rival.json").write_text(json.dumps(rivals))
+    (tmp_path / "results" / "int8_baseline.json").write_text(json.dumps(rivals))
     run(generator, monkeypatch)
     text = (tmp_path / "results" / "RESULTS.md").read_text()
     row = "| net, depthwise layers digital | 1,000 | 10.0 % | 2 | 92.00 | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |"

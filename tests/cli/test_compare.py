@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from analognets.cli import compare as compare_module
-from analognets.cli.compare import same_network, wanted_bits
+from analognets.cli.compare import wanted_bits
 from analognets.deploy.export import qat
 from analognets.deploy.export.litert import to_litert
-from analognets.training.run import Run
+from analognets.deploy.studies.compare import same_network
+from analognets.zoo.trained import open_trained
 
 Call = Callable[..., Any]
 
@@ -35,7 +36,7 @@ def compared(first_training: tuple[Path, Any], call: Call, tmp_path_factory: pyt
         patch.setattr(qat, "to_litert_qat", instead)
         patch.setattr(qat, "has_tfmot", lambda: True)
         words = ("--chips", 2, "--at", "25s,1d", "--bits", "8,4", "--qat", "--qat-epochs", 2, "--out", folder, "--json")
-        answer = call("compare", first_training[0], *words)
+        answer = call("compare", first_training[0], *words, "--ranges", "kept")
     assert answer.code == 0, answer.err
     assert epochs == [(2, (20, 49, 10, 1), 2, 10)]
     return answer, folder
@@ -82,6 +83,22 @@ def test_the_8_bit_rows_are_those_of_evaluate(compared: Any, first_training: tup
     assert rows[0]["accuracy"] == pytest.approx(found["float_accuracy"])
 
 
+def test_at_other_bits_it_agrees_with_explore(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
+    words = (first_training[0], "--bits", 4, "--chips", 2, "--at", "1d", "--seed", 3, "--json")
+    answers = {}
+    for ranges in ("calibrated", "kept"):
+        more = () if ranges == "calibrated" else ("--ranges", ranges)
+        compared = call("compare", *words, *more, "--out", tmp_path / f"compared {ranges}")
+        assert compared.code == 0, compared.err
+        row = json.loads(compared.out)["rows"][-1]
+        arrays = ("--arrays", "1024x512", "--adcs", 128, "--out", tmp_path / f"explored {ranges}")
+        explored = json.loads(call("explore", *words, *more, *arrays).out)["rows"][0]
+        assert (row["accuracy"], row["std"]) == pytest.approx((explored["accuracy"], explored["accuracy_std"]))
+        answers[ranges] = row["note"], explored["ranges"]
+    assert answers["calibrated"] == ("not trained for it: ranges calibrated anew", "calibrated anew")
+    assert answers["kept"] == ("not trained for it: ranges as trained for 8 bit", "trained")
+
+
 def test_the_table_is_readable(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
     answer = call(
         *("compare", first_training[0], "--chips", 1, "--at", "1h", "--bits", "6", "--split", "validation"),
@@ -97,9 +114,9 @@ def test_the_table_is_readable(first_training: tuple[Path, Any], call: Call, tmp
 
 
 def test_runs_of_one_network_share_their_digital_rows(first_training: tuple[Path, Any]) -> None:
-    run = Run.open(first_training[0])
+    run = open_trained(first_training[0])
     assert same_network([("a", run), ("b", run)]) == [[("a", run), ("b", run)]]
-    other = Run.open(first_training[0])
+    other = open_trained(first_training[0])
     other.recipe = run.recipe.replace(["model.options.widths=[4,4,4,4,8]"])
     assert same_network([("a", run), ("b", other)]) == [[("a", run)], [("b", other)]]
 

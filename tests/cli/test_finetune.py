@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analognets.cli import train
+from analognets.cli import _training
 from analognets.training.run import Run
 
 Call = Callable[..., Any]
@@ -79,14 +79,14 @@ def test_a_finished_run_is_kept_on_request_and_never_overwritten(
 @pytest.fixture
 def stops(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let Ctrl-C come after the first epoch; the function that is returned ends that."""
-    shown = train.TrainingBars.__call__
+    shown = _training.TrainingBars.__call__
 
     def stop(self: Any, event: Any) -> None:
         shown(self, event)
         if event.kind == "epoch_end":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.TrainingBars, "__call__", stop)
+    monkeypatch.setattr(_training.TrainingBars, "__call__", stop)
     return monkeypatch.undo
 
 

@@ -34,15 +34,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "net.keras", folder / "data.npz"
 
 
-@pytest.mark.parametrize("method", ["1", "2"])
-def test_both_methods(call: Call, files: tuple[Path, Path], tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(("method", "name"), [("equal_error", "equal_error"), ("2", "threshold")])
+def test_both_methods(call: Call, files: tuple[Path, Path], tmp_path: Path, method: str, name: str) -> None:
     words = ("--data", files[1], "--out", tmp_path / "out", "--nonidealities", "output_noise,adc_bits", "--chips", 2)
     answer = call("sensitivity", files[0], "--method", method, *words)
     assert answer.code == 0, answer.err
     assert "output_noise" in answer.out and "adc_bits" in answer.out
-    table = pd.read_parquet(tmp_path / "out" / f"method_{method}.parquet")
+    table = pd.read_parquet(tmp_path / "out" / f"{name}.parquet")
     assert list(table["nonideality"]) == ["output_noise", "adc_bits"]
-    assert (tmp_path / "out" / f"method_{method}.png").stat().st_size > 5_000
+    assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5_000
     again = call("sensitivity", files[0], "--method", method, *words, "--json")
     assert [row["nonideality"] for row in json.loads(again.out)["rows"]] == ["output_noise", "adc_bits"]
 

@@ -160,17 +160,16 @@ def test_without_recordings_synthetic_speech_is_named(call: Call, tmp_path: Path
 
 
 def test_a_recipe_of_pictures_stays_on_its_data_set() -> None:
-    from analognets.cli.train import use_data
-    from analognets.zoo.tasks import find_recipe
+    from analognets.zoo.tasks import find_recipe, with_data
 
     own = find_recipe("vww", ["dataset={name: image_folder, options: {classes: [cat, dog]}}"])
-    assert use_data(own, "somewhere") is own
-    assert use_data(own, None) is own
-    drawn = use_data(own, "synthetic")
+    assert with_data(own, "somewhere") is own
+    assert with_data(own, None) is own
+    drawn = with_data(own, "synthetic")
     assert (drawn.dataset.name, drawn.dataset.options) == ("synthetic_persons", {})
-    assert use_data(drawn, "somewhere").dataset.name == "visual_wake_words"
+    assert with_data(drawn, "somewhere").dataset.name == "visual_wake_words"
     odd = find_recipe("vww", ["dataset=nowhere"])
-    assert use_data(odd, "synthetic") is odd
+    assert with_data(odd, "synthetic") is odd
 
 
 def test_pictures_are_trained_on(call: Call, recordings: ModuleType, tmp_path: Path) -> None:

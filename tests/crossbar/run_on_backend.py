@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from analognets import crossbar
-from analognets.crossbar import draw_chip, forward, list_nonidealities
+from analognets.crossbar import draw_periphery, forward, list_nonidealities
 
 spec = importlib.util.spec_from_file_location("numpy_reference", Path(__file__).with_name("numpy_reference.py"))
 reference = importlib.util.module_from_spec(spec)
@@ -29,8 +29,8 @@ def number(values):
 
 still = standard.without("short_term_noise", "output_noise", "dac_bits", "adc_bits").scaled("ir_drop", 10)
 still = still.with_nonideality("adc_nonlinearity", spread=0.2).with_strength("polarity_asymmetry", 0.1)
-chip = {name: number(values) for name, values in draw_chip(still, w.shape, 1).items()}
-found = number(forward(still, x, w, chip=chip, weight_scale=np.full(6, 1.5, "float32"), straight_through=False))
+chip = {name: number(values) for name, values in draw_periphery(still, w.shape, 1).items()}
+found = number(forward(still, x, w, periphery=chip, weight_scale=np.full(6, 1.5, "float32"), straight_through=False))
 wanted = reference.forward(
     x.astype("float64"), w.astype("float64"), gamma=1.5, ir=10.0, curvature=0.25, spread=0.2,
     zeta=chip["adc_nonlinearity"].astype("float64"), asymmetry=0.1,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from analognets import crossbar
-from analognets.crossbar import Crossbar, draw_chip, forward, list_nonidealities
+from analognets.crossbar import Crossbar, draw_periphery, forward, list_nonidealities
 from analognets.errors import InvalidArgumentError
 
 SIGMAS = 5.0
@@ -55,10 +55,17 @@ def test_everything_that_is_fixed_for_a_chip(crossbar_reference, rows, columns, 
     gammas = (gamma * np.random.default_rng(seed).uniform(0.5, 1.5, columns)).astype("float32")
     x, w = arrays(rows, columns, 5, seed, alpha, gammas)
     hardware = full_still_crossbar()
-    chip = {name: ops.convert_to_numpy(value) for name, value in draw_chip(hardware, w.shape, seed).items()}
+    chip = {name: ops.convert_to_numpy(value) for name, value in draw_periphery(hardware, w.shape, seed).items()}
     assert set(chip) == {"adc_nonlinearity", "polarity_asymmetry", "adc_gain_spread", "adc_offset_spread"}
     found = forward(
-        hardware, x, w, input_range=alpha, weight_scale=gammas, chip=chip, straight_through=straight, joint=straight
+        hardware,
+        x,
+        w,
+        input_range=alpha,
+        weight_scale=gammas,
+        periphery=chip,
+        straight_through=straight,
+        joint=straight,
     )
     numbers = dict(zip(("zeta", "phases", "gains", "offsets"), wide(*(chip[name] for name in (
         "adc_nonlinearity", "polarity_asymmetry", "adc_gain_spread", "adc_offset_spread"))), strict=True))  # fmt: skip
@@ -173,10 +180,10 @@ def test_seeds_reproduce_and_differ() -> None:
     first, again, other = (ops.convert_to_numpy(forward(hardware, x, w, seed=seed)) for seed in (7, 7, 8))
     np.testing.assert_array_equal(first, again)
     assert np.mean(first == other) < 0.2
-    chip = draw_chip(hardware, w.shape, 1)
-    same, new = (ops.convert_to_numpy(forward(hardware, x, w, seed=seed, chip=chip)) for seed in (7, 8))
+    chip = draw_periphery(hardware, w.shape, 1)
+    same, new = (ops.convert_to_numpy(forward(hardware, x, w, seed=seed, periphery=chip)) for seed in (7, 8))
     assert np.mean(same == new) < 0.2
-    for name, values in draw_chip(hardware.scaled("polarity_asymmetry", 2), w.shape, 1).items():
+    for name, values in draw_periphery(hardware.scaled("polarity_asymmetry", 2), w.shape, 1).items():
         np.testing.assert_array_equal(values, chip[name])
 
 
@@ -217,23 +224,23 @@ def test_a_convolution_is_the_matrix_product_of_its_patches(nonnegative, straigh
     x = rng.uniform(0 if nonnegative else -1, 1, (2, 9, 8, 3)).astype("float32")
     w = rng.uniform(-1, 1, (3, 2, 3, 5)).astype("float32")
     hardware = full_still_crossbar()
-    chip = {name: ops.convert_to_numpy(value) for name, value in draw_chip(hardware, w.shape, 0).items()}
+    chip = {name: ops.convert_to_numpy(value) for name, value in draw_periphery(hardware, w.shape, 0).items()}
     settings = {"nonnegative": nonnegative, "straight_through": straight, "input_range": 1.5}
-    found = forward(hardware, x, w, chip=chip, product=lambda a, k: ops.conv(a, k, strides=2), **settings)
+    found = forward(hardware, x, w, periphery=chip, product=lambda a, k: ops.conv(a, k, strides=2), **settings)
     patches = ops.convert_to_numpy(ops.image.extract_patches(x, (3, 2), strides=(2, 2), padding="valid"))
     chip["polarity_asymmetry"] = chip["polarity_asymmetry"].reshape(-1, 5)
-    wanted = forward(hardware, patches, w.reshape(-1, 5), chip=chip, input_range=1.5)
+    wanted = forward(hardware, patches, w.reshape(-1, 5), periphery=chip, input_range=1.5)
     assert_close(found, ops.convert_to_numpy(wanted), 2e-6)
 
 
 def test_columns_may_lie_on_another_axis() -> None:
     x, w = arrays()
     hardware = full_still_crossbar()
-    chip = draw_chip(hardware, w.shape, 0)
+    chip = draw_periphery(hardware, w.shape, 0)
     gamma = np.linspace(0.5, 2, 24).astype("float32")
-    usual = forward(hardware, x, w, chip=chip, weight_scale=gamma)
+    usual = forward(hardware, x, w, periphery=chip, weight_scale=gamma)
     turned = forward(
-        hardware, x, w, chip=chip, weight_scale=gamma, axis=0, product=lambda a, k: ops.transpose(ops.matmul(a, k))
+        hardware, x, w, periphery=chip, weight_scale=gamma, axis=0, product=lambda a, k: ops.transpose(ops.matmul(a, k))
     )
     assert_close(ops.transpose(turned), ops.convert_to_numpy(usual))
 
@@ -290,6 +297,6 @@ def test_what_is_wrong_is_one_sentence() -> None:
     with pytest.raises(InvalidArgumentError, match=r"read-out noise 0 needs a seed\. Received: seed=None"):
         forward(STANDARD, x, w)
     with pytest.raises(InvalidArgumentError, match="chip polarity_asymmetry needs a seed"):
-        draw_chip(PLAIN.with_strength("polarity_asymmetry", 0.1), (20, 3), None)
+        draw_periphery(PLAIN.with_strength("polarity_asymmetry", 0.1), (20, 3), None)
     with pytest.raises(InvalidArgumentError, match=r"`seed` of devices must be a whole number"):
         forward(STANDARD, x, w, seed=-1)

@@ -20,6 +20,7 @@ CROSSBARS = [
     Crossbar(rows=64, cols=32, device=IdealDevice(), dac_bits=None, adc_bits=None, drift_compensation=None),
     Crossbar(device=PCM14nm(devices_per_polarity=1), adc_gain="per_layer", adc_bits=5, name="mine", source="me"),
     Crossbar(drift_compensation=GlobalDriftCompensation(readout="all_ones")),
+    Crossbar(drift_compensation="column"),
     *(Crossbar.from_preset(name) for name in crossbar.list_presets()),
 ]
 
@@ -101,6 +102,7 @@ def test_an_unknown_preset_names_the_nearest() -> None:
             "`adc_gain` of Crossbar must be one of 'shared', 'per_layer', 'fixed'. Received: adc_gain='free'",
         ),
         ({"drift_compensation": True}, "`drift_compensation` of Crossbar must be a GlobalDriftCompensation"),
+        ({"drift_compensation": "globel"}, "Unknown drift compensation. Did you mean 'global'"),
         ({"device": "pmc"}, "Unknown device. Did you mean 'pcm'"),
     ],
 )

@@ -11,8 +11,8 @@ from analognets.conversion import to_analog, to_digital
 from analognets.crossbar import Crossbar
 from analognets.errors import ConversionError
 from analognets.layers import AnalogEinsumDense, calibrate
-from analognets.layers.base import Programmed
 from analognets.layers.einsum import einsum_plan
+from analognets.layers.noise_realization import NoiseRealization
 
 L = keras.layers
 IDEAL = Crossbar(dac_bits=None, adc_bits=None)
@@ -47,7 +47,7 @@ def test_equal_to_keras_whole_in_tiles_programmed_and_in_gradients(case) -> None
         analog, plain, inputs = twins(case, crossbar=IDEAL.replace(**tile), calibrated=True)
         for training in (False, True):
             np.testing.assert_allclose(analog(inputs, training=training), plain(inputs), rtol=1e-5, atol=1e-6)
-        with analog.programmed(Programmed(analog.crossbar_kernel())):
+        with analog.fixed_noise(NoiseRealization(analog.crossbar_kernel())):
             np.testing.assert_allclose(analog(inputs), plain(inputs), rtol=1e-5, atol=1e-6)
     kernel = analog.kernel_variable.value
     np.testing.assert_array_equal(analog.from_crossbar(analog.to_crossbar(kernel)), kernel)

@@ -12,7 +12,7 @@ from keras import ops
 from analognets.crossbar import Crossbar, convert
 from analognets.errors import ConversionError, InvalidArgumentError, UnknownNameError
 from analognets.layers import AnalogConv1D, AnalogConv2D, AnalogDense, AnalogDepthwiseConv2D, AnalogLayer
-from analognets.layers.base import Programmed
+from analognets.layers.noise_realization import NoiseRealization
 
 IDEAL = Crossbar(dac_bits=None, adc_bits=None)
 L = keras.layers
@@ -100,7 +100,7 @@ def test_tiled_equals_untiled_with_ideal_converters(case) -> None:
         analog, plain, inputs = twins(case, crossbar=IDEAL.replace(**tile), calibrated=True)
         assert analog.tiling.shape[0] > 1
         assert_close(analog(inputs), plain(inputs))
-        with analog.programmed(Programmed(analog.crossbar_kernel())):
+        with analog.fixed_noise(NoiseRealization(analog.crossbar_kernel())):
             assert_close(analog(inputs), plain(inputs))
 
 
@@ -110,7 +110,7 @@ def test_the_kernel_on_the_crossbar_computes_the_same(case) -> None:
     kernel = ops.convert_to_numpy(analog.crossbar_kernel())
     assert kernel.shape == analog.crossbar_shape()
     assert np.count_nonzero(kernel) == plain.kernel.numpy().size, "other cells of grouped kernels are zero"
-    with analog.programmed(Programmed(kernel)):
+    with analog.fixed_noise(NoiseRealization(kernel)):
         assert_close(analog(inputs), plain(inputs))
 
 
@@ -131,7 +131,7 @@ def test_columns_of_other_tiles_have_their_own_adc_range() -> None:
     analog.build((None, 5, 5, 2))
     inputs = np.random.default_rng(1).normal(size=(6, 5, 5, 2)).astype(np.float32)
     ranges = np.array([0.5, 0.5, 2.0, 2.0], np.float32)
-    with analog.programmed(Programmed(analog.kernel.numpy(), [ranges])):
+    with analog.fixed_noise(NoiseRealization(analog.kernel.numpy(), adc_ranges=[ranges])):
         outputs = analog(inputs).numpy()
     products = ops.convert_to_tensor(ops.conv(inputs, analog.kernel.numpy(), padding="valid"))
     for first, value_range in ((0, 0.5), (2, 2.0)):

@@ -22,7 +22,7 @@ from analognets.layers import (
     freeze_weight_range,
     set_hardware,
 )
-from analognets.layers.base import Programmed
+from analognets.layers.noise_realization import NoiseRealization
 
 RNG = np.random.default_rng(0)
 STANDARD = crossbars.get("aimc_standard")
@@ -71,7 +71,7 @@ def test_with_ideal_parts_a_layer_equals_its_keras_layer(scale: str, analog: Any
         target.assign(source)
     for training in (False, True):
         np.testing.assert_allclose(layer(inputs, training=training), twin(inputs), atol=2e-5)
-    with layer.programmed(Programmed(layer.crossbar_kernel(), chips=None, seed=keras.random.SeedGenerator(1))):
+    with layer.fixed_noise(NoiseRealization(layer.crossbar_kernel(), seed=keras.random.SeedGenerator(1))):
         np.testing.assert_allclose(model(inputs), twin(inputs), atol=2e-5)
 
 
@@ -113,7 +113,7 @@ def test_a_chip_computes_what_forward_says_block_by_block() -> None:
     crossbar = tiles(STANDARD, 10).with_nonideality("adc_gain_spread", deviation=0.1)
     layer = AnalogDense(4, crossbar=crossbar, use_bias=False)
     ready(layer, DENSE)
-    kernel, chips = layer.crossbar_kernel(), layer.draw_chips([3, 4])
+    kernel, chips = layer.crossbar_kernel(), layer.draw_periphery([3, 4])
     scales = np.asarray([[1.1], [0.9]], np.float32)
     want = 0.0
     deterministic = crossbar.without("short_term_noise", "output_noise")
@@ -121,9 +121,9 @@ def test_a_chip_computes_what_forward_says_block_by_block() -> None:
     for i, rows in enumerate((slice(0, 10), slice(10, 20))):
         want = want + scales[i, 0] * forward(
             deterministic, DENSE[:, rows], kernel[rows], input_range=layer.input_range[i],
-            weight_scale=layer.w_max[i], chip=chips[i],
+            weight_scale=layer.w_max[i], periphery=chips[i],
         )  # fmt: skip
-    with layer.programmed(Programmed(kernel, None, scales, chips)):
+    with layer.fixed_noise(NoiseRealization(kernel, scales=scales, periphery=chips)):
         np.testing.assert_allclose(layer(DENSE), want, rtol=1e-5, atol=1e-6)
 
 
@@ -186,7 +186,7 @@ def test_drop_connect_drops_its_share_and_draws_anew() -> None:
 def test_a_held_layer_draws_once() -> None:
     layer = AnalogDense(4, crossbar=STANDARD.without("short_term_noise", "output_noise"), weight_noise=0.1)
     ready(layer, DENSE)
-    with layer.held(True):
+    with layer.fixed_noise(layer.realization_of_loop(True)):
         one, other = layer(DENSE, training=True), layer(DENSE, training=True)
     np.testing.assert_array_equal(one, other)
     assert np.abs(layer(DENSE, training=True) - one).max() > 1e-3

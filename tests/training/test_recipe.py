@@ -218,6 +218,16 @@ def test_hardware_changes_are_what_differs_from_the_preset() -> None:
     assert recipe.hardware_aware.hardware.changes() == {"adc_bits": None, "dac_bits": 9, "adc_gain": "per_layer"}
 
 
+def test_hardware_takes_a_drift_compensation_by_name() -> None:
+    from analognets.devices import ColumnDriftCompensation
+
+    for name, rule in (("column", ColumnDriftCompensation()), ("none", None)):
+        recipe = minimal().replace([f"hardware_aware.hardware.drift_compensation={name}"])
+        assert recipe.hardware_aware.hardware.crossbar().drift_compensation == rule
+    with pytest.raises(ValueError, match="Unknown drift compensation. Did you mean 'column'"):
+        minimal().replace(["hardware_aware.hardware.drift_compensation=colum"]).hardware_aware.hardware.crossbar()
+
+
 def test_recipes_and_runs_load_without_keras() -> None:
     code = "import sys, analognets.training as t; t.Recipe, t.Run; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -195,6 +195,40 @@ def test_what_stage_2_can_not_do_is_known_before_stage_1(
     assert run.metrics() == []
 
 
+def test_a_class_that_can_not_be_copied_is_known_before_stage_1(toy: ModuleType, tmp_path: Path) -> None:
+    class Scaled(keras.layers.Layer):
+        def __init__(self, factor: float) -> None:
+            super().__init__(name="scaled")
+            self.factor = factor
+
+        def call(self, inputs: Any) -> Any:
+            return self.factor * inputs
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    def model() -> keras.Model:
+        plain = toy.model()
+        return keras.Model(plain.inputs, Scaled(2.0)(plain.outputs[0]))
+
+    run = Run.create(tmp_path, toy.recipe())
+    with pytest.raises(ConversionError, match=r"'scaled' \(Scaled\) can't be rebuilt from its config. Give the class"):
+        train(run, model=model, data=toy.data())
+    assert run.metrics() == []
+
+
+def test_a_run_converts_its_model_once(toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[keras.Model] = []
+
+    def counted(*args: Any, **kwargs: Any) -> keras.Model:
+        made.append(to_analog(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr("analognets.training.stages.to_analog", counted)
+    result = train(Run.create(tmp_path, toy.recipe()), model=toy.model, data=toy.data())
+    assert made == [result.analog_model]
+
+
 def test_data_of_unknown_or_no_length_is_refused(toy: ModuleType, tmp_path: Path) -> None:
     run = Run.create(tmp_path, toy.recipe())
     for batches in (lambda epoch: toy.train_batches(epoch).repeat(), lambda epoch: toy.train_batches(epoch).take(0)):

@@ -17,9 +17,10 @@ from analognets.datasets.frontends import frontend
 from analognets.errors import PresetError, RecipeError, RunError, UnknownNameError
 from analognets.training import Run, TrainingData, train
 from analognets.training.recipe import Recipe
-from analognets.zoo.finetune import Source, finetune_recipe, finetuned, replace_head, weights_sha256
+from analognets.zoo.finetune import finetune_recipe, finetuned, replace_head, weights_sha256
 from analognets.zoo.presets.saving import save_to_preset
 from analognets.zoo.tasks import build_model, find_recipe
+from analognets.zoo.trained import open_trained
 
 SHAPE = (49, 10, 1)
 WORDS = {"name": "audio_folder", "options": {}}
@@ -127,8 +128,8 @@ def test_a_finetuned_run_becomes_a_preset_that_needs_no_other(run: Path, tmp_pat
     preset = save_to_preset(done.path, tmp_path / "mine", precision="float32")
     shutil.rmtree(parent)
     inputs = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype("float32")
-    found = Source.open(preset.path)
-    np.testing.assert_allclose(found.network(inputs), to_digital(done.analog_model())(inputs), atol=1e-5)
+    found = open_trained(preset.path)
+    np.testing.assert_allclose(found.digital_model()(inputs), to_digital(done.analog_model())(inputs), atol=1e-5)
     assert found.classes == ("c0", "c1", "c2")
     again = recipe_for(preset.path, classes=["x", "y"])
     assert again.model.options["preset"] == str(preset.path)

@@ -14,11 +14,11 @@ from analognets.core.provenance import git_commit, sha256_of
 from analognets.devices import get as get_device
 from analognets.errors import AnalogNetsError, RecipeError
 from analognets.spiking.encoders import Cochlea, PixelCode
-from analognets.spiking.memristor_synapses import MemristorSynapses
 from analognets.spiking.neuron import LIF
 from analognets.spiking.scoring import chance_share
 from analognets.spiking.supervised import Presentation, SpikeTimeTrainer
-from analognets.spiking.synapses import FloatSynapses, PulsedSynapses, SynapseRules
+from analognets.synapses.settings import SynapseRules
+from analognets.synapses.weights import FloatSynapses, MemristorSynapses, PulsedSynapses
 from analognets.units import parse_duration
 from analognets.zoo.experiments.spiking_recipe import LettersRecipe, LettersRun
 from analognets.zoo.experiments.spoken_letters import letter_picture, recorded, spoken

@@ -14,8 +14,8 @@ from analognets.core.provenance import git_commit
 from analognets.devices import get as get_device
 from analognets.errors import RecipeError
 from analognets.spiking.labels import NeuronLabels
-from analognets.spiking.memristor_synapses import FloatRows, MemristorRows, Rows
 from analognets.spiking.winner_take_all import WinnerTakeAll, WinnerTakeAllRules
+from analognets.synapses.rows import FloatRows, MemristorRows, Rows
 from analognets.zoo.experiments.spiking_recipe import DigitsRecipe, DigitsRun
 
 __all__ = ["DigitsTask", "prepare_digits", "train_digits"]

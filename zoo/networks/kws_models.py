@@ -1,4 +1,4 @@
-"""Further keyword spotters: residual, recurrent and attention networks, for what a crossbar does to each kind."""
+"""Further KWS models: residual, recurrent and attention networks, for what a crossbar does to each kind."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def resnet8_kws(
     momentum: float = 0.95,
     name: str = "resnet8_kws",
 ) -> keras.Model:
-    """Build a residual spotter with seven 3x3 or 5x3 convolutions, two 1x1 shortcuts and a dense layer.
+    """Build a residual KWS model with seven 3x3 or 5x3 convolutions, two 1x1 shortcuts and a dense layer.
 
     conv 5x3 stride 2x1; three stages of one residual block, the later two with stride 2; average pool; dense.
 
@@ -122,7 +122,7 @@ def gru_kws(
     dropout: float = 0.2,
     name: str = "gru_kws",
 ) -> keras.Model:
-    """Build a recurrent spotter: one GRU over the frames, its last state into a dense layer.
+    """Build a recurrent KWS model: one GRU over the frames, its last state into a dense layer.
 
     Args:
         input_shape: (frames, coefficients, 1) of the MFCC features.
@@ -147,7 +147,7 @@ def lstm_kws(
     dropout: float = 0.2,
     name: str = "lstm_kws",
 ) -> keras.Model:
-    """Build a recurrent spotter: one LSTM over the frames, its last output into a dense layer.
+    """Build a recurrent KWS model: one LSTM over the frames, its last output into a dense layer.
 
     Args:
         input_shape: (frames, coefficients, 1) of the MFCC features.

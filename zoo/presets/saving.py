@@ -7,13 +7,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from analognets.conversion import to_digital
 from analognets.core.files import file_sha256, new_folder, write_atomically
 from analognets.core.provenance import git_commit, package_versions
 from analognets.errors import InvalidArgumentError, PresetError, check_choice
@@ -39,8 +38,9 @@ from analognets.zoo.presets.files import (
 from analognets.zoo.presets.golden import make_golden
 from analognets.zoo.presets.preset import Preset, predict
 from analognets.zoo.presets.safe_config import from_config, to_config
+from analognets.zoo.trained import TrainedRun, digital_twin, open_trained
 
-__all__ = ["RESULT_COLUMNS", "check_place", "save_to_preset"]
+__all__ = ["RESULT_COLUMNS", "check_place", "check_saveable", "direct_mapping_results", "save_to_preset"]
 
 RESULT_COLUMNS = ("condition", "at", "seconds", "drift_compensation", "mean", "std", "chips", "loss", "float_accuracy")
 SAID_OF_DATA = ("name", "version", "homepage", "licence", "citation", "statement", "synthetic", "clips")
@@ -48,7 +48,7 @@ REBUILT = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class PresetContent:
     """What a preset is made from; see `save_to_preset` for the meaning of each."""
 
     model: keras.Model
@@ -109,7 +109,8 @@ def save_to_preset(
     if not PLAIN_NAME.fullmatch(name):
         raise InvalidArgumentError(f"`name` of a preset takes letters, digits, '.', '_' and '-'. Received: {name!r}.")
     check_place(target, overwrite)
-    what = _from_run(source) if _is_run(source) else _from_model(source)
+    is_run = isinstance(source, (Run, str, os.PathLike))
+    what = _from_run(source if isinstance(source, Run) else Path(source)) if is_run else _from_model(source)
     what = _changed(what, classes, frontend, data, statement, results)
     archive = target.suffix == ".zip"
     place = _put_archive if archive else None
@@ -139,28 +140,32 @@ def _unpacked(archive: Path) -> Path:
     return locate(archive).path
 
 
-def _is_run(source: Any) -> bool:
-    return isinstance(source, (Run, str, os.PathLike))
+def check_saveable(run: Run) -> Run:
+    """Return a run that a preset can be made from.
 
-
-def _from_run(source: Any) -> Source:
-    """Collect what a finished run knows."""
-    from analognets.datasets.frontends import frontend
-
-    run = source if isinstance(source, Run) else Run.open(source)
+    Raises:
+        PresetError: it is not finished.
+    """
     if not run.finished:
         raise PresetError(f"A preset is made from a finished run. Received: '{run.path}' (status: {run.status}).")
-    record = run.record.get("data") or {}
-    origin = {key: run.record.get(key) for key in ("seed", "git_commit", "finished", "versions")}
-    recipe = _whole_recipe(run)
+    return run
+
+
+def _from_run(source: Run | Path) -> PresetContent:
+    """Collect what a finished run knows."""
+    trained = open_trained(source, unfinished=True)
+    if not isinstance(trained, TrainedRun):
+        raise PresetError(f"A preset is made from a run or a Keras model. Received: the {trained.kind} '{source}'.")
+    run = check_saveable(trained.run)
+    recipe = _whole_recipe(trained)
     summary = run.path / "results" / "summary.csv"
-    return Source(
-        model=run.float_model() if run.recipe.hardware_aware is None else run.analog_model(),
+    return PresetContent(
+        model=trained.model,
         recipe=recipe,
-        classes=list(record.get("classes", [])),
-        frontend=frontend(run.recipe.frontend.preset, **cast(dict[str, Any], run.recipe.frontend.options)),
-        data={key: record[key] for key in SAID_OF_DATA if record.get(key)},
-        origin={"recipe": recipe.name, "recipe_fingerprint": recipe.fingerprint(), **origin},
+        classes=list(trained.classes),
+        frontend=trained.frontend,
+        data={key: trained.data[key] for key in SAID_OF_DATA if trained.data.get(key)},
+        origin={"recipe": recipe.name, "recipe_fingerprint": recipe.fingerprint(), **trained.origin},
         results={"hardware-aware": _summary(summary)} if summary.is_file() else {},
     )
 
@@ -181,26 +186,52 @@ def _summary(path: Path) -> pd.DataFrame:
     return table.drop(columns=["split", "batch_norm"], errors="ignore")
 
 
-def _whole_recipe(run: Run) -> Recipe:
+def _whole_recipe(trained: TrainedRun) -> Recipe:
     """Return the recipe of both stages, also if the first one was trained in a run of its own (--float-from)."""
-    first = (run.record.get("data") or {}).get("float_from")
-    if not first or run.recipe.float_stage.epochs or not (Path(first) / "run.json").is_file():
-        return run.recipe
-    return run.recipe.replace({"float": Run.open(first).recipe.to_dict()["float"]})
+    first = trained.data.get("float_from")
+    if not first or trained.recipe.float_stage.epochs or not (Path(first) / "run.json").is_file():
+        return trained.recipe
+    return trained.recipe.replace({"float": Run.open(first).recipe.to_dict()["float"]})
 
 
-def _from_model(source: Any) -> Source:
+def direct_mapping_results(run: Run, folder: str | Path) -> pd.DataFrame:
+    """Return the results of a run that mapped the float network of another one as it is, for its preset.
+
+    Args:
+        run: that trained the float network.
+        folder: of the evaluated run that mapped it without training for hardware.
+
+    Raises:
+        PresetError: that run trained it, has another float network, or was not evaluated.
+        RunError: there is no run.
+    """
+    other = Run.open(folder)
+    stage = other.recipe.hardware_aware
+    summary = other.path / "results" / "summary.csv"
+    if stage is None or stage.epochs or not summary.is_file():
+        raise PresetError(
+            f"--direct-mapping takes an evaluated run with hardware_aware.epochs=0. Received: '{folder}'."
+        )
+    ours, theirs = run.float_model().get_weights(), other.float_model().get_weights()
+    if len(ours) != len(theirs) or not all(np.array_equal(one, two) for one, two in zip(ours, theirs, strict=True)):
+        raise PresetError(
+            f"'{folder}' mapped another float network than that of '{run.path}', so it says nothing of it."
+        )
+    return pd.read_csv(summary)
+
+
+def _from_model(source: Any) -> PresetContent:
     if not isinstance(source, keras.Model):
         raise InvalidArgumentError(f"`source` must be a run, its folder, or a Keras model. Received: {source!r}.")
     if not source.built:
         raise PresetError(f"Model '{source.name}' is not built yet, so it has no weights. Call it once on data.")
     versions = package_versions(("keras", "tensorflow"))
-    return Source(source, None, [], None, {}, {"versions": versions, "git_commit": git_commit()}, {})
+    return PresetContent(source, None, [], None, {}, {"versions": versions, "git_commit": git_commit()}, {})
 
 
 def _changed(
-    what: Source, classes: Any, frontend: Any, data: Mapping[str, Any] | None, statement: str, results: Any
-) -> Source:
+    what: PresetContent, classes: Any, frontend: Any, data: Mapping[str, Any] | None, statement: str, results: Any
+) -> PresetContent:
     """Return the source with what the caller said put over what the run knew."""
     facts = dict(what.data if data is None else data)
     if statement:
@@ -216,7 +247,7 @@ def _changed(
 
 def _write(
     draft: Path,
-    what: Source,
+    what: PresetContent,
     name: str,
     description: str,
     precision: str,
@@ -274,7 +305,10 @@ def _plain(value: Any) -> Any:
 
 
 def _check_rebuilt(
-    what: Source, record: PresetRecord, golden: Mapping[str, np.ndarray], custom_objects: Mapping[str, Any] | None
+    what: PresetContent,
+    record: PresetRecord,
+    golden: Mapping[str, np.ndarray],
+    custom_objects: Mapping[str, Any] | None,
 ) -> None:
     """Raise unless the network built from the description computes the same as the one given."""
     twin = build(record, what.recipe, where=f"Preset '{record.name}'", custom_objects=custom_objects)
@@ -296,8 +330,7 @@ def _results(
     parts, digital, samples = [], None, None
     if test_data is not None:
         inputs, labels = test_data
-        plain = to_digital(model) if layers_on_chip(model) else model
-        outputs = np.asarray(plain.predict(inputs, batch_size=250, verbose=0))
+        outputs = np.asarray(digital_twin(model).predict(inputs, batch_size=250, verbose=0))
         digital, samples = float(np.mean(outputs.argmax(-1) == np.asarray(labels).reshape(-1))), len(outputs)
         parts.append(pd.DataFrame([{"condition": "digital", "mean": digital}]))
     parts += [table.assign(condition=condition) for condition, table in tables.items()]

@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from analognets import devices
-from analognets.errors import InvalidArgumentError, RunError, check_integer, check_number
-from analognets.training.in_memory.statistics import report
-from analognets.training.in_memory.synapses import Rules, Synapses
+from analognets.errors import InvalidArgumentError, RunError, check_integer
+from analognets.synapses.policies import Stochastic, Truncated, UpdateRule
+from analognets.synapses.pulsed_array import pulsed_device
+from analognets.training.in_memory.rules import MixedPrecisionRules
+from analognets.training.in_memory.synapses import Synapses
 from analognets.units import parse_duration
 
 __all__ = ["MixedPrecision"]
@@ -42,30 +44,12 @@ class MixedPrecision(keras.optimizers.Optimizer):
     Args:
         base: rule of the digital step: a Keras optimizer, its name or its config. Not with `use_ema`.
         device: a pulsed device, its name or its config.
-        epsilon: step of a weight that counts as one pulse, > 0; "auto": the device's mean step. It is rounded to 16
-            significant bits, which makes chi exact. 0.096 at weight_range 1 is the paper's (from memory).
         variables: which trainable variables live on devices: "kernels" (those with two or more axes called kernel,
             recurrent_kernel, ...), "all", or patterns of their paths such as ["dense*/kernel"].
-        devices_per_polarity: N, 1 to 64. The pulsed device is chosen cyclically, by one counter for each variable.
-        weight_range: weight that maps to `conductance_range` on all N devices of a polarity, > 0; or "auto" for each
-            variable, the larger of its largest initial weight and `weight_range_sigma` standard deviations.
-        weight_range_sigma: of the initial weights, > 0; 8 leaves room to grow, less makes pulses and noise of readings
-            smaller (our choice).
-        conductance_range: in uS; None: two thirds of the device's g_max (8 uS of 12, from memory).
-        initial_conductance: what both devices of a pair get above g_min in the initial writing, in uS, >= 0. More than
-            0 leaves the first and largest step of PCM behind; up to half of the device's range.
-        refresh_every: steps between refreshes, 1 or more; None: never.
-        refresh_above: pairs with a device above this are refreshed, in uS; None: `conductance_range`.
-        refresh_below: if their devices differ by less than this, in uS; None: 3/4 of `conductance_range`.
-        refresh_pulses: most pulses for re-writing a difference, 1 to 20.
-        refresh_feedback: whether chi takes what a refresh misses of the weight as it was read before; else it is lost
-            (ours; the sources rewrite blindly).
-        read_every: steps between readings of all devices, 1 or more; None: only pulsed synapses are read.
-        seconds_per_step: time that passes in a training step, for drift, >= 0.
-        max_pulses: most pulses a synapse gets in a step, 1 to 255; what is left stays in chi. With N devices and large
-            steps take 10 N, else updates lag behind.
-        accumulate: False is the direct stochastic update: pulses with probability dW / epsilon, nothing is kept.
         seed: whole number >= 0 of the initial writing and all draws.
+        settings: keywords of `MixedPrecisionRules`: devices_per_polarity, weight_range, weight_range_sigma,
+            conductance_range, initial_conductance, epsilon, max_pulses, accumulate, refresh_every, refresh_above,
+            refresh_below, refresh_pulses, refresh_feedback, read_every, seconds_per_step.
 
     Raises:
         InvalidArgumentError: an argument is out of range, or the devices can't hold the initial weights.
@@ -73,9 +57,10 @@ class MixedPrecision(keras.optimizers.Optimizer):
     Example:
         >>> model.compile(MixedPrecision("sgd", device="pulsed_pcm"), "mse")
 
-    Source: Nandakumar et al., Front. Neurosci. 14:406 (2020), arXiv 2001.11773; the scheme and its thresholds as far
-    as other sources report them, the rest is our reconstruction. TensorFlow only, and not under XLA: what is pulsed in
-    a step has no fixed shape, so compile with jit_compile=False where Keras would choose otherwise.
+    A subclass that overrides `update_rule` learns by another rule. TensorFlow only, and not under XLA: what is pulsed
+    in a step has no fixed shape, so compile with jit_compile=False where Keras would choose otherwise.
+
+    Source: see `MixedPrecisionRules`.
     """
 
     def __init__(
@@ -83,24 +68,10 @@ class MixedPrecision(keras.optimizers.Optimizer):
         base: Any = "sgd",
         *,
         device: Any = "pulsed_pcm",
-        epsilon: float | str = "auto",
         variables: str | Sequence[str] = "kernels",
-        devices_per_polarity: int = 1,
-        weight_range: float | str = "auto",
-        weight_range_sigma: float = 8.0,
-        conductance_range: float | None = None,
-        initial_conductance: float = 0.0,
-        refresh_every: int | None = 100,
-        refresh_above: float | None = None,
-        refresh_below: float | None = None,
-        refresh_pulses: int = 5,
-        refresh_feedback: bool = False,
-        read_every: int | None = 100,
-        seconds_per_step: float = 0.0,
-        max_pulses: int = 10,
-        accumulate: bool = True,
         seed: int = 0,
         name: str | None = None,
+        **settings: Any,
     ) -> None:
         base = keras.optimizers.get(base)
         if not isinstance(base, keras.optimizers.Optimizer) or isinstance(base, MixedPrecision):
@@ -115,47 +86,16 @@ class MixedPrecision(keras.optimizers.Optimizer):
             )
         super().__init__(learning_rate=0.0, name=name)
         self.base = base
-        self.device = _pulsed(device)
-        self.rules = self._rules(
-            devices_per_polarity, weight_range, weight_range_sigma, conductance_range, epsilon, max_pulses, accumulate,
-            initial_conductance, refresh_above, refresh_below, refresh_pulses,
-            refresh_feedback,
-        )  # fmt: skip
+        self.device = pulsed_device(device, "MixedPrecision")
+        self.settings = MixedPrecisionRules(**settings)
+        self.rules = self.settings.on(self.device)
         self.choice = _chosen(variables)
-        self.refresh_every = _steps("refresh_every", refresh_every)
-        self.read_every = _steps("read_every", read_every)
-        self.seconds_per_step = check_number("MixedPrecision", "seconds_per_step", seconds_per_step, 0.0, 1e9, unit="s")
         self.seed = check_integer("MixedPrecision", "seed", seed, 0, 2**63 - 1)
-        self._given: dict[str, Any] = {"conductance_range": conductance_range, "refresh_above": refresh_above}
-        self._given |= {"refresh_below": refresh_below, "epsilon": epsilon}
         self._devices: _Arrays = _Arrays()
 
-    def _rules(
-        self, copies: int, weight_range: Any, sigma: float, conductance_range: Any, epsilon: Any, max_pulses: int,
-        accumulate: bool, initial: float, above: Any, below: Any, refresh_pulses: int,
-        feedback: bool,
-    ) -> Rules:  # fmt: skip
-        def number(name: str, value: Any, low: float, high: float) -> float:
-            return check_number("MixedPrecision", name, value, low, high)
-
-        high = self.device.g_max
-        reach = number(
-            "conductance_range", high * 2 / 3 if conductance_range is None else conductance_range, 1e-6, high
-        )
-        return Rules(
-            devices_per_polarity=check_integer("MixedPrecision", "devices_per_polarity", copies, 1, 64),
-            weight_range=weight_range if weight_range == "auto" else number("weight_range", weight_range, 1e-9, 1e9),
-            weight_range_sigma=number("weight_range_sigma", sigma, 1e-3, 1e3),
-            conductance_range=reach,
-            epsilon=epsilon if epsilon == "auto" else number("epsilon", epsilon, 1e-12, 1e9),
-            max_pulses=check_integer("MixedPrecision", "max_pulses", max_pulses, 1, 255),
-            accumulate=bool(accumulate),
-            initial_conductance=number("initial_conductance", initial, 0.0, (high - self.device.g_min) / 2),
-            refresh_above=number("refresh_above", reach if above is None else above, 0.0, 1e9),
-            refresh_below=number("refresh_below", 0.75 * reach if below is None else below, 0.0, 1e9),
-            refresh_pulses=check_integer("MixedPrecision", "refresh_pulses", refresh_pulses, 1, 20),
-            refresh_feedback=bool(feedback),
-        )
+    def update_rule(self) -> UpdateRule:
+        """Return how what waits in chi becomes pulses: `Truncated`, or `Stochastic` without accumulation."""
+        return (Truncated if self.rules.accumulate else Stochastic)(self.rules.max_pulses)
 
     # ---- what Keras calls
 
@@ -172,9 +112,17 @@ class MixedPrecision(keras.optimizers.Optimizer):
                     f"variables={self.choice!r} with {', '.join(variable.path for variable in variables)}."
                 )
             self._devices.generator = generator
-            options = {"device": self.device, "rules": self.rules, "add_variable": self.add_variable, "seed": generator}
             self._devices.by_number = {
-                number: Synapses(variable, number=number, **options) for number, variable in chosen.items()
+                number: Synapses(
+                    variable,
+                    number=number,
+                    device=self.device,
+                    rules=self.rules,
+                    update=self.update_rule(),
+                    add_variable=self.add_variable,
+                    seed=generator,
+                )
+                for number, variable in chosen.items()
             }
             super().build(variables)
             self._decaying = [self.base._use_weight_decay(variable) for variable in variables]
@@ -218,14 +166,15 @@ class MixedPrecision(keras.optimizers.Optimizer):
         touched = [array for gradient, array in found if array is not None and gradient is not None]
         self._decay(touched)
         self.base.apply(grads, [self._digital(variable) for variable in trainable_variables])
-        time = tf.cast(self.base.iterations, tf.float32) * self.seconds_per_step
+        time = tf.cast(self.base.iterations, tf.float32) * self.rules.seconds_per_step
         for array in touched:
             array.transfer(time)
-        if self.refresh_every == self.read_every:
-            self._now_and_then(self.read_every, lambda array: array.serve(time, read=True, refresh=True))
+        refresh_every, read_every = self.rules.refresh_every, self.rules.read_every
+        if refresh_every == read_every:
+            self._now_and_then(read_every, lambda array: array.serve(time, read=True, refresh=True))
         else:
-            self._now_and_then(self.refresh_every, lambda array: array.serve(time, read=False, refresh=True))
-            self._now_and_then(self.read_every, lambda array: array.serve(time, read=True, refresh=False))
+            self._now_and_then(refresh_every, lambda array: array.serve(time, read=False, refresh=True))
+            self._now_and_then(read_every, lambda array: array.serve(time, read=True, refresh=False))
 
     def _decay(self, arrays: list[Synapses]) -> None:
         if self.base.weight_decay is None:
@@ -301,19 +250,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
             "base": keras.optimizers.serialize(self.base),
             "device": devices.serialize(self.device),
             "variables": self.choice if isinstance(self.choice, str) else list(self.choice),
-            "devices_per_polarity": self.rules.devices_per_polarity,
-            "weight_range": self.rules.weight_range,
-            "weight_range_sigma": self.rules.weight_range_sigma,
-            "initial_conductance": self.rules.initial_conductance,
-            "refresh_every": self.refresh_every,
-            "refresh_pulses": self.rules.refresh_pulses,
-            "refresh_feedback": self.rules.refresh_feedback,
-            "read_every": self.read_every,
-            "seconds_per_step": self.seconds_per_step,
-            "max_pulses": self.rules.max_pulses,
-            "accumulate": self.rules.accumulate,
             "seed": self.seed,
-            **self._given,
+            **self.settings.get_config(),
         }
 
     # ---- what users call
@@ -326,7 +264,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
     @property
     def time(self) -> float:
         """Simulated seconds since the initial writing."""
-        return float(keras.ops.convert_to_numpy(self.base.iterations)) * self.seconds_per_step
+        return float(keras.ops.convert_to_numpy(self.base.iterations)) * self.rules.seconds_per_step
 
     def program(self) -> None:
         """Write the variables' present values to the devices, with verification; chi takes the rest.
@@ -334,7 +272,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         For weights that were set after the optimizer was built (`load_weights`, `set_weights`).
         """
         for array in self._devices.arrays:
-            array.program(devices.derive_seed(self.seed, "program"))
+            array.program_variable(devices.derive_seed(self.seed, "program"))
 
     def read(self, time: Any = None, *, seed: int = 0, compensate: bool = False) -> dict[str, np.ndarray]:
         """Return the weights that a reading of the devices gives, by path; the model's weights stay as they are.
@@ -344,21 +282,21 @@ class MixedPrecision(keras.optimizers.Optimizer):
         Args:
             time: simulated seconds or a duration text on the clock of `time`; None: now.
             seed: of the reading's noise.
-            compensate: whether each array is scaled against its mean drift (global drift compensation).
+            compensate: whether each array is scaled against its mean drift (`ArrayDriftCompensation`).
         """
         moment, weights = self.time if time is None else parse_duration(time), {}
         for array in self._devices.arrays:
-            read = array.conductances(moment, devices.derive_seed(seed, array.number))
+            read = array.conductances(moment, seed=devices.derive_seed(seed, array.number))
             values = array.weights(read)
             if compensate:
-                first = array.conductances(self.time, devices.derive_seed(seed, array.number, "reference"))
-                values = values * (tf.reduce_sum(first) / tf.reduce_sum(read))
+                first = array.conductances(self.time, seed=devices.derive_seed(seed, array.number, "reference"))
+                values = values * array.drift_factor(array.readout(first), read)
             weights[array.path] = np.reshape(values.numpy(), array.shape)
         return weights
 
     def statistics(self, *, bins: int = 24) -> dict[str, dict[str, Any]]:
-        """Return what happened to the devices, by path of the variable; see `in_memory.statistics.report`."""
-        return {array.path: report(array, bins=bins) for array in self._devices.arrays}
+        """Return what happened to the devices, by path of the variable; see `Synapses.report`."""
+        return {array.path: array.report(bins=bins) for array in self._devices.arrays}
 
 
 class _Arrays:
@@ -373,16 +311,6 @@ class _Arrays:
         return list(self.by_number.values())
 
 
-def _pulsed(identifier: Any) -> devices.PulsedDevice:
-    device = devices.get(identifier)
-    if not isinstance(device, devices.PulsedDevice):
-        raise InvalidArgumentError(
-            "`device` of MixedPrecision must take pulses: PulsedPCM, PulsedStepPCM or PulsedLinear. "
-            f"Received: {device!r}."
-        )
-    return device
-
-
 def _chosen(variables: Any) -> str | list[str]:
     if isinstance(variables, str):
         return variables
@@ -393,7 +321,3 @@ def _chosen(variables: Any) -> str | list[str]:
             f"['dense*/kernel']. Received: {variables!r}."
         )
     return found
-
-
-def _steps(name: str, value: int | None) -> int | None:
-    return None if value is None else check_integer("MixedPrecision", name, value, 1, 1 << 30)

@@ -1,8 +1,7 @@
-"""The devices of one weight array: pairs of pulsed cells that hold it, and the digital memory of what is due."""
+"""The devices behind one variable of an optimizer, and the digital memory of what is due."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,36 +10,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from analognets.devices import PulsedDevice, State, derive_seed
+from analognets.devices import PulsedDevice, derive_seed
 from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers.ranges import FrozenRange
+from analognets.synapses.policies import Refresh, SharedTurn, UpdateRule
+from analognets.synapses.pulsed_array import PulsedArray, spots
+from analognets.training.in_memory.rules import MixedPrecisionRules
 
-__all__ = ["Rules", "Synapses"]
+__all__ = ["Synapses"]
 
 EXACT_BITS = 16
 """Significant bits of epsilon: with these, p * epsilon and chi - p * epsilon are exact in float32."""
 
 STORED_AS = {"pulses": "uint8"}
-MOST_PULSES = 255
 COUNTERS = ("set", "reset", "refreshed", "selection")
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """How weights lie in devices and how they are updated; see `MixedPrecision` for the arguments."""
-
-    devices_per_polarity: int
-    weight_range: float | str
-    weight_range_sigma: float
-    conductance_range: float
-    epsilon: float | str
-    max_pulses: int
-    accumulate: bool
-    initial_conductance: float
-    refresh_above: float
-    refresh_below: float
-    refresh_pulses: int
-    refresh_feedback: bool
 
 
 def rounded(value: float, bits: int = EXACT_BITS) -> float:
@@ -49,17 +32,15 @@ def rounded(value: float, bits: int = EXACT_BITS) -> float:
     return math.ldexp(round(mantissa * 2**bits), exponent - bits)
 
 
-class Synapses:
-    """The devices behind one variable: W = scale * (sum of N G+ - sum of N G-), as it was last read.
-
-    Everything here can be traced and touches pulsed synapses only. `analognets.spiking.PulsedSynapses` are whole arrays
-    without a graph: one update a presentation, a turn for each synapse, refresh of whole synapses.
+class Synapses(PulsedArray):
+    """A variable on devices: W = scale * (sum of N G+ - sum of N G-), as it was last read, and what waits in chi.
 
     Args:
-        variable: the weights, float32. Its value is written to the devices by `program`.
+        variable: the weights, float32. Its value is written to the devices by `program_variable`.
         number: of the variable in the optimizer; draws depend on it, not on names.
         device: kind of the devices.
-        rules: of the update.
+        rules: settings, with the device's numbers.
+        update: how chi becomes pulses.
         add_variable: makes a variable of the optimizer.
         seed: a generator for all draws in training.
 
@@ -73,27 +54,33 @@ class Synapses:
         *,
         number: int,
         device: PulsedDevice,
-        rules: Rules,
+        rules: MixedPrecisionRules,
+        update: UpdateRule,
         add_variable: Callable[..., keras.Variable],
         seed: keras.random.SeedGenerator,
     ) -> None:
-        self.variable, self.number = variable, number
-        self.device, self.rules, self.seed = device, rules, seed
+        self.variable, self.number, self.rules, self.update, self.seed = variable, number, rules, update, seed
         self.path = getattr(variable, "path", variable.name)
-        self.shape = tuple(int(size) for size in variable.shape)
-        self.size = math.prod(self.shape)
-        self.copies = rules.devices_per_polarity
         self._check()
-        device.pulse_curve(rules.refresh_pulses)  # simulated once, and not while a step is traced
-        name = self.path.replace("/", "_")
+        name, shape = self.path.replace("/", "_"), tuple(int(size) for size in variable.shape)
+        count = 2 * rules.devices_per_polarity * math.prod(shape)
+        # In this order they stand in checkpoints.
         self.numbers = add_variable((2,), dtype="float32", name=f"{name}_scale_epsilon")
-        self.numbers.assign(self._scale_and_epsilon())
-        self.chi = add_variable(self.shape, dtype="float32", name=f"{name}_chi")
+        self.chi = add_variable(shape, dtype="float32", name=f"{name}_chi")
         self.state = {
-            key: add_variable((2 * self.copies * self.size,), dtype=STORED_AS.get(key, "float32"), name=f"{name}_{key}")
+            key: add_variable((count,), dtype=STORED_AS.get(key, "float32"), name=f"{name}_{key}")
             for key in device.state_names
         }
         self.counts = add_variable((len(COUNTERS),), dtype="int64", name=f"{name}_counts")
+        super().__init__(
+            device,
+            shape,
+            copies=rules.devices_per_polarity,
+            cells=self.state,
+            turn=SharedTurn(lambda: self.counts.value[COUNTERS.index("selection")]),
+            refreshing=Refresh(rules.refresh_above, rules.refresh_below, rules.refresh_pulses),  # type: ignore[arg-type]
+        )
+        self.numbers.assign(self._scale_and_epsilon())
 
     def _check(self) -> None:
         if self.variable.dtype != "float32":
@@ -110,10 +97,12 @@ class Synapses:
                 "it: they move by pulses only. Remove the constraint, or leave the variable out of `variables`."
             )
 
+    # ---- units of weights
+
     def _scale_and_epsilon(self, wanted: float | str = "auto") -> list[float]:
         """Return both for the variable's present weights; they are stored, because training goes on with the first."""
         weight_range = self._weight_range() if wanted == "auto" else float(wanted)
-        scale = weight_range / (self.copies * self.rules.conductance_range)
+        scale = weight_range / (self.copies * self.rules.conductance_range)  # type: ignore[operator]
         granularity = self.device.mean_step * scale if self.rules.epsilon == "auto" else float(self.rules.epsilon)
         return [scale, rounded(granularity)]
 
@@ -139,157 +128,88 @@ class Synapses:
         return float(self.numbers.numpy()[1])
 
     def _weight_range(self) -> float:
-        weights = self.variable.numpy()
+        weights, rules = self.variable.numpy(), self.rules
         largest = float(np.abs(weights).max(initial=0.0))
-        if self.rules.weight_range != "auto":
-            wanted = float(self.rules.weight_range)
+        if rules.weight_range != "auto":
+            wanted = float(rules.weight_range)
         else:
-            wanted = max(self.rules.weight_range_sigma * float(weights.std()), largest) or 1.0
-        reach = (
-            (self.device.g_max - self.device.g_min - self.rules.initial_conductance)
-            / self.rules.conductance_range
-            * wanted
-        )
+            wanted = max(rules.weight_range_sigma * float(weights.std()), largest) or 1.0
+        room = self.device.g_max - self.device.g_min - rules.initial_conductance
+        reach = room / rules.conductance_range * wanted  # type: ignore[operator]
         if largest > reach:
             raise InvalidArgumentError(
                 f"The devices can't hold '{self.path}': its weights reach {largest:.4g}, the pairs {reach:.4g}. "
-                f"Received: weight_range={wanted:.4g} at {self.rules.conductance_range:g} of {self.device.g_max:g} uS. "
+                f"Received: weight_range={wanted:.4g} at {rules.conductance_range:g} of {self.device.g_max:g} uS. "
                 f"Use weight_range of at least {largest / reach * wanted:.4g}, or 'auto'."
             )
         return wanted
 
-    # ---- writing all
+    def weights(self, conductances: Any, scale: Any = None) -> Any:
+        """Return the weights of conductances in uS, (2, N, ...) to (...); scale None: the array's own."""
+        return super().weights(conductances, self.numbers.value[0] if scale is None else scale)
 
-    def program(self, seed: int) -> None:
+    # ---- what the optimizer does
+
+    def program_variable(self, seed: int) -> None:
         """Write the variable's present value to the devices and read it back; chi takes what the devices missed."""
         wanted = tf.identity(self.variable.value)
-        weights = tf.reshape(self.variable.value, [1, 1, -1]) * (1.0 / (self.scale * self.copies))
-        parts = (
-            tf.concat([tf.maximum(weights, 0.0), tf.maximum(-weights, 0.0)], 0)
-            + self.device.g_min
-            + self.rules.initial_conductance
-        )
-        targets = tf.minimum(tf.repeat(parts, self.copies, axis=1), self.device.g_max)
-        state = self.device.program(tf.reshape(targets, [-1]), derive_seed(seed, self.number))
-        for name, stored in self.state.items():
-            stored.assign(self._packed(name, state[name]))
+        difference = wanted.numpy().reshape(-1) * (1.0 / (self.scale * self.copies))
+        self.program(difference, derive_seed(seed, self.number), offset=self.rules.initial_conductance)
         self.read_all(tf.constant(0.0))
         self.chi.assign(wanted - self.variable.value)
 
-    def _packed(self, name: str, values: Any) -> Any:
-        if STORED_AS.get(name) == "uint8":
-            return tf.cast(tf.minimum(tf.round(values), float(MOST_PULSES)), tf.uint8)
-        return values
-
-    # ---- part by part
-
-    def _gather(self, places: Any) -> State:
-        return {name: tf.cast(tf.gather(stored.value, places), tf.float32) for name, stored in self.state.items()}
-
-    def _scatter(self, places: Any, state: State) -> None:
-        for name, stored in self.state.items():
-            stored.value.scatter_update(tf.IndexedSlices(self._packed(name, state[name]), places))
-
-    def _count(self, **more: Any) -> None:
-        self.counts.assign_add(tf.stack([tf.cast(more.get(name, 0), tf.int64) for name in COUNTERS]))
-
-    def _spots(self, index: Any) -> Any:
-        """Return multi-dimensional indices of flat ones."""
-        parts = []
-        for size in reversed(self.shape[1:]):
-            parts.append(tf.math.floormod(index, size))
-            index = index // size
-        return tf.stack([index, *reversed(parts)], axis=1)
-
-    def due(self) -> tuple[Any, Any]:
-        """Return flat indices of the synapses whose chi holds a pulse or more, and how many (signed)."""
-        chi, epsilon, columns = self.chi.value, self.numbers.value[1], self.shape[-1]
-        if columns < 16 or len(self.shape) < 2:
-            flat = tf.reshape(chi, [-1])
-            index = tf.where(tf.abs(flat) >= epsilon)[:, 0]
-            values = tf.gather(flat, index)
-        else:  # most rows hold none: one pass that allocates nothing finds them
-            table = tf.reshape(chi, [-1, columns])
-            peaks = tf.maximum(tf.reduce_max(table, 1), -tf.reduce_min(table, 1))
-            rows = tf.where(peaks >= epsilon)[:, 0]
-            part = tf.gather(table, rows)
-            within = tf.where(tf.abs(part) >= epsilon)
-            values = tf.gather_nd(part, within)
-            index = tf.gather(rows, within[:, 0]) * columns + within[:, 1]
-        pulses = tf.sign(values) * tf.floor(tf.abs(values) / epsilon)
-        pulses = tf.clip_by_value(pulses, -float(self.rules.max_pulses), float(self.rules.max_pulses))
-        return index, pulses
-
-    def due_at_random(self) -> tuple[Any, Any]:
-        """Return pulses drawn with the probability chi / epsilon, and forget chi: the update without accumulation."""
-        flat = tf.reshape(self.chi.value, [-1]) / self.numbers.value[1]
-        pulses = tf.sign(flat) * tf.floor(tf.abs(flat) + keras.random.uniform((self.size,), seed=self.seed))
-        pulses = tf.clip_by_value(pulses, -float(self.rules.max_pulses), float(self.rules.max_pulses))
-        self.chi.value.assign(tf.zeros_like(self.chi.value))
-        index = tf.where(tf.not_equal(pulses, 0.0))[:, 0]
-        return index, tf.gather(pulses, index)
-
     def transfer(self, time: Any) -> None:
         """Turn what is due into blind pulses, and read the synapses that got some."""
-        index, pulses = self.due() if self.rules.accumulate else self.due_at_random()
+        index, pulses = self._due()
 
         def pulse_and_read() -> Any:
-            if self.rules.accumulate:
-                self.chi.value.scatter_nd_sub(self._spots(index), pulses * self.numbers.value[1])
-            self._pulse(index, pulses, time)
+            if self.update.keeps_rest:
+                self.chi.value.scatter_nd_sub(spots(index, self.shape), pulses * self.numbers.value[1])
+            given, most = self.give(index, pulses, time, lambda number: self.seed)
+            self._count(set=given, selection=most)
             self._read(index, time)
             return tf.constant(0)
 
         tf.cond(tf.size(index) > 0, pulse_and_read, lambda: tf.constant(0))
 
-    def _pulse(self, index: Any, pulses: Any, time: Any) -> None:
-        """Give synapses pulses, those of one synapse one after the other on the next devices in turn."""
-        first = self.counts.value[COUNTERS.index("selection")]
-        starts = tf.cast(pulses < 0.0, tf.int64) * (self.copies * self.size) + index
-        counts = tf.abs(pulses)
+    def _due(self) -> tuple[Any, Any]:
+        """Return the flat indices of the synapses that get pulses, and how many (signed)."""
+        epsilon = self.numbers.value[1]
+        if self.update.least:
+            index, values = self._reaching(self.update.least * epsilon)
+            pulses = self.update.pulses(values / epsilon, lambda: self._even(tf.shape(values)))
+        else:
+            pulses = self.update.pulses(tf.reshape(self.chi.value, [-1]) / epsilon, lambda: self._even((self.size,)))
+            index = tf.where(tf.not_equal(pulses, 0.0))[:, 0]
+            pulses = tf.gather(pulses, index)
+        if not self.update.keeps_rest:
+            self.chi.value.assign(tf.zeros_like(self.chi.value))
+        return index, pulses
 
-        def places(of: Any, number: Any) -> Any:
-            return of + tf.math.floormod(first + tf.cast(number, tf.int64), self.copies) * self.size
+    def _even(self, shape: Any) -> Any:
+        return keras.random.uniform(shape, seed=self.seed)
 
-        self._set_once(places(starts, 0.0), time)
-        most = self._set_more(starts, counts, time, places)
-        self._count(set=tf.reduce_sum(counts), selection=most)
+    def _reaching(self, least: Any) -> tuple[Any, Any]:
+        """Return flat indices and values of what is `least` or more in chi, whatever its sign."""
+        chi, columns = self.chi.value, self.shape[-1]
+        if columns < 16 or len(self.shape) < 2:
+            flat = tf.reshape(chi, [-1])
+            index = tf.where(tf.abs(flat) >= least)[:, 0]
+            return index, tf.gather(flat, index)
+        # Most rows hold none: one pass that allocates nothing finds them.
+        table = tf.reshape(chi, [-1, columns])
+        peaks = tf.maximum(tf.reduce_max(table, 1), -tf.reduce_min(table, 1))
+        rows = tf.where(peaks >= least)[:, 0]
+        part = tf.gather(table, rows)
+        within = tf.where(tf.abs(part) >= least)
+        return tf.gather(rows, within[:, 0]) * columns + within[:, 1], tf.gather_nd(part, within)
 
-    def _set_once(self, places: Any, time: Any) -> None:
-        draws = self.device.pulse_draws((tf.size(places),), self.seed)
-        self._scatter(places, self.device.pulse_with(self._gather(places), draws, time=time))
-
-    def _set_more(self, starts: Any, counts: Any, time: Any, places: Callable[[Any, Any], Any]) -> Any:
-        """Give the second, third ... pulse to those with more than one, and return the largest count."""
-
-        def one(number: Any) -> Any:
-            self._set_once(places(tf.gather(starts, tf.where(counts > number)[:, 0]), number), time)
-            return (number + 1.0,)
-
-        most = tf.reduce_max(counts)
-        tf.while_loop(lambda number: number < most, one, (tf.constant(1.0),), parallel_iterations=1)
-        return most
-
-    def _places(self, index: Any) -> Any:
-        """Return the places of all devices of synapses, an axis of 2 N first."""
-        return tf.range(2 * self.copies, dtype=tf.int64)[:, None] * self.size + index[None, :]
-
-    def weights(self, conductances: Any) -> Any:
-        """Return the weights of conductances in uS whose first axis holds N positive and N negative devices."""
-        plus = tf.reduce_sum(conductances[: self.copies], 0)
-        return self.numbers.value[0] * (plus - tf.reduce_sum(conductances[self.copies :], 0))
+    def _count(self, **more: Any) -> None:
+        self.counts.assign_add(tf.stack([tf.cast(more.get(name, 0), tf.int64) for name in COUNTERS]))
 
     def _read(self, index: Any, time: Any) -> None:
-        places = self._places(index)
-        draws = self.device.read_draws((2 * self.copies, tf.size(index)), self.seed)
-        weights = self.weights(self.device.read_with(self._gather(places), time, draws))
-        self.variable.value.scatter_nd_update(self._spots(index), weights)
-
-    def conductances(self, time: Any, seed: Any) -> Any:
-        """Return one reading of all devices in uS, of shape (2 N, synapses)."""
-        shape = (2 * self.copies, self.size)
-        state = {name: tf.cast(tf.reshape(stored.value, shape), tf.float32) for name, stored in self.state.items()}
-        return self.device.read_with(state, time, self.device.read_draws(shape, seed))
+        weights = self.weights(self.read_some(index, time, seed=self.seed))
+        self.variable.value.scatter_nd_update(spots(index, self.shape), weights)
 
     def read_all(self, time: Any) -> None:
         """Read all devices anew into the variable."""
@@ -303,33 +223,38 @@ class Synapses:
             read: whether all weights become this reading. Those of refreshed pairs do in any case.
             refresh: whether pairs are refreshed.
         """
-        conductances = self.conductances(time, self.seed)
+        conductances = self.conductances(time, seed=self.seed)
         if read:
             self.variable.value.assign(tf.reshape(self.weights(conductances), self.shape))
         if refresh:
-            plus, minus = (
-                tf.reshape(part, [-1]) for part in (conductances[: self.copies], conductances[self.copies :])
-            )
-            full = tf.maximum(plus, minus) > self.rules.refresh_above
-            chosen = tf.where(full & (tf.abs(plus - minus) < self.rules.refresh_below))[:, 0]
-            difference = tf.gather(plus, chosen) - tf.gather(minus, chosen)
-            tf.cond(tf.size(chosen) > 0, lambda: self._rewrite(chosen, difference, time), lambda: tf.constant(0))
+            pairs, difference = self.refreshing.due(conductances)
+            tf.cond(tf.size(pairs) > 0, lambda: self._refresh(pairs, difference, time), lambda: tf.constant(0))
 
-    def _rewrite(self, pairs: Any, difference: Any, time: Any) -> Any:
-        """RESET both devices of pairs, write the differences blindly on one of each and read the synapses."""
-        offset = self.copies * self.size
-        both = tf.concat([pairs, pairs + offset], 0)
-        self._scatter(both, self.device.reset_with(self.device.reset_draws((tf.size(both),), self.seed), time=time))
-        counts = self.device.pulses_for(tf.abs(difference), self.rules.refresh_pulses)
-        hit = tf.where(counts > 0.0)[:, 0]
-        starts, counts = tf.gather(pairs + tf.cast(difference < 0.0, tf.int64) * offset, hit), tf.gather(counts, hit)
-        self._set_once(starts, time)
-        self._set_more(starts, counts, time, lambda of, number: of)
-        self._count(set=tf.reduce_sum(counts), reset=tf.size(both), refreshed=tf.size(pairs))
+    def _refresh(self, pairs: Any, difference: Any, time: Any) -> Any:
+        given, resets = self.rewrite(pairs, difference, time, seed=self.seed)
+        self._count(set=given, reset=resets, refreshed=tf.size(pairs))
         index = tf.unique(tf.math.floormod(pairs, self.size))[0]
-        spots = self._spots(index)
-        before = tf.gather_nd(self.variable.value, spots)
+        where = spots(index, self.shape)
+        before = tf.gather_nd(self.variable.value, where)
         self._read(index, time)
         if self.rules.refresh_feedback:
-            self.chi.value.scatter_nd_add(spots, before - tf.gather_nd(self.variable.value, spots))
+            self.chi.value.scatter_nd_add(where, before - tf.gather_nd(self.variable.value, where))
         return tf.constant(0)
+
+    def report(self, *, bins: int = 24) -> dict[str, Any]:
+        """Return what happened to the devices since the initial writing.
+
+        Returns:
+            What `statistics` returns, with `set_pulses`, `resets`, `refreshed_pairs` (sums), `pulses_per_weight`; and
+            `pending`: root mean square of chi / epsilon.
+        """
+        counts = dict(zip(COUNTERS, (int(count) for count in self.counts.numpy()), strict=True))
+        found = self.statistics(
+            epsilon=self.epsilon,
+            bins=bins,
+            set_pulses=counts["set"],
+            resets=counts["reset"],
+            refreshed_pairs=counts["refreshed"],
+            pulses_per_weight=counts["set"] / self.size,
+        )
+        return {**found, "pending": float(np.sqrt(np.mean(np.square(self.chi.numpy() / self.epsilon))))}

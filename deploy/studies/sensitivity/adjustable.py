@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,92 +10,33 @@ import keras
 import tensorflow as tf
 
 from analognets.crossbar import Crossbar
-from analognets.crossbar.hardware import device_effects
+from analognets.crossbar.effects import present_effects
 from analognets.crossbar.nonidealities import StuckDevices
-from analognets.deploy.chips.chips import Chip
+from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.programming import ChipArithmetic
 from analognets.deploy.chips.runtime import Runner
 from analognets.layers import AnalogLayer, analog_layers, set_hardware
 
-__all__ = ["Machine", "Strength", "structure_of", "with_numbers"]
+__all__ = ["Machine", "structure_of"]
 
 Numbers = dict[str, Any]
 
 
-class Strength:
-    """A number of the hardware that is known only when a compiled function runs.
-
-    It stands where settings are plain numbers: true as a condition, a factor in sums and products, and a tensor of
-    whatever type the other side has.
-    """
-
-    __array_priority__ = 1000
-
-    def __init__(self, tensor: Any) -> None:
-        self.tensor = tensor
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
-        return self.tensor if dtype is None else tf.cast(self.tensor, dtype, name=name)
-
-    def _with(self, other: Any, operation: Callable[[Any, Any], Any]) -> Any:
-        if isinstance(other, (int, float, Strength)):
-            return Strength(operation(self.tensor, other.tensor if isinstance(other, Strength) else float(other)))
-        other = tf.convert_to_tensor(other)
-        return operation(tf.cast(self.tensor, other.dtype), other)
-
-    def __mul__(self, other: Any) -> Any:
-        return self._with(other, lambda a, b: a * b)
-
-    def __add__(self, other: Any) -> Any:
-        return self._with(other, lambda a, b: a + b)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._with(other, lambda a, b: a / b)
-
-    __rmul__, __radd__ = __mul__, __add__
-
-    def __pow__(self, power: int) -> Strength:
-        return Strength(self.tensor**power)
-
-    def __neg__(self) -> Strength:
-        return Strength(-self.tensor)
-
-
 def numbers_of(crossbar: Crossbar) -> Numbers:
     """Return the strengths that can change without another structure: those of the device and the non-idealities."""
-    scales = {name: getattr(crossbar.device, f"{name}_scale") for name in device_effects(crossbar.device)}
-    return {**scales, **{one.name: one.strength for one in crossbar.nonidealities}}
-
-
-def unchecked(frozen: Any, name: str, value: Any) -> Any:
-    """Return a copy of frozen settings with a value that no check knows, such as a tensor."""
-    changed = copy.copy(frozen)
-    object.__setattr__(changed, name, value)
-    return changed
-
-
-def with_numbers(crossbar: Crossbar, numbers: Mapping[str, Any]) -> Crossbar:
-    """Return a crossbar whose strengths are other numbers or `Strength` objects, unchecked."""
-    device = crossbar.device
-    for name in device_effects(device):
-        device = unchecked(device, f"{name}_scale", numbers[name])
-    ones = tuple(unchecked(one, one.strength_field, numbers[one.name]) for one in crossbar.nonidealities)
-    return unchecked(unchecked(crossbar, "device", device), "nonidealities", ones)
+    return {effect.name: effect.strength(crossbar) for effect in present_effects(crossbar) if effect.adjustable}
 
 
 def structure_of(crossbar: Crossbar) -> Crossbar:
     """Return the crossbar with all its strengths 1; crossbars with one structure share compiled functions."""
-    return with_numbers(crossbar, dict.fromkeys(numbers_of(crossbar), 1.0))
+    return crossbar.with_tensors(dict.fromkeys(numbers_of(crossbar), 1.0))
 
 
 def cells_of(crossbar: Crossbar) -> Crossbar:
     """Return what matters to programming and reading: no converters, and of the non-idealities the stuck devices."""
     stuck = tuple(one for one in crossbar.nonidealities if isinstance(one, StuckDevices))
-    return unchecked(crossbar.replace(dac_bits=None, adc_bits=None), "nonidealities", stuck)
+    return crossbar.replace(dac_bits=None, adc_bits=None, nonidealities=stuck)
 
 
 def as_tensors(numbers: Sequence[Numbers]) -> list[Numbers]:
@@ -106,10 +46,7 @@ def as_tensors(numbers: Sequence[Numbers]) -> list[Numbers]:
 
 def tuned(hardware: Sequence[Crossbar], numbers: Sequence[Numbers]) -> list[Crossbar]:
     """Return crossbars that compute with the arguments of a compiled function."""
-    return [
-        with_numbers(one, {name: Strength(value) for name, value in values.items()})
-        for one, values in zip(hardware, numbers, strict=True)
-    ]
+    return [one.with_tensors(values) for one, values in zip(hardware, numbers, strict=True)]
 
 
 class TunedArithmetic(ChipArithmetic):
@@ -170,7 +107,7 @@ class Machine:
     Args:
         model: a calibrated analog model; its layers get the structure as their crossbar.
         hardware: the crossbar of each analog layer by name.
-        batch_size: largest number of samples a call.
+        batch_size: largest number of samples per call.
         others: machines of the same model; one whose cells have the same structure lends its compiled arithmetic.
 
     Raises:

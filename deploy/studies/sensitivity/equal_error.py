@@ -1,4 +1,4 @@
-"""Method 1: every effect raised to the same error of the products, one at a time, and what each costs a network."""
+"""Every effect raised to the same error of the products, one at a time, and what each costs a network."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analognets.crossbar import Crossbar
-from analognets.deploy.studies.sensitivity.hardware_points import (
-    BITS,
-    check_effect,
-    possible_effects,
-    standard_strength,
-    with_effect,
-)
+from analognets.crossbar import Crossbar, possible_effects
 from analognets.deploy.studies.sensitivity.one_effect import crossbars_of
 from analognets.deploy.studies.sensitivity.study import (
     Study,
@@ -34,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["equal_error_study", "find_strength"]
 
 TASK = "analognets.deploy.studies.sensitivity.equal_error:strength"
-RESULTS = "method_1.parquet"
+RESULTS = "equal_error.parquet"
 ADC_BOUND = 10.0
 PRODUCT_TEST = {"vectors": 400, "chips": 4}
 SMALLEST, GROWTH, TOLERANCE = 1e-3, 3.0, 1e-3
@@ -75,24 +68,25 @@ def find_strength(
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), first sensitivity analysis (verified).
     """
     target = check_number("find_strength", "target", target, 1e-3, 10.0)
-    check_effect(crossbar, nonideality)
+    effect = crossbar.effect(nonideality)
+    effect.check(crossbar)
     settings = {**PRODUCT_TEST, **test, "at": at, "seed": seed}
 
     def error(value: Any) -> float:
         from analognets.crossbar import product_error
 
-        changed = with_effect(crossbar, nonideality, value)
+        changed = effect.with_strength(crossbar, value)
         bound = ADC_BOUND if changed.adc_bound is None else None
         return product_error(changed, adc_bound=bound, **settings).error
 
-    standard = standard_strength(crossbar, nonideality)
+    standard = effect.strength(crossbar)
     before = error(standard)
     if before >= target:
         raise InvalidArgumentError(
             f"The product error of the hardware '{crossbar.name}' is {100 * before:.1f} % already, so nothing can "
             f"raise it to {100 * target:.1f} %. Received: target={target!r}. Choose a higher target."
         )
-    search = _search_bits if nonideality in BITS else _search_strength
+    search = _search_bits if effect.fewer_is_worse else _search_strength
     found = search(error, standard, before, target, nonideality)
     return {**found, "standard": math.nan if standard is None else float(standard), "standard_product_error": before}
 
@@ -159,7 +153,7 @@ def equal_error_study(
 
     Args:
         networks: as in `sweep_nonideality`.
-        folder: for the results; other networks, effects and methods may be added to it.
+        folder: for the results; other networks, effects and studies may be added to it.
         nonidealities: of `list_effects`; None: all that the hardware can have.
         target: product error that each effect is raised to.
         product_test: other settings of `find_strength`'s test, such as {"vectors": 1000}.
@@ -167,9 +161,9 @@ def equal_error_study(
         **settings: as in `sweep_nonideality`.
 
     Returns:
-        One row a network and effect: network, nonideality, standard, strength, product_error, accuracy,
+        One row per network and effect: network, nonideality, standard, strength, product_error, accuracy,
         standard_accuracy, loss, standard_error (of the loss, over chips), chips, at, status and error, which says why
-        an effect can't be brought to the target. Also in method_1.parquet.
+        an effect can't be brought to the target. Also in equal_error.parquet.
 
     Raises:
         UnknownNameError: there is no such effect.
@@ -228,7 +222,7 @@ def check_all(model: Any, nonidealities: Sequence[str] | None) -> None:
         raise InvalidArgumentError("`nonidealities` must hold at least one name. Received: none.")
     for crossbar in crossbars_of(model):
         for name in nonidealities or ():
-            check_effect(crossbar, name)
+            crossbar.effect(name).check(crossbar)
 
 
 def _plain(crossbar: Crossbar) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The pictures of sensitivity studies: curves over strength, heat maps of both methods, bars of layers."""
+"""The pictures of sensitivity studies: curves over strength, heat maps of effects, bars of layers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analognets.core.figures import COLOURS, new_figure, saved
+from analognets.crossbar import Effect, list_effects
+from analognets.crossbar.effects import describe
 from analognets.deploy.studies.explore_figures import MARKERS
-from analognets.deploy.studies.sensitivity.hardware_points import BITS, DEVICE_NOISE, list_effects
 from analognets.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -16,35 +17,11 @@ if TYPE_CHECKING:
 
     from analognets.deploy.studies.sensitivity.layer_study import LayerStudy
 
-__all__ = ["axis_label", "curve_figure", "heat_map", "layer_figure"]
-
-UNITS = {
-    "dac_bits": "bits of the DACs",
-    "adc_bits": "bits of the ADCs",
-    DEVICE_NOISE: "programming and read noise, 1 as published",
-    "programming_noise": "programming noise, 1 as published",
-    "read_noise": "long-term read noise, 1 as published",
-    "drift": "drift, 1 as published",
-    "ir_drop": "IR drop, 1 as published",
-    "input_noise": "noise of the inputs, full scale 1",
-    "output_noise": "noise of the outputs, 1 is a full input on a full weight",
-    "short_term_noise": "short-term noise of a weight, g_max is 1",
-    "adc_nonlinearity": "curvature of the ADC",
-    "polarity_asymmetry": "asymmetry of the polarities",
-    "adc_gain_spread": "spread of the ADC gain",
-    "adc_offset_spread": "spread of the ADC offset",
-}
-
-
-def axis_label(effect: str) -> str:
-    """Return what the strength of an effect is, for an axis."""
-    if effect.startswith("stuck_at"):
-        return f"share of devices stuck at {effect.removeprefix('stuck_at_').replace('g_max', 'the top').strip()}"
-    return UNITS.get(effect, effect.replace("_", " ").replace(".", ", "))
+__all__ = ["curve_figure", "heat_map", "layer_figure"]
 
 
 def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
-    """Draw accuracy over the strength of one effect: mean and standard error over chips, a line a network.
+    """Draw accuracy over the strength of one effect: mean and standard error over chips, one line per network.
 
     Dashed lines are the float networks, the dotted one is the strength that the hardware has.
 
@@ -62,11 +39,11 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
     good = summary.dropna(subset=["accuracy"])
     if good.empty:
         raise InvalidArgumentError("There is nothing to draw: no point of the sweep has been measured.")
-    effect = str(good["nonideality"].iloc[0])
+    effect = describe(str(good["nonideality"].iloc[0]))
     figure = new_figure(6.8, 4.2)
     axes = figure.add_subplot()
     values = good["value"].astype(float)
-    ideal = values.max() + 1 if effect in BITS else values.max()
+    ideal = values.max() + 1 if effect.fewer_is_worse else values.max()
     for number, (network, rows) in enumerate(good.groupby("network", sort=False)):
         colour = COLOURS[number % len(COLOURS)]
         rows = rows.assign(value=rows["value"].astype(float).fillna(ideal)).sort_values("value")
@@ -83,17 +60,17 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
     scale_strengths(axes, effect, values, ideal)
     mark_standards(axes, good)
     chips = int(good["chips"].max())
-    axes.set(xlabel=axis_label(effect), ylabel=f"accuracy in % after {good['at'].iloc[0]}")
+    axes.set(xlabel=effect.label, ylabel=f"accuracy in % after {good['at'].iloc[0]}")
     axes.set_title(title or f"Mean and standard error of {chips} chips; dashed: float", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return saved(figure, path)
 
 
-def scale_strengths(axes: Any, effect: str, values: Any, ideal: float) -> None:
+def scale_strengths(axes: Any, effect: Effect, values: Any, ideal: float) -> None:
     """Scale the axis of strengths: bits fall to the right; strengths over more than a decade are logarithmic."""
     positive = values[values > 0]
-    if effect in BITS:
+    if effect.fewer_is_worse:
         axes.invert_xaxis()
         ticks = sorted(set(values.dropna()))
         labels = [f"{tick:g}" for tick in ticks]
@@ -193,7 +170,7 @@ def threshold_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[list[str]],
     beyond = ordered(table, "beyond")
     texts = [
         [
-            "" if np.isnan(x) else f"{('< ' if effect in BITS else '> ') if more else ''}{x:.3g}"
+            "" if np.isnan(x) else f"{('< ' if describe(effect).fewer_is_worse else '> ') if more else ''}{x:.3g}"
             for x, more in zip(thresholds.loc[effect], beyond.loc[effect], strict=True)
         ]
         for effect in thresholds.index

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analognets.deploy.studies.sensitivity.equal_error import check_all
-from analognets.deploy.studies.sensitivity.hardware_points import DEVICE_NOISE
-from analognets.deploy.studies.sensitivity.study import Study, all_good, by_chip, point_of, standard_error
+from analognets.deploy.studies.sensitivity.study import (
+    DEVICE_NOISE,
+    Study,
+    all_good,
+    by_chip,
+    point_of,
+    standard_error,
+)
 from analognets.errors import InvalidArgumentError, check_number
 from analognets.metrics import ISO_ACCURACY, chance_error, normalized_accuracy
 
@@ -28,9 +34,9 @@ class LayerStudy:
     """What `layer_study` found.
 
     Args:
-        ranking: one row a network and layer, most sensitive first: network, layer, rank (from 1), weights, share (of
+        ranking: one row per network and layer, most sensitive first: network, layer, rank (from 1), weights, share (of
             the analog weights), accuracy, standard_error, normalized (A*), with much device noise in this layer alone.
-        exemption: one row a network and number of exempt layers, from 0: network, exempt (their number), layer (the
+        exemption: one row per network and number of exempt layers, from 0: network, exempt (their number), layer (the
             last one exempted), share (of the analog weights), accuracy, standard_error, normalized, enough (whether A*
             has reached the level). None and all layers are always there; if all are not enough, nothing in between is.
     """
@@ -57,7 +63,7 @@ def layer_study(
 
     Args:
         networks: as in `sweep_nonideality`.
-        folder: for the results; other networks and methods may be added to it.
+        folder: for the results; other networks and studies may be added to it.
         factor: of the device noise in the layer that is ranked, > 0.
         level: A* to reach.
         progress: called with (done, total, row) after each measured chip.

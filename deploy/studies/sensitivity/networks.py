@@ -14,22 +14,25 @@ import numpy as np
 from analognets.core.files import file_sha256, write_atomically
 from analognets.core.provenance import sha256_of
 from analognets.datasets.arrays import check_labelled, read_labelled
-from analognets.errors import ConversionError, DataError, InvalidArgumentError, NotCalibratedError
+from analognets.deploy.studies.explore_point import load_data
+from analognets.errors import ConversionError, InvalidArgumentError, NotCalibratedError
+from analognets.zoo.tasks import evenly
+from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["Opened", "Source", "fingerprint", "gather", "open_source", "test_data"]
+__all__ = ["StudiedNetwork", "fingerprint", "gather", "open_calibrated", "test_data"]
 
 MODELS, DATA = "models", "data.npz"
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
-    """Where a network comes from.
+class StudiedNetwork:
+    """A network of a study.
 
     Args:
         name: to show.
-        place: folder of a run, handle of a preset, or path of a .keras file.
+        place: what finds it again: folder of a run, handle of a preset, or path of a model file.
         fingerprint: of its weights and hardware, by which results are stored.
-        model: the opened model.
+        model: the calibrated analog model.
     """
 
     name: str
@@ -38,48 +41,20 @@ class Source:
     model: Any
 
 
-@dataclasses.dataclass(frozen=True)
-class Opened:
-    """A network that has been opened.
+def open_calibrated(source: Any) -> TrainedNetwork:
+    """Open a trained network whose analog model can be studied.
 
     Args:
-        model: the calibrated analog model.
-        network: the `Network` of an exploration with its recipe; None for a .keras file.
-    """
-
-    model: Any
-    network: Any = None
-
-
-def open_source(place: str | Path) -> Opened:
-    """Open a finished run, a preset that was trained for hardware, or a .keras file with a calibrated analog model.
+        source: as of `open_trained`.
 
     Raises:
-        RunError: the run is not finished.
-        PresetError: there is no such preset.
-        ConversionError: there is no analog network in it.
+        ConversionError: it has no analog network, or two of its analog layers share a name.
         NotCalibratedError: its converter ranges have not been set.
-        DataError: the file can't be read.
     """
-    from analognets.deploy.studies.explore_point import open_network
-
-    if Path(place).suffix != ".keras":
-        network = open_network(place)
-        return Opened(checked(network.model), network)
-    import keras
-
-    try:
-        model = keras.saving.load_model(place, compile=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"The model '{place}' can't be read: {str(error).splitlines()[0]}") from error
-    return Opened(checked(model))
-
-
-def checked(model: Any) -> Any:
-    """Return a model if it is analog and calibrated."""
     from analognets.layers import analog_layers
 
-    names = set()
+    trained = open_trained(source, wants=("analog",))
+    model, names = trained.model, set()
     for layer in analog_layers(model):
         if not layer.calibrated:
             raise NotCalibratedError(
@@ -92,7 +67,7 @@ def checked(model: Any) -> Any:
                 f"'{layer.name}' in model '{model.name}'."
             )
         names.add(layer.name)
-    return model
+    return trained
 
 
 def fingerprint(model: Any) -> str:
@@ -112,20 +87,20 @@ def fingerprint(model: Any) -> str:
 
 def gather(
     networks: Any, folder: Path, data: Any, check: Callable[[Any], None]
-) -> tuple[list[Source], str | None, str | None]:
+) -> tuple[list[StudiedNetwork], str | None, str | None]:
     """Open networks; models and arrays that live in memory are stored in the folder, for other processes.
 
     Args:
-        networks: one or several of: folder of a run, handle of a preset, path of a .keras file, calibrated model.
+        networks: one or several of what `open_trained` opens.
         folder: of the study.
         data: folder of real data, "synthetic", the path of a .npz file, (inputs, labels) arrays, or None.
         check: called with each model; what it raises comes before anything is written.
 
     Returns:
-        The sources, what the settings say about data, and the path of the arrays if there are any.
+        The networks, what the settings say about data, and the path of the arrays if there are any.
 
     Raises:
-        InvalidArgumentError: there is no network, one is given twice, or a .keras file comes without arrays.
+        InvalidArgumentError: there is no network, one is given twice, or one without a recipe comes without arrays.
     """
     several = list(networks) if isinstance(networks, (list, tuple)) else [networks]
     if not several:
@@ -136,33 +111,34 @@ def gather(
         check_pair(pair)
     opened = []
     for one in several:
-        place = None if hasattr(one, "get_config") else one
-        found = Opened(checked(one)) if place is None else open_source(place)
-        if found.network is None and not isinstance(data, tuple) and arrays is None:
+        found = open_calibrated(one)
+        if found.recipe is None and not isinstance(data, tuple) and arrays is None:
             raise InvalidArgumentError(
                 "A model without a recipe needs data: data=(inputs, labels), or a .npz file that holds these two "
                 f"arrays. Received: data={data!r}."
             )
         if pair:
             check_classes(pair, found.model, "`data`" if arrays is None else f"'{arrays}'")
-        opened.append((place, found))
         check(found.model)
-    marks = [fingerprint(found.model) for _, found in opened]
+        opened.append(found)
+    marks = [fingerprint(found.model) for found in opened]
     if len(set(marks)) < len(marks):
         raise InvalidArgumentError(f"Each network counts once. Received the same one twice: {several!r}.")
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(data, tuple):
         arrays = folder / DATA
         store_arrays(arrays, *data)
-    places = [stored_place(place, found, mark, folder) for (place, found), mark in zip(opened, marks, strict=True)]
-    names = distinct([found.network.name if found.network else found.model.name for _, found in opened], places)
-    sources = [
-        Source(name, place, mark, found.model)
-        for name, place, mark, (_, found) in zip(names, places, marks, opened, strict=True)
+    places = [
+        found.handle or stored_model(found.model, mark, folder) for found, mark in zip(opened, marks, strict=True)
+    ]
+    names = distinct([found.name for found in opened], places)
+    studied = [
+        StudiedNetwork(name, place, mark, found.model)
+        for name, place, mark, found in zip(names, places, marks, opened, strict=True)
     ]
     if arrays is not None:
-        return sources, f"sha256:{file_sha256(arrays)}", str(arrays.resolve())
-    return sources, data if data in (None, "synthetic") else str(Path(data).resolve()), None
+        return studied, f"sha256:{file_sha256(arrays)}", str(arrays.resolve())
+    return studied, data if data in (None, "synthetic") else str(Path(data).resolve()), None
 
 
 def array_file(data: Any) -> Path | None:
@@ -187,16 +163,12 @@ def check_classes(pair: tuple[Any, Any], model: Any, where: str) -> None:
     check_labelled(inputs, labels, where, classes=max(2, units) if units else None)
 
 
-def stored_place(place: Any, found: Opened, mark: str, folder: Path) -> str:
-    """Return where a network can be opened again; a model in memory is stored first."""
-    if found.network is not None:
-        return str(found.network.source)
-    if place is not None:
-        return str(Path(place).resolve())
+def stored_model(model: Any, mark: str, folder: Path) -> str:
+    """Store a model that lives in memory, and return where it can be opened again."""
     (folder / MODELS).mkdir(exist_ok=True)
     path = folder / MODELS / f"{mark}.keras"
     if not path.exists():
-        write_atomically(path, found.model.save)
+        write_atomically(path, model.save)
     return str(path.resolve())
 
 
@@ -229,19 +201,14 @@ def store_arrays(path: Path, inputs: Any, labels: Any) -> None:
         )
 
 
-def test_data(opened: Opened, settings: Mapping[str, Any]) -> tuple[Any, Any]:
+def test_data(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return features and labels to measure a network on, at most `limit` of them, spread evenly."""
     if settings["arrays"] is None:
-        from analognets.deploy.studies.explore_point import load_data
-
-        inputs, labels = load_data(opened.network, settings).test
+        inputs, labels = load_data(trained, settings)[1]
         return np.asarray(inputs), np.asarray(labels)
     inputs, labels = _arrays(settings["arrays"])
-    limit = settings["limit"]
-    if limit is None or limit >= len(labels):
-        return inputs, labels
-    chosen = [number * len(labels) // limit for number in range(limit)]
-    return inputs[chosen], labels[chosen]
+    chosen = evenly(len(labels), settings["limit"])
+    return (inputs, labels) if chosen is None else (inputs[chosen], labels[chosen])
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,12 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analognets.deploy.studies.sensitivity.hardware_points import (
-    check_effect,
-    default_scan,
-    standard_strength,
-    with_effect,
-)
 from analognets.deploy.studies.sensitivity.study import Study, point_of, standard_error
 from analognets.errors import InvalidArgumentError
 
@@ -49,7 +43,7 @@ def sweep_nonideality(
             overwrite; see `Study`.
 
     Returns:
-        One row a network, strength and chip: network, nonideality, value, chip, accuracy, samples, status, error,
+        One row per network, strength and chip: network, nonideality, value, chip, accuracy, samples, status, error,
         float_accuracy, classes, standard (the strength as it is), at. Also in sweep.parquet, and summarized
         (`summarize_sweep`) in summary.parquet.
 
@@ -77,7 +71,7 @@ def sweep_nonideality(
     table = study.run(points)
     for name in ("float_accuracy", "classes"):
         table[name] = [references[network][name] for network in table["network"]]
-    own = {source.name: standard_strength(crossbars_of(source.model)[0], nonideality) for source in study.sources}
+    own = {source.name: standard_of(source.model, nonideality) for source in study.sources}
     table["standard"] = [own[network] for network in table["network"]]
     table["at"] = study.at
     table = table.drop(columns=["layers", "rest", "fingerprint"])
@@ -102,16 +96,22 @@ def check_values(model: Any, nonideality: str, values: Sequence[Any] | None) -> 
     if values is not None and not len(values):
         raise InvalidArgumentError("`values` of a sweep must hold at least one strength. Received: none.")
     for crossbar in crossbars_of(model):
-        check_effect(crossbar, nonideality)
+        crossbar.effect(nonideality).check(crossbar)
         for value in values or ():
-            with_effect(crossbar, nonideality, value)
+            crossbar.with_strength(nonideality, value)
+
+
+def standard_of(model: Any, nonideality: str) -> Any:
+    """Return how strong an effect is on the hardware of a model as it stands."""
+    crossbar = crossbars_of(model)[0]
+    return crossbar.effect(nonideality).strength(crossbar)
 
 
 def values_of(model: Any, nonideality: str, values: Sequence[Any] | None) -> list[Any]:
     """Return the strengths to measure, each once."""
     if values is None:
         crossbar = crossbars_of(model)[0]
-        values = [standard_strength(crossbar, nonideality), *default_scan(crossbar, nonideality)]
+        values = [standard_of(model, nonideality), *crossbar.effect(nonideality).default_scan(crossbar)]
     return list(dict.fromkeys(None if value is None else float(value) for value in values))
 
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from analognets.core.files import write_atomically
 from analognets.crossbar import Crossbar
-from analognets.deploy.studies.sensitivity.hardware_points import DEVICE_NOISE, with_effect
-from analognets.deploy.studies.sensitivity.networks import Opened, Source, gather, open_source, test_data
+from analognets.deploy.studies.sensitivity.networks import StudiedNetwork, gather, open_calibrated, test_data
 from analognets.deploy.studies.sweep import sweep
 from analognets.errors import AnalogNetsError, InvalidArgumentError, check_integer
 from analognets.metrics import chance_error, normalized_accuracy
@@ -27,12 +26,13 @@ __all__ = ["Study", "hardware_of", "measure", "point_of", "reference"]
 TASK = "analognets.deploy.studies.sensitivity.study:measure"
 REFERENCE = "analognets.deploy.studies.sensitivity.study:reference"
 MACHINES = 12
+DEVICE_NOISE = "device_noise"
 
 Progress = Callable[[int, int, dict[str, Any]], None]
 
 
 def point_of(
-    source: Source,
+    source: StudiedNetwork,
     chip: int,
     effect: str | None = None,
     value: Any = None,
@@ -71,9 +71,9 @@ def hardware_of(base: Mapping[str, Crossbar], point: Mapping[str, Any]) -> dict[
     hardware = {}
     for name, own in base.items():
         if name in changed:
-            hardware[name] = with_effect(own, effect, value)
+            hardware[name] = own.with_strength(effect, value)
         else:
-            hardware[name] = own if rest is None else with_effect(own, DEVICE_NOISE, rest)
+            hardware[name] = own if rest is None else own.with_strength(DEVICE_NOISE, rest)
     return hardware
 
 
@@ -83,9 +83,9 @@ class Bench:
     def __init__(self, place: str, settings: Mapping[str, Any]) -> None:
         from analognets.layers import analog_layers
 
-        self.opened: Opened = open_source(place)
-        self.base = {layer.name: layer.crossbar for layer in analog_layers(self.opened.model)}
-        self.inputs, self.labels = test_data(self.opened, settings)
+        self.trained = open_calibrated(place)
+        self.base = {layer.name: layer.crossbar for layer in analog_layers(self.trained.model)}
+        self.inputs, self.labels = test_data(self.trained, settings)
         self.machines: list[Any] = []
 
     def machine(self, hardware: Mapping[str, Crossbar]) -> Any:
@@ -94,7 +94,7 @@ class Bench:
 
         found = next((one for one in self.machines if one.fits(hardware)), None)
         if found is None:
-            found = Machine(self.opened.model, hardware, others=self.machines)
+            found = Machine(self.trained.model, hardware, others=self.machines)
         self.machines = [found, *(one for one in self.machines if one is not found)][:MACHINES]
         return found
 
@@ -112,7 +112,7 @@ def bench_of(settings: Mapping[str, Any], point: Mapping[str, Any]) -> Bench:
 
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     """Return the accuracy of one chip of a network on hardware with one effect changed; a task of `sweep`."""
-    from analognets.deploy.chips.chips import accuracy
+    from analognets.deploy.evaluation import accuracy
     from analognets.devices import derive_seed
 
     bench = bench_of(settings, point)
@@ -132,14 +132,11 @@ def reference(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]
 
     The float network is that of the run, before training for hardware; else the analog weights computed digitally.
     """
-    from analognets.conversion import to_digital
-    from analognets.deploy.chips.chips import accuracy
-    from analognets.training.run import Run
+    from analognets.deploy.evaluation import accuracy
 
     bench = bench_of(settings, point)
-    place = Path(settings["places"][point["fingerprint"]])
-    of_run = (place / "run.json").is_file()
-    model = Run.open(place).float_model() if of_run else to_digital(bench.opened.model)
+    of_run = bench.trained.kind == "run"
+    model = bench.trained.float_model()
     inputs, labels = bench.inputs, bench.labels
     # Called as it is: `predict` would trace a function, and warn of it.
     pieces = [np.asarray(model(inputs[first : first + 250], training=False)) for first in range(0, len(inputs), 250)]

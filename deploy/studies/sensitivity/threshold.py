@@ -1,4 +1,4 @@
-"""Method 2: how strong each effect may get until a network loses one percent of its normalised accuracy."""
+"""How strong each effect may get until a network loses one percent of its normalised accuracy."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analognets.crossbar import possible_effects
+from analognets.crossbar.effects import describe
 from analognets.deploy.studies.sensitivity.equal_error import check_all
-from analognets.deploy.studies.sensitivity.hardware_points import (
-    default_scan,
-    possible_effects,
-    standard_strength,
-    toughness,
-    with_effect,
-)
 from analognets.deploy.studies.sensitivity.one_effect import crossbars_of
 from analognets.deploy.studies.sensitivity.study import Study, all_good, by_chip, point_of, relative_accuracy
 from analognets.errors import InvalidArgumentError, check_number
@@ -25,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["relative_sensitivity", "threshold_study"]
 
-RESULTS, SCAN = "method_2.parquet", "method_2_scan.parquet"
+RESULTS, SCAN = "threshold.parquet", "threshold_scan.parquet"
 RESAMPLES = 200
 
 Accuracies = dict[tuple[str, str | None, Any], np.ndarray]
@@ -51,19 +46,19 @@ def threshold_study(
 
     Args:
         networks: as in `sweep_nonideality`.
-        folder: for the results; other networks, effects and methods may be added to it.
+        folder: for the results; other networks, effects and studies may be added to it.
         nonidealities: of `list_effects`; None: all that the hardware can have.
-        values: the scan of some effects, from weak to strong; None: `default_scan`.
+        values: the scan of some effects, from weak to strong; None: `Effect.default_scan`.
         level: 0 to 1.
         full: measure all strengths of the scans.
         progress: called with (done, total, row) after each measured chip.
         **settings: as in `sweep_nonideality`.
 
     Returns:
-        One row a network and effect: network, nonideality, standard (the strength as it is), threshold (x*),
+        One row per network and effect: network, nonideality, standard (the strength as it is), threshold (x*),
         standard_error (of x*, by resampling chips), multiple (x* / standard), beyond (accuracy never falls so far, and
         threshold is the end of the scan), sensitivity (`relative_sensitivity`), chips, level, at. Also in
-        method_2.parquet; what was measured is in method_2_scan.parquet.
+        threshold.parquet; what was measured is in threshold_scan.parquet.
 
     Raises:
         UnknownNameError: there is no such effect.
@@ -103,8 +98,8 @@ def check_scans(model: Any, nonidealities: Sequence[str] | None, scans: Mapping[
     for name, scan in scans.items():
         for crossbar in crossbars_of(model):
             for value in scan:
-                with_effect(crossbar, name, value)
-        order = [toughness(name, value) for value in scan]
+                crossbar.with_strength(name, value)
+        order = [describe(name).severity(value) for value in scan]
         if not order or order != sorted(set(order)):
             raise InvalidArgumentError(
                 f"The scan of {name} must go from weak to strong, each strength once. Received: {list(scan)!r}."
@@ -125,8 +120,9 @@ class Search:
         self.scans: dict[tuple[str, str], list[float]] = {}
         for name, one in crossbars.items():
             for effect in self.wanted[name]:
-                self.standard[name, effect] = standard_strength(one, effect)
-                self.scans[name, effect] = [float(x) for x in scans.get(effect) or default_scan(one, effect)]
+                known = one.effect(effect)
+                self.standard[name, effect] = known.strength(one)
+                self.scans[name, effect] = [float(x) for x in scans.get(effect) or known.default_scan(one)]
         self.accuracies: Accuracies = {}
         self.classes: dict[str, int] = {}
 
@@ -228,8 +224,9 @@ def relative_sensitivity(table: pd.DataFrame) -> list[float]:
     found = []
     for _, row in table.iterrows():
         same = table.loc[table["nonideality"] == row["nonideality"], "threshold"]
-        x = [toughness(row["nonideality"], value) for value in same]
+        effect = describe(row["nonideality"])
+        x = [effect.severity(value) for value in same]
         width = max(x) - min(x)
-        own = toughness(row["nonideality"], row["threshold"])
+        own = effect.severity(row["threshold"])
         found.append((max(x) - own) / width if width else float("nan"))
     return found

@@ -10,7 +10,8 @@ import tensorflow as tf
 from scipy import stats
 
 from analognets.conversion import to_analog
-from analognets.deploy.chips.chips import Chips, accuracy, program, summarize
+from analognets.deploy.chips.chips import Chips, program, summarize
+from analognets.deploy.evaluation import accuracy
 from analognets.devices import PCM, PCM14nm
 from analognets.errors import ConversionError, InvalidArgumentError, NotCalibratedError
 
@@ -89,7 +90,7 @@ def test_readings_do_not_depend_on_their_order(model) -> None:
     for time in times:
         for a, b in zip(one[time], two[time], strict=True):
             np.testing.assert_array_equal(a.kernel, b.kernel)
-            np.testing.assert_array_equal(a.scale, b.scale)
+            np.testing.assert_array_equal(a.scales, b.scales)
     same_time = forth.read(layers, 3600)
     np.testing.assert_array_equal(same_time[0].kernel, one["1h"][0].kernel)
     assert not np.array_equal(forth.read(layers, 3601.0)[0].kernel, one["1h"][0].kernel), "read noise is drawn anew"
@@ -116,9 +117,9 @@ def test_drift_compensation_brings_the_weights_back(make, device) -> None:
     for chip in chips:
         for layer, read in zip(chips.layers, chip.read(chips.layers, "1d"), strict=True):
             wanted, kernel = layer.crossbar_kernel().numpy(), np.asarray(read.kernel)
-            assert np.all(read.scale > 1)
+            assert np.all(read.scales > 1)
             without.append(np.sqrt(np.mean((kernel - wanted) ** 2)))
-            with_it.append(np.sqrt(np.mean((kernel * layer.tiling.expand(read.scale) - wanted) ** 2)))
+            with_it.append(np.sqrt(np.mean((kernel * layer.tiling.expand(read.scales) - wanted) ** 2)))
     gain = np.array(without) - np.array(with_it)
     low = gain.mean() - stats.t.ppf(0.999, len(gain) - 1) * stats.sem(gain)
     assert low > 0
@@ -128,10 +129,10 @@ def test_compensation_scales_are_the_mean_decay(make, quiet_pcm) -> None:
     chips = program(make(quiet_pcm), 3)
     for chip in chips:
         for read in chip.read(chips.layers, 25):
-            np.testing.assert_allclose(read.scale, 1, rtol=1e-6)
+            np.testing.assert_allclose(read.scales, 1, rtol=1e-6)
         decay = (86_400 / 25) ** 0.055
         for read in chip.read(chips.layers, "1d"):
-            np.testing.assert_allclose(read.scale, decay, rtol=0.12)
+            np.testing.assert_allclose(read.scales, decay, rtol=0.12)
 
 
 def test_compensation_helps_the_accuracy_after_a_month(model, samples, labels) -> None:
@@ -143,7 +144,7 @@ def test_compensation_helps_the_accuracy_after_a_month(model, samples, labels) -
 
 def test_without_compensation_in_the_hardware_nothing_is_scaled(make, samples) -> None:
     chips = program(make("pcm", drift_compensation=None), 1)
-    assert all(np.all(read.scale == 1) for read in chips.chips[0].read(chips.layers, "1y"))
+    assert all(np.all(read.scales == 1) for read in chips.chips[0].read(chips.layers, "1y"))
     on, off = (chips.predict(samples, at="1y", drift_compensation=choice) for choice in (True, False))
     np.testing.assert_array_equal(on, off)
 
@@ -280,7 +281,7 @@ def test_batch_norm_statistics_on_a_chip_are_those_of_its_products(make, samples
     norm = next(layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
     probe = keras.Model(model.input, norm.output)
     with restored_statistics(model, chips.layers, reads, True, samples):
-        with chips.layers[0].programmed(compensated(chips.layers[0], reads[0], True)):
+        with chips.layers[0].fixed_noise(compensated(chips.layers[0], reads[0], True)):
             outputs = probe(samples, training=False).numpy()
     np.testing.assert_allclose(outputs.mean((0, 1, 2)), norm.beta.numpy(), atol=1e-4)
     np.testing.assert_allclose(outputs.std((0, 1, 2)), norm.gamma.numpy(), rtol=5e-3)

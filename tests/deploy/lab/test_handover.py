@@ -20,7 +20,7 @@ from analognets.core.files import file_sha256
 from analognets.crossbar import Crossbar
 from analognets.deploy.chips.chips import Chips, program
 from analognets.deploy.lab import format as form
-from analognets.deploy.lab.measured import record_measurement, record_simulated
+from analognets.deploy.lab.recording import record_measurement, record_simulated
 from analognets.devices import PCM14nm
 from analognets.errors import ChipFileError, ConversionError, InvalidArgumentError, UnknownNameError
 from analognets.layers import analog_layers
@@ -80,7 +80,7 @@ def test_targets_come_back_as_the_very_model(chips: Chips, exported: Path, sampl
     np.testing.assert_array_equal(ideal.predict(samples, at=0), wanted)
     for layer, read in zip(chips.layers, ideal.chips[0].read(chips.layers, 0), strict=True):
         np.testing.assert_array_equal(np.asarray(read.kernel), np.asarray(layer.crossbar_kernel()))
-        assert (read.scale == 1).all()
+        assert (read.scales == 1).all()
 
 
 def test_a_measured_chip_computes_as_the_chip_that_was_measured(
@@ -94,7 +94,19 @@ def test_a_measured_chip_computes_as_the_chip_that_was_measured(
     assert not np.array_equal(lab.predict(samples, chip=0, at="1d"), lab.predict(samples, chip=1, at="1d"))
     for one, other in zip(chips.chips[1].read(chips.layers, "1d"), lab.chips[1].read(chips.layers, "1d"), strict=True):
         np.testing.assert_allclose(np.asarray(one.kernel), np.asarray(other.kernel), atol=1e-6)
-        np.testing.assert_allclose(one.scale, other.scale, rtol=1e-5)
+        np.testing.assert_allclose(one.scales, other.scales, rtol=1e-5)
+
+
+def test_devices_that_are_off_are_measured_so(make: Callable[..., keras.Model], tmp_path: Path) -> None:
+    chips = program(make("pcm", inactive_device="off"), 1, seed=3)
+    record_simulated(chips.export_targets(tmp_path / "targets"), chips, at="1d")
+    [lab] = Chips.import_measured(tmp_path / "targets", chips.model)
+    for stored, measured in zip(chips.chips[0].layers, lab.readings[0].conductances, strict=True):
+        off = stored.state["pinned"] == 0
+        assert 0.4 < off.mean() < 0.6
+        assert not measured[off].any()
+    for one, other in zip(chips.chips[0].read(chips.layers, "1d"), lab.read(chips.layers, "1d"), strict=True):
+        np.testing.assert_allclose(np.asarray(one.kernel), np.asarray(other.kernel), atol=1e-6)
 
 
 def test_later_than_measured_devices_drift_on_as_the_mean_device(chips: Chips, simulated: Path) -> None:
@@ -122,13 +134,13 @@ def test_several_readings_and_references(chips: Chips, simulated: Path, exported
     early, late = lab.read(chips.layers, "25s"), lab.read(chips.layers, "1h")
     for one, other in zip(early, late, strict=True):
         np.testing.assert_allclose(0.5 * np.asarray(one.kernel), np.asarray(other.kernel), rtol=1e-6)
-        np.testing.assert_allclose(one.scale, 1.0, rtol=1e-5)
-        np.testing.assert_allclose(other.scale, 2.0, rtol=1e-3)
+        np.testing.assert_allclose(one.scales, 1.0, rtol=1e-5)
+        np.testing.assert_allclose(other.scales, 2.0, rtol=1e-3)
     with pytest.raises(ChipFileError, match="reading of chip 7 at 25 s already"):
         record_measurement(targets, tiles, seconds=25.0, chip=7)
     record_measurement(targets, weaker, seconds=60.0, chip=8, reference="first_reading")
     other = Chips.import_measured(targets, chips.model).chips[1]
-    assert all(np.allclose(read.scale, 1.0) for read in other.read(chips.layers, 60))
+    assert all(np.allclose(read.scales, 1.0) for read in other.read(chips.layers, 60))
 
 
 def test_both_indexes_follow_the_published_schema(simulated: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -18,9 +17,10 @@ from matplotlib.collections import PathCollection
 from analognets.deploy.studies import explore as exploration
 from analognets.deploy.studies.explore import Costs, check_options, explore, finished, pareto_front
 from analognets.deploy.studies.explore_figures import label_of, pareto_figure
-from analognets.deploy.studies.explore_point import Network, hardware_of, mapped
+from analognets.deploy.studies.other_hardware import hardware_with, on_hardware
 from analognets.errors import ConversionError, InvalidArgumentError
 from analognets.layers import analog_layers
+from analognets.zoo.trained import TrainedNetwork
 
 
 def rows_of(*values: tuple[float, float, float]) -> pd.DataFrame:
@@ -48,24 +48,22 @@ def test_every_point_is_on_the_front_or_beaten_by_one_that_is(points: list[tuple
         assert bool(beaten) != on_front
 
 
-def data(samples: np.ndarray) -> Any:
-    stage = SimpleNamespace(calibration=SimpleNamespace(percentile=99.995))
-    training = SimpleNamespace(calibration=samples)
-    return SimpleNamespace(job=SimpleNamespace(recipe=SimpleNamespace(hardware_aware=stage), training=training))
-
-
 def point(bits: int = 8, rows: int = 1024, cols: int = 512) -> dict[str, int]:
     return {"bits": bits, "rows": rows, "cols": cols}
 
 
+def mapped(model: keras.Model, point: dict[str, int], samples: np.ndarray) -> tuple[keras.Model, str]:
+    return on_hardware(model, hardware_with(model, **point), samples)
+
+
 def test_the_same_chip_is_the_trained_model_itself(make: Any, samples: np.ndarray) -> None:
     model = make("pcm")
-    assert mapped(model, point(), data(samples)) == (model, "trained")
+    assert mapped(model, point(), samples) == (model, "trained")
 
 
 def test_other_columns_keep_the_trained_ranges_and_outputs(make: Any, samples: np.ndarray) -> None:
     model = make("pcm")
-    made, ranges = mapped(model, point(cols=3), data(samples))
+    made, ranges = mapped(model, point(cols=3), samples)
     assert ranges == "trained"
     assert analog_layers(made)[0].tiling.shape == (1, 2)
     np.testing.assert_array_equal(made.predict(samples, verbose=0), model.predict(samples, verbose=0))
@@ -76,23 +74,49 @@ def test_other_rows_or_bits_are_calibrated_anew_with_the_same_weights(make: Any,
     labels = model.predict(samples, verbose=0)
     errors = []
     for settings_ in (point(rows=20), point(bits=4)):
-        made, ranges = mapped(model, settings_, data(samples))
+        made, ranges = mapped(model, settings_, samples)
         assert ranges == "calibrated anew"
         for old, new in zip(analog_layers(model), analog_layers(made), strict=True):
             np.testing.assert_array_equal(old.crossbar_kernel(), new.crossbar_kernel())
             assert float(new.weight_range()) == pytest.approx(float(old.weight_range()))
             assert new.crossbar.adc_bits == settings_["bits"]
         errors.append(float(np.abs(made.predict(samples, verbose=0) - labels).mean()))
-    assert analog_layers(mapped(model, point(rows=20), data(samples))[0])[1].tiling.shape[0] == 2
+    assert analog_layers(mapped(model, point(rows=20), samples)[0])[1].tiling.shape[0] == 2
     assert errors[0] < 0.3 * errors[1], "four bits cost more than split rows at eight"
 
 
+def test_ranges_are_kept_on_request(make: Any, samples: np.ndarray) -> None:
+    model = make("pcm")
+    made, ranges = on_hardware(model, hardware_with(model, 4), ranges="kept")
+    assert ranges == "trained"
+    twin = make("pcm")
+    for old, new in zip(analog_layers(twin), analog_layers(made), strict=True):
+        assert (float(new.input_range), float(new.adc_range())) == (float(old.input_range), float(old.adc_range()))
+        old.crossbar = old.crossbar.replace(dac_bits=4, adc_bits=4)
+    np.testing.assert_array_equal(made.predict(samples, verbose=0), twin.predict(samples, verbose=0))
+    with pytest.raises(InvalidArgumentError, match="`ranges` of on_hardware must be one of 'calibrated', 'kept'"):
+        on_hardware(model, hardware_with(model, 4), ranges="trained")
+    with pytest.raises(InvalidArgumentError, match="can be set only on data"):
+        on_hardware(model, hardware_with(model, 4))
+
+
+def test_ranges_of_each_tile_and_column_follow(make: Any, samples: np.ndarray) -> None:
+    model = make("pcm", weight_scale="column", input_range="tile")
+    made, _ = on_hardware(model, hardware_with(model, 6), samples)
+    for old, new in zip(analog_layers(model), analog_layers(made), strict=True):
+        np.testing.assert_array_equal(old.weight_range(), new.weight_range())
+    made, _ = on_hardware(model, hardware_with(model, 8, rows=20), samples)
+    assert made.predict(samples, verbose=0).shape == model.predict(samples, verbose=0).shape
+    with pytest.raises(ConversionError, match="can't be kept"):
+        on_hardware(model, hardware_with(model, 8, rows=20), ranges="kept")
+
+
 def test_dac_follows_the_adc(make: Any) -> None:
-    assert hardware_of(make("pcm", dac_bits=9, adc_bits=8), point(bits=5)).dac_bits == 6
+    assert hardware_with(make("pcm", dac_bits=9, adc_bits=8), **point(bits=5)).dac_bits == 6
 
 
-def network(model: keras.Model) -> Network:
-    return Network("net", "source", None, model, None)
+def network(model: keras.Model) -> TrainedNetwork:
+    return TrainedNetwork("net", lambda: model, "source")
 
 
 def test_costs_of_variants(make: Any) -> None:
@@ -141,7 +165,7 @@ def test_figure_shows_every_point_that_was_measured(tmp_path: Any) -> None:
 
 def test_arrays_too_low_for_a_layer_are_refused(make: Any, samples: np.ndarray) -> None:
     with pytest.raises(ConversionError, match="conv_1, conv_2 do not fit on arrays of 5 rows"):
-        mapped(make("pcm"), point(rows=5), data(samples))
+        mapped(make("pcm"), point(rows=5), samples)
 
 
 @pytest.mark.parametrize(

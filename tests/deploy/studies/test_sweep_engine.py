@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from analognets.deploy.studies.sweep import load_results, point_key, sweep
+from analognets.deploy.studies.sweep import MOVED, load_results, open_folder, point_key, resolve, sweep
 from analognets.errors import InvalidArgumentError, MissingExtraError, RunError
 
 TASKS = '''
@@ -188,3 +188,13 @@ def test_ray_gives_what_processes_give(task: str, tmp_path: Path) -> None:
     assert list(table["status"]) == ["ok", "failed", "ok"]
     assert list(table["square"].dropna()) == [1, 9]
     assert os.getpid() not in set(table["pid"].dropna())
+
+
+def test_a_sweep_of_before_a_task_moved_goes_on(tmp_path: Path) -> None:
+    (earlier, task), *_ = MOVED.items()
+    assert all(callable(resolve(now)) for now in MOVED.values())
+    open_folder(tmp_path, earlier, {"seed": 1}, overwrite=False)
+    open_folder(tmp_path, task, {"seed": 1}, overwrite=False)
+    assert json.loads((tmp_path / "sweep.json").read_text("utf-8"))["task"] == task
+    with pytest.raises(RunError, match="begun with other settings: `seed` differ"):
+        open_folder(tmp_path, task, {"seed": 2}, overwrite=False)

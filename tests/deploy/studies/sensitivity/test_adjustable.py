@@ -12,7 +12,6 @@ import pytest
 from analognets.crossbar import Crossbar
 from analognets.deploy.chips.programming import ChipArithmetic
 from analognets.deploy.chips.runtime import Runner
-from analognets.deploy.studies.sensitivity import with_effect
 from analognets.deploy.studies.sensitivity.adjustable import Machine
 from analognets.deploy.studies.sensitivity.study import hardware_of
 from analognets.errors import ConversionError
@@ -44,7 +43,7 @@ def test_a_machine_equals_hardware_made_for_the_purpose(
     layers = [layer.name for layer in analog_layers(model)]
     changed = standard
     for name, value in effects.items():
-        changed = with_effect(changed, name, value)
+        changed = changed.with_strength(name, value)
     hardware = dict.fromkeys(layers, changed)
     machine = Machine(model, hardware)
     ours = machine.predict(samples, hardware, chip_seed=5, seconds=3600.0)
@@ -62,14 +61,14 @@ def test_one_machine_serves_all_strengths_without_retracing(
     outputs = []
     machine = None
     for strength in (0.0, 0.04, 1.0):
-        hardware = dict.fromkeys(layers, with_effect(standard, "output_noise", strength))
+        hardware = dict.fromkeys(layers, standard.with_strength("output_noise", strength))
         machine = machine or Machine(model, hardware)
         assert machine.fits(hardware)
         outputs.append(machine.predict(samples, hardware, chip_seed=1, seconds=20.0))
     assert machine.runner.traces == 1
     spreads = [np.abs(one - outputs[0]).mean() for one in outputs]
     assert 0 < spreads[1] < spreads[2]
-    assert not machine.fits(dict.fromkeys(layers, with_effect(standard, "adc_bits", 6)))
+    assert not machine.fits(dict.fromkeys(layers, standard.with_strength("adc_bits", 6)))
 
 
 def test_layers_may_differ(build: Callable[..., keras.Model], standard: Crossbar) -> None:

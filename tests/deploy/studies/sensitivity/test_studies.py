@@ -23,7 +23,6 @@ from analognets.deploy.studies.sensitivity import (
     layer_study,
     relative_sensitivity,
     threshold_study,
-    with_effect,
 )
 from analognets.errors import AnalogNetsError, InvalidArgumentError
 
@@ -33,26 +32,26 @@ TEST = {"size": 64, "vectors": 60, "chips": 1}
 
 @pytest.fixture(scope="module")
 def equal(build: Build, data: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    folder = Path(tmp_path_factory.mktemp("method_1"))
+    folder = Path(tmp_path_factory.mktemp("equal_error"))
     settings = {"nonidealities": ["output_noise", "adc_bits", "stuck_at_zero"], "product_test": TEST, "data": data}
     model = build()
     table = equal_error_study(model, folder, target=0.3, chips=3, **settings)
     return SimpleNamespace(table=table.set_index("nonideality"), folder=folder, model=model, settings=settings)
 
 
-def test_method_one_raises_each_effect_to_the_same_error(equal: SimpleNamespace, standard: Crossbar) -> None:
+def test_equal_error_raises_each_effect_to_the_same_error(equal: SimpleNamespace, standard: Crossbar) -> None:
     table = equal.table
     assert set(table["status"]) == {"ok"} and set(table["chips"]) == {3}
     assert table["standard_product_error"].nunique() == 1 and table["standard_accuracy"].nunique() == 1
     for name in ("output_noise", "stuck_at_zero"):
-        own = product_error(with_effect(standard, name, table.loc[name, "strength"]), at="1h", seed=0, **TEST)
+        own = product_error(standard.with_strength(name, table.loc[name, "strength"]), at="1h", seed=0, **TEST)
         assert own.error == pytest.approx(0.3, rel=1e-2)
     assert table.loc["output_noise", "standard"] == 0.04 and table.loc["stuck_at_zero", "standard"] == 0.0
     losses = (table["standard_accuracy"] - table["accuracy"]) / (table["standard_accuracy"] - 1 / 3)
     np.testing.assert_allclose(table["loss"], losses, atol=1e-9)
 
 
-def test_method_one_goes_on_with_other_effects_and_keeps_what_is_there(equal: SimpleNamespace) -> None:
+def test_equal_error_goes_on_with_other_effects_and_keeps_what_is_there(equal: SimpleNamespace) -> None:
     points = equal.folder / "chips" / "points"
     before = len(list(points.iterdir()))
     settings = {**equal.settings, "nonidealities": ["output_noise", "ir_drop"]}
@@ -72,7 +71,7 @@ def test_effects_that_cannot_reach_the_error_are_named(equal: SimpleNamespace, t
 
 @pytest.fixture(scope="module")
 def thresholds(build: Build, data: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    folder = Path(tmp_path_factory.mktemp("method_2"))
+    folder = Path(tmp_path_factory.mktemp("threshold"))
     values = {"output_noise": [0.1, 0.3, 1.0, 3.0], "adc_bits": [6, 4, 3, 2]}
     settings = {"nonidealities": list(values), "values": values, "level": 0.9, "data": data, "chips": 3}
     model = build()
@@ -81,7 +80,7 @@ def thresholds(build: Build, data: Any, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_thresholds_lie_where_accuracy_crosses_the_level(thresholds: SimpleNamespace) -> None:
-    scan = pd.read_parquet(thresholds.folder / "method_2_scan.parquet")
+    scan = pd.read_parquet(thresholds.folder / "threshold_scan.parquet")
     for _, row in thresholds.table.iterrows():
         assert not row["beyond"]
         own = scan[(scan["nonideality"] == row["nonideality"]) | scan["nonideality"].isna()].copy()
@@ -92,9 +91,9 @@ def test_thresholds_lie_where_accuracy_crosses_the_level(thresholds: SimpleNames
 
 
 def test_halving_finds_what_the_full_scan_does(thresholds: SimpleNamespace) -> None:
-    halved = len(pd.read_parquet(thresholds.folder / "method_2_scan.parquet"))
+    halved = len(pd.read_parquet(thresholds.folder / "threshold_scan.parquet"))
     full = threshold_study(thresholds.model, thresholds.folder, full=True, **thresholds.settings)
-    assert len(pd.read_parquet(thresholds.folder / "method_2_scan.parquet")) > halved
+    assert len(pd.read_parquet(thresholds.folder / "threshold_scan.parquet")) > halved
     pd.testing.assert_series_equal(full["threshold"], thresholds.table["threshold"])
 
 
@@ -161,7 +160,7 @@ def test_exempting_everything_leaves_converters_and_product_noise(layers: Simple
     assert everything["share"] == pytest.approx(1) and none["share"] == 0
     assert everything["accuracy"] > none["accuracy"], "a year of drift costs more than the converters"
     base = {layer.name: layer.crossbar for layer in analog_layers(layers.model)}
-    still = {name: with_effect(one, "device_noise", 0.0) for name, one in base.items()}
+    still = {name: one.with_strength("device_noise", 0.0) for name, one in base.items()}
     outputs = Machine(layers.model, still).predict(data[0], still, chip_seed=0, seconds=3e7)
     assert float((outputs.argmax(-1) == data[1]).mean()) == pytest.approx(everything["accuracy"], abs=0.03)
 

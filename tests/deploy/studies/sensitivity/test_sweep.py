@@ -14,7 +14,7 @@ import pytest
 
 from analognets import devices
 from analognets.core.files import locked
-from analognets.deploy.chips.chips import accuracy
+from analognets.deploy.evaluation import accuracy
 from analognets.deploy.studies.sensitivity import curve_figure, summarize_sweep, sweep_nonideality
 from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError, NotCalibratedError, RunError, UnknownNameError

@@ -1,0 +1,113 @@
+"""`analognets train letters` and `analognets train stdp-mnist`: the spiking experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from analognets.cli import _console
+from analognets.errors import InvalidArgumentError, RunError
+
+__all__ = ["show_run", "train_spiking"]
+
+
+def train_spiking(
+    reporter: _console.Reporter,
+    name: str,
+    overrides: list[str],
+    *,
+    data: str | None,
+    out: Path | None,
+    seed: int | None,
+    keep: bool,
+    overwrite: bool,
+) -> None:
+    """Train a spiking experiment in a run folder, or go on with what was begun there."""
+    from analognets.zoo.experiments.spiking_recipe import KINDS, find_spiking_recipe
+    from analognets.zoo.trained import resume_command
+
+    recipe = find_spiking_recipe(name).replace([*([f"seed={seed}"] if seed is not None else []), *overrides])
+    letters = recipe.task == "letters"
+    if letters and data is not None:
+        raise InvalidArgumentError(
+            f"The letters are spoken by espeak-ng or come from wav files. Received: --data {data}. Name recordings "
+            "with --set wav.I=PATH instead."
+        )
+    folder, kind = out or Path("runs") / recipe.name, KINDS[recipe.task]
+    if keep and not overwrite and (folder / "run.json").is_file():
+        run = kind.open(folder)
+        if run.finished and run.recipe.fingerprint() == recipe.fingerprint():
+            reporter.note(f"{folder} is finished; it is kept as it is.")
+            show_run(reporter, run)
+            return
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        kind.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
+    reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
+    with reporter.status("Starting TensorFlow and preparing the experiment ..."), _console.quiet_imports():
+        task, train, total = _prepared(recipe, data)
+    run = kind.create(folder, recipe, overwrite=overwrite)
+    _console.set_resume_hint(resume_command(folder, data=data))
+    with reporter.progress("Epochs" if letters else "Pictures", total) as bar:
+        train(run, task, lambda done, row: bar.update(done, _text(row)))
+    _console.set_resume_hint(None)
+    show_run(reporter, kind.open(run.path))
+
+
+def _prepared(recipe: Any, data: str | None) -> tuple[Any, Any, int]:
+    if recipe.task == "letters":
+        from analognets.zoo.experiments.letters import prepare_letters, train_letters
+
+        return prepare_letters(recipe), train_letters, recipe.epochs
+    from analognets.zoo.experiments.stdp_mnist import prepare_digits, train_digits
+
+    task = prepare_digits(recipe, data_dir=None if data is None else Path(data))
+    return task, train_digits, task.total
+
+
+def _text(row: dict[str, Any]) -> str:
+    if "tolerance_25" in row:
+        return f"within 25 ms {100 * row['tolerance_25']:.1f} %"
+    found = row["online_accuracy"]
+    return f"{row['spikes_per_picture']:.1f} spikes a picture" + ("" if found is None else f", {100 * found:.1f} %")
+
+
+def show_run(reporter: _console.Reporter, run: Any) -> None:
+    """Print what came out of a finished spiking run."""
+    import json
+
+    name = "letters.json" if run.recipe.task == "letters" else "digits.json"
+    path = run.path / "results" / name
+    try:
+        result = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"'{path}' can't be read: {error}. Train the run again with --overwrite.") from error
+    result.pop("curve")
+    reporter.result({"run": str(run.path), "status": run.status, **result})
+    if run.recipe.task == "letters":
+        _show_letters(reporter, result)
+    else:
+        words = f"{100 * result['test_accuracy']:.2f} % of {result['test_pictures']:,} test pictures"
+        reporter.say(f"{words} ({100 * result['test_accuracy_weighted']:.2f} % if every spike counts for all classes)")
+        reporter.say(
+            f"{result['training_pictures_per_second']:.0f} pictures/s in training, {result['training_seconds']:.0f} s; "
+            f"{result['test_pictures_per_second']:.0f} pictures/s in the test"
+        )
+    reporter.say(f"Figures and tables: {run.path / 'results'}")
+
+
+def _show_letters(reporter: _console.Reporter, result: dict[str, Any]) -> None:
+    last = result["last_epoch"]
+    shares = ", ".join(f"{100 * last[f'tolerance_{ms}']:.1f} % within {ms} ms" for ms in (5, 10, 25))
+    reporter.say(
+        f"Last epoch: {shares}; {100 * last['false_share']:.1f} % false; chance {100 * result['chance_25']:.1f} %"
+    )
+    means: dict[tuple[float, bool], list[float]] = {}
+    for row in result["after"]:
+        means.setdefault((row["seconds"], row["scaled"]), []).append(row["tolerance_25"])
+    times = list(dict.fromkeys(seconds for seconds, _ in means))
+    mean = {key: f"{100 * sum(values) / len(values):.1f}" for key, values in means.items()}
+    reporter.table(
+        ["seconds", "within 25 ms, %", "with array-level scaling, %"],
+        [(f"{seconds:g}", mean[seconds, False], mean[seconds, True]) for seconds in times],
+        title="After training",
+    )

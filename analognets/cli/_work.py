@@ -1,0 +1,155 @@
+"""Work that several commands do, with its progress shown: starting TensorFlow, loading data, following a study."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analognets.cli import _console
+from analognets.errors import DataWarning
+
+if TYPE_CHECKING:
+    from analognets.zoo.tasks import Task
+    from analognets.zoo.trained import TrainedNetwork
+
+__all__ = [
+    "Steps",
+    "following",
+    "load_task",
+    "loading_data",
+    "per_hundred",
+    "percent",
+    "records",
+    "results_folder",
+    "start_backend",
+    "times_of",
+]
+
+
+def start_backend(reporter: _console.Reporter) -> None:
+    """Import TensorFlow and what stands on it, and say so, because it takes seconds."""
+    if "tensorflow" in sys.modules:
+        return
+    with reporter.status("Starting TensorFlow ..."), _console.quiet_imports():
+        import librosa.filters  # noqa: F401
+
+        import analognets.datasets.pipeline
+        import analognets.training  # noqa: F401
+
+
+def per_hundred(bar: _console.Task) -> Callable[[int, int], None]:
+    """Return a callback for (done, total) that moves a bar of 100 steps, each of them once."""
+
+    def update(done: int, total: int) -> None:
+        share = 100 * done // max(total, 1)
+        if share > bar.done:
+            bar.update(share)
+
+    return update
+
+
+@contextlib.contextmanager
+def loading_data(reporter: _console.Reporter) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback that shows the progress of a loader, which does not warn meanwhile: its notes are printed."""
+    with warnings.catch_warnings(), reporter.progress("Data", 100) as bar:
+        warnings.simplefilter("ignore", DataWarning)
+        yield per_hundred(bar)
+
+
+def load_task(
+    reporter: _console.Reporter, trained: TrainedNetwork, data: str | None, *, calibrate: bool = True
+) -> Task:
+    """Load the data of a trained network with a bar, from where the training had it unless told otherwise."""
+    with loading_data(reporter) as progress:
+        task = trained.task(data, calibrate=calibrate, progress=progress)
+    for note in task.data.info.notes:
+        if data is not None or note not in trained.data.get("notes", ()):
+            reporter.warn(note)
+    return task
+
+
+def results_folder(trained: TrainedNetwork, named: Path | None) -> Path:
+    """Return the folder for the results, made if need be."""
+    from analognets.core.files import make_folder
+
+    return make_folder(named or trained.results, "folder for the results")
+
+
+def times_of(text: str | None) -> list[str]:
+    """Return the times of a list with commas, each of them checked; none for no list."""
+    from analognets.units import parse_duration
+
+    times = [word.strip() for word in text.split(",")] if text else []
+    for time in times:
+        parse_duration(time)
+    return times
+
+
+class Steps:
+    """Shows work that reports itself as (what, done, total): a bar for each `what`, a line where the total is 0."""
+
+    def __init__(self, reporter: _console.Reporter) -> None:
+        self.reporter = reporter
+        self._what: str | None = None
+        self._bar: Any = None
+        self._shown = contextlib.ExitStack()
+
+    def __enter__(self) -> Steps:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._shown.close()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what != self._what:
+            self._shown.close()
+            self._what = what
+            shown = self.reporter.progress(what, total) if total else self.reporter.status(what)
+            self._bar = self._shown.enter_context(shown)
+        if self._bar is not None:
+            self._bar.update(done)
+
+
+@contextlib.contextmanager
+def following(
+    reporter: _console.Reporter, description: str, *names: str
+) -> Iterator[Callable[[int, int, dict[str, Any]], None]]:
+    """Yield what shows the progress of a study, in a bar that begins when the total is known.
+
+    If the study is interrupted, the user is told to give the same command again.
+
+    Args:
+        reporter: where it is shown.
+        description: of the bar.
+        *names: entries of a row that are shown behind the bar.
+    """
+    words = [word for word in sys.argv[1:] if word != "--overwrite"]
+    _console.set_resume_hint(shlex.join(["analognets", *words]))
+    bars: list[_console.Task] = []
+    with contextlib.ExitStack() as stack:
+
+        def update(done: int, total: int, row: dict[str, Any]) -> None:
+            if not bars:
+                bars.append(stack.enter_context(reporter.progress(description, total)))
+            bars[0].update(done, " ".join(str(row[name]) for name in names if row.get(name) is not None))
+
+        yield update
+    _console.set_resume_hint(None)
+
+
+def records(table: Any) -> Any:
+    """Return a table as plain rows, for JSON."""
+    return json.loads(table.to_json(orient="records", double_precision=15))
+
+
+def percent(value: Any, error: Any = None) -> str:
+    """Return a share in percent, with its standard error."""
+    if value is None or value != value:
+        return ""
+    return f"{100 * value:.2f}" + ("" if error is None or error != error else f" +- {100 * error:.2f}")

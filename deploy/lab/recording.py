@@ -1,0 +1,126 @@
+"""Putting measured conductances beside the targets of a lab export."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analognets import crossbar as crossbars
+from analognets.core.files import file_sha256, new_folder, write_json
+from analognets.deploy.chips.chips import Chips
+from analognets.deploy.lab import format as form
+from analognets.deploy.lab.files import TOO_HIGH, check_names, check_unit, read_array, tile_shape
+from analognets.deploy.lab.targets import check_model, tile_part
+from analognets.devices import derive_seed
+from analognets.errors import ChipFileError, InvalidArgumentError, check_integer, check_number
+from analognets.units import parse_duration
+
+__all__ = ["record_measurement", "record_simulated"]
+
+
+def record_measurement(
+    folder: Any,
+    tiles: Mapping[str, Any],
+    *,
+    seconds: float,
+    chip: int = 0,
+    reference: str | Mapping[str, Any] | None = None,
+) -> Path:
+    """Put the conductances measured on one chip into a folder that `Chips.export_targets` made.
+
+    Args:
+        folder: with the targets.
+        tiles: conductances in uS by name of the tile, of the shape of its target: (G+ and G-, devices of a polarity,
+            rows, columns).
+        seconds: since programming, >= 0.
+        chip: its number, >= 0; a chip may be measured at several times.
+        reference: drift-compensation read-out right after programming: for each layer and row block one number per
+            column block, or per column, in units of weight_max; "targets" (what the targets would give) or
+            "first_reading". None keeps what the chip has, "targets" if it is new.
+
+    Returns:
+        The folder of the new files.
+
+    Raises:
+        ChipFileError: a tile is missing, has another shape or is out of range, or the chip was measured at that time.
+        InvalidArgumentError: a number is out of range.
+        UnknownNameError: there is no such tile.
+    """
+    source = Path(folder)
+    index = form.read_index(source)
+    number = check_integer("record_measurement", "chip", chip, 0, 999_999)
+    at = check_number("record_measurement", "seconds", seconds, 0.0, 1e12, unit="s")
+    where = f"chip {number} at {at:g} s"
+    check_names([tile.name for tile in index.tiles], tiles, where)
+    found = form.read_measurements(source)
+    dies = {die.number: die for die in found.chips} if found else {}
+    before = dies.get(number)
+    if before and any(reading.seconds == at for reading in before.readings):
+        raise ChipFileError(f"There is a reading of {where} already, which is not overwritten.")
+    place = f"measured/chip_{number:04d}_{at:g}s"
+    files = store(source, place, index, tiles, where)
+    kept = reference if reference is not None else before.reference if before else "targets"
+    if isinstance(kept, Mapping):
+        kept = {layer: np.asarray(values, float).tolist() for layer, values in kept.items()}
+    readings = [*(before.readings if before else ()), form.Measurement(seconds=at, tiles=files)]
+    try:
+        dies[number] = form.MeasuredDie(number=number, reference=kept, readings=readings)  # type: ignore[arg-type]
+    except ValueError as error:
+        shutil.rmtree(source / place, ignore_errors=True)
+        raise InvalidArgumentError(
+            "`reference` of record_measurement must be 'targets', 'first_reading' or rows of positive numbers by "
+            f"layer. Received: {reference!r}."
+        ) from error
+    chips = [dies[key] for key in sorted(dies)]
+    made = form.Measurements(format=1, fingerprint=index.fingerprint, chips=chips)
+    write_json(source / form.MEASURED, made.model_dump(mode="json"))
+    return source / place
+
+
+def store(
+    source: Path, place: str, index: form.Handover, tiles: Mapping[str, Any], where: str
+) -> dict[str, form.MeasuredFile]:
+    """Write the arrays of a reading, all or none, after checking them as a later import will."""
+    high = TOO_HIGH * index.chip.g_max_us / index.chip.devices_per_polarity
+    files, checked = {}, {}
+    # What stands there was left by a process that was killed before it wrote the index.
+    with new_folder(source / place, f"files of {where}", ChipFileError, overwrite=True) as draft:
+        for number, tile in enumerate(index.tiles):
+            name = f"{number:04d}_{re.sub(r'[^A-Za-z0-9_.-]', '_', tile.layer)[:60]}.npy"
+            np.save(draft / name, np.asarray(tiles[tile.name]), allow_pickle=False)
+            checked[tile.name] = read_array(draft / name, tile.name, tile_shape(index, tile), high, None)
+            files[tile.name] = form.MeasuredFile(file=f"{place}/{name}", sha256=file_sha256(draft / name))
+        check_unit(index, checked, where)
+    return files
+
+
+def record_simulated(folder: Any, chips: Chips, *, at: str | float = "25s") -> None:
+    """Put simulated chips into a folder as if a lab had programmed and measured them; a rehearsal of the whole loop.
+
+    Args:
+        folder: that `chips.export_targets` made.
+        chips: programmed by `analognets.deploy.program`.
+        at: time of the reading since programming.
+
+    Raises:
+        ChipFileError: the folder is of another network, or holds such a reading already.
+    """
+    source, seconds = Path(folder), parse_duration(at)
+    index = form.read_index(source)
+    check_model(index, chips.model, source)
+    devices = index.chip.devices_per_polarity
+    for chip in chips:
+        whole = {}
+        for position, (layer, stored) in enumerate(zip(chips.layers, chip.layers, strict=True)):
+            seed = derive_seed(chip.seed, position, "read", repr(float(seconds)))
+            draws = layer.crossbar.device.read_draws((2, *layer.crossbar_shape()), seed)
+            conductances = crossbars.read_conductances_with(layer.crossbar, stored.state, seconds, draws)
+            whole[layer.name] = np.asarray(conductances, np.float64)
+        tiles = {tile.name: tile_part(whole[tile.layer], tile, devices) for tile in index.tiles}
+        references = {layer.name: stored.reference for layer, stored in zip(chips.layers, chip.layers, strict=True)}
+        record_measurement(source, tiles, seconds=seconds, chip=chip.number, reference=references)

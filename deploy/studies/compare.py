@@ -1,0 +1,247 @@
+"""One network as float, as int8 on a microcontroller, and on analog chips as they age: the rows of `compare`."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analognets.core.files import write_atomically, write_json
+from analognets.core.provenance import git_commit
+from analognets.deploy.accelerator import place, workload
+from analognets.deploy.accelerator.costs import cost
+from analognets.deploy.chips.chips import program, summarize
+from analognets.deploy.evaluation import accuracy
+from analognets.deploy.export.litert import to_litert
+from analognets.deploy.export.litert_file import LiteRTFile, read_litert
+from analognets.deploy.export.litert_runtime import Interpreter
+from analognets.deploy.export.qat import train_for_int8
+from analognets.deploy.studies.other_hardware import hardware_with, trained_on_hardware
+from analognets.errors import AnalogNetsError
+from analognets.layers import analog_layers
+from analognets.zoo.tasks import Task
+from analognets.zoo.trained import TrainedNetwork
+
+__all__ = ["Comparison", "Row", "Settings", "same_network", "write_comparison"]
+
+HARDWARE = "aon_cim"
+NOT_TRAINED = {
+    "trained": "not trained for it: ranges as trained for {bits} bit",
+    "calibrated anew": "not trained for it: ranges calibrated anew",
+}
+
+Named = tuple[str, TrainedNetwork]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the comparison.
+
+    Args:
+        network: of which run or preset.
+        version: "float", "int8 LiteRT (PTQ)", "int8 LiteRT (QAT)" or "analog, 8 bit".
+        at: time since programming; None where nothing ages.
+        accuracy: mean share of right answers, 0 to 1.
+        std: standard deviation over chips; None for one chip or none.
+        chips: how many; 0 where there are none.
+        bytes: size of the .tflite file; None for an analog chip.
+        cells: differential pairs of the crossbar that the network's blocks occupy; None if it is digital.
+        weights: factors of the products, biases not counted.
+        macs: multiply-accumulates of an inference.
+        energy_uj: of an inference; None where it is not known.
+        note: what to know about this row.
+    """
+
+    network: str
+    version: str
+    at: str | None
+    accuracy: float
+    std: float | None
+    chips: int
+    bytes: int | None
+    cells: int | None
+    weights: int
+    macs: int
+    energy_uj: float | None
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to compare.
+
+    Args:
+        split: "test" or "validation".
+        bits: precisions of the analog rows, 2 to 16 each.
+        ranges: of the converters where a network was trained for other bits, see `on_hardware`.
+        chips: how many to programme; None: as in the recipe.
+        times: since programming; empty: as in the recipe.
+        seed: of the chips; None: as in the recipe.
+        qat_epochs: of training the int8 network with quantisation in the loop; 0: without.
+    """
+
+    split: str = "test"
+    bits: tuple[int, ...] = (8, 6, 4)
+    ranges: str = "calibrated"
+    chips: int | None = None
+    times: tuple[str, ...] = ()
+    seed: int | None = None
+    qat_epochs: int = 0
+
+
+def same_network(networks: Sequence[Named]) -> list[list[Named]]:
+    """Return named networks in groups of the same architecture on the same data, in the order given."""
+
+    def of(network: TrainedNetwork) -> tuple[Any, ...]:
+        recipe = network.known_recipe()
+        return recipe.model, recipe.dataset, recipe.frontend, network.classes
+
+    groups: list[list[Named]] = []
+    for named in networks:
+        same = next((group for group in groups if of(group[0][1]) == of(named[1])), None)
+        if same is None:
+            groups.append([named])
+        else:
+            same.append(named)
+    return groups
+
+
+def trained_bits(network: TrainedNetwork) -> int | None:
+    """Return the bits of the converters a network was trained for; None without converters or analog network."""
+    stage = network.known_recipe().hardware_aware
+    return None if stage is None else stage.hardware.crossbar().adc_bits
+
+
+class Comparison:
+    """The rows of one network: what is measured on the same samples.
+
+    Args:
+        group: networks of the same architecture, with what the user called each.
+        task: their data.
+        settings: how to compare.
+        progress: called with (what is done, steps done, steps in all; 0 if that is not known).
+    """
+
+    def __init__(
+        self, group: Sequence[Named], task: Task, settings: Settings, progress: Progress = lambda *what: None
+    ) -> None:
+        self.group = group
+        self.settings = settings
+        self.task = task
+        self.progress = progress
+        progress("Computing features ...", 0, 0)
+        self.inputs, self.labels = task.features(settings.split)
+
+    def rows(self) -> list[Row]:
+        """Measure everything."""
+        return [*self.digital(), *self.analog()]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the rows were measured on, as plain data."""
+        info = self.task.data.info
+        return {
+            "runs": [name for name, _ in self.group],
+            "data": info.name,
+            "synthetic": info.synthetic,
+            "split": self.settings.split,
+            "samples": len(self.labels),
+            "kind": self.task.samples,
+            "fingerprints": [network.known_recipe().fingerprint() for _, network in self.group],
+        }
+
+    def digital(self) -> Iterator[Row]:
+        """Yield float, int8 and, if asked for, int8 trained for it."""
+        name, trained = self.group[0]
+        network = trained.float_model()
+        note = "weights of the preset, digital" if trained.kind == "preset" else ""
+
+        def row(version: str, value: float, facts: LiteRTFile, note: str = "") -> Row:
+            return Row(name, version, None, value, None, 0, facts.size, None, facts.weights, facts.macs, None, note)
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "float.tflite"
+            self.progress("Running the float network ...", 0, 0)
+            outputs = network.predict(self.inputs, batch_size=250, verbose=0)
+            facts = to_litert(network, path, quantize="none")
+            yield row("float", accuracy(self.labels, outputs), facts, note)
+            self.progress("Quantising to int8 ...", 0, 0)
+            path = Path(folder) / "ptq.tflite"
+            facts = to_litert(network, path, self.task.training.calibration)
+            yield row("int8 LiteRT (PTQ)", self.litert_accuracy(path), facts)
+            if epochs := self.settings.qat_epochs:
+                path = Path(folder) / "qat.tflite"
+                seed = trained.known_recipe().seed
+                train_for_int8(network, self.task, path, epochs=epochs, seed=seed, progress=self.progress)
+                found = self.litert_accuracy(path)
+                yield row("int8 LiteRT (QAT)", found, read_litert(path), f"{epochs} epochs of training")
+
+    def litert_accuracy(self, path: Path) -> float:
+        """Return the accuracy of a .tflite file with the kernels a microcontroller has."""
+        runner = Interpreter(path, kernels="reference")
+        return runner.accuracy(self.inputs, self.labels, progress=self.steps("Running LiteRT"))
+
+    def analog_networks(self) -> list[tuple[int, str, TrainedNetwork]]:
+        """Return bits, name and network of those in the group that are analog."""
+        return [(bits, *named) for named in self.group if (bits := trained_bits(named[1])) is not None]
+
+    def analog(self) -> Iterator[Row]:
+        """Yield the analog rows of all precisions; one that no network was trained for is measured on the best one."""
+        able = self.analog_networks()
+        for wanted in self.settings.bits if able else ():
+            own = [entry for entry in able if entry[0] == wanted]
+            trained_for, name, trained = own[0] if own else max(able, key=lambda entry: entry[0])
+            yield from self.aged(name, trained, wanted, trained_for)
+
+    def aged(self, name: str, trained: TrainedNetwork, bits: int, trained_for: int) -> Iterator[Row]:
+        """Yield a row for each time of one network with converters of so many bits."""
+        recipe, network, note = trained.known_recipe(), trained.analog_model(), ""
+        if bits != trained_for:
+            hardware = hardware_with(network, bits)
+            network, origin = trained_on_hardware(trained, hardware, self.task, ranges=self.settings.ranges)
+            note = NOT_TRAINED[origin].format(bits=trained_for)
+        defaults = recipe.evaluation
+        chips, times = self.settings.chips or defaults.chips, self.settings.times or defaults.times
+        seed = defaults.seed if self.settings.seed is None else self.settings.seed
+        made = program(network, chips=chips, seed=seed, progress=self.steps(f"Programming chips, {bits} bit"))
+        progress = self.steps(f"Reading chips, {bits} bit")
+        table = made.evaluate((self.inputs, self.labels), at=list(times), progress=progress)
+        costs = known_cost(network, bits)
+        for found in summarize(table).to_dict("records"):
+            std = None if found["std"] != found["std"] else float(found["std"])
+            yield Row(
+                *(name, f"analog, {bits} bit", found["at"], float(found["mean"]), std, int(found["chips"]), None),
+                *(costs["cells"], costs["weights"], costs["macs"], costs["energy_uj"], note),
+            )
+
+    def steps(self, what: str) -> Callable[[int, int], None]:
+        """Return what passes (done, total) on as the progress of `what`."""
+        return lambda done, total: self.progress(what, done, total)
+
+
+def known_cost(network: Any, bits: int) -> dict[str, Any]:
+    """Return cells, weights, multiply-accumulates and, for the accelerator that is known, energy in uJ."""
+    placement = place(network, HARDWARE)
+    found: dict[str, Any] = {
+        "cells": placement.cells,
+        "weights": placement.weights,
+        "macs": sum(layer.weights * layer.positions for layer in workload(network).layers),
+        "energy_uj": None,
+    }
+    if all(layer.crossbar.name.startswith(HARDWARE) for layer in analog_layers(network)):
+        try:
+            found["energy_uj"] = cost(network, HARDWARE, bits=bits).energy_uj
+        except AnalogNetsError:
+            return found  # its energy at this precision is not known
+    return found
+
+
+def write_comparison(folder: Path, rows: Sequence[Row], facts: Sequence[dict[str, Any]]) -> None:
+    """Write compare.csv and compare.json, each complete or not at all."""
+    records = [dataclasses.asdict(row) for row in rows]
+    write_atomically(folder / "compare.csv", pd.DataFrame(records).to_csv(index=False))
+    write_json(folder / "compare.json", {"git_commit": git_commit(), "measured_on": list(facts), "rows": records})

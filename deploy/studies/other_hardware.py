@@ -1,0 +1,139 @@
+"""A trained analog network on other hardware than it was trained for: other bits, other arrays, the same weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from analognets.conversion import to_analog, to_digital
+from analognets.crossbar import Crossbar
+from analognets.errors import ConversionError, InvalidArgumentError, check_choice
+from analognets.layers import AnalogLayer, analog_layers, calibrate
+from analognets.training.recipe import HardwareAware
+from analognets.zoo.tasks import Task
+from analognets.zoo.trained import TrainedNetwork
+
+__all__ = ["RANGES", "hardware_with", "on_hardware", "trained_on_hardware"]
+
+RANGES = ("calibrated", "kept")
+"""What may become of the trained converter ranges: set again on data where bits or row blocks change, or kept."""
+
+TRAINED, CALIBRATED = "trained", "calibrated anew"
+
+
+def hardware_with(model: keras.Model, bits: int, *, rows: int | None = None, cols: int | None = None) -> Crossbar:
+    """Return the crossbar a network was trained for with other converters and arrays.
+
+    Args:
+        model: with analog layers.
+        bits: of the ADCs; the DACs keep as many more or fewer as they have.
+        rows: of an array; None: as trained.
+        cols: likewise.
+    """
+    own: Crossbar = analog_layers(model)[0].crossbar
+    extra = 0 if own.dac_bits is None or own.adc_bits is None else own.dac_bits - own.adc_bits
+    return own.replace(adc_bits=bits, dac_bits=bits + extra, rows=rows or own.rows, cols=cols or own.cols)
+
+
+def on_hardware(
+    model: keras.Model,
+    hardware: Crossbar,
+    calibration: Any = None,
+    *,
+    ranges: str = "calibrated",
+    percentile: float = 99.995,
+) -> tuple[keras.Model, str]:
+    """Put a trained analog network on other hardware without training: the same weights and weight ranges, mapped anew.
+
+    A range that was trained for 8 bits is too wide for 4: few steps are left for most values. A range that was trained
+    for whole columns is too wide for the partial sums of row blocks. So they are set again on data, as a lab would, if
+    the bits or the row blocks change. With "kept" they stay, as in a sweep of `adc_bits`: what the bits alone do.
+
+    Args:
+        model: calibrated analog model; it stays as it is.
+        hardware: for all its analog layers; the trained one gives back the model itself.
+        calibration: inputs that set the ranges, as of `calibrate`; not needed with "kept".
+        ranges: "calibrated" or "kept".
+        percentile: as of `calibrate`.
+
+    Returns:
+        The model, and where its ranges are from: "trained" or "calibrated anew".
+
+    Raises:
+        ConversionError: a layer doesn't fit on the arrays, or its ranges can't be kept on them.
+        InvalidArgumentError: `ranges` is none of these, or there are no calibration data.
+    """
+    check_choice("on_hardware", "ranges", ranges, RANGES)
+    before = analog_layers(model)
+    own = before[0].crossbar
+    if hardware == own:
+        return model, TRAINED
+    made = _mapped(model, before, hardware)
+    after = analog_layers(made)
+    same_rows = all(a.tiling.row_blocks == b.tiling.row_blocks for a, b in zip(after, before, strict=True))
+    keep = ranges == "kept" or same_rows and (own.dac_bits, own.adc_bits) == (hardware.dac_bits, hardware.adc_bits)
+    for layer, old in zip(after, before, strict=True):
+        _copy_ranges(layer, old, keep)
+    if keep:
+        return made, TRAINED
+    if calibration is None:
+        raise InvalidArgumentError(
+            "Converter ranges can be set only on data. Received: calibration=None. Give inputs of the network, or "
+            "keep the trained ranges with ranges='kept'."
+        )
+    calibrate(made, calibration, percentile=percentile)
+    return made, CALIBRATED
+
+
+def trained_on_hardware(
+    trained: TrainedNetwork, hardware: Crossbar, task: Task, *, ranges: str = "calibrated"
+) -> tuple[keras.Model, str]:
+    """Put a trained network on other hardware with the calibration of its recipe; see `on_hardware`.
+
+    Args:
+        trained: with an analog network and a recipe.
+        hardware: as of `on_hardware`.
+        task: its data, loaded with training features to calibrate on.
+        ranges: as of `on_hardware`.
+
+    Raises:
+        ConversionError: it has no analog network or no recipe, or a layer doesn't fit on the arrays.
+    """
+    stage = trained.known_recipe().hardware_aware or HardwareAware()
+    percentile = stage.calibration.percentile
+    return on_hardware(
+        trained.analog_model(), hardware, task.training.calibration, ranges=ranges, percentile=percentile
+    )
+
+
+def _mapped(model: keras.Model, before: list[AnalogLayer], hardware: Crossbar) -> keras.Model:
+    """Return the network on other arrays; the layers that were digital stay so."""
+    digital = to_digital(model)
+    analog = [layer.name for layer in before]
+    plain = [entry.layer for entry in to_analog(digital, hardware).conversion_report.converted]
+    tall = [name for name in analog if name not in plain]
+    if tall:
+        raise ConversionError(
+            f"Layers {', '.join(tall)} do not fit on arrays of {hardware.rows} rows: one input channel needs more. "
+            "Explore taller arrays."
+        )
+    return to_analog(digital, hardware, exempt=[name for name in plain if name not in analog])
+
+
+def _copy_ranges(layer: AnalogLayer, old: AnalogLayer, keep: bool) -> None:
+    """Give a layer the ranges of the one it was made from, where they have the same shape."""
+    gamma = np.asarray(old.weight_range())
+    if gamma.shape == tuple(layer.w_max.shape):
+        layer.freeze_weight_range(gamma)
+    if old.input_range.shape == layer.input_range.shape:
+        layer.input_range.assign(old.input_range.value)
+    elif keep:
+        raise ConversionError(
+            f"Layer '{layer.name}' has an input range for each of {len(old.tiling.row_blocks)} row blocks, which can't "
+            f"be kept with {len(layer.tiling.row_blocks)} of them. Set the ranges again: ranges='calibrated'."
+        )
+    layer.adc_gain.gain.assign(old.adc_gain.gain.value)
+    layer.nonnegative = old.nonnegative
+    layer.calibrated = True
