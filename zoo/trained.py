@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analognets.core.addresses import public_url
 from analognets.errors import ConversionError, DataError, RunError, UnknownNameError, check_choice
 from analognets.training.recipe import Recipe
 from analognets.training.run import Run, import_classes
@@ -355,7 +356,8 @@ def _by_name(source: str | Path, untrained: bool) -> TrainedNetwork:
         return TrainedNetwork(model.name, lambda: model, str(path.resolve()))
     elsewhere = "://" in text or text in bundled()
     if elsewhere or (path / INDEX).exists() or path.is_file():
-        return TrainedPreset(load_preset(text), text if elsewhere else str(path.resolve()))
+        # Handles stand in recipes and reports, which are published; the cache finds a sha256 without a login.
+        return TrainedPreset(load_preset(text), public_url(text) if elsewhere else str(path.resolve()))
     if path.is_dir():
         raise RunError(f"'{path}' is neither a run nor a preset: it holds no 'run.json' and no '{INDEX}'.")
     if untrained:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analognets.cli import _console
-from analognets.cli._work import per_hundred, start_backend
+from analognets.cli._work import loading_data, start_backend
 from analognets.errors import DataError, RunError
 
 __all__ = ["TrainingBars", "run_recipe"]
@@ -91,8 +91,8 @@ def gather(
     from analognets.zoo.tasks import SYNTHETIC, check_fits, prepare
 
     try:
-        with reporter.progress("Data", 100) as bar:
-            job = prepare(recipe, data_dir=data, progress=per_hundred(bar), skip_corrupt=skip_corrupt)
+        with loading_data(reporter) as progress:
+            job = prepare(recipe, data_dir=data, progress=progress, skip_corrupt=skip_corrupt)
     except DataError as error:
         if data is None:
             made = "speech made by espeak-ng" if dataset_kind(recipe.dataset.name) == "audio" else "drawn pictures"

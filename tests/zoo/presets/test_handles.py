@@ -100,6 +100,19 @@ def test_a_preset_from_the_web_is_fetched_once(server: Any, archive: bytes, tmp_
     assert leftovers(tmp_path) == sorted(path.name for path in preset.path.iterdir())
 
 
+def test_a_login_is_used_and_not_kept(server: Any, archive: bytes, tmp_path: Path) -> None:
+    from analognets.zoo.trained import open_trained
+
+    handle = address(server, tmp_path, archive)
+    trained = open_trained(handle.replace("127.0.0.1", "me:SECRET@127.0.0.1"))
+    assert trained.handle == handle
+    assert open_trained(trained.handle).name == trained.name
+    assert server.asked == [("p.zip", 0)]
+    with pytest.raises(DataError, match="404") as caught:
+        load_preset(f"http://me:SECRET@127.0.0.1:{server.server_port}/x.zip?token=SECRET#sha256={'0' * 64}")
+    assert "SECRET" not in str(caught.value)
+
+
 def test_a_damaged_cache_is_fetched_again(server: Any, archive: bytes, tmp_path: Path) -> None:
     handle = address(server, tmp_path, archive)
     place = load_preset(handle).path
