@@ -109,7 +109,9 @@ def built(file: ModelFile, config: dict[str, Any], custom: dict[str, Any]) -> ke
                     f"Layer '{name}' ({entry['class_name']}) of the model in '{file.path}' can't be made from its "
                     f"arguments. Received: {said(culprit)}."
                 ) from error
-        raise DataError(f"The layers of the model in '{file.path}' don't fit together. Received: {said(error)}.") from error
+        raise DataError(
+            f"The layers of the model in '{file.path}' don't fit together. Received: {said(error)}."
+        ) from error
     if not isinstance(model, keras.Model):
         raise DataError(f"The config in '{file.path}' is not that of a Keras model. Received: {type(model).__name__}.")
     return model

@@ -134,7 +134,7 @@ def entries(model: keras.Model, config: Mapping[str, Any]) -> Iterator[tuple[ker
     """Yield the layers of a model in the order of its config, with their entries; others after them."""
     held = config.get("config")
     known = {layer.name: layer for layer in model.layers}
-    for entry in (held.get("layers") or [] if isinstance(held, dict) else []):
+    for entry in held.get("layers") or [] if isinstance(held, dict) else []:
         said = entry.get("config")
         name = entry.get("name") or (said.get("name") if isinstance(said, dict) else None)
         if name in known:

@@ -22,9 +22,9 @@ from analognets.errors import (
 )
 from analognets.layers.adc_gain import PositiveRange
 from analognets.layers.base import AnalogLayer
+from analognets.layers.calibrated import refresh_compiled
 from analognets.layers.input_data import input_batches
 from analognets.layers.kept_state import kept_state
-from analognets.layers.calibrated import refresh_compiled
 from analognets.layers.ranges import along_columns
 
 __all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compiled", "set_hardware"]

@@ -23,8 +23,8 @@ from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
 from analognets.errors import ChipFileError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import analog_layers
-from analognets.layers.input_data import all_inputs
 from analognets.layers.calibrated import unused_ranges
+from analognets.layers.input_data import all_inputs
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration
 
 __all__ = ["Chips", "program", "summarize"]

@@ -92,7 +92,9 @@ def test_arguments_that_say_something_are_kept(tmp_path: Path) -> None:
     legacy = tmp_path / "old.h5"
     small().save(legacy)
     keras_2(legacy, change)
-    with pytest.raises(ConversionError, match=r"Layer 'depth' \(DepthwiseConv2D\) of the model in .*only groups=1 can be"):
+    with pytest.raises(
+        ConversionError, match=r"Layer 'depth' \(DepthwiseConv2D\) of the model in .*only groups=1 can be"
+    ):
         load_model(legacy)
 
 

@@ -82,7 +82,9 @@ def test_a_network_far_larger_than_its_file_is_refused_before_it_is_built(
     make, change = HUGE[name]
     path = tmp_path / f"net{suffix}"
     make().save(path)
-    with pytest.raises(DataError, match=r"weights of \d+ MiB by its config, but the file holds 0\.0 MiB|fit|can't be made"):
+    with pytest.raises(
+        DataError, match=r"weights of \d+ MiB by its config, but the file holds 0\.0 MiB|fit|can't be made"
+    ):
         load_model(edited(path, change))
 
 
@@ -151,9 +153,7 @@ def frozen(part: str) -> keras.Model:
 
 @pytest.mark.parametrize("part", ["none", "some", "all"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_frozen_bases_and_axes_of_keras_3_are_read_as_they_were_written(
-    part: str, suffix: str, tmp_path: Path
-) -> None:
+def test_frozen_bases_and_axes_of_keras_3_are_read_as_they_were_written(part: str, suffix: str, tmp_path: Path) -> None:
     """Keras' own reader of `.h5` files loses `axis=[1, 2]` in silence."""
     model, data = frozen(part), np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
     for variable in model.variables:
@@ -168,7 +168,9 @@ def test_weights_of_another_variable_are_not_taken_for_it(tmp_path: Path) -> Non
     with h5py.File(path, "r+") as file:
         group = file["model_weights/norm"]
         group.attrs["weight_names"] = np.roll(group.attrs["weight_names"], 1)
-    with pytest.raises(DataError, match=r"The weights of layer 'norm' .* Received: '\S*moving_variance' for '\S*gamma'"):
+    with pytest.raises(
+        DataError, match=r"The weights of layer 'norm' .* Received: '\S*moving_variance' for '\S*gamma'"
+    ):
         load_model(path)
 
 
