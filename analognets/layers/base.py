@@ -52,6 +52,8 @@ class AnalogLayer(Calibrated):
     noise; Rasch et al., Nat. Commun. 14:5282 (2023), eq. 1 and 2, for the tiles with non-idealities (verified).
     """
 
+    adc_gain: ADCGain
+
     def __init__(
         self,
         *args: Any,
