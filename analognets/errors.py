@@ -19,6 +19,7 @@ __all__ = [
     "ChipFileError",
     "ConversionError",
     "DataError",
+    "DataWarning",
     "InvalidArgumentError",
     "MissingExtraError",
     "NotCalibratedError",
@@ -62,6 +63,10 @@ class NotCalibratedError(AnalogNetsError, RuntimeError):
 
 class DataError(AnalogNetsError, OSError):
     """A data set, file or folder is missing, broken or of the wrong kind."""
+
+
+class DataWarning(UserWarning):
+    """Data were read, and something about them is likely not as the user believes."""
 
 
 class ChecksumError(DataError):

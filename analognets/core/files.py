@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 
@@ -23,6 +24,7 @@ __all__ = [
     "locked",
     "make_folder",
     "new_folder",
+    "open_plain",
     "remove_leftovers",
     "write_atomically",
     "write_json",
@@ -55,6 +57,11 @@ def write_atomically(
             part.unlink(missing_ok=True)
         if _is_of_the_disk(problem):
             raise error(f"'{path}' can't be written: {reason(problem)}. What was there before is kept.") from problem
+        if isinstance(problem, ValueError) and "before 1980" in str(problem):  # in the words of zipfile
+            raise error(
+                f"'{path}' can't be written: the clock of this machine stands before 1980, which no zip can hold. Set "
+                "it, and try again. What was there before is kept."
+            ) from problem
         raise
 
 
@@ -169,6 +176,42 @@ def make_folder(folder: Path, what: str = "folder", *, error: type[AnalogNetsErr
     except OSError as problem:
         raise error(f"The {what} '{folder}' can't be made: {reason(problem)}.") from problem
     return folder
+
+
+def open_plain(
+    path: Path | str, what: str = "file", *, limit: int, error: type[AnalogNetsError] = RunError, hint: str = ""
+) -> BinaryIO:
+    """Open a regular file for reading; a FIFO, device or folder is refused at once instead of waited for.
+
+    Args:
+        path: the file; a link is followed, and where it leads counts.
+        what: to call it in a message.
+        limit: largest size in bytes that is opened.
+        error: what to raise.
+        hint: a sentence at the end of the message: what to do.
+
+    Raises:
+        AnalogNetsError: `error`, if the file is missing, no regular file or larger than the limit.
+    """
+    begin, end = f"Can't read the {what} {path}", f" {hint}" if hint else ""
+    handle = -1
+    try:
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode):
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            status = os.fstat(handle)
+    except (OSError, ValueError) as problem:
+        raise error(f"{begin}: {reason(problem)}.{end}") from problem
+    why = ""
+    if handle < 0 or not stat.S_ISREG(status.st_mode):
+        why = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file (a pipe, device or socket)"
+    elif status.st_size > limit:
+        why = f"it may have at most {limit:,} bytes. Received: {status.st_size:,}"
+    if why:
+        if handle >= 0:
+            os.close(handle)
+        raise error(f"{begin}: {why}.{end}")
+    return os.fdopen(handle, "rb")
 
 
 def file_sha256(path: Path) -> str:

@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue
 
 from analognets.core.checked import Section, checking_file
 from analognets.core.files import file_sha256, new_folder
-from analognets.errors import PresetError
+from analognets.errors import PresetError, reason
 
 __all__ = [
     "CARD", "FORMAT", "GOLDEN", "INDEX", "RECIPE", "RESULTS", "WEIGHTS", "Accuracy", "Architecture", "PresetRecord",
@@ -265,8 +265,10 @@ def unpack(archive: Path, target: Path) -> None:
     with new_folder(target, "files of the preset", PresetError, place=_first_come) as draft:
         try:
             _extract(archive, draft)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-            raise PresetError(f"'{archive}' can't be unpacked: {error}. Download it again.") from None
+        except PresetError:
+            raise
+        except Exception as error:  # zipfile and the decoders below it each have errors of their own
+            raise PresetError(f"'{archive}' can't be unpacked: {reason(error)}. Download it again.") from None
 
 
 def _first_come(draft: Path, target: Path) -> None:

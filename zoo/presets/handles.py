@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from analognets.core.addresses import public_url
 from analognets.core.files import file_sha256
 from analognets.core.provenance import sha256_of
 from analognets.datasets.clip_cache import cache_folder
@@ -151,19 +152,24 @@ def _from_web(
     allow_unverified: bool,
     progress: Callable[[int], None] | None,
 ) -> Location:
-    parts = urlsplit(handle)
+    shown = public_url(handle)
+    site = shown.partition("#")[0]
+    try:
+        parts = urlsplit(handle)
+    except ValueError as error:
+        raise PresetError(f"The address {shown!r} is malformed: {error}.") from None
     url = handle.partition("#")[0]
     named = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", parts.fragment)
     if parts.scheme not in ("https", "http") or not parts.path.endswith(".zip") or bool(parts.fragment) != bool(named):
         raise PresetError(
-            f"The address of a preset looks like https://host/name.zip#sha256=<64 digits>. Received: {handle!r}."
+            f"The address of a preset looks like https://host/name.zip#sha256=<64 digits>. Received: {shown!r}."
         )
     wanted = (sha256 or (named[1] if named else "")).lower()
     if sha256 and named and named[1].lower() != wanted:
         raise PresetError(f"`sha256` and the address name different checksums. Received: {sha256!r} and {named[1]!r}.")
     if not wanted and (not allow_unverified or parts.scheme != "https"):
         raise PresetError(
-            f"A preset from the web needs its sha256, so that you get what its author published: {url}#sha256=... "
+            f"A preset from the web needs its sha256, so that you get what its author published: {site}#sha256=... "
             "`analognets zoo save` prints it. To take whatever the server sends over https, pass "
             "allow_unverified=True (--allow-unverified)."
         )
@@ -172,7 +178,7 @@ def _from_web(
     if _is_whole(folder):
         return Location(folder, sha256=wanted or None)
     if offline:
-        raise PresetError(f"{url} is not in the cache ({cache}), and offline nothing is downloaded. Go online once.")
+        raise PresetError(f"{site} is not in the cache ({cache}), and offline nothing is downloaded. Go online once.")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", parts.path.rpartition("/")[2])[-60:]
     archive = download(
         url,
@@ -192,14 +198,14 @@ def _from_web(
 
 def _from_hub(handle: str, cache: Path, offline: bool) -> Location:
     """Fetch the files of a preset from the Hugging Face Hub, whose client resumes and caches by itself."""
-    match = HUB.fullmatch(handle)
+    match, shown = HUB.fullmatch(handle), public_url(handle)
     folder = (match["folder"] or "").strip("/") if match else ""
     if match is None or ".." in folder.split("/"):
-        raise PresetError(f"A preset on the Hub looks like hf://user/repo@revision[/folder]. Received: {handle!r}.")
+        raise PresetError(f"A preset on the Hub looks like hf://user/repo@revision[/folder]. Received: {shown!r}.")
     if match["revision"] is None:
         raise PresetError(
-            f"Name the revision, so that you get the same preset tomorrow: {handle}@<commit> (a tag or branch works "
-            f"too, but may move). Received: {handle!r}."
+            f"Name the revision, so that you get the same preset tomorrow: {shown}@<commit> (a tag or branch works "
+            f"too, but may move). Received: {shown!r}."
         )
     try:
         import huggingface_hub
@@ -217,6 +223,6 @@ def _from_hub(handle: str, cache: Path, offline: bool) -> Location:
     except Exception as error:  # its client has errors of its own for each of: no repository, no network, no access
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         way = " Offline, only what was downloaded before is there." if offline else ""
-        raise PresetError(f"{handle} can't be had: {reason}{way}") from error
+        raise PresetError(f"{shown} can't be had: {reason}{way}") from error
     repository = Path(snapshot).parents[1]
     return Location(Path(snapshot) / folder, root=repository)
