@@ -23,6 +23,7 @@ __all__ = [
     "MAX_FILE",
     "MAX_JSON",
     "file_sha256",
+    "json_of",
     "locked",
     "make_folder",
     "new_folder",
@@ -37,6 +38,7 @@ __all__ = [
 
 MAX_JSON = 64 * 2**20
 MAX_FILE = 2**40
+DEPTH = 100
 
 
 def write_atomically(
@@ -130,7 +132,8 @@ def new_folder(
     made = [parent for parent in at.parents if not parent.exists()]
     done = False
     try:
-        at.parent.mkdir(parents=True, exist_ok=True)
+        if made:
+            at.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(at.parent) as draft:
             folder = draft / at.name
             folder.mkdir()
@@ -226,11 +229,11 @@ def read_plain(
     """Return the content of a regular file; see `open_plain`."""
     with open_plain(path, what, limit=limit, error=error, hint=hint) as file:
         try:
-            content = file.read(limit + 1)
+            content = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
         except (OSError, MemoryError) as problem:
             raise error(f"Can't read the {what} {path}: {reason(problem)}. {hint}".rstrip()) from problem
     if len(content) > limit:
-        raise error(f"Can't read the {what} {path}: it may have at most {limit:,} bytes, and grows. {hint}".rstrip())
+        raise error(f"Can't read the {what} {path}: it grew to more than {limit:,} bytes meanwhile. {hint}".rstrip())
     return content
 
 
@@ -254,12 +257,26 @@ def read_json(
         finite: refuse NaN and infinity.
     """
     content = read_plain(path, what, limit=limit, error=error, hint=hint)
+    return json_of(content, path, what, error=error, hint=hint, finite=finite)
+
+
+def json_of(
+    content: bytes,
+    path: Path | str,
+    what: str = "file",
+    *,
+    error: type[AnalogNetsError] = RunError,
+    hint: str = "",
+    finite: bool = False,
+) -> Any:
+    """Return the data in the content of a file of JSON; see `read_json`."""
     try:
         data = json.loads(content.decode("utf-8"), parse_constant=_no_constant if finite else None)
-        if b"\\ud" in content.lower():
-            json.dumps(data, ensure_ascii=False).encode("utf-8")
+        _check_json(data)
     except (ValueError, RecursionError, MemoryError) as problem:
-        raise error(f"The {what} {path} holds no JSON: {_why(problem)}. {hint}".rstrip()) from problem
+        article = "an" if what[0] in "aeiou" else "a"
+        why = "it is nested too deeply" if isinstance(problem, RecursionError) else reason(problem)
+        raise error(f"'{path}' is not {article} {what}: it was cut short or changed ({why}). {hint}".rstrip()) from None
     return data
 
 
@@ -267,12 +284,22 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _why(problem: BaseException) -> str:
-    if isinstance(problem, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(problem, UnicodeEncodeError):
-        return "it names half a character (a lone surrogate)"
-    return reason(problem)
+def _check_json(data: Any) -> None:
+    """Refuse data nested so deeply that other functions stumble, and text with half of a character."""
+    level, depth = [data], 0
+    while level:
+        depth += 1
+        if depth > DEPTH:
+            raise RecursionError
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                item.encode("utf-8")
+            elif isinstance(item, dict):
+                below += [*item, *item.values()]
+            elif isinstance(item, list):
+                below += item
+        level = below
 
 
 def file_sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analognets.deploy.chips.batch_norm import restored_statistics
 from analognets.deploy.chips.chip import Chip
-from analognets.deploy.chips.files import load_chips, save_chips
+from analognets.deploy.chips.files import StoredChips, load_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
 from analognets.deploy.evaluation import accuracy, arrays, as_arrays
@@ -20,7 +20,7 @@ from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
 from analognets.errors import ChipFileError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import analog_layers
-from analognets.units import DRIFT_TIMES, format_duration, parse_duration
+from analognets.units import DRIFT_TIMES, format_duration, parse_durations
 
 __all__ = ["Chips", "program", "summarize"]
 
@@ -37,7 +37,7 @@ class Chips:
     def __init__(self, model: keras.Model, chips: Sequence[Chip], seed: int) -> None:
         self.model = model
         self.layers = analog_layers(model)
-        self.chips = list(chips)
+        self.chips: Sequence[Chip] = chips if isinstance(chips, StoredChips) else list(chips)
         self.seed = seed
         self._runners: dict[tuple[str, str, int], Runner] = {}
 
@@ -104,7 +104,7 @@ class Chips:
         check_choice("evaluate", "drift_compensation", drift_compensation, (True, False, "both"))
         modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
         inputs, labels = as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
-        times = [parse_duration(time) for time in ([at] if isinstance(at, (str, int, float)) else at)]
+        times = parse_durations([at] if isinstance(at, (str, int, float)) else list(at))
         runner = self.runner(**settings)
         rows: list[tuple[Any, ...]] = []
         total = len(self.chips) * len(times)
@@ -132,10 +132,11 @@ class Chips:
 
     @classmethod
     def load(cls, folder: Any, model: keras.Model) -> Chips:
-        """Read stored chips back for the model they were programmed from.
+        """Open stored chips for the model they were programmed from; each is read from the folder when it is needed.
 
         Raises:
-            ChipFileError: a file is missing, cut short or changed, or the chips belong to another model.
+            ChipFileError: a file is missing, cut short or changed, a device holds what it can't, or the chips belong to
+                another model.
         """
         chips, seed = load_chips(folder, model)
         return cls(model, chips, seed)

@@ -13,8 +13,13 @@ from analognets.core.drafts import draft_folder, exchange, recover
 from analognets.core.files import locked, new_folder, write_atomically
 from analognets.errors import ChipFileError, RunError
 
-
 EachKill = Callable[[Callable[[], object]], Iterator[int]]
+
+
+@pytest.fixture(autouse=True)
+def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what protects from power failures only, and is slow."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def fill(target: Path, text: str) -> None:
