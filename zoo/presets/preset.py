@@ -189,11 +189,13 @@ class Preset:
         Raises:
             PresetError: the weights don't fit, or the network's description is refused.
         """
-        from analognets.zoo.presets.architecture import build, set_variables
+        from analognets.zoo.presets.architecture import build, check_size, set_variables
 
         where = f"Preset '{self.name}' in '{self.path}'"
         arrays = tensors_in(self._content(WEIGHTS), self.path / WEIGHTS)
-        model = build(self.record, self.recipe, where=where, custom_objects=self.custom_objects)
+        recipe, held = self.recipe, sum(array.size * 4 for array in arrays.values())
+        check_size(self.record, recipe, held, where=where, custom_objects=self.custom_objects)
+        model = build(self.record, recipe, where=where, custom_objects=self.custom_objects)
         set_variables(model, arrays, where=where)
         return model
 
