@@ -33,8 +33,8 @@ FREE = 64 * MIB
 SPARE = 16 * MIB
 """Bytes that a model may have more than its file: states that are not saved."""
 WAY_ROUND = (
-    "Build the network in Python with keras.layers and assign the weights layer by layer: their values are in "
-    "tf.train.load_checkpoint('{path}/variables/variables').get_tensor(name), their names in .get_variable_to_shape_map()"
+    "Build the network in Python and assign its weights, which tf.train.load_checkpoint('variables/variables') in the "
+    "folder reads: `load_model` has an example"
 )
 
 
@@ -84,6 +84,10 @@ def opened(path: Path) -> ModelFile:
         raise DataError(
             f"'{path}' is a graph, and holds no Keras layers that could be converted. Take the `.keras` or `.h5` file "
             "that it was made from, or build the network in Python and assign its weights."
+        )
+    if (path / "saved_model.pb").exists():
+        raise DataError(
+            f"'{path}' is a TensorFlow SavedModel, and holds no Keras layers that could be converted. {WAY_ROUND}."
         )
     if path.is_dir():
         raise DataError(f"'{path}' is a folder and no Keras model. Give a `.keras` or `.h5` file.")

@@ -22,6 +22,7 @@ from analognets.errors import (
 )
 from analognets.layers.adc_gain import PositiveRange
 from analognets.layers.base import AnalogLayer
+from analognets.layers.calibrated import refresh_compiled
 from analognets.layers.ranges import along_columns
 
 __all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compiled", "set_hardware"]
@@ -46,13 +47,6 @@ def analog_layers(model: keras.Model) -> list[AnalogLayer]:
     return found
 
 
-def refresh_compiled(model: keras.Model) -> None:
-    """Drop a compiled model's traced functions, so that changed layer settings take effect."""
-    for name in ("train_function", "test_function", "predict_function"):
-        if getattr(model, name, None) is not None:
-            setattr(model, name, None)
-
-
 def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> None:
     """Fix W_max of every analog layer and clip its kernel to +-W_max, from now on after every training step too.
 
@@ -72,7 +66,7 @@ def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> Non
     if sigma is not None:
         check_number("freeze_weight_range", "sigma", sigma, 1e-3, 1e3)
     for layer in analog_layers(model):
-        kernel = ops.convert_to_numpy(layer.kernel_variable.value)
+        kernel = ops.convert_to_numpy(ops.convert_to_tensor(layer.kernel_variable))
         largest = ops.convert_to_numpy(layer.largest_weights())
         limit = largest if sigma is None else np.minimum(largest, sigma * float(np.std(kernel)))
         layer.freeze_weight_range(np.maximum(limit, PositiveRange.smallest))

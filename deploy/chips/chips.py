@@ -20,6 +20,7 @@ from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
 from analognets.errors import ChipFileError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import analog_layers
+from analognets.layers.calibrated import unused_ranges
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration
 
 __all__ = ["Chips", "program", "summarize"]
@@ -205,6 +206,9 @@ def program(
     count = check_integer("program", "chips", chips, 1, 1_000_000)
     check_integer("program", "seed", seed, 0, 2**31 - 1)
     layers = analog_layers(model)
+    idle = [layer for layer in layers if layer.unused_ranges_set()]
+    if idle:
+        raise NotCalibratedError(unused_ranges(idle))
     for layer in layers:
         if not layer.calibrated:
             raise NotCalibratedError(

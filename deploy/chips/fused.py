@@ -237,6 +237,7 @@ def _can_fuse(layer: AnalogLayer) -> bool:
     hardware = layer.crossbar
     return (
         layer.calibrated
+        and not layer.adapters()
         and hardware.plain
         and hardware.dac_bits is not None
         and hardware.adc_bits is not None
