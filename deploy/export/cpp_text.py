@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 
@@ -10,12 +11,15 @@ from analognets.errors import InvalidArgumentError
 
 __all__ = ["comment", "float_literal", "string_literal"]
 
+AGAIN = re.compile(r"(?<=\?)\?")
+"""A "?" after another: with a third sign they are a trigraph, which a compiler replaces before it reads escapes."""
+
 
 def string_literal(text: str) -> str:
     r"""Return a C++ string literal of a text's UTF-8 bytes.
 
-    Printable characters stand for themselves, quotes and backslashes after a backslash, all else as bytes in \ooo; a "?"
-    after another is written \?, so there are no trigraphs. Bytes of a name that were no UTF-8 (Python's surrogate
+    Printable characters stand for themselves, quotes and backslashes after a backslash, all else as bytes in \ooo; a
+    "?" after another is written \?, so there are no trigraphs. Bytes of a name that were no UTF-8 (Python's surrogate
     escapes) come back as they were.
 
     Raises:
@@ -29,7 +33,7 @@ def string_literal(text: str) -> str:
         raise InvalidArgumentError(
             f"A label must be text without NUL and without half surrogate pairs. Received: {text!r}. Rename it."
         )
-    return '"' + "".join(map(literal_part, text)).replace("??", r"?\?") + '"'
+    return '"' + AGAIN.sub(r"\\?", "".join(map(literal_part, text))) + '"'
 
 
 def literal_part(letter: str) -> str:
@@ -44,11 +48,11 @@ def literal_part(letter: str) -> str:
 def comment(text: str) -> str:
     """Return a text that stays in the `//` comment, and in the line of a terminal, where it is put.
 
-    What is not printable ASCII is written by its number. A backslash, or the trigraph of one, at the end of a line would
-    join the next line to the comment, so neither is left.
+    What is not printable ASCII is written by its number. A backslash, or the trigraph of one, at the end of a line
+    would join the next line to the comment, so neither is left.
     """
     written = "".join(letter if letter.isascii() and letter.isprintable() else escaped(letter) for letter in text)
-    written = written.replace("??", r"?\x3f").rstrip()
+    written = AGAIN.sub(r"\\x3f", written).rstrip()
     return f"{written[:-1]}\\x5c" if written.endswith("\\") else written
 
 

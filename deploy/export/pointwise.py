@@ -19,7 +19,8 @@ def pointwise(model: keras.Model) -> keras.Model:
 
     In 8 bit, an output of a fully connected operator differs now and then by one step between LiteRT's reference
     kernels and TFLM (why was not traced); their convolutions agree bit for bit. Layers inside of nested models, and
-    Dense layers on more than a vector a sample, stay as they are. Both networks are compared on random inputs.
+    Dense layers on whole numbers or on more than a vector a sample, stay as they are. Both networks are compared on
+    random inputs.
 
     Args:
         model: a built functional or Sequential model without analog layers; it is not changed.
@@ -38,7 +39,7 @@ def pointwise(model: keras.Model) -> keras.Model:
         return new
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        if type(layer) is not keras.layers.Dense or len(args[0].shape) != 2:
+        if type(layer) is not keras.layers.Dense or len(args[0].shape) != 2 or "float" not in str(args[0].dtype):
             return layer(*args, **kwargs)
         if layer.name not in replaced:
             replaced[layer.name] = keras.layers.Conv2D(
