@@ -199,7 +199,7 @@ class NonIdealityEffect(Effect):
         name, title, unit, scan: as in `Effect`.
     """
 
-    kind: type[NonIdeality] = NonIdeality
+    kind: type[NonIdeality] = NonIdeality  # type: ignore[type-abstract]
 
     @property
     def owner(self) -> str:

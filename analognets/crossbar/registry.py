@@ -41,7 +41,8 @@ def register_nonideality(package: str = "Custom") -> Callable[[type], type]:
         if not issubclass(kind, NonIdeality):
             raise InvalidArgumentError(f"A non-ideality must be a class derived from NonIdeality. Received: {kind!r}.")
         kind = dataclasses.dataclass(frozen=True)(kind)
-        for name, settings in (kind.variants or {kind.name: {}}).items():
+        variants: Mapping[str, Mapping[str, Any]] = kind.variants or {kind.name: {}}  # type: ignore[dict-item]
+        for name, settings in variants.items():
             other = _KINDS.get(name, (kind, {}))[0]
             if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
                 raise InvalidArgumentError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from analognets.synapses.policies import Refresh, Turn
 __all__ = ["PulsedArray", "pulsed_device", "spots"]
 
 MOST_PULSES = 255
-Seed = int | keras.random.SeedGenerator
+Seed: TypeAlias = int | keras.random.SeedGenerator
 
 
 class PulsedArray:

@@ -12,17 +12,17 @@ __all__ = ["Settings", "SynapseRules", "choice", "real", "whole"]
 
 def real(default: Any, low: float, high: float, unit: str = "", *, free: tuple[Any, ...] = ()) -> Any:
     """Return a field for a number from `low` to `high`, or one of the `free` values such as None."""
-    return _field(default, free, lambda *what: check_number(*what, low, high, unit=unit))
+    return _field(default, free, lambda owner, name, value: check_number(owner, name, value, low, high, unit=unit))
 
 
 def whole(default: Any, low: int, high: int, *, free: tuple[Any, ...] = ()) -> Any:
     """Return a field for a whole number from `low` to `high`, or one of the `free` values such as None."""
-    return _field(default, free, lambda *what: check_integer(*what, low, high))
+    return _field(default, free, lambda owner, name, value: check_integer(owner, name, value, low, high))
 
 
 def choice(default: str, *others: str) -> Any:
     """Return a field for one of several words."""
-    return _field(default, (), lambda *what: check_choice(*what, (default, *others)))
+    return _field(default, (), lambda owner, name, value: check_choice(owner, name, value, (default, *others)))
 
 
 def _field(default: Any, free: tuple[Any, ...], check: Any) -> Any:

@@ -95,7 +95,7 @@ class FloatSynapses(WeightSynapses):
         return 0
 
 
-class PulsedSynapses(PulsedArray, WeightSynapses):
+class PulsedSynapses(PulsedArray, WeightSynapses):  # type: ignore[override]
     """Weights in 2 N pulsed devices each: w = s * (sum of N G+ - sum of N G-), as read with noise and drift.
 
         update:  a rise of w by dw is a blind SET pulse (or several) on one G+ device, a fall one on a G- device
