@@ -44,7 +44,7 @@ class Callable:
 ACTIVATIONS = [relu, tf.nn.softmax, functools.partial(relu), lambda v: v * v, Callable(), tf.function(relu)]
 LAYERS = {
     "dense": (lambda **own: L.Dense(6, **own), "kernel"),
-    "einsum": (lambda **own: L.EinsumDense("abc,cd->abd", (None, 6), bias_axes="d", **own), "kernel"),
+    "einsum": (lambda **own: L.EinsumDense("abc,cd->abd", (5, 6), bias_axes="d", **own), "kernel"),
     "conv": (lambda **own: L.Conv1D(6, 2, **own), "kernel"),
     "depthwise": (lambda **own: L.DepthwiseConv1D(2, **own), "depthwise"),
     "separable": (lambda **own: L.SeparableConv1D(6, 2, **own), "pointwise"),

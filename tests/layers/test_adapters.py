@@ -73,6 +73,7 @@ def sequences() -> keras.Model:
     return keras.Model(inputs, L.Conv2D(3, 2, groups=3)(x))
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras, where a layer refuses a file
 @pytest.mark.parametrize(("make", "data"), [(network, X), (sequences, S)])
 def test_files_and_digital_twins_hold_the_adapters(make: Any, data: Any, tmp_path: Path) -> None:
     model = make()
