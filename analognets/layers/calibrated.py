@@ -36,6 +36,7 @@ class Calibrated(Adapters):
     _calibrated = False
     _nonnegative = False
     _callers: weakref.WeakSet[Any] | None = None
+    _refusal = ""
 
     @property
     def calibrated(self) -> bool:
@@ -98,11 +99,15 @@ class Calibrated(Adapters):
         names = set(store.keys())
         held = {name: store[name] for name in names if name.isdigit()}
         adapters = self.adapters()
-        if not adapters and names & {*ADAPTERS}:
-            raise ConversionError(
+        if adapters:
+            self._refusal = ""
+        elif names & {*ADAPTERS}:
+            self._refusal = (
                 f"The weights of layer '{self.name}' hold low-rank adapters, which it has none of. Received: rank "
                 f"{np.shape(store[ADAPTERS[1]])[0]}. Call layer.enable_lora(rank) before loading them."
             )
+        if self._refusal and (not names or names & {*ADAPTERS}):  # Keras comes again with nothing, and tells the last
+            raise ConversionError(self._refusal)
         if len(held) == len(self.own_arrays()):
             for index, variable in enumerate(self.own_arrays()):
                 variable.assign(held[str(index)])
