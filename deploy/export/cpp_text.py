@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 
@@ -10,14 +11,16 @@ from analognets.errors import InvalidArgumentError
 
 __all__ = ["comment", "float_literal", "string_literal"]
 
-PLAIN = frozenset(map(chr, range(0x20, 0x7F))) - frozenset('"\\?')
-"""Characters that stand for themselves in a literal; "?" may begin a trigraph."""
+AGAIN = re.compile(r"(?<=\?)\?")
+"""A "?" after another: with a third sign they are a trigraph, which a compiler replaces before it reads escapes."""
 
 
 def string_literal(text: str) -> str:
-    r"""Return a C++ string literal of a text's UTF-8 bytes; every byte but plain ASCII is written as \ooo.
+    r"""Return a C++ string literal of a text's UTF-8 bytes.
 
-    Bytes of a name that were no UTF-8 (Python's surrogate escapes) come back as they were.
+    Printable characters stand for themselves, quotes and backslashes after a backslash, all else as bytes in \ooo; a
+    "?" after another is written \?, so there are no trigraphs. Bytes of a name that were no UTF-8 (Python's surrogate
+    escapes) come back as they were.
 
     Raises:
         InvalidArgumentError: the text has a NUL, which ends a C string, or half a surrogate pair.
@@ -30,19 +33,27 @@ def string_literal(text: str) -> str:
         raise InvalidArgumentError(
             f"A label must be text without NUL and without half surrogate pairs. Received: {text!r}. Rename it."
         )
-    return '"' + "".join(chr(byte) if chr(byte) in PLAIN else f"\\{byte:03o}" for byte in content) + '"'
+    return '"' + AGAIN.sub(r"\\?", "".join(map(literal_part, text))) + '"'
+
+
+def literal_part(letter: str) -> str:
+    """Return how a character is written in a string literal."""
+    if letter in '"\\':
+        return f"\\{letter}"
+    if letter.isprintable():
+        return letter
+    return "".join(f"\\{byte:03o}" for byte in letter.encode("utf-8", "surrogateescape"))
 
 
 def comment(text: str) -> str:
     """Return a text that stays in the `//` comment, and in the line of a terminal, where it is put.
 
-    What is not printable ASCII is written as in a Python literal. A backslash, or the trigraph of one, at the end of
-    a line would join the next line to the comment, so neither is left.
+    What is not printable ASCII is written by its number. A backslash, or the trigraph of one, at the end of a line
+    would join the next line to the comment, so neither is left.
     """
-    written = "".join(
-        letter if letter.isascii() and letter.isprintable() and letter != "\\" else escaped(letter) for letter in text
-    )
-    return written.replace("??", r"?\x3f")
+    written = "".join(letter if letter.isascii() and letter.isprintable() else escaped(letter) for letter in text)
+    written = AGAIN.sub(r"\\x3f", written).rstrip()
+    return f"{written[:-1]}\\x5c" if written.endswith("\\") else written
 
 
 def escaped(letter: str) -> str:

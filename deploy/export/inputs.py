@@ -169,7 +169,7 @@ def candidates(inputs: Sequence[NetworkInput], seed: int) -> Iterator[list[np.nd
         lambda shape: np.zeros(shape),
     ):
         yield [
-            np.asarray(draw(shape) if entry.dtype == "float32" else rng.integers(0, 2, size=shape), entry.dtype)
+            np.asarray(draw(shape) if entry.dtype == "float32" else rng.integers(0, 2, size=shape)).astype(entry.dtype)
             for entry, shape in zip(inputs, shapes, strict=True)
         ]
 

@@ -9,9 +9,14 @@ import keras
 from analognets.conversion.apply import copy_state
 from analognets.deploy.export.agreement import FLOAT_LIMIT, largest_difference
 from analognets.deploy.export.inputs import answers, network_inputs, probe
-from analognets.errors import ConversionError
+from analognets.errors import ConversionError, reason
 
 __all__ = ["pointwise"]
+
+HINT = (
+    "A layer holds what neither its weights nor its get_config() say: write a .tflite file instead (--to litert), or "
+    "give the layer a get_config() of its own."
+)
 
 
 def pointwise(model: keras.Model) -> keras.Model:
@@ -19,7 +24,8 @@ def pointwise(model: keras.Model) -> keras.Model:
 
     In 8 bit, an output of a fully connected operator differs now and then by one step between LiteRT's reference
     kernels and TFLM (why was not traced); their convolutions agree bit for bit. Layers inside of nested models, and
-    Dense layers on more than a vector a sample, stay as they are. Both networks are compared on random inputs.
+    Dense layers on whole numbers or on more than a vector a sample, stay as they are. Both networks are compared on
+    random inputs.
 
     Args:
         model: a built functional or Sequential model without analog layers; it is not changed.
@@ -38,7 +44,7 @@ def pointwise(model: keras.Model) -> keras.Model:
         return new
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        if type(layer) is not keras.layers.Dense or len(args[0].shape) != 2:
+        if type(layer) is not keras.layers.Dense or len(args[0].shape) != 2 or is_whole(args[0]):
             return layer(*args, **kwargs)
         if layer.name not in replaced:
             replaced[layer.name] = keras.layers.Conv2D(
@@ -57,6 +63,11 @@ def pointwise(model: keras.Model) -> keras.Model:
             copy_values(layer, copies[id(layer)])
     refuse_other(model, new)
     return new
+
+
+def is_whole(tensor: Any) -> bool:
+    """Whether a tensor holds whole numbers, which Dense layers take and convolutions don't; lookups don't say so."""
+    return "float" not in str(tensor.dtype) or hasattr(tensor._keras_history.operation, "output_mode")
 
 
 def copy_values(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
@@ -79,11 +90,16 @@ def copy_values(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
 def refuse_other(model: keras.Model, new: keras.Model) -> None:
     """Raise a ConversionError if two networks differ on random inputs."""
     arrays = probe(model, network_inputs(model))
-    found, expected = (list(answers(network, arrays).values()) for network in (new, model))
-    error = largest_difference(found, expected)
-    if not error <= FLOAT_LIMIT:
+    expected = list(answers(model, arrays).values())
+    try:
+        found = list(answers(new, arrays).values())
+    except Exception as error:  # foreign layers raise anything
         raise ConversionError(
-            f"A copy of model '{model.name}' for TFLM computes something else: a relative difference of {error:.2g}, "
-            f"where {FLOAT_LIMIT:g} is allowed. A layer holds what neither its weights nor its get_config() say: write "
-            "a .tflite file instead (--to litert), or give the layer a get_config() of its own."
+            f"A copy of model '{model.name}' for TFLM can't be run: {reason(error)}. {HINT}"
+        ) from error
+    difference = largest_difference(found, expected)
+    if not difference <= FLOAT_LIMIT:
+        raise ConversionError(
+            f"A copy of model '{model.name}' for TFLM computes something else: a relative difference of "
+            f"{difference:.2g}, where {FLOAT_LIMIT:g} is allowed. {HINT}"
         )

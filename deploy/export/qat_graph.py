@@ -207,7 +207,7 @@ class Network:
     def free_name(self, name: str) -> str:
         """Return a name that no other layer has, and that tfmot, which finds layers and ranges by name, can't mistake.
 
-        Names that "quant" begins are tfmot's; "/" ends a name for TensorFlow.
+        Names that "quant" begins are its own; signs of any kind are kept from TensorFlow.
         """
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
         plain = f"layer_{plain}" if not plain[:1].isalpha() or plain.startswith("quant") else plain

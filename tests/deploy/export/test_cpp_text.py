@@ -38,19 +38,21 @@ HOSTILE = (
 
 
 def read_back(literal: str) -> bytes:
-    """Return the bytes of a literal as C++ reads it: plain characters and escapes of three octal digits."""
+    """Return the bytes of a literal as C++ reads it: escapes of three octal digits, or of one sign that is kept."""
     assert literal[0] == literal[-1] == '"'
+    assert "??" not in literal
+    assert literal.isprintable()
     inner, found = literal[1:-1], bytearray()
     while inner:
+        size = 1
         if inner[0] == "\\":
-            found.append(int(inner[1:4], 8))
-            assert len(inner[1:4]) == 3
-            inner = inner[4:]
+            size = 2 if inner[1] in '"\\?' else 4
+            found += inner[1].encode() if size == 2 else bytes([int(inner[1:4], 8)])
+            assert len(inner[:size]) == size
         else:
-            assert inner[0] not in '"?'
-            assert 0x20 <= ord(inner[0]) < 0x7F
-            found.append(ord(inner[0]))
-            inner = inner[1:]
+            assert inner[0] != '"'
+            found += inner[0].encode()
+        inner = inner[size:]
     return bytes(found)
 
 
@@ -81,7 +83,7 @@ def test_a_compiler_reads_the_same(tmp_path: Path, standard: str) -> None:
     last = len(HOSTILE) - 1
     loop = "for (const char* w : words) std::fwrite(w, 1, std::strlen(w) + 1, stdout);"
     lines += [f"int main() {{ {loop} return after_{last} - {last}; }}"]
-    (tmp_path / "main.cc").write_text("\n".join(lines) + "\n", "ascii")
+    (tmp_path / "main.cc").write_text("\n".join(lines) + "\n", "utf-8")
     command = ["g++", f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-o", str(tmp_path / "main")]
     subprocess.run([*command, str(tmp_path / "main.cc")], check=True, capture_output=True, text=True)
     found = subprocess.run([tmp_path / "main"], check=True, capture_output=True).stdout

@@ -226,7 +226,7 @@ def test_foreign_names_and_settings_do_not_become_code(
     (tmp_path / "main.cc").write_text('#include "m_model.h"\nint main() { return kMLabels[0] == kMLabels[1]; }\n')
     command = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-c", f"-I{out}", "-o", str(tmp_path / "main.o")]
     subprocess.run([*command, str(tmp_path / "main.cc")], check=True, capture_output=True, text=True)
-    header = (out / "m_model.h").read_text("ascii")
+    header = (out / "m_model.h").read_text("utf-8")
     assert not re.search(r"^#error", header, re.MULTILINE)
     assert json.loads((out / "m.json").read_text("ascii"))["classes"] == list(labels)
 
