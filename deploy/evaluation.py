@@ -142,8 +142,9 @@ def the_one(what: str, value: Any) -> np.ndarray:
 
 def arrays(part: Any) -> Any:
     """Return an array, or a list, tuple or dict of arrays; a list of numbers is one array."""
-    leaves = keras.tree.flatten(part)
-    if isinstance(part, dict) or not hasattr(part, "shape") and all(np.ndim(leaf) for leaf in leaves):
+    if isinstance(part, dict):
+        return {key: arrays(value) for key, value in part.items()}
+    if not hasattr(part, "shape") and all(np.ndim(leaf) for leaf in keras.tree.flatten(part)):
         return keras.tree.map_structure(np.asarray, part)
     return np.asarray(part)
 

@@ -109,5 +109,7 @@ def test_structures_of_any_depth() -> None:
     nested = {"a": [OUTPUTS, OUTPUTS], "b": {"c": (OUTPUTS,)}}
     found = arrays(nested)
     assert found["b"]["c"][0].shape == (4, 3) and isinstance(found["a"], list)
+    numbers = arrays({"a": [TRUTH, TRUTH], "b": TRUTH.tolist()})
+    assert numbers["b"].tolist() == numbers["a"][1].tolist() == TRUTH.tolist()
     inputs, labels = as_arrays([(OUTPUTS, nested), (OUTPUTS, nested)])
     assert inputs.shape == (8, 3) and labels["a"][1].shape == (8, 3)

@@ -124,9 +124,10 @@ def random_network(draw: Any) -> keras.Model:
             x = keras.Sequential([keras.Input(x.shape[1:]), L.Conv2D(2, 1), L.BatchNormalization(), L.ReLU()])(x)
     if draw(st.booleans()):  # a sequence, in which steps may be missing
         x = L.Reshape((-1, x.shape[-1]))(x)
-        x = draw(st.sampled_from([L.Masking(0.0), L.Conv1D(3, 1, padding="causal"), L.DepthwiseConv1D(1)]))(x)
+        masked = draw(st.booleans())
+        x = L.Masking(0.0)(x) if masked else (L.Conv1D(3, 1) if draw(st.booleans()) else L.DepthwiseConv1D(1))(x)
         x = L.Dense(3, activation="relu")(x)
-        x = draw(st.sampled_from([L.GlobalAveragePooling1D, lambda: L.GRU(3)]))()(x)
+        x = L.GRU(3)(x) if masked or draw(st.booleans()) else L.GlobalAveragePooling1D()(x)
     else:
         x = L.GlobalAveragePooling2D()(x)
     outputs = L.Dense(3)(x)
