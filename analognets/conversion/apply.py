@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from analognets.conversion.own_models import has_constructor, in_class
 from analognets.conversion.identity import remade
 from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.errors import ConversionError
@@ -91,7 +92,7 @@ class ModelCopy:
     def copy(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         """Copy a layer that is not converted itself; its inner layers may be."""
         if isinstance(layer, keras.Model) and is_cloneable(layer):
-            return keras.models.clone_model(layer, clone_function=self.node, recursive=True)
+            return self.graph(layer)
         if isinstance(layer, keras.layers.TFSMLayer):
             raise ConversionError(
                 f"Layer '{layer.name}' (TFSMLayer) is a TensorFlow SavedModel, a graph without Keras layers, which "
@@ -105,6 +106,16 @@ class ModelCopy:
         except (TypeError, ValueError, NotImplementedError) as error:
             raise no_config(layer, error) from error
         self.swap_attributes(layer, new, within)
+        return new
+
+    def graph(self, model: keras.Model) -> keras.Model:
+        """Copy a model with a graph; one with a constructor of its own keeps its class, as does one inside of it."""
+        own = any(has_constructor(layer) for layer in model._flatten_layers())
+        new = keras.models.clone_model(model, clone_function=self.node, recursive=not own)
+        if has_constructor(model):
+            new = in_class(model, new, lambda value: self.replaced(value, self.node))
+        if own:
+            self.done[id(model)] = self.wrapped[id(model)] = new
         return new
 
     def swap_attributes(self, old: keras.layers.Layer, new: keras.layers.Layer, within: Callable[[Any], Any]) -> None:
@@ -190,7 +201,7 @@ class ModelCopy:
     def _copied(self, model: keras.Model) -> keras.Model:
         with not_compiled(model):
             if is_cloneable(model):
-                new = keras.models.clone_model(model, clone_function=self.node, recursive=True)
+                new = self.graph(model)
             else:
                 new = self.layer(model)
                 new.build_from_config(model.get_build_config() or {})

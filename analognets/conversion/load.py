@@ -69,7 +69,7 @@ def load_model(
 def loaded(file: ModelFile, custom: dict[str, Any]) -> keras.Model:
     """Return the model of a file, with its weights."""
     translator = Translator(str(file.path), file.old, custom)
-    config = file.config if file.zipped and not file.old else translator.model(file.config)
+    config = translator.model(file.config)
     check_size(file, copy.deepcopy(config), custom)
     if not file.zipped:
         model = built(file, copy.deepcopy(config), custom)
@@ -78,7 +78,7 @@ def loaded(file: ModelFile, custom: dict[str, Any]) -> keras.Model:
         return model
     with tempfile.TemporaryDirectory() as folder:
         source = file.path
-        if file.old or source.suffix != ".keras":
+        if config != file.config or source.suffix != ".keras":
             source = Path(folder) / "model.keras"
             file.rewritten(source, config)
         try:

@@ -133,10 +133,12 @@ class Translator:
             return self.nested(kind, item, inside)
         if not isinstance(getattr(keras.layers, kind, None), type):
             return item
+        if not self.old:
+            inside = self.tidied(kind, self.wrapped(inside))
         if "module" in item and not self.old:
-            return item
+            return {**item, "config": inside}
         rest = {key: value for key, value in item.items() if key not in ("build_config", "compile_config")}
-        config = self.arguments(kind, inside) if self.old else self.wrapped(inside)
+        config = self.arguments(kind, inside) if self.old else inside
         return {**rest, "module": "keras.layers", "class_name": kind, "registered_name": None, "config": config}
 
     def is_custom(self, item: dict[str, Any]) -> bool:
@@ -154,6 +156,11 @@ class Translator:
             elif isinstance(value, list):
                 made[key] = [self.layer(one) if isinstance(one, dict) and "class_name" in one else one for one in value]
         return made
+
+    def tidied(self, kind: str, config: dict[str, Any]) -> dict[str, Any]:
+        """Return a Keras 3 config without what Keras 2 wrote and Keras 3 lacks, where that says nothing."""
+        accepted = arguments_of(getattr(keras.layers, kind))
+        return {key: value for key, value in config.items() if key in accepted or not is_neutral(kind, key, value)}
 
     def arguments(self, kind: str, config: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a Keras 2 layer as those of its Keras 3 class.
@@ -195,10 +202,9 @@ class Translator:
 
     def check_neutral(self, name: str, kind: str, key: str, value: Any) -> None:
         """Raise a ConversionError if an argument that is left out says something."""
-        silent = NEUTRAL_OF.get(kind, {}).get(key, NEUTRAL.get(key, (None,)))
-        if silent is ANY or any(value is one or (type(value) is type(one) and value == one) for one in silent):
+        if value is None or is_neutral(kind, key, value):
             return
-        allowed = " or ".join(repr(one) for one in silent)
+        allowed = " or ".join(repr(one) for one in NEUTRAL.get(key, (None,)))
         raise ConversionError(
             f"Layer '{name}' ({kind}) of the model in '{self.source}' has an argument of Keras 2 that Keras 3 does not "
             f"know; only {key}={allowed} can be left out. Received: {key}={value!r}. Rebuild this layer in Python in "
@@ -274,6 +280,8 @@ class Translator:
                 config["layers"] = [*missing_input(layers), *config["layers"]]
             else:
                 self.graph(config, layers)
+        if "module" in item and not self.old:
+            return {**item, "config": config}
         rest = {key: value for key, value in item.items() if key not in ("build_config", "compile_config")}
         kind = "Sequential" if kind == "Sequential" else "Model"
         return {**rest, "module": "keras", "class_name": kind, "registered_name": None, "config": config}
@@ -298,6 +306,12 @@ class Translator:
         for key in ("input_layers", "output_layers"):
             made = mapped(config[key], lambda value: place(value, True))
             config[key] = made[0] if isinstance(made, list) and len(made) == 1 and not is_place(made) else made
+
+
+def is_neutral(kind: str, key: str, value: Any) -> bool:
+    """Whether an argument that Keras 3 lacks says nothing at this value."""
+    silent = NEUTRAL_OF.get(kind, {}).get(key, NEUTRAL.get(key, ()))
+    return silent is ANY or any(type(value) is type(one) and value == one for one in silent)
 
 
 def plain(value: Any) -> Any:
