@@ -376,6 +376,7 @@ def _by_name(source: str | Path, untrained: bool) -> TrainedNetwork:
 
 
 def _read_file(path: Path) -> Any:
+    import analognets.layers  # noqa: F401  (registers the classes a model file names)
     from analognets.conversion import load_model
 
     if zipfile.is_zipfile(path):

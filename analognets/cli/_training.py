@@ -51,13 +51,13 @@ def run_recipe(
     hint = resume_command(folder, data=data, float_from=float_from, skip_corrupt=skip_corrupt)
     if not overwrite and folder.is_dir() and any(folder.iterdir()):
         Run.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
-        _console.set_resume_hint(hint)
+        _console.set_resume_hint(hint, finished=lambda: is_finished(folder, recipe))
     source = open_trained(Run.open(float_from), unfinished=True) if float_from else None
     reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
     start_backend(reporter)
     network, training = gather(reporter, recipe, data, source, skip_corrupt)
     run = Run.create(folder, recipe, overwrite=overwrite)
-    _console.set_resume_hint(hint)
+    _console.set_resume_hint(hint, finished=lambda: is_finished(folder, recipe))
 
     from analognets.training import train as run_stages
 

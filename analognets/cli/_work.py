@@ -83,11 +83,11 @@ def results_folder(trained: TrainedNetwork, named: Path | None) -> Path:
 
 def times_of(text: str | None) -> list[str]:
     """Return the times of a list with commas, each of them checked; none for no list."""
-    from analognets.units import parse_duration
+    from analognets.units import parse_durations
 
     times = [word.strip() for word in text.split(",")] if text else []
-    for time in times:
-        parse_duration(time)
+    if times:
+        parse_durations(times)
     return times
 
 

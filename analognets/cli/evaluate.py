@@ -88,8 +88,6 @@ def evaluate(
 
     reporter = _console.Reporter(json=json, quiet=quiet)
     trained = open_trained(run, wants=("chips", "recipe"))
-    if save_chips is not None and save_chips.exists():
-        raise ChipFileError(f"--save-chips writes a new folder. Received: '{save_chips}', which exists.")
     defaults = trained.known_recipe().evaluation
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
@@ -98,6 +96,8 @@ def evaluate(
         raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
     folder = results_folder(trained, out)
     start_backend(reporter)
+    if save_chips is not None:
+        refuse_taken(save_chips, learned)
 
     from analognets.deploy.chips.by_class import accuracies
     from analognets.deploy.chips.by_class import by_class as classes_of
@@ -106,11 +106,15 @@ def evaluate(
 
     network = network_on_chips(trained)
     made = None if load_chips is None else Chips.load(load_chips, network)
+    number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
+    if save_chips is not None and save_chips.exists():
+        made = saved_before(save_chips, network, number, count)
+        reporter.note(f"{save_chips} holds these chips already, from an earlier try: they are used.")
+        save_chips = None
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, float_accuracy = run_float(reporter, trained, task, split)
     if made is None:
-        number = defaults.seed if seed is None else seed
-        made = programmed(reporter, trained, network, task, chips or defaults.chips, number)
+        made = programmed(reporter, trained, network, task, count, number)
     if save_chips is not None:
         made.save(save_chips)
     settings: dict[str, Any] = {"at": times, "drift_compensation": mode, "precision": precision.value}
@@ -124,6 +128,29 @@ def evaluate(
     measured: dict[str, Any] = {"float_accuracy": float_accuracy, "split": split.value}
     write_evaluation(folder, trained, network, task, table, summary, batch_norm=batch_norm, classes=classes, **measured)
     show(reporter, folder, task, summary, float_accuracy, split, trained.digital_name, classes)
+
+
+def refuse_taken(folder: Path, learned: bool) -> None:
+    """Raise unless a place for chips is free, or holds chips that an interrupted command may have stored."""
+    from analognets.core.files import recover
+    from analognets.deploy.chips.files import INDEX
+
+    recover(folder.absolute())
+    if folder.exists() and (learned or not (folder / INDEX).exists()):
+        raise ChipFileError(f"--save-chips writes a new folder. Received: '{folder}', which exists.")
+
+
+def saved_before(folder: Path, network: Any, seed: int, count: int) -> Any:
+    """Return stored chips if they are the very ones that would be programmed: one seed and number gives one chip."""
+    from analognets.deploy.chips.chips import Chips
+
+    found = Chips.load(folder, network)
+    if found.seed != seed or [chip.number for chip in found] != list(range(count)):
+        raise ChipFileError(
+            f"--save-chips writes a new folder. Received: '{folder}', which holds {len(found)} chips of seed "
+            f"{found.seed} instead of {count} of seed {seed}."
+        )
+    return found
 
 
 def run_float(reporter: _console.Reporter, trained: Any, task: Any, split: Split) -> tuple[Any, Any, float]:

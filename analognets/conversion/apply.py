@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 
-from analognets.conversion.own_models import has_constructor, in_class
 from analognets.conversion.identity import remade
+from analognets.conversion.own_models import has_constructor, in_class
 from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.errors import ConversionError
 from analognets.layers import AnalogBlock, AnalogLayer

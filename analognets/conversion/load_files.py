@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import shutil
-import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
+from analognets.conversion.sizes import declared_bytes
 from analognets.errors import AnalogNetsError, DataError, reason
 
 __all__ = ["ModelFile", "check_size", "opened"]
@@ -35,7 +34,7 @@ SPARE = 16 * MIB
 WAY_ROUND = (
     "Build the network in Python with keras.layers and assign the weights layer by layer: their values are in "
     "tf.train.load_checkpoint('{path}/variables/variables').get_tensor(name), their names in "
-    ".get_variable_to_shape_map()"
+    ".get_variable_to_shape_map()."
 )
 
 
@@ -87,6 +86,11 @@ def opened(path: Path) -> ModelFile:
             "that it was made from, or build the network in Python and assign its weights."
         )
     if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            raise DataError(
+                f"'{path}' is a TensorFlow SavedModel, and holds no Keras layers that could be converted. "
+                + WAY_ROUND.format(path=path)
+            )
         raise DataError(f"'{path}' is a folder and no Keras model. Give a `.keras` or `.h5` file.")
     if not path.is_file():
         raise DataError(f"There is no model file '{path}'.")
@@ -189,42 +193,9 @@ def as_config(path: Path, text: bytes | str) -> dict[str, Any]:
     return config
 
 
-def declared_bytes(config: Mapping[str, Any], custom: Mapping[str, Any]) -> int:
-    """Return how many bytes the variables of a model take, from its config; nothing is allocated.
-
-    The model is made where variables have a shape but no values, in a thread of its own, so that names and scopes of
-    the caller's are left as they were; 0 if it can't be made there.
-    """
-    found = [0]
-
-    def make() -> None:
-        try:
-            with keras.StatelessScope(initialize_variables=False):
-                model = keras.saving.deserialize_keras_object(dict(config), custom_objects=dict(custom))
-                found[0] = sum(variable_bytes(variable) for variable in model.variables)
-        except Exception:  # what is wrong with it is said when it is made
-            found[0] = 0
-
-    drawn = random.getstate()
-    worker = threading.Thread(target=make)
-    worker.start()
-    worker.join()
-    random.setstate(drawn)
-    return found[0]
-
-
-def variable_bytes(variable: Any) -> int:
-    """Return the bytes that a variable takes, from its shape."""
-    numbers = 1
-    for size in variable.shape:
-        numbers *= int(size)
-    bits = keras.backend.standardize_dtype(variable.dtype)
-    return numbers * max(1, int("".join(filter(str.isdigit, bits.partition("_")[0])) or 8) // 8)
-
-
 def check_size(file: ModelFile, config: Mapping[str, Any], custom: Mapping[str, Any]) -> None:
     """Raise a DataError if a model takes far more memory than its file has weights, before it is built."""
-    declared = declared_bytes(config, custom)
+    declared = declared_bytes(lambda: keras.saving.deserialize_keras_object(dict(config), custom_objects=dict(custom)))
     if declared > SPARE + 4 * file.held:
         raise DataError(
             f"The model in '{file.path}' has weights of {declared / MIB:.0f} MiB by its config, but the file holds "

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from analognets.errors import reason
 from analognets.layers.block import is_internal
 
 __all__ = ["has_constructor", "in_class"]
@@ -37,9 +38,9 @@ def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
         new = kind.from_config(model.get_config())
     except Exception as error:  # whatever a class of others raises
         warnings.warn(
-            f"The copy of model '{model.name}' ({kind.__name__}) is a plain functional model without the methods of its "
-            f"class, which can't be made from its config: {str(error).splitlines()[0] if str(error) else kind}. Give the "
-            "class a get_config that holds all its arguments.",
+            f"The copy of model '{model.name}' ({kind.__name__}) is a plain functional model without the methods of "
+            f"its class, which can't be made from its config: {reason(error)}. Give the class a get_config that holds "
+            "all its arguments.",
             stacklevel=2,
         )
         return graph

@@ -14,7 +14,7 @@ import pandas as pd
 from analognets.deploy.chips.batch_norm import restored_statistics
 from analognets.deploy.chips.by_class import READING, confusion_counts
 from analognets.deploy.chips.chip import Chip
-from analognets.deploy.chips.files import load_chips, save_chips
+from analognets.deploy.chips.files import StoredChips, load_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
 from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions
@@ -25,7 +25,7 @@ from analognets.errors import ChipFileError, NotCalibratedError, check_choice, c
 from analognets.layers import analog_layers
 from analognets.layers.calibrated import unused_ranges
 from analognets.layers.input_data import all_inputs
-from analognets.units import DRIFT_TIMES, format_duration, parse_duration
+from analognets.units import DRIFT_TIMES, format_duration, parse_durations
 
 __all__ = ["Chips", "program", "summarize"]
 
@@ -42,7 +42,7 @@ class Chips:
     def __init__(self, model: keras.Model, chips: Sequence[Chip], seed: int) -> None:
         self.model = model
         self.layers = analog_layers(model)
-        self.chips = list(chips)
+        self.chips: Sequence[Chip] = chips if isinstance(chips, StoredChips) else list(chips)
         self.seed = seed
         self._runners: dict[tuple[str, str, int], Runner] = {}
 
@@ -169,7 +169,7 @@ class Chips:
         """Yield what tells a reading from others, its outputs, and after the last mode of each time (done, total)."""
         check_choice(owner, "drift_compensation", drift_compensation, (True, False, "both"))
         modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
-        times = [parse_duration(time) for time in ([at] if isinstance(at, (str, int, float)) else at)]
+        times = parse_durations([at] if isinstance(at, (str, int, float)) else list(at))
         runner = self.runner(**settings)
         seen = None if batch_norm_calibration is None else all_inputs(self.model, batch_norm_calibration)
         total, refresh = len(self.chips) * len(times), True
@@ -196,10 +196,11 @@ class Chips:
 
     @classmethod
     def load(cls, folder: Any, model: keras.Model) -> Chips:
-        """Read stored chips back for the model they were programmed from.
+        """Open stored chips for the model they were programmed from; each is read from the folder when it is needed.
 
         Raises:
-            ChipFileError: a file is missing, cut short or changed, or the chips belong to another model.
+            ChipFileError: a file is missing, cut short or changed, a device holds what it can't, or the chips belong to
+                another model.
         """
         chips, seed = load_chips(folder, model)
         return cls(model, chips, seed)

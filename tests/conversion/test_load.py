@@ -194,7 +194,7 @@ def test_what_is_no_model_is_one_sentence(tmp_path: Path) -> None:
     small().save(tmp_path / "whole.h5")
     (tmp_path / "cut.h5").write_bytes((tmp_path / "whole.h5").read_bytes()[:3000])
     sentences = {
-        "saved": "is a TensorFlow SavedModel, and holds no Keras layers that could be converted. Build the network in Python and assign",
+        "saved": "is a TensorFlow SavedModel, and holds no Keras layers that could be converted. Build",
         "net.tflite": "is a graph, and holds no Keras layers",
         "missing.h5": "There is no model file",
         "text.h5": "is neither a `.keras` file nor a legacy `.h5` file, or it is cut short",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from analognets.core import files
+from analognets.core import drafts, files
 from analognets.core.files import (
     make_folder,
     new_folder,
@@ -177,7 +177,8 @@ def test_a_failure_of_the_last_move_brings_back_what_was_there(tmp_path: Path, m
             raise KeyboardInterrupt
         move(source, target)
 
-    monkeypatch.setattr(files.os, "replace", second_fails)
+    monkeypatch.setattr(drafts, "exchange", lambda one, other: False)
+    monkeypatch.setattr(drafts.os, "replace", second_fails)
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path / "chips", overwrite=True)
     assert content(tmp_path / "chips") == {name: "old" for name in NEW}

@@ -15,11 +15,11 @@ from analognets.core.files import file_sha256, write_atomically
 from analognets.core.provenance import sha256_of
 from analognets.datasets.arrays import check_labelled, read_labelled
 from analognets.deploy.studies.explore_point import load_data
-from analognets.errors import ConversionError, InvalidArgumentError, NotCalibratedError
+from analognets.errors import ConversionError, DataError, InvalidArgumentError, NotCalibratedError
 from analognets.zoo.tasks import evenly
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["StudiedNetwork", "fingerprint", "gather", "open_calibrated", "test_data"]
+__all__ = ["StudiedNetwork", "check_place", "fingerprint", "gather", "open_calibrated", "test_data"]
 
 MODELS, DATA = "models", "data.npz"
 
@@ -105,6 +105,7 @@ def gather(
     several = list(networks) if isinstance(networks, (list, tuple)) else [networks]
     if not several:
         raise InvalidArgumentError("A sensitivity study needs at least one network. Received: none.")
+    check_place(data)
     arrays = array_file(data)
     pair = data if isinstance(data, tuple) else arrays and read_labelled(arrays)
     if pair:
@@ -139,6 +140,17 @@ def gather(
     if arrays is not None:
         return studied, f"sha256:{file_sha256(arrays)}", str(arrays.resolve())
     return studied, data if data in (None, "synthetic") else str(Path(data).resolve()), None
+
+
+def check_place(data: Any) -> None:
+    """Raise unless data that are named are there: opening networks and measuring them takes minutes.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    named = isinstance(data, (str, Path)) and data != "synthetic" and Path(data).suffix != ".npz"
+    if named and not Path(data).is_dir():
+        raise DataError(f"There are no data in '{data}': there is no such folder. Name the folder of the data.")
 
 
 def array_file(data: Any) -> Path | None:

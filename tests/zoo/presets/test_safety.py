@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from analognets.core.tensors import MAX_HEADER
 from analognets.errors import AnalogNetsError, ChecksumError, PresetError
 from analognets.training.recipe import Recipe
 from analognets.zoo.presets import files as preset_files
-from analognets.zoo.presets.files import MAX_HEADER, pack, unpack
+from analognets.zoo.presets.files import pack, unpack
 from analognets.zoo.presets.handles import bundled
 from analognets.zoo.presets.registry import load_preset
 from analognets.zoo.presets.safe_config import check_config, from_config, to_config
