@@ -14,6 +14,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 
 from analognets.conversion.sizes import declared_bytes
+from analognets.core.files import json_of
 from analognets.errors import AnalogNetsError, DataError, reason
 
 __all__ = ["ModelFile", "check_size", "opened"]
@@ -23,8 +24,6 @@ METADATA = "metadata.json"
 MIB = 2**20
 MOST_CONFIG = 32 * MIB
 """Bytes of a config; the largest published networks have some hundred kB."""
-MOST_DEPTH = 200
-"""Levels of lists and dicts in a config."""
 MOST_RATIO = 20
 """How much smaller weights may be packed; float weights hardly shrink, pruned ones about tenfold."""
 FREE = 64 * MIB
@@ -171,18 +170,8 @@ def as_json(path: Path, text: bytes | str) -> Any:
     Raises:
         DataError: it is none, or too deep.
     """
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"The config of the model in '{path}' is no JSON. Received: {reason(error)}.") from error
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > MOST_DEPTH:
-            raise DataError(f"The config of the model in '{path}' is nested deeper than {MOST_DEPTH} levels.")
-        holders = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list)))
-        level = [inner for one in holders for inner in one if isinstance(inner, (dict, list))]
-    return value
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return json_of(content, path, "whole Keras model", error=DataError)
 
 
 def as_config(path: Path, text: bytes | str) -> dict[str, Any]:

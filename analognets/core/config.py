@@ -139,7 +139,7 @@ def read_yaml(file: Any, *, source: str = "", error: type[AnalogNetsError] = Inv
         if hasattr(file, "read"):
             text = file.read(MAX_TEXT + 1)
         elif isinstance(file, (str, os.PathLike)):
-            text = read_plain(file, limit=MAX_BYTES).decode("utf-8")
+            text = read_plain(os.fspath(file), limit=MAX_BYTES).decode("utf-8")
         else:
             text = file.read_text("utf-8")
     except RunError as fault:

@@ -11,8 +11,9 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -38,7 +39,8 @@ __all__ = [
 
 MAX_JSON = 64 * 2**20
 MAX_FILE = 2**40
-DEPTH = 100
+DEPTH = 200
+"""Levels of lists and dicts in a file of JSON."""
 
 
 def write_atomically(
@@ -184,7 +186,7 @@ def make_folder(folder: Path, what: str = "folder", *, error: type[AnalogNetsErr
 
 def open_plain(
     path: Path | str, what: str = "file", *, limit: int, error: type[AnalogNetsError] = RunError, hint: str = ""
-) -> BinaryIO:
+) -> BufferedReader:
     """Open a regular file for reading; a FIFO, device or folder is refused at once instead of waited for.
 
     Args:
@@ -215,7 +217,7 @@ def open_plain(
         if handle >= 0:
             os.close(handle)
         raise error(f"{begin}: {why}.{end}")
-    return os.fdopen(handle, "rb")
+    return open(handle, "rb")
 
 
 def read_plain(

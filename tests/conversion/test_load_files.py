@@ -115,9 +115,9 @@ def test_files_that_unpack_to_far_more_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ("[" * 100_000 + "]" * 100_000, "is no JSON"),
-        ('{"class_name": "Sequential", "config": ' + '{"a":' * 300 + "1" + "}" * 301, "nested deeper than 200 levels"),
-        (b"\xff\xfe\x00", "is no JSON"),
+        ("[" * 100_000 + "]" * 100_000, "is not a whole Keras model: it was cut short or changed"),
+        ('{"class_name": "Sequential", "config": ' + '{"a":' * 300 + "1" + "}" * 301, "nested too deeply"),
+        (b"\xff\xfe\x00", "is not a whole Keras model: it was cut short or changed"),
         ("null", "is not that of a Keras model"),
         ('{"class_name": ["Sequential"], "config": {}}', "is not that of a Keras model"),
     ],

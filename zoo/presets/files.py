@@ -180,10 +180,10 @@ def read_record(
         raise ChecksumError(f"{INDEX} in '{folder}' must have the sha256 {sha256}. Received: {found}.")
     record = parse_record(content, path)
     for name, stored in record.files.items():
-        found = check_file(folder, name, root=root)
-        if found.stat().st_size != stored.bytes:
+        place = check_file(folder, name, root=root)
+        if place.stat().st_size != stored.bytes:
             raise PresetError(
-                f"'{found}' is not the file that was saved: it was cut short or changed (sha256 differs from "
+                f"'{place}' is not the file that was saved: it was cut short or changed (sha256 differs from "
                 f"{INDEX}). Download or save the preset again."
             )
         if verify:
@@ -340,8 +340,11 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo], inside: str) -
             f"A preset's archive may hold 1 to {MAX_MEMBERS} files of {MAX_PRESET:,} bytes in all. Received: "
             f"'{archive}' with {len(members)} files of {total:,} bytes."
         )
-    for member in members:
-        name = member.filename.removeprefix(inside)
+    names = [member.filename.removeprefix(inside) for member in members]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PresetError(f"'{archive}' holds {twice!r} more than once. It is refused.")
+    for name, member in zip(names, members, strict=True):
         mode = member.external_attr >> 16
         if not PLAIN_NAME.fullmatch(name) or (mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
             raise PresetError(

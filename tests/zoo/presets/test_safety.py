@@ -250,8 +250,8 @@ def test_weights_that_do_not_fit(change: Callable[..., dict[str, Any]], message:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "can't be read"),
-        ("[" * 100_000, "can't be read"),
+        ("{", "is not a preset's description: it was cut short or changed"),
+        ("[" * 100_000, "it is nested too deeply"),
         ("[]", "is not the description of a preset"),
         ('{"format": 7}', "has preset format 7, this version reads 1"),
         ('{"format": 1, "parameters": NaN}', "NaN is no JSON"),
