@@ -10,7 +10,7 @@ import numpy as np
 
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["ISO_ACCURACY", "Interval", "chance_error", "mean_interval", "normalized_accuracy"]
+__all__ = ["ISO_ACCURACY", "Interval", "chance_error", "format_interval", "mean_interval", "normalized_accuracy"]
 
 ISO_ACCURACY = 0.99
 """A network above this normalised accuracy counts as accurate as its float version (Rasch et al. 2023, verified)."""
@@ -88,6 +88,19 @@ class Interval:
     def high(self) -> float:
         """The upper end."""
         return self.mean + self.half_width
+
+
+def format_interval(middle: float, low: float | None, high: float | None, form: str = "{:.2f}") -> str:
+    """Return a figure with half its interval, as far as that is known.
+
+    Examples:
+        >>> format_interval(91.4, 90.1, 92.7)
+        '91.40 ± 1.30'
+        >>> format_interval(0.5, None, None, "{:+.2f}")
+        '+0.50'
+    """
+    unknown = low is None or high is None or low != low or high != high
+    return form.format(middle) if unknown else f"{form.format(middle)} \N{PLUS-MINUS SIGN} {(high - low) / 2:.2f}"
 
 
 def mean_interval(values: Any, groups: Sequence[str] | None = None, *, confidence: float = 0.95) -> Interval:

@@ -88,6 +88,8 @@ def recover(target: Path) -> None:
 
 
 def _drafts(parent: Path) -> list[Path]:
+    if not os.path.lexists(parent):
+        return []
     with os.scandir(parent) as entries:
         return [Path(entry.path) for entry in entries if _DRAFT.fullmatch(entry.name) and not entry.is_symlink()]
 
