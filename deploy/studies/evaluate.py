@@ -122,7 +122,7 @@ class Measured:
         spoken = f" of {self.groups} speakers" if any(self.data.speakers) else ""
         return (
             f"\N{PLUS-MINUS SIGN} is half of the 95 % interval over {len(self.data)} {self.split} {self.task.samples}"
-            f"{spoken} and the chips. Losses are paired by sample. One training seed: how trainings differ is not in it."
+            f"{spoken} and the chips. Losses are paired by sample. One training seed."
         )
 
     def accuracies(self) -> dict[str, float]:

@@ -120,7 +120,7 @@ def test_options_reach_the_chips_and_the_table_says_what_next(trained: Path, cal
     assert re.match(r"Float network, before training for hardware: [\d.]+ % of 14 validation clips", lines[0])
     assert lines[1].startswith("Same weights, digital: ")
     row = next(line.split() for line in lines if line.strip().endswith("off"))
-    assert (row[2], row[-2]) == ("-", "1")
+    assert (row[2], row[4], row[-2]) == ("±", "-", "1")
     assert lines[-1] == f"Next: open {tmp_path / 'here' / 'report.html'}"
     assert "nan %" not in (tmp_path / "here" / "report.html").read_text("utf-8")
     assert pd.read_csv(tmp_path / "here" / "drift.csv")["drift_compensation"].tolist() == [False]
@@ -255,7 +255,7 @@ def test_on_a_terminal_bars_move_and_tensorflow_is_silent(
     os.close(ours)
     assert process.wait() == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode("utf-8"))
-    for part in ("Starting TensorFlow", "Data", "Running the float network", "Programming chips", "Reading chips"):
+    for part in ("Starting TensorFlow", "Data", "Running the digital networks", "Programming chips", "Reading chips"):
         assert part in text
     for noise in ("cuda", "absl", "0000 00:", "WARNING", "oneDNN", "Warning"):
         assert noise not in text
