@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from analognets.core.files import new_folder, write_atomically
+from analognets.core.drafts import draft_folder
+from analognets.core.files import new_folder
 from analognets.errors import DataError, reason
 
 __all__ = ["refuse_existing", "write_together"]
@@ -45,42 +45,35 @@ def write_together(folder: Path, contents: Mapping[str, bytes], *, overwrite: bo
             write_all(draft, contents)
         return
     try:
-        draft = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
+        with draft_folder(folder) as draft:
+            write_all(draft, contents)
+            exchange(draft, folder, list(contents))
     except OSError as problem:
-        raise DataError(f"The folder '{folder}' can't be written to: {reason(problem)}.") from problem
-    try:
-        write_all(draft, contents)
-        exchange(draft, folder, list(contents))
-    except OSError as problem:
-        if isinstance(problem, DataError):
-            raise
         raise DataError(f"The files can't be written to '{folder}': {reason(problem)}.") from problem
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files into a folder that nobody reads yet."""
     for name, content in contents.items():
-        write_atomically(folder / name, content, error=DataError)
+        (folder / name).write_bytes(content)
 
 
 def exchange(draft: Path, folder: Path, names: Iterable[str]) -> None:
-    """Move files from a draft to their folder; if one can't be moved, all is put back."""
+    """Move files from a draft to their folder, each in one step; if one can't be moved, all is put back."""
     old = draft / "before"
     old.mkdir()
     moved: list[str] = []
     try:
         for name in names:
-            moved.append(name)
             if (folder / name).exists():
-                os.replace(folder / name, old / name)
+                shutil.copy2(folder / name, old / name)
+            moved.append(name)
             os.replace(draft / name, folder / name)
     except BaseException:
         for name in moved:
             with contextlib.suppress(OSError):
-                if not (draft / name).exists():
-                    (folder / name).unlink(missing_ok=True)
                 if (old / name).exists():
                     os.replace(old / name, folder / name)
+                elif not (draft / name).exists():
+                    (folder / name).unlink(missing_ok=True)
         raise
