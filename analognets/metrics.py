@@ -90,17 +90,28 @@ class Interval:
         return self.mean + self.half_width
 
 
-def format_interval(middle: float, low: float | None, high: float | None, form: str = "{:.2f}") -> str:
+def format_interval(
+    middle: float, low: float | None, high: float | None, *, form: str = "{:.2f}", scale: float = 1.0
+) -> str:
     """Return a figure with half its interval, as far as that is known.
 
+    Args:
+        middle: the figure.
+        low: lower end of its interval; None or nan if it is not known.
+        high: upper end, likewise.
+        form: of the figure.
+        scale: of what is shown: 100 shows shares in percent.
+
     Examples:
-        >>> format_interval(91.4, 90.1, 92.7)
+        >>> format_interval(0.914, 0.901, 0.927, scale=100)
         '91.40 ± 1.30'
-        >>> format_interval(0.5, None, None, "{:+.2f}")
+        >>> format_interval(0.5, None, None, form="{:+.2f}")
         '+0.50'
     """
-    unknown = low is None or high is None or low != low or high != high
-    return form.format(middle) if unknown else f"{form.format(middle)} \N{PLUS-MINUS SIGN} {(high - low) / 2:.2f}"
+    text = form.format(scale * middle)
+    if low is None or high is None or low != low or high != high:
+        return text
+    return f"{text} \N{PLUS-MINUS SIGN} {scale * (high - low) / 2:.2f}"
 
 
 def mean_interval(values: Any, groups: Sequence[str] | None = None, *, confidence: float = 0.95) -> Interval:

@@ -217,9 +217,9 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
         [
             (
                 row["at"],
-                format_interval(*(percent(row[key]) for key in ("mean", "low", "high"))),
-                "-" if row["std"] is None else f"{percent(row['std']):.2f}",
-                *(format_interval(row[key], row[f"{key}_low"], row[f"{key}_high"], "{:+.2f}") for key in losses),
+                format_interval(row["mean"], row["low"], row["high"], scale=100),
+                "-" if row["std"] is None else f"{100 * row['std']:.2f}",
+                *(format_interval(row[key], row[f"{key}_low"], row[f"{key}_high"], form="{:+.2f}") for key in losses),
                 row["chips"],
                 "on" if row["drift_compensation"] else "off",
             )
@@ -235,11 +235,6 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     also = "" if classes is None else "by_class.csv, "
     reporter.say(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
     reporter.say(f"Next: open {folder / 'report.html'}")
-
-
-def percent(share: float | None) -> float | None:
-    """Return a share in percent; None if it is not known."""
-    return None if share is None else 100 * share
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

@@ -65,12 +65,11 @@ def _drift(summary: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in summary.to_dict("records"):
         shown = {"since programming": row["at"]}
-        ends = [None if end not in row else 100 * row[end] for end in ("low", "high")]
-        shown["accuracy %"] = format_interval(100 * row["mean"], *ends)
+        shown["accuracy %"] = format_interval(row["mean"], row.get("low"), row.get("high"), scale=100)
         shown["std over chips"] = "-" if row["std"] != row["std"] else f"{100 * row['std']:.2f}"
         for key, name in LOSSES.items():
             if key in row:
-                shown[name] = format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), "{:+.2f}")
+                shown[name] = format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), form="{:+.2f}")
         rows.append({**shown, "chips": row["chips"], "compensated": "yes" if row["drift_compensation"] else "no"})
     return pd.DataFrame(rows)
 

@@ -143,9 +143,11 @@ def _drift(rows: pd.DataFrame) -> list[str]:
     heads = ["since programming", "accuracy %", "std over chips", *losses.values(), "chips", "drift compensation"]
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 2)}---|"]
     for row in rows.to_dict("records"):
-        cells = [row["at"], format_interval(*(100 * row.get(key, float("nan")) for key in ("mean", "low", "high")))]
+        cells = [row["at"], format_interval(row["mean"], row.get("low"), row.get("high"), scale=100)]
         cells.append("-" if pd.isna(row["std"]) else f"{100 * row['std']:.2f}")
-        cells += [format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), "{:+.2f}") for key in losses]
+        cells += [
+            format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), form="{:+.2f}") for key in losses
+        ]
         cells += [f"{row['chips']:.0f}", "on" if str(row["drift_compensation"]) == "True" else "off"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
