@@ -10,7 +10,7 @@ import contextlib
 import difflib
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ChipFileError",
     "ConversionError",
     "DataError",
+    "DataWarning",
     "InvalidArgumentError",
     "MissingExtraError",
     "NotCalibratedError",
@@ -29,7 +30,9 @@ __all__ = [
     "check_choice",
     "check_integer",
     "check_number",
+    "reading_config",
     "reason",
+    "shortened",
 ]
 
 
@@ -64,6 +67,10 @@ class DataError(AnalogNetsError, OSError):
     """A data set, file or folder is missing, broken or of the wrong kind."""
 
 
+class DataWarning(UserWarning):
+    """Data were read, and something about them is likely not as the user believes."""
+
+
 class ChecksumError(DataError):
     """A file does not have the expected sha256."""
 
@@ -95,6 +102,36 @@ def reason(error: BaseException) -> str:
     """Return why something failed, to stand inside of a sentence: what the system says, else the first line."""
     said = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
     return str(said or type(error).__name__).rstrip(".")
+
+
+def shortened(value: Any, length: int = 80) -> str:
+    """Return how a value looks in Python, cut where it is long, to stand behind "Received:"."""
+    try:
+        text = repr(value[: length + 1] if isinstance(value, (str, bytes)) else value)
+    except (RecursionError, ValueError):  # nested too deeply; a number of too many digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+@contextlib.contextmanager
+def reading_config(what: str) -> Iterator[None]:
+    """Raise one sentence in place of the many errors that malformed plain data cause where an object is built of them.
+
+    Args:
+        what: is built: "a crossbar".
+
+    Raises:
+        InvalidArgumentError: it can't be built.
+    """
+    try:
+        yield
+    except AnalogNetsError:
+        raise
+    except Exception as error:  # Keras, dataclasses and hash tables each have their own
+        raise InvalidArgumentError(
+            f"The config of {what} can't be read ({type(error).__name__}: {reason(error)}). Give what `get_config` or "
+            "`keras.saving.serialize_keras_object` returned."
+        ) from error
 
 
 def check_number(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from analognets.datasets.audio_io import read_clips, read_wav
+from analognets.datasets.audio_io import ON_LONG, read_clips, read_recording
 from analognets.datasets.base import CLIP_SAMPLES, SAMPLE_RATE, Split, TaskData, check_disjoint
 from analognets.datasets.clip_cache import ClipCache, cache_folder
+from analognets.datasets.contents import note_contents
 from analognets.datasets.file_reader import Progress
 from analognets.datasets.folders import (
     Folders,
@@ -24,6 +26,7 @@ from analognets.datasets.folders import (
 )
 from analognets.datasets.kws_rules import SilenceRule, cut_silence, region
 from analognets.datasets.noise import recordings
+from analognets.datasets.notes import Notes, readable
 from analognets.datasets.speech_layout import NOISE_FOLDER, SILENCE, UNKNOWN
 from analognets.errors import DataError, InvalidArgumentError, check_choice, check_integer
 
@@ -50,15 +53,18 @@ def load_audio_folder(
     citation: str = "",
     homepage: str = "",
     on_corrupt: str = "error",
+    on_long: str = "loudest",
     cache_dir: Path | str | None = None,
     cache: bool = True,
     progress: Progress | None = None,
 ) -> TaskData:
     """Return recordings from DIR/<word>/ or DIR/{train,validation,test}/<word>/ as int16 clips of 1 s at 16 kHz.
 
-    Clips of other lengths are padded or cut centrally, other rates resampled, channels averaged. A split that has no
-    folder is cut from the training clips by a hash of the speaker (<speaker>_nohash_<n>) or of the file name, the same
-    on every machine. Recordings in DIR/_background_noise_/ are noise to mix in; without any, noise is generated.
+    Short clips stand in the middle of zeros, of long ones the loudest second is kept, other rates are resampled,
+    channels averaged. A split that has no folder is cut from the training clips by a hash of the speaker
+    (<speaker>_nohash_<n>) or of the file name, the same on every machine. Recordings in DIR/_background_noise_/ are
+    noise to mix in; without any, noise is generated. What looks wrong with the recordings (silent, saturated, of an
+    unusual scale, left out, the same in two splits or classes) stands in `info.notes` and is warned of.
 
     Args:
         data_dir: the folder; "val" stands for "validation".
@@ -76,6 +82,7 @@ def load_audio_folder(
         citation: how to cite them.
         homepage: address.
         on_corrupt: "error", or "skip" to leave out and note clips that can't be read.
+        on_long: of a clip of more than 1 s keep the "loudest" or the "middle" second, or "error" to refuse it.
         cache_dir: where to cache what was read; None for $ANALOGNETS_CACHE or the system's cache folder.
         cache: False to write nothing to disk.
         progress: called with (clips done, clips in all).
@@ -83,16 +90,21 @@ def load_audio_folder(
     Raises:
         DataError: a folder, class or clip is missing or broken, or a split is empty.
         InvalidArgumentError: an argument is not allowed.
+
+    Warns:
+        DataWarning: something about the recordings is likely not as it should be.
     """
     if data_dir is None:
         raise DataError(
             "audio_folder reads your own recordings: name a folder that holds one folder a word, such as on/ and off/, "
             "with data_dir (--data)."
         )
-    _check(seed, on_corrupt, unknown, silence)
+    _check(seed, on_corrupt, on_long, unknown, silence)
     rule = SplitRule(validation_share, test_share, split_by)
     folders = read_folders(data_dir, SUFFIXES, what="recordings")
-    noise_files = [item.path for items in folders.items.values() for item in items if item.folder == NOISE_FOLDER]
+    found = Notes("clips", cut=on_long, endings=" or ".join(SUFFIXES))
+    folders.note(found)
+    noise_files = [item for items in folders.items.values() for item in items if item.folder == NOISE_FOLDER]
     names = find_classes(folders, classes, what="recordings")
     labels = _labels(folders, names, unknown, silence)
     used, left_out = _used(folders, labels)
@@ -100,25 +112,29 @@ def load_audio_folder(
     missing = require_all(_renamed(chosen, labels), tuple(dict.fromkeys(labels.values())), what="recordings")
     store = ClipCache(cache_folder(cache_dir) / "clips") if cache else None
     final = (*names, *(["silence"] if silence else []), *(["unknown"] if unknown else []))
-    splits, notes = _read(chosen, labels, final, folders.root, store, on_corrupt, progress)
-    noise, how = _noise(noise_files, seed)
+    reader = _Reader(folders.root, store, on_corrupt, on_long, progress, found)
+    splits, notes = reader.splits(chosen, labels, final)
+    note_contents(splits, final, found, quiet=("silence", SILENCE))
+    noise, how = _noise(noise_files, seed, reader)
     if silence:
         splits = {name: _with_silence(split, name, noise, final, seed) for name, split in splits.items()}
-    first = source or f"Recordings of a folder named {folders.root.absolute().name!r}."
+    first = source or f"Recordings of a folder named {readable(folders.root.absolute().name)!r}."
     statement = " ".join([f"{first} {len(final)} classes: {describe_splits(splits, what='clips')}.", *made, how])
-    told = (*left_out, *missing, *notes)
+    told = (*left_out, *missing, *found.sentences(), *notes)
     info = folder_info(folders.root, statement, told, licence=licence, citation=citation, homepage=homepage)
     share = SilenceRule().train_share
     background = [sound[region(len(sound), "train", share)] for _, sound in sorted(noise.items())]
     data = TaskData(info.name, splits["train"], splits["validation"], splits["test"], final, background, info)
     check_disjoint(data, speakers=False)
+    found.warn()
     return data
 
 
-def _check(seed: int, on_corrupt: str, unknown: bool, silence: bool) -> None:
+def _check(seed: int, on_corrupt: str, on_long: str, unknown: bool, silence: bool) -> None:
     owner = "load_audio_folder"
     check_integer(owner, "seed", seed, 0, 2**32 - 1)
     check_choice(owner, "on_corrupt", on_corrupt, ("error", "skip"))
+    check_choice(owner, "on_long", on_long, ON_LONG)
     for name, value in (("unknown", unknown), ("silence", silence)):
         if not isinstance(value, bool):
             raise InvalidArgumentError(f"`{name}` of {owner} must be True or False. Received: {name}={value!r}.")
@@ -161,44 +177,67 @@ def _renamed(chosen: Mapping[str, Sequence[Item]], labels: Mapping[str, str]) ->
     return {split: [item._replace(folder=labels[item.folder]) for item in items] for split, items in chosen.items()}
 
 
-def _read(
-    chosen: Mapping[str, Sequence[Item]],
-    labels: Mapping[str, str],
-    classes: Sequence[str],
-    root: Path,
-    cache: ClipCache | None,
-    on_corrupt: str,
-    progress: Progress | None,
-) -> tuple[dict[str, Split], list[str]]:
-    total, done = sum(map(len, chosen.values())), 0
-    splits: dict[str, Split] = {}
-    notes: list[str] = []
-    for split, items in chosen.items():
+@dataclass(frozen=True)
+class _Reader:
+    """Reads recordings with one progress count over all of them."""
 
-        def report(now: int, _: int, before: int = done) -> None:
-            if progress:
-                progress(before + now, total)
+    root: Path
+    cache: ClipCache | None
+    on_corrupt: str
+    on_long: str
+    progress: Progress | None
+    notes: Notes
 
-        files = [item.path for item in items]
-        found = read_clips(files, root=root, on_corrupt=on_corrupt, cache=cache, progress=report)
-        done += len(items)
-        notes += found.notes
-        kept = [items[i] for i in found.kept]
-        if not kept:
-            raise DataError(f"No recording of the {split} split can be read. Received: {len(items)} files.")
-        numbers = np.array([classes.index(labels[item.folder]) for item in kept], np.int32)
-        names, speakers = tuple(item.name for item in kept), tuple(item.speaker for item in kept)
-        splits[split] = Split(found.inputs, numbers, names, speakers)
-    return splits, notes
+    def splits(
+        self, chosen: Mapping[str, Sequence[Item]], labels: Mapping[str, str], classes: Sequence[str]
+    ) -> tuple[dict[str, Split], list[str]]:
+        """Return the clips of each split, and what is to be told about the cache."""
+        total, done = sum(map(len, chosen.values())), 0
+        splits: dict[str, Split] = {}
+        told: list[str] = []
+        for split, items in chosen.items():
+
+            def report(now: int, _: int, before: int = done) -> None:
+                if self.progress:
+                    self.progress(before + now, total)
+
+            found = read_clips(
+                [item.path for item in items],
+                root=self.root,
+                on_corrupt=self.on_corrupt,
+                on_long=self.on_long,
+                cache=self.cache,
+                progress=report,
+                notes=self.notes,
+            )
+            done += len(items)
+            told += found.notes
+            kept = [items[i] for i in found.kept]
+            if not kept:
+                raise DataError(f"No recording of the {split} split can be read. Received: {len(items)} files.")
+            numbers = np.array([classes.index(labels[item.folder]) for item in kept], np.int32)
+            names, speakers = tuple(item.name for item in kept), tuple(item.speaker for item in kept)
+            splits[split] = Split(found.inputs, numbers, names, speakers)
+        return splits, list(dict.fromkeys(told))
+
+    def noise(self, item: Item) -> np.ndarray | None:
+        """Return a recording of noise, float32 in [-1, 1], or None if it can't be read and may be skipped."""
+        try:
+            return read_recording(item.path).samples.astype(np.float32) / 32768
+        except DataError:
+            if self.on_corrupt == "error":
+                raise
+            self.notes.add("skipped", item.name)
+            return None
 
 
-def _noise(files: Sequence[Path], seed: int) -> tuple[dict[str, np.ndarray], str]:
+def _noise(items: Sequence[Item], seed: int, reader: _Reader) -> tuple[dict[str, np.ndarray], str]:
     """Return noise recordings by name, and a sentence that says where they come from."""
     long_enough = {}
-    for path in files:
-        samples, _ = read_wav(path)
-        if len(samples) >= 10 * CLIP_SAMPLES:  # so that a tenth of it, for validation or test, is a clip
-            long_enough[path.stem] = samples.astype(np.float32) / 32768
+    for item in items:
+        samples = reader.noise(item)
+        if samples is not None and len(samples) >= 10 * CLIP_SAMPLES:  # so that a tenth of it, for testing, is a clip
+            long_enough[readable(item.path.stem)] = samples
     if long_enough:
         return long_enough, f"Noise comes from {len(long_enough)} recordings in {NOISE_FOLDER}."
     why = f"no recording of at least {10 * CLIP_SAMPLES // SAMPLE_RATE} s in {NOISE_FOLDER}"

@@ -5,21 +5,40 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from analognets.core.files import remove_leftovers, write_atomically
-from analognets.core.provenance import sha256_of
+from analognets.core.provenance import json_sha256, sha256_of
 from analognets.datasets.base import CLIP_SAMPLES
 from analognets.errors import reason
 
-__all__ = ["ClipCache", "cache_folder", "content_key"]
+__all__ = ["ClipCache", "Stored", "cache_folder", "content_key"]
 
-_FORMAT = "analognets clips 1"
+_FORMAT = "analognets clips 2"
 _DAY = 86_400
+_PIECE = 1 << 22
+"""Bytes that have a checksum (CRC-32) of their own, so that threads can check an array together."""
+
+
+class Stored(NamedTuple):
+    """What a cache holds under a key.
+
+    Args:
+        rows: the clips or pictures, mapped and read-only.
+        faults: files left out and why.
+        remarks: what was odd about files.
+    """
+
+    rows: np.ndarray
+    faults: Mapping[str, str]
+    remarks: Mapping[str, Mapping[str, float]]
 
 
 def cache_folder(named: Path | str | None = None) -> Path:
@@ -34,13 +53,14 @@ def cache_folder(named: Path | str | None = None) -> Path:
 
 def content_key(files: Sequence[Path], root: Path, settings: str = str(CLIP_SAMPLES)) -> str:
     """Return a text that changes with `settings` and when a file is added, removed, renamed, resized or rewritten."""
-    facts = [f"{_FORMAT}\n{root.resolve()}\n{settings}\n"]
+    facts: list[str | bytes] = [f"{_FORMAT}\n", os.fsencode(root.resolve()), f"\n{settings}\n"]
     for path in files:
+        facts.append(os.fsencode(path.relative_to(root)))
         try:
             status = path.stat()
-            facts.append(f"{path.relative_to(root)}\t{status.st_size}\t{status.st_mtime_ns}\n")
-        except OSError:
-            facts.append(f"{path.relative_to(root)}\tmissing\n")
+            facts.append(f"\t{status.st_size}\t{status.st_mtime_ns}\n")
+        except (OSError, ValueError):
+            facts.append("\tmissing\n")
     return sha256_of(*facts)[:24]
 
 
@@ -60,21 +80,37 @@ class ClipCache:
     shape: tuple[int, ...] = (CLIP_SAMPLES,)
     dtype: str = "<i2"
 
-    def load(self, key: str, clips: int) -> tuple[np.ndarray, dict[str, str], dict[str, int]] | None:
-        """Return (clips, faults, rates) as they were stored, or None if they are not there or not whole."""
+    def load(self, key: str, clips: int) -> tuple[Stored | None, str]:
+        """Return what was stored, or None if it is not there; and a note if it is there and was changed since."""
         array, facts = self._paths(key)
+        if not array.is_file() or not facts.is_file():
+            return None, ""
         try:
-            stored = np.load(array, mmap_mode="r", allow_pickle=False)
             notes = json.loads(facts.read_text(encoding="utf-8"))
-            if stored.shape != (clips, *self.shape) or stored.dtype != np.dtype(self.dtype):
-                return None
-            os.utime(array)
-            return np.asarray(stored), dict(notes["faults"]), dict(notes["rates"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError):
-            return None
+            if "rates" in notes:  # of an earlier version, without checksums
+                return None, ""
+            stored = np.load(array, mmap_mode="r", allow_pickle=False)
+            whole = (
+                stored.shape == (clips, *self.shape)
+                and stored.dtype == np.dtype(self.dtype)
+                and notes["sha256"] == _digest(notes)
+                and _checksums(stored) == notes["crc32"]
+            )
+            if whole:
+                with contextlib.suppress(OSError):
+                    os.utime(array)
+                return Stored(np.asarray(stored), notes["faults"], notes["remarks"]), ""
+        except Exception:  # bytes that are no array are the same as none, whatever NumPy says to them
+            stored = None
+        return None, f"What was cached in {self.folder} was changed or cut short since, and was made again."
 
     def store(
-        self, key: str, clips: int, batches: Iterable[np.ndarray], faults: dict[str, str], rates: dict[str, int]
+        self,
+        key: str,
+        clips: int,
+        batches: Iterable[np.ndarray],
+        faults: Mapping[str, str],
+        remarks: Mapping[str, Mapping[str, float]],
     ) -> tuple[np.ndarray | None, str]:
         """Write the clips block by block and return them mapped, or None and the reason why they can't be kept.
 
@@ -83,17 +119,21 @@ class ClipCache:
             clips: number of clips in all blocks.
             batches: blocks of `dtype`; errors raised while they are made pass through.
             faults: files left out and why, filled while the blocks are made.
-            rates: rates of the files that were resampled, filled while the blocks are made.
+            remarks: what is odd about files, filled while the blocks are made.
         """
         array, facts = self._paths(key)
+        sums = _Checksums()
 
         def write(part: Path) -> None:
             with part.open("wb") as out:
                 header = {"descr": self.dtype, "fortran_order": False, "shape": (clips, *self.shape)}
                 np.lib.format.write_array_header_1_0(out, header)
                 for block in _guarded(batches):
-                    out.write(np.ascontiguousarray(block, self.dtype).data)
-            write_atomically(facts, json.dumps({"faults": faults, "rates": rates}))
+                    rows = np.ascontiguousarray(block, self.dtype)
+                    sums.add(rows)
+                    out.write(rows.data)
+            notes: dict[str, Any] = {"faults": faults, "remarks": remarks, "crc32": sums.close()}
+            write_atomically(facts, json.dumps({**notes, "sha256": _digest(notes)}))
 
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -103,8 +143,10 @@ class ClipCache:
         except OSError as error:
             return None, f"The clips were not cached in {self.folder}: {reason(error.__cause__ or error)}."
         self._prune()
-        found = self.load(key, clips)
-        return (found[0], "") if found else (None, f"The clips were not cached in {self.folder}: read back otherwise.")
+        found, _ = self.load(key, clips)
+        return (
+            (found.rows, "") if found else (None, f"The clips were not cached in {self.folder}: read back otherwise.")
+        )
 
     def _paths(self, key: str) -> tuple[Path, Path]:
         return self.folder / f"{key}.npy", self.folder / f"{key}.json"
@@ -116,6 +158,37 @@ class ClipCache:
                 old.unlink(missing_ok=True)
                 old.with_suffix(".json").unlink(missing_ok=True)
             remove_leftovers(self.folder, older_than=_DAY)
+
+
+def _digest(notes: Mapping[str, Any]) -> str:
+    return json_sha256({name: notes[name] for name in ("faults", "remarks", "crc32")})
+
+
+class _Checksums:
+    """CRC-32 of each `_PIECE` bytes of what is added."""
+
+    def __init__(self) -> None:
+        self._done: list[int] = []
+        self._sum = self._size = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        rest = rows.reshape(-1).view(np.uint8).data
+        while len(rest):
+            part, rest = rest[: _PIECE - self._size], rest[_PIECE - self._size :]
+            self._sum, self._size = zlib.crc32(part, self._sum), self._size + len(part)
+            if self._size == _PIECE:
+                self._done.append(self._sum)
+                self._sum = self._size = 0
+
+    def close(self) -> list[int]:
+        return [*self._done, self._sum] if self._size else self._done
+
+
+def _checksums(stored: np.ndarray) -> list[int]:
+    """Return the same of an array that is there, in threads: a read of the whole file, about as fast as the disk."""
+    data = np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda at: zlib.crc32(data[at : at + _PIECE]), range(0, len(data), _PIECE)))
 
 
 class _BlockError(Exception):

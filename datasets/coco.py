@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analognets.core.files import open_plain
 from analognets.datasets.base import DatasetInfo, TaskData, check_disjoint
 from analognets.datasets.clip_cache import cache_folder
 from analognets.datasets.fetch import Archive, install
@@ -15,6 +16,7 @@ from analognets.datasets.file_reader import Progress
 from analognets.datasets.folders import Folders, Item, SplitRule, describe_splits, require_all, split_items
 from analognets.datasets.image_folder import VWW_CLASSES, read_splits
 from analognets.datasets.image_io import DEFAULT_SIZE, check_size
+from analognets.datasets.notes import Notes
 from analognets.errors import (
     DataError,
     MissingExtraError,
@@ -172,7 +174,8 @@ def load_coco_vww(
     chosen, made = split_items(folders, split_rule, what="pictures")
     missing = require_all(chosen, VWW_CLASSES, what="pictures")
     store = (cache_folder(cache_dir) if cache else None, on_corrupt, progress)
-    splits, read_notes = read_splits(chosen, VWW_CLASSES, root, wanted, fit, *store)
+    told = Notes("pictures")
+    splits, read_notes = read_splits(chosen, VWW_CLASSES, root, wanted, fit, *store, told)
     area = "box" if rule == "paper" else "segmented"
     statement = (
         f"Visual Wake Words made from COCO {year} (rule '{rule}': {area} area of a person "
@@ -180,7 +183,7 @@ def load_coco_vww(
         f"{wanted[0]} x {wanted[1]} pixels: {describe_splits(splits, what='pictures')}. The test "
         f"pictures are {'the minival ids given' if held is not None else f'val{year} of COCO'}."
     )
-    notes = [*notes, *missing, *read_notes]
+    notes = [*notes, *missing, *told.sentences(), *read_notes]
     info = DatasetInfo(
         "coco_vww",
         str(year),
@@ -239,6 +242,7 @@ def _labelled(root: Path, part: str, rule: str, min_area: float, on_corrupt: str
                 f"which has no {needed.relative_to(root)}. Unpack the official archives there, or run `analognets data "
                 "prepare coco_vww` to download them (20 GB)."
             )
+    open_plain(path, "annotations", limit=1 << 31, error=DataError).close()
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
             index = COCO(str(path))
@@ -255,7 +259,9 @@ def _labelled(root: Path, part: str, rule: str, min_area: float, on_corrupt: str
             boxes = [index.anns[i] for i in index.getAnnIds(imgIds=[number], catIds=people)]
             label = VWW_CLASSES[shows_person(boxes, picture, rule=rule, min_area=min_area)]
             items[int(number)] = Item(folder / name, label, f"{label}/{part}/{name}")
-    except (ValueError, KeyError, TypeError, AssertionError, UnicodeDecodeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # pycocotools trusts its file
         raise DataError(f"Can't read {path} as annotations of COCO: {error!r}. Unpack the archive again.") from error
     if lost:
         text = f"{len(lost)} pictures of {path.name} are not in {folder}, such as {lost[0]!r}"
@@ -277,7 +283,8 @@ def _divide(
 
 def _read_ids(path: Path | str) -> set[int]:
     try:
-        return {int(line) for line in Path(path).expanduser().read_text("utf-8").split()}
+        with open_plain(Path(path).expanduser(), limit=1 << 26, error=DataError) as file:
+            return {int(line) for line in file.read().decode("utf-8").split()}
     except (OSError, ValueError) as error:
         raise DataError(
             f"minival_ids must be a text file with one image id a line. Received: {path}: {reason(error)}."

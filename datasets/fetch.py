@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analognets.core.files import new_folder
+from analognets.core.addresses import public_url
+from analognets.core.files import make_folder, new_folder, open_plain
 from analognets.datasets.download import download
 from analognets.errors import DataError, reason
 
@@ -77,7 +78,9 @@ def unpack(path: Path, target: Path, *, name: str = "") -> None:
     Raises:
         DataError: the archive is broken or holds a member that is refused.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    shown, hint = public_url(name or path), f"Delete {path} and fetch it again."
+    open_plain(path, "archive", limit=1 << 40, error=DataError, hint=hint).close()
+    make_folder(target.parent, error=DataError)
     inside = Path()
 
     def place(draft: Path, target: Path) -> None:
@@ -88,12 +91,24 @@ def unpack(path: Path, target: Path, *, name: str = "") -> None:
             if zipfile.is_zipfile(path):
                 inside = _unzip(path, draft, target.name)
             else:
-                with tarfile.open(path, "r:*") as archive:
-                    archive.extractall(draft, filter="data")
+                _untar(path, draft)
             (draft / inside).chmod(0o755)
-        except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
-            hint = f"Delete {path} and fetch it again."
-            raise DataError(f"Can't unpack {name or path}: {reason(error)}. {hint}") from error
+        except Exception as error:  # tarfile, zipfile and the decoders below them each have errors of their own
+            raise DataError(f"Can't unpack {shown}: {reason(error)}. {hint}") from error
+
+
+def _untar(path: Path, draft: Path) -> None:
+    room, total = shutil.disk_usage(draft).free, 0
+    with tarfile.open(path, "r:*") as archive:
+        for member in archive:
+            total += member.size
+            _check_room(total, room)
+            archive.extract(member, draft, filter="data")
+
+
+def _check_room(size: int, room: int) -> None:
+    if size > room:
+        raise OSError(f"it holds {size:,} bytes or more, and there is room for {room:,}")
 
 
 def _unzip(path: Path, draft: Path, folder: str) -> Path:
@@ -101,8 +116,9 @@ def _unzip(path: Path, draft: Path, folder: str) -> Path:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             parts = Path(name.replace("\\", "/")).parts
-            if name.startswith("/") or ".." in parts or ":" in name:
+            if "\0" in name or name.startswith("/") or ".." in parts or ":" in name:
                 raise zipfile.BadZipFile(f"the member {name!r} would be written elsewhere")
+        _check_room(sum(member.file_size for member in archive.infolist()), shutil.disk_usage(draft).free)
         archive.extractall(draft)
         tops = {name.split("/")[0] for name in archive.namelist()}
     return Path(folder if tops == {folder} and (draft / folder).is_dir() else "")
@@ -123,7 +139,7 @@ def install(archives: Sequence[Archive], target: Path, *, progress: Callable[[in
     missing = [archive for archive in archives if not (target / archive.folder).is_dir()]
     if not missing:
         return
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target, "cache folder", error=DataError)
     total = sum(archive.bytes for archive in missing)
     needed, free = int(total * (1 + _UNPACKED_RATIO)), shutil.disk_usage(target).free
     if free < needed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from analognets.datasets.clip_cache import ClipCache, content_key
+from analognets.datasets.notes import readable
 from analognets.errors import DataError
 
-__all__ = ["Files", "Progress", "fault_notes", "read_files"]
+__all__ = ["Files", "Progress", "Remark", "read_files"]
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while something long goes on."""
+
+Remark = Mapping[str, float]
+"""What is odd about a file: kinds of `analognets.datasets.notes`, and a number to show with each."""
 
 _BATCH = 512
 
@@ -29,20 +33,20 @@ class Files:
         inputs: one row a file that could be read; possibly a read-only memory map.
         kept: position of each row in the list of files that was asked for.
         faults: name of each file that was left out, and why.
-        remarks: number that the reading of a file returned beside its row, for files where it is not 0.
-        notes: one sentence if what was read could not be kept.
+        remarks: what the reading of a file returned beside its row, for files where it is not empty.
+        notes: a sentence if what was read could not be kept, or what had been kept was changed.
     """
 
     inputs: np.ndarray
     kept: np.ndarray
     faults: dict[str, str]
-    remarks: dict[str, int]
+    remarks: dict[str, Remark]
     notes: tuple[str, ...]
 
 
 def read_files(
     files: Sequence[Path],
-    read: Callable[[Path], tuple[np.ndarray, int]],
+    read: Callable[[Path], tuple[np.ndarray, Remark]],
     blank: np.ndarray,
     *,
     root: Path,
@@ -55,7 +59,7 @@ def read_files(
 
     Args:
         files: what to read.
-        read: returns the row of a file and a remark, 0 for none; raises DataError if the file is broken.
+        read: returns the row of a file and a remark, empty for none; raises DataError if the file is broken.
         blank: a row of zeros, of the shape and type of all others.
         root: folder the names in messages are relative to.
         settings: changes whenever `read` would give other rows.
@@ -67,9 +71,9 @@ def read_files(
         DataError: a file can't be read and `on_corrupt` is "error"; the message names it.
     """
     key = content_key(files, root, settings) if cache else ""
-    found = cache.load(key, len(files)) if cache else None
+    found, damage = cache.load(key, len(files)) if cache else (None, "")
     faults: dict[str, str] = {}
-    remarks: dict[str, int] = {}
+    remarks: dict[str, Remark] = {}
     extra = ""
     inputs: np.ndarray | None = None
 
@@ -77,7 +81,7 @@ def read_files(
         return _blocks(files, read, blank, root, on_corrupt, faults, remarks, progress)
 
     if found:
-        inputs, faults, remarks = found
+        inputs, faults, remarks = found.rows, dict(found.faults), dict(found.remarks)
     elif cache:
         inputs, extra = cache.store(key, len(files), blocks(), faults, remarks)
     if inputs is None:
@@ -90,36 +94,29 @@ def read_files(
         progress(len(files), len(files))
     names = [_name(path, root) for path in files] if faults else []
     kept = np.array([i for i, name in enumerate(names) if name not in faults], int) if faults else np.arange(len(files))
-    return Files(inputs[kept] if faults else inputs, kept, faults, remarks, (extra,) if extra else ())
-
-
-def fault_notes(faults: dict[str, str], what: str) -> tuple[str, ...]:
-    """Return a sentence that names files that were left out, or nothing; `what` says what they are, such as "clips"."""
-    if not faults:
-        return ()
-    shown = ", ".join(list(faults)[:5]) + (", ..." if len(faults) > 5 else "")
-    return (f"{len(faults)} {what} can't be read and were skipped: {shown}.",)
+    told = tuple(text for text in (damage, extra) if text)
+    return Files(inputs[kept] if faults else inputs, kept, faults, remarks, told)
 
 
 def _blocks(
     files: Sequence[Path],
-    read: Callable[[Path], tuple[np.ndarray, int]],
+    read: Callable[[Path], tuple[np.ndarray, Remark]],
     blank: np.ndarray,
     root: Path,
     on_corrupt: str,
     faults: dict[str, str],
-    remarks: dict[str, int],
+    remarks: dict[str, Remark],
     progress: Progress | None,
 ) -> Iterator[np.ndarray]:
     """Yield the rows in blocks, in order; `blank` stands for a file in `faults`."""
 
-    def attempt(path: Path) -> tuple[np.ndarray, int, str]:
+    def attempt(path: Path) -> tuple[np.ndarray, Remark, str]:
         try:
             return *read(path), ""
         except DataError as error:
             if on_corrupt == "error":
                 raise
-            return blank, 0, str(error)
+            return blank, {}, str(error)
 
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
         for first in range(0, len(files), _BATCH):
@@ -136,4 +133,4 @@ def _blocks(
 
 
 def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
+    return readable(path.relative_to(root).as_posix())

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analognets.datasets.base import DatasetInfo, Split
+from analognets.datasets.notes import Notes, readable
 from analognets.datasets.speech_layout import NOISE_FOLDER, Clip, hash_percent
-from analognets.errors import DataError, check_choice, check_number
+from analognets.errors import DataError, check_choice, check_number, reason
 
 __all__ = [
     "SPLITS",
@@ -36,6 +37,8 @@ _SPLIT_FOLDERS = {
     "testing": "test",
 }
 
+_SIDE_FILES = ("", "thumbs", "desktop", "readme", "license", "licence")
+
 
 class Item(NamedTuple):
     """A file of a class: `name` is class/file, or class/split/file where the files were split already."""
@@ -58,16 +61,27 @@ class Folders:
         root: the folder.
         items: files by split; under "" those that no split folder holds.
         others: folders that hold no file of the kind.
+        endings: other files in class folders.
+        loose: files of the kind in no class folder.
+        links: links to folders that were not entered, and links that lead nowhere.
     """
 
     root: Path
     items: dict[str, tuple[Item, ...]]
     others: tuple[str, ...]
+    endings: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The class folders, sorted."""
         return tuple(sorted({item.folder for items in self.items.values() for item in items}))
+
+    def note(self, notes: Notes) -> None:
+        """Tell what was left out while the folders were read."""
+        for kind in ("endings", "loose", "links"):
+            notes.extend(kind, getattr(self, kind))
 
 
 @dataclass(frozen=True)
@@ -111,23 +125,15 @@ def read_folders(data_dir: Path | str, suffixes: Sequence[str], *, what: str) ->
         DataError: there is no such folder, or no such file in it, or files stand both in and beside split folders.
     """
     root = Path(data_dir).expanduser()
-    if not root.is_dir():
-        raise DataError(f"A folder of {what} is needed. Received: {root}, which does not exist or is no folder.")
-    inside: dict[str, list[Item]] = {}
-    others: list[str] = []
-    top = _subfolders(root)
-    split_folders = [folder for folder in top if folder.name.lower() in _SPLIT_FOLDERS and _subfolders(folder)]
-    for folder in top:
-        split = _SPLIT_FOLDERS[folder.name.lower()] if folder in split_folders else ""
-        for class_folder in _subfolders(folder) if split else [folder]:
-            found = _files(class_folder, suffixes)
-            if not found and not class_folder.name.startswith("_"):
-                others.append(class_folder.relative_to(root).as_posix())
-            for path in found:
-                rest = path.relative_to(class_folder).as_posix()
-                name = f"{class_folder.name}/{folder.name}/{rest}" if split else f"{class_folder.name}/{rest}"
-                inside.setdefault(split, []).append(Item(path, class_folder.name, name))
-    items = {split: tuple(sorted(found, key=lambda item: item.name)) for split, found in inside.items()}
+    try:
+        if not root.is_dir():
+            raise DataError(f"A folder of {what} is needed. Received: {root}, which does not exist or is no folder.")
+        found = _Found(root, tuple(suffixes))
+        items, split_folders = _sort(found)
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"The folder {root} can't be read: {reason(error)}. Check who may read it.") from error
     beside = [item.folder for item in items.get("", ()) if item.folder != NOISE_FOLDER]
     if split_folders and beside:
         raise DataError(
@@ -139,21 +145,77 @@ def read_folders(data_dir: Path | str, suffixes: Sequence[str], *, what: str) ->
             f"{root} holds no {what} ({', '.join(suffixes)}) in folders named after their classes, such as cat/ and "
             "dog/, nor in such folders below train/, validation/ and test/."
         )
-    return Folders(root, items, tuple(others))
+    left_out = (tuple(sorted(names)) for names in (found.endings, found.loose, found.links))
+    return Folders(root, items, tuple(found.others), *left_out)
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+class _Found:
+    """Looks into folders, and keeps the names of what is left out."""
+
+    def __init__(self, root: Path, suffixes: tuple[str, ...]) -> None:
+        self.root, self.suffixes = root, suffixes
+        self.others: list[str] = []
+        self.endings: list[str] = []
+        self.loose: list[str] = []
+        self.links: list[str] = []
+
+    def name(self, path: Path) -> str:
+        """Return a path below the root as text."""
+        return readable(path.relative_to(self.root).as_posix())
+
+    def subfolders(self, folder: Path, *, tell: bool = False) -> list[Path]:
+        """Return the folders in a folder, links to folders included; what else is there is told if asked for."""
+        found = []
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if path.is_dir():
+                found.append(path)
+            elif tell and path.is_symlink() and not path.exists():
+                self.links.append(self.name(path))
+            elif tell and path.name.lower().endswith(self.suffixes):
+                self.loose.append(self.name(path))
+        return found
+
+    def files(self, folder: Path) -> list[Path]:
+        """Return the files of the kind in a folder and the folders below it."""
+        found = []
+        for place, folders, names in os.walk(folder, onerror=_raise):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            self.links += [self.name(Path(place, name)) for name in folders if Path(place, name).is_symlink()]
+            for name in names:
+                if name.lower().endswith(self.suffixes) and not name.startswith("."):
+                    found.append(Path(place, name))
+                elif name.lower().partition(".")[0] not in _SIDE_FILES:  # which is "" for hidden files
+                    self.endings.append(self.name(Path(place, name)))
+        return found
 
 
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(place, name) for name in names if name.lower().endswith(tuple(suffixes)) and not name.startswith(".")
-        ]
-    return found
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _sort(found: _Found) -> tuple[dict[str, tuple[Item, ...]], list[Path]]:
+    """Return the files by split, and the folders of splits."""
+    inside: dict[str, list[Item]] = {}
+    top = found.subfolders(found.root, tell=True)
+    split_folders = [folder for folder in top if folder.name.lower() in _SPLIT_FOLDERS and found.subfolders(folder)]
+    for folder in top:
+        split = _SPLIT_FOLDERS[folder.name.lower()] if folder in split_folders else ""
+        for class_folder in found.subfolders(folder, tell=True) if split else [folder]:
+            files = found.files(class_folder)
+            if not files and not class_folder.name.startswith("_"):
+                found.others.append(found.name(class_folder))
+            if files and readable(class_folder.name) != class_folder.name:
+                raise DataError(
+                    f"The name of a class folder must be UTF-8 without control characters. Received: "
+                    f"'{found.name(class_folder)}' in {readable(str(found.root))}. Rename it."
+                )
+            for path in files:
+                rest = readable(path.relative_to(class_folder).as_posix())
+                name = f"{class_folder.name}/{folder.name}/{rest}" if split else f"{class_folder.name}/{rest}"
+                inside.setdefault(split, []).append(Item(path, class_folder.name, name))
+    return {split: tuple(sorted(items, key=lambda item: item.name)) for split, items in inside.items()}, split_folders
 
 
 def find_classes(folders: Folders, wanted: Sequence[str] | None, *, what: str) -> tuple[str, ...]:
@@ -265,7 +327,7 @@ def folder_info(
 ) -> DatasetInfo:
     """Return what may be said about a user's folder: what the user said, and "not stated" for the rest."""
     return DatasetInfo(
-        root.absolute().name,
+        readable(root.absolute().name),
         "",
         homepage,
         licence or "not stated",

@@ -9,6 +9,7 @@ import numpy as np
 
 from analognets.datasets.base import Split, TaskData, check_disjoint
 from analognets.datasets.clip_cache import ClipCache, cache_folder
+from analognets.datasets.contents import note_contents
 from analognets.datasets.file_reader import Progress
 from analognets.datasets.folders import (
     SPLITS,
@@ -23,6 +24,7 @@ from analognets.datasets.folders import (
     split_items,
 )
 from analognets.datasets.image_io import DEFAULT_SIZE, check_size, common_size, read_pictures
+from analognets.datasets.notes import Notes, readable
 from analognets.errors import DataError
 
 __all__ = ["SUFFIXES", "VWW_CLASSES", "load_image_folder", "load_visual_wake_words", "read_splits"]
@@ -79,6 +81,9 @@ def load_image_folder(
     Raises:
         DataError: a folder, class or picture is missing or broken, or a split is empty.
         InvalidArgumentError: an argument is not allowed.
+
+    Warns:
+        DataWarning: something about the pictures is likely not as it should be.
     """
     if data_dir is None:
         raise DataError(
@@ -89,7 +94,7 @@ def load_image_folder(
     folders = read_folders(data_dir, SUFFIXES, what="pictures")
     about = {"licence": licence, "citation": citation, "homepage": homepage}
     store = (cache_folder(cache_dir) if cache else None, on_corrupt, progress)
-    first = source or f"Pictures of a folder named {folders.root.absolute().name!r}."
+    first = source or f"Pictures of a folder named {readable(folders.root.absolute().name)!r}."
     names = find_classes(folders, classes, what="pictures")
     return _load(folders, names, rule, (size, fit), store, first, about)
 
@@ -137,6 +142,9 @@ def load_visual_wake_words(
         DataError: a folder or picture is missing or broken, or a split is empty.
         InvalidArgumentError: an argument is not allowed.
 
+    Warns:
+        DataWarning: something about the pictures is likely not as it should be.
+
     Source: layout and labels: Banbury et al., MLPerf Tiny Benchmark, arXiv:2106.07597; Chowdhery et al., Visual Wake
     Words Dataset, arXiv:1906.05721.
     """
@@ -151,8 +159,8 @@ def load_visual_wake_words(
     about = {"licence": licence, "citation": citation, "homepage": homepage}
     store = (cache_folder(cache_dir) if cache else None, on_corrupt, progress)
     first = source or (
-        f"Pictures of a folder named {folders.root.absolute().name!r} in the layout of MLPerf Tiny's Visual Wake Words "
-        "set; where they come from was not stated, so don't take them for COCO's."
+        f"Pictures of a folder named {readable(folders.root.absolute().name)!r} in the layout of MLPerf Tiny's Visual "
+        "Wake Words set; where they come from was not stated, so don't take them for COCO's."
     )
     names = find_classes(folders, VWW_CLASSES, what="pictures")
     return _load(folders, names, rule, (size, fit), store, first, about)
@@ -173,6 +181,8 @@ def _load(
         {split: tuple(i for i in items if i.folder in classes) for split, items in folders.items.items()},
         folders.others,
     )
+    found = Notes("pictures", endings=" or ".join(SUFFIXES))
+    folders.note(found)
     chosen, made = split_items(used, rule, what="pictures")
     missing = require_all(chosen, classes, what="pictures")
     left_out = [*folders.others, *(name for name in folders.classes if name not in classes)]
@@ -183,11 +193,15 @@ def _load(
         wanted = DEFAULT_SIZE
         how = "stretched" if shape[1] == "stretch" else "cropped and resized"
         notes.append(f"The pictures have several sizes; they were {how} to {wanted[0]} x {wanted[1]}.")
-    splits, read_notes = read_splits(chosen, classes, folders.root, wanted, shape[1], *store)
+    splits, read_notes = read_splits(chosen, classes, folders.root, wanted, shape[1], *store, found)
+    note_contents(splits, classes, found)
     statement = f"{first} {len(classes)} classes: {describe_splits(splits, what='pictures')}."
-    info = folder_info(folders.root, " ".join([statement, *made]), (*notes, *missing, *read_notes), **about)
+    info = folder_info(
+        folders.root, " ".join([statement, *made]), (*notes, *missing, *found.sentences(), *read_notes), **about
+    )
     data = TaskData(info.name, splits["train"], splits["validation"], splits["test"], classes, info=info)
     check_disjoint(data, speakers=False)
+    found.warn(2)
     return data
 
 
@@ -200,8 +214,9 @@ def read_splits(
     folder: Path | None,
     on_corrupt: str,
     progress: Progress | None,
+    told: Notes,
 ) -> tuple[dict[str, Split], list[str]]:
-    """Return the pictures of each split, labelled by the position of their folder in `classes`, and notes.
+    """Return the pictures of each split, labelled by the position of their folder in `classes`, and notes on the cache.
 
     Args:
         chosen: items by split.
@@ -212,6 +227,7 @@ def read_splits(
         folder: of all caches, or None to keep nothing.
         on_corrupt: "error" or "skip".
         progress: called with (done, total) over all splits.
+        told: collects what is noticed.
 
     Raises:
         DataError: a picture can't be read and `on_corrupt` is "error", or none of a split can.
@@ -227,7 +243,16 @@ def read_splits(
                 progress(before + now, total)
 
         files = [item.path for item in items]
-        found = read_pictures(files, root=root, size=size, fit=fit, on_corrupt=on_corrupt, cache=cache, progress=report)
+        found = read_pictures(
+            files,
+            root=root,
+            size=size,
+            fit=fit,
+            on_corrupt=on_corrupt,
+            cache=cache,
+            progress=report,
+            notes=told,
+        )
         done += len(items)
         notes += found.notes
         kept = [items[i] for i in found.kept]
@@ -235,4 +260,4 @@ def read_splits(
             raise DataError(f"No picture of the {split} split can be read. Received: {len(items)} files.")
         labels = np.array([classes.index(item.folder) for item in kept], np.int32)
         splits[split] = Split(found.inputs, labels, tuple(item.name for item in kept))
-    return splits, notes
+    return splits, list(dict.fromkeys(notes))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from analognets.core.files import open_plain
 from analognets.datasets.clip_cache import ClipCache
-from analognets.datasets.file_reader import Progress, fault_notes, read_files
+from analognets.datasets.file_reader import Progress, Remark, read_files
+from analognets.datasets.memory import DECODING, READING
+from analognets.datasets.notes import Notes
 from analognets.errors import DataError, InvalidArgumentError, check_choice, check_integer, reason
 
 __all__ = [
@@ -30,7 +38,16 @@ DEFAULT_SIZE = (96, 96)
 FITS = ("stretch", "crop")
 """How a picture is brought to another shape: all of it, stretched; or the largest middle part of the right shape."""
 
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
+"""What Pillow may take a file for, whatever its name is: nothing that starts a program, as EPS does."""
+
 _SETTINGS = "pictures 1"
+_MOST_PIXELS = 1 << 26
+_MOST_BYTES = 1 << 28
+_PIXEL_BYTES = 12  # of memory while a picture is decoded, turned and converted
+_BAND = 1 << 20
+_HINT = "Replace it or leave it out."
+_OPENING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +71,50 @@ def read_picture(path: Path | str) -> np.ndarray:
     Grey pictures get three equal channels; what is transparent stands on black.
 
     Args:
-        path: .png, .jpg, .bmp or another file that Pillow reads.
+        path: a file of one of the `FORMATS`, of at most 67 million pixels.
 
     Raises:
-        DataError: the file is missing, cut short or no picture.
+        DataError: the file is missing, special, too large, cut short or no picture.
     """
+    with open_plain(path, "picture", limit=_MOST_BYTES, error=DataError, hint=_HINT) as file:
+        with READING.hold(os.fstat(file.fileno()).st_size), _decoding(path), _opened(file) as picture:
+            _check_pixels(path, picture)
+            with DECODING.hold(_PIXEL_BYTES * picture.width * picture.height):
+                return _rgb(picture)
+
+
+@contextlib.contextmanager
+def _opened(file: BinaryIO) -> Iterator[Image.Image]:
+    """Open a picture without decoding it; what Pillow thinks of its size is left to `_check_pixels`."""
+    with _OPENING, warnings.catch_warnings():  # which is of no use to threads at the same time
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        picture = Image.open(file, formats=FORMATS)
+    with picture:
+        yield picture
+
+
+@contextlib.contextmanager
+def _decoding(path: Path | str) -> Iterator[None]:
+    """Turn what decoders raise on bytes that were no picture into one sentence."""
     try:
-        with Image.open(path) as picture:
-            return np.asarray(_upright(picture))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _refusal(path, error) from error
+        yield
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{_too_large(path)} Received: more than twice as many.") from error
+    except Exception as error:
+        why = reason(error)
+        why = f"it is no picture that Pillow knows as {', '.join(FORMATS)}" if "cannot identify" in why else why
+        raise DataError(f"Can't read the picture {path}: {why}. {_HINT}") from error
+
+
+def _check_pixels(path: Path | str, picture: Image.Image) -> None:
+    if picture.width * picture.height > _MOST_PIXELS:
+        raise DataError(f"{_too_large(path)} Received: {picture.width:,} x {picture.height:,}.")
+
+
+def _too_large(path: Path | str) -> str:
+    return f"The picture {path} may have at most {_MOST_PIXELS:,} pixels. Make it smaller or leave it out."
 
 
 def fit_picture(picture: np.ndarray, size: tuple[int, int], fit: str = "stretch") -> np.ndarray:
@@ -109,6 +160,7 @@ def read_pictures(
     on_corrupt: str = "error",
     cache: ClipCache | None = None,
     progress: Progress | None = None,
+    notes: Notes | None = None,
 ) -> Pictures:
     """Return the pictures at one size (see `read_picture`, `fit_picture`).
 
@@ -120,6 +172,7 @@ def read_pictures(
         on_corrupt: "error" stops at a file that can't be read; "skip" leaves it out and notes its name.
         cache: keeps what was read, for the same files of the same sizes and times.
         progress: called with (done, total).
+        notes: where to collect what is noticed; None for sentences in the result.
 
     Raises:
         DataError: a file can't be read and `on_corrupt` is "error"; the message names it.
@@ -127,8 +180,8 @@ def read_pictures(
     check_choice("read_pictures", "on_corrupt", on_corrupt, ("error", "skip"))
     check_choice("read_pictures", "fit", fit, FITS)
 
-    def read(path: Path) -> tuple[np.ndarray, int]:
-        return fit_picture(read_picture(path), size, fit), 0
+    def read(path: Path) -> tuple[np.ndarray, Remark]:
+        return fit_picture(read_picture(path), size, fit), {}
 
     found = read_files(
         files,
@@ -140,7 +193,9 @@ def read_pictures(
         settings=f"{_SETTINGS} {size[0]}x{size[1]} {fit}",
         progress=progress,
     )
-    return Pictures(found.inputs, found.kept, (*fault_notes(found.faults, "pictures"), *found.notes))
+    told = Notes("pictures") if notes is None else notes
+    told.extend("skipped", found.faults)
+    return Pictures(found.inputs, found.kept, (*(told.sentences() if notes is None else ()), *found.notes))
 
 
 def common_size(files: Sequence[Path]) -> tuple[int, int] | None:
@@ -148,11 +203,13 @@ def common_size(files: Sequence[Path]) -> tuple[int, int] | None:
     found = None
     for path in files:
         try:
-            with Image.open(path) as picture:
-                sides = (picture.height, picture.width)
-                if picture.getexif().get(_ORIENTATION, 1) > 4:
-                    sides = sides[::-1]
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            with open_plain(path, "picture", limit=_MOST_BYTES, error=DataError) as file:
+                with _decoding(path), _opened(file) as picture:
+                    _check_pixels(path, picture)
+                    sides = (picture.height, picture.width)
+                    if picture.getexif().get(_ORIENTATION, 1) > 4:
+                        sides = sides[::-1]
+        except DataError:
             continue
         if found is not None and sides != found:
             return None
@@ -163,19 +220,32 @@ def common_size(files: Sequence[Path]) -> tuple[int, int] | None:
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 turn the picture by a quarter
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    turned = ImageOps.exif_transpose(picture)
-    if turned.mode == "P" or "transparency" in turned.info or turned.mode in ("LA", "PA", "RGBA"):
-        clear = turned.convert("RGBA")
+def _rgb(picture: Image.Image) -> np.ndarray:
+    """Decode a picture and convert it band by band, so that no second copy of all of it is needed."""
+    ImageOps.exif_transpose(picture, in_place=True)
+    found = np.empty((picture.height, picture.width, 3), np.uint8)
+    rows = max(1, _BAND // max(picture.width, 1))
+    bands = [(top, min(top + rows, picture.height)) for top in range(0, picture.height, rows)]
+    scale = 1.0
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        bright = any(_band(picture, *band).max(initial=0) > 255 for band in bands)
+        scale = 255 / 65535 if bright else 1.0
+    for top, bottom in bands:
+        found[top:bottom] = np.asarray(_converted(picture.crop((0, top, picture.width, bottom)), scale))
+    return found
+
+
+def _band(picture: Image.Image, top: int, bottom: int) -> np.ndarray:
+    return np.asarray(picture.crop((0, top, picture.width, bottom)), np.float64)
+
+
+def _converted(band: Image.Image, scale: float) -> Image.Image:
+    if band.mode == "P" or "transparency" in band.info or band.mode in ("LA", "PA", "RGBA"):
+        clear = band.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear).convert("RGB")
-    if turned.mode.startswith("I;16") or turned.mode in ("I", "F"):
-        grey = np.asarray(turned, np.float64)
-        scale = 255 / 65535 if grey.max(initial=0) > 255 else 1.0
+    if band.mode.startswith("I;16") or band.mode in ("I", "F"):
+        grey = np.asarray(band, np.float64)
+        if not np.isfinite(grey).all():
+            raise ValueError("it holds numbers that are not finite")
         return Image.fromarray(np.clip(grey * scale, 0, 255).astype(np.uint8)).convert("RGB")
-    return turned.convert("RGB")
-
-
-def _refusal(path: Path | str, error: Exception) -> DataError:
-    why = reason(error)
-    why = "it is no picture that Pillow knows" if "cannot identify" in why else why
-    return DataError(f"Can't read the picture {path}: {why}. Replace it or leave it out.")
+    return band.convert("RGB")

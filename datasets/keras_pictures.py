@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from analognets.datasets.arrays import check_labelled, read_npz
 from analognets.datasets.base import DatasetInfo, Split, TaskData
 from analognets.datasets.file_reader import Progress
 from analognets.errors import DataError, check_integer
@@ -114,19 +115,14 @@ def _by_keras(spec: KerasPictures) -> Arrays:
 
 def _stored(spec: KerasPictures, folder: Path) -> Arrays:
     path = folder / spec.file if folder.suffix != ".npz" else folder
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            x, y, x_test, y_test = (file[key] for key in KEYS)
-    except FileNotFoundError:
-        raise DataError(f"'{path}' does not exist. Give the folder that holds {spec.file}.") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"'{path}' can't be read as {spec.title} ({', '.join(KEYS)}): {error}.") from error
+    if not path.exists():
+        raise DataError(f"'{path}' does not exist. Give the folder that holds {spec.file}.")
+    x, y, x_test, y_test = read_npz(path, KEYS, what=spec.title)
     return _checked(spec, (x, y, x_test, y_test), f"'{path}'")
 
 
 def _checked(spec: KerasPictures, arrays: Arrays, where: str) -> Arrays:
     pictures, labels, test_pictures, test_labels = arrays
-    highest = len(spec.classes) - 1
     for x, y in ((pictures, labels), (test_pictures, test_labels)):
         if x.shape[1:] != spec.shape or x.dtype != np.uint8 or len(x) != np.size(y) or not len(x):
             shape = ", ".join(map(str, spec.shape))
@@ -134,8 +130,7 @@ def _checked(spec: KerasPictures, arrays: Arrays, where: str) -> Arrays:
                 f"{where} must hold uint8 pictures (n, {shape}) and n labels. Received: {x.dtype} {x.shape} and "
                 f"{np.shape(y)}."
             )
-        if np.min(y) < 0 or np.max(y) > highest:
-            raise DataError(f"{where} must hold labels from 0 to {highest}. Received: {np.min(y)} to {np.max(y)}.")
+        check_labelled(x, y, where, classes=len(spec.classes))
     if len(spec.shape) == 2:
         pictures, test_pictures = pictures[..., None], test_pictures[..., None]
     return pictures, np.reshape(labels, -1), test_pictures, np.reshape(test_labels, -1)

@@ -25,6 +25,7 @@ from analognets.datasets.base import (
 from analognets.datasets.clip_cache import ClipCache, cache_folder
 from analognets.datasets.fetch import Archive, install
 from analognets.datasets.kws_rules import SilenceRule, UnknownRule, as_rule, cut_silence, draw_evenly
+from analognets.datasets.notes import Notes
 from analognets.datasets.speech_layout import (
     KEYWORDS,
     TEST_FOLDER,
@@ -102,8 +103,9 @@ def load_speech_commands(
 
     Validation is validation_list.txt; training is what no list names. The test split is the separate test archive
     when its folder stands beside the training archive's, else testing_list.txt. With 35 classes testing_list.txt
-    comes first and the archive's words stand in where that list is empty. Clips of other lengths are padded or cut
-    centrally, other rates resampled, channels averaged; `info.notes` says so.
+    comes first and the archive's words stand in where that list is empty. Short clips stand in the middle of zeros (no
+    official one is longer than a second; of others the loudest second is kept), other rates are resampled, channels
+    averaged; `info.notes` says so.
 
     Args:
         data_dir: folder that holds speech_commands_v0.02/ (and speech_commands_test_set_v0.02/), or the former
@@ -140,7 +142,9 @@ def load_speech_commands(
     names = KWS_CLASSES if classes == 12 else WORDS
     data = TaskData("speech_commands", *splits, names, background, _info(layout, splits, names))
     check_disjoint(data, speakers=False)
-    notes = (*layout.notes, *notes, *_speaker_notes(data), *_empty_notes(data))
+    found = reader.found.sentences()
+    notes = (*layout.notes, *dict.fromkeys(notes), *found, *_speaker_notes(data), *_empty_notes(data))
+    reader.found.warn()
     return dataclasses.replace(data, info=dataclasses.replace(data.info, notes=notes))
 
 
@@ -167,6 +171,7 @@ class _Reader:
 
     def __post_init__(self) -> None:
         self.notes: list[str] = []
+        self.found = Notes("clips", cut="loudest")
 
     def split(self, clips: Sequence[tuple[Clip, int]]) -> Split:
         """Return the clips with these labels, in the order given."""
@@ -176,6 +181,7 @@ class _Reader:
             on_corrupt=self.on_corrupt,
             cache=self.cache,
             progress=self._report,
+            notes=self.found,
         )
         self.done += len(clips)
         self.notes += read.notes

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from analognets.core.files import open_plain
 from analognets.datasets.base import KWS_CLASSES
 from analognets.errors import DataError, reason
 
@@ -39,6 +40,7 @@ WORDS = tuple(
 """The 35 words of the data set; the position is the label of the 35-class view."""
 
 _HASH_MODULUS = 2**27
+_MOST_LIST = 1 << 26
 
 
 class Clip(NamedTuple):
@@ -193,7 +195,8 @@ def _archive_clips(root: Path) -> tuple[Clip, ...]:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with open_plain(path, limit=_MOST_LIST, error=DataError) as file:
+            lines = file.read().decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"Can't read {path}, which names the clips of a split: {reason(error)}. Unpack it again."

@@ -96,17 +96,17 @@ def load_synthetic_persons(
 def _pictures(
     split: str, count: int, size: int, seed: int, store: ClipCache | None, report: Callable[[int], None]
 ) -> tuple[np.ndarray, str]:
-    """Return the pictures of a split, from the cache if they are there, and a note if they could not be put there."""
+    """Return the pictures of a split, from the cache if they are there, and a note if the cache is at fault."""
     key = json_sha256([_RECIPE, np.__version__, PIL.__version__, split, count, size, seed])[:24]
-    found = store.load(key, count) if store else None
+    found, damage = store.load(key, count) if store else (None, "")
     if found:
         report(count)
-        return found[0], ""
+        return found.rows, ""
     trouble = ""
     if store:
         kept, trouble = store.store(key, count, _blocks(split, count, size, seed, report), {}, {})
         if kept is not None:
-            return kept, ""
+            return kept, damage
     return np.concatenate(list(_blocks(split, count, size, seed, report))), trouble
 
 

@@ -156,17 +156,17 @@ def _audio(
     version: str,
     progress: Progress,
 ) -> tuple[np.ndarray, str]:
-    """Return the clips of `plan`, from the cache if they are there, and a note if they could not be put there."""
+    """Return the clips of `plan`, from the cache if they are there, and a note if the cache is at fault."""
     key = json_sha256([_RECIPE, version, np.__version__, split, seed, rule.train_share, plan])[:24]
-    found = store.load(key, len(plan)) if store else None
+    found, damage = store.load(key, len(plan)) if store else (None, "")
     if found:
         progress(len(plan), len(plan))
-        return found[0], ""
+        return found.rows, ""
     trouble = ""
     if store:
         kept, trouble = store.store(key, len(plan), _blocks(plan, split, noise, rule, seed, progress), {}, {})
         if kept is not None:
-            return kept, ""
+            return kept, damage
     return np.concatenate(list(_blocks(plan, split, noise, rule, seed, progress))), trouble
 
 

@@ -5,6 +5,7 @@ from . import lab as lab
 from . import studies as studies
 from .accelerator.costs import cost as cost
 from .accelerator.placement import place as place
+from .chips.by_class import by_class as by_class
 from .chips.chips import Chips as Chips
 from .chips.chips import program as program
 from .chips.chips import summarize as summarize

@@ -10,21 +10,122 @@ import numpy as np
 
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["accuracy", "arrays", "as_arrays", "is_pair", "samples_in", "the_one"]
+__all__ = ["accuracy", "arrays", "as_arrays", "decisions", "is_pair", "samples_in", "the_one"]
 
 
 def accuracy(labels: Any, outputs: Any) -> float:
     """Return the share of samples whose largest output (or output > 0.5, if there is one) is the label.
 
+    Args:
+        labels: classes from 0 as whole numbers, one a sample (or one a position of each sample), a column of them, or
+            one-hot rows; for a single output 0 and 1, or False and True.
+        outputs: (samples, ..., classes), or one number a sample, the probability of class 1.
+
     Raises:
-        InvalidArgumentError: there are several outputs, or several sets of labels.
+        InvalidArgumentError: there are several outputs, or several sets of labels; an output is NaN; labels are none
+            of these classes, or don't fit to the outputs.
     """
-    labels, outputs = (the_one(what, value) for what, value in (("labels", labels), ("outputs", outputs)))
+    truth, chosen, _ = decisions(labels, outputs)
+    return float(np.mean(chosen == truth))
+
+
+def decisions(labels: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the true and the chosen class of every sample (or position), both flat, and how many classes there are.
+
+    Args:
+        labels: as `accuracy` takes them.
+        outputs: likewise.
+
+    Raises:
+        InvalidArgumentError: as `accuracy`.
+    """
+    labels, outputs = (the_one(what, arrays(value)) for what, value in (("labels", labels), ("outputs", outputs)))
+    outputs = outputs[:, None] if outputs.ndim == 1 else outputs
+    check_outputs(outputs)
+    classes = max(2, outputs.shape[-1])
     if outputs.shape[-1] == 1:
-        return float(np.mean((outputs[:, 0] > 0.5) == labels.reshape(-1).astype(bool)))
-    if labels.ndim == outputs.ndim:
-        labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(-1)
-    return float(np.mean(outputs.argmax(-1) == labels))
+        truth, chosen = one_label(labels, outputs.shape[:-1]), (outputs[..., 0] > 0.5).astype(int)
+    else:
+        hot = labels.ndim == outputs.ndim and labels.shape[-1] != 1
+        truth = one_hot(labels, outputs) if hot else one_label(labels, outputs.shape[:-1])
+        chosen = outputs.argmax(-1)
+    return whole_labels(truth, classes, outputs.shape[-1] == 1).ravel(), chosen.ravel(), classes
+
+
+def check_outputs(outputs: np.ndarray) -> None:
+    """Refuse outputs that are no finite scores: text, none, or NaN."""
+    if outputs.dtype.kind not in "fiub" or outputs.ndim < 2 or not outputs.size:
+        raise InvalidArgumentError(
+            "Outputs must be numbers of shape (samples, classes), for at least one sample. Received: dtype "
+            f"{outputs.dtype}, shape {outputs.shape}. Give metric=function(labels, outputs) for others."
+        )
+    bad = np.isnan(outputs).any(axis=tuple(range(1, outputs.ndim))) if outputs.dtype.kind == "f" else np.zeros(1)
+    if bad.any():
+        raise InvalidArgumentError(
+            f"Outputs that are not a number have no largest one. Received: NaN for {int(bad.sum())} of {len(bad)} "
+            "samples. Look for NaN in the inputs and in the weights."
+        )
+
+
+def one_label(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return labels of one number each in a shape; a last axis of 1 is taken away."""
+    if labels.shape == (*shape, 1):
+        labels = labels[..., 0]
+    if labels.shape != shape:
+        raise InvalidArgumentError(
+            f"Labels must be one class a sample, of shape {shape} for these outputs, or one-hot rows. Received: shape "
+            f"{labels.shape}."
+        )
+    return labels
+
+
+def one_hot(labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Return the classes of one-hot labels, or of rows of probabilities."""
+    if labels.shape != outputs.shape:
+        raise InvalidArgumentError(
+            "One-hot labels must be as wide as the outputs. Received: labels of shape "
+            f"{labels.shape} for outputs of shape {outputs.shape}."
+        )
+    if labels.dtype.kind not in "fiub" or labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise InvalidArgumentError(
+            f"One-hot labels must be finite numbers. Received: dtype {labels.dtype} with other values."
+        )
+    several = (labels == labels.max(-1, keepdims=True)).sum(-1) != 1
+    if several.any():
+        row = labels[several][0].tolist()
+        raise InvalidArgumentError(
+            "One-hot labels must have one largest number a row, the class. Received: "
+            f"{int(several.sum())} rows without, such as {row if len(row) <= 12 else [*row[:12], '...']}. Give "
+            "metric=function(labels, outputs) for several classes a sample."
+        )
+    return labels.argmax(-1)
+
+
+def whole_labels(labels: np.ndarray, classes: int, single: bool) -> np.ndarray:
+    """Return labels as integers, checked to be classes from 0 to classes - 1."""
+    allowed = "0 and 1 (or False and True)" if single else f"whole numbers from 0 to {classes - 1}"
+    if labels.dtype.kind == "O":
+        labels = np.array(labels.tolist())
+    if labels.dtype.kind not in "fiub":
+        raise InvalidArgumentError(
+            f"Labels must be {allowed}, in the order of the outputs. Received: {labels.dtype.name} such as "
+            f"{labels.ravel()[0]!r}. Give each label's place in the list of classes."
+        )
+    known = np.isfinite(labels) & (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
+    if not known.all():
+        wrong = np.unique(labels[~known])
+        shown = ", ".join(str(value) for value in wrong[:5].tolist()) + (", ..." if len(wrong) > 5 else "")
+        lowest, highest = (np.nanmin(labels), np.nanmax(labels)) if np.isfinite(labels).any() else (0, 0)
+        if set(np.unique(labels).tolist()) <= {-1, 1}:
+            advice = " Write -1 as 0."
+        elif lowest == 1 and highest == classes:
+            advice = " If classes are counted from 1, subtract 1."
+        else:
+            advice = ""
+        raise InvalidArgumentError(
+            f"Labels must be {allowed}. Received: {shown} for {int((~known).sum())} of {labels.size} labels.{advice}"
+        )
+    return labels.astype(int)
 
 
 def the_one(what: str, value: Any) -> np.ndarray:
@@ -41,8 +142,9 @@ def the_one(what: str, value: Any) -> np.ndarray:
 
 def arrays(part: Any) -> Any:
     """Return an array, or a list, tuple or dict of arrays; a list of numbers is one array."""
-    leaves = keras.tree.flatten(part)
-    if isinstance(part, dict) or not hasattr(part, "shape") and all(np.ndim(leaf) for leaf in leaves):
+    if isinstance(part, dict):
+        return {key: arrays(value) for key, value in part.items()}
+    if not hasattr(part, "shape") and all(np.ndim(leaf) for leaf in keras.tree.flatten(part)):
         return keras.tree.map_structure(np.asarray, part)
     return np.asarray(part)
 

@@ -6,8 +6,11 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -107,3 +110,42 @@ def _convert(source: Path, clips: list[Path], target: Path) -> None:
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(to_wav, clips))
+
+
+@pytest.fixture
+def each_kill() -> Callable[[Callable[[], object]], Iterator[int]]:
+    """Return what kills a writer at each of its file operations in turn, and yields after each kill."""
+
+    def kills(write: Callable[[], object], *, most: int = 3000, step: int = 1) -> Iterator[int]:
+        for number in range(0, most, step):
+            if not killed_at(number, write):
+                return
+            yield number
+        raise AssertionError(f"more than {most} file operations")
+
+    return kills
+
+
+def killed_at(number: int, write: Callable[[], object]) -> bool:
+    """Call `write` in a fork that dies by SIGKILL just before its file operation of that number; False if it ended."""
+    child = os.fork()
+    if not child:
+        count, code = [0], 1
+
+        def hook(event: str, _: object) -> None:
+            if event.startswith(("os.", "shutil.")) or event in ("open", "ctypes.dlsym"):
+                count[0] += 1
+                if count[0] == number + 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.addaudithook(hook)
+            write()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the writer failed"
+    return os.WIFSIGNALED(status)

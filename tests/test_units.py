@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analognets.errors import InvalidArgumentError
-from analognets.units import DRIFT_TIMES, SECONDS, format_duration, parse_duration
+from analognets.units import DRIFT_TIMES, SECONDS, format_duration, parse_duration, parse_durations
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,37 @@ def test_parse_numbers_small_units_and_exponents(value: Any, seconds: float) -> 
 
 
 @pytest.mark.parametrize(
-    "value", ["", "1w", "-1s", "s", "1 h 5 min", "1e999y", -1, math.nan, math.inf, True, None, [1], 1j]
+    "value",
+    [
+        "",
+        "1w",
+        "-1s",
+        "s",
+        "1 h 5 min",
+        "1e999y",
+        "1e300y",
+        "1" * 400,
+        1e13,
+        10**400,
+        -1,
+        math.nan,
+        math.inf,
+        True,
+        None,
+        [1],
+        1j,
+    ],
 )
 def test_parse_refuses(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=r"A duration must be seconds >= 0 .* such as '25s'.* Received: "):
         parse_duration(value)
+
+
+def test_a_list_of_times_is_bounded() -> None:
+    assert parse_durations(["1h", 7]) == [3600.0, 7.0]
+    for times in ([], ["1h"] * 50_000):
+        with pytest.raises(InvalidArgumentError, match=r"There may be 1 to 1,000 times\. Received: (0|50,000)\."):
+            parse_durations(times)
 
 
 @given(st.floats(0, 1e12))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analognets.core.addresses import public_url
 from analognets.errors import ConversionError, DataError, RunError, UnknownNameError, check_choice
 from analognets.training.recipe import Recipe
 from analognets.training.run import Run, import_classes
@@ -102,8 +103,17 @@ class TrainedNetwork:
         return digital_twin(self.model)
 
     def float_model(self) -> keras.Model:
-        """Return the float network that chips are compared with: for a run that of stage 1, else `digital_model`."""
+        """Return the float network: for a run that of stage 1, else `digital_model`."""
         return self.digital_model()
+
+    def references(self) -> dict[str, Callable[[], keras.Model]]:
+        """Return what chips are compared with, the first one foremost.
+
+        Returns:
+            "float": loads the network before training for hardware, if that is known; "digital": the same weights as on
+            the chips, without converters.
+        """
+        return {"digital": self.digital_model}
 
     @functools.cached_property
     def frontend(self) -> Any:
@@ -232,6 +242,11 @@ class TrainedRun(TrainedNetwork):
         """
         return self.run.float_model()
 
+    def references(self) -> dict[str, Callable[[], keras.Model]]:
+        """Return what chips are compared with; weights that were learned on devices have no float network before."""
+        digital = {"digital": self.float_model if self.learned_on_devices else self.digital_model}
+        return digital if self.learned_on_devices else {"float": self.float_model, **digital}
+
     def on_device_model(self) -> keras.Model:
         """Load the network with the devices it learned on."""
         return self.run.on_device_model()
@@ -355,7 +370,8 @@ def _by_name(source: str | Path, untrained: bool) -> TrainedNetwork:
         return TrainedNetwork(model.name, lambda: model, str(path.resolve()))
     elsewhere = "://" in text or text in bundled()
     if elsewhere or (path / INDEX).exists() or path.is_file():
-        return TrainedPreset(load_preset(text), text if elsewhere else str(path.resolve()))
+        # Handles stand in recipes and reports, which are published; the cache finds a sha256 without a login.
+        return TrainedPreset(load_preset(text), public_url(text) if elsewhere else str(path.resolve()))
     if path.is_dir():
         raise RunError(f"'{path}' is neither a run nor a preset: it holds no 'run.json' and no '{INDEX}'.")
     if untrained:
@@ -374,6 +390,7 @@ def _by_name(source: str | Path, untrained: bool) -> TrainedNetwork:
 
 
 def _read_file(path: Path) -> Any:
+    import analognets.layers  # noqa: F401  (registers the classes a model file names)
     from analognets.conversion import load_model
 
     if zipfile.is_zipfile(path):

@@ -13,7 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,28 +22,47 @@ from rich.console import Console
 
 from analognets.errors import AnalogNetsError
 
-__all__ = ["Reporter", "Task", "print_error", "print_interrupted", "quiet_imports", "set_resume_hint"]
+__all__ = ["Reporter", "Task", "print_error", "print_interrupted", "quiet_imports", "set_resume_hint", "shown"]
 
 _out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
-_resume: list[str] = []
+_resume: list[tuple[str, Callable[[], bool]]] = []
+
+
+def shown(text: str) -> str:
+    """Return text as a terminal may print it: control characters, such as those of escape sequences, are written out.
+
+    Lines and tabs stay; what can't be encoded (names that are not UTF-8) is written out too.
+    """
+    return "".join(_plain(letter) for letter in text)
+
+
+def _plain(letter: str) -> str:
+    keep = letter in "\n\t" or letter.isprintable() or unicodedata.category(letter) == "Zs"
+    return letter if keep else ascii(letter)[1:-1]
 
 
 def print_error(message: str, hints: Iterable[str] = ()) -> None:
     """Print one red line, then a line a hint, on stderr."""
-    _err.print(f"Error: {message}", style="bold red")
+    _err.print(shown(f"Error: {message}"), style="bold red")
     for hint in hints:
-        _err.print(f"Hint: {hint}", style="dim")
+        _err.print(shown(f"Hint: {hint}"), style="dim")
 
 
-def set_resume_hint(command: str | None) -> None:
-    """Say which command goes on with this work if Ctrl-C stops it now; None when nothing is left to resume."""
-    _resume[:] = [command] if command else []
+def set_resume_hint(command: str | None, *, finished: Callable[[], bool] = lambda: False) -> None:
+    """Say which command goes on with this work if Ctrl-C stops it now; None when nothing is left to resume.
+
+    Args:
+        command: to be given again.
+        finished: asked when Ctrl-C came, whether the work was done just then, so that nothing can go on.
+    """
+    _resume[:] = [(command, finished)] if command else []
 
 
 def print_interrupted() -> None:
     """Print what Ctrl-C leaves behind."""
-    _err.print(f"Interrupted. Resume with: {_resume[0]}" if _resume else "Interrupted.", style="yellow")
+    left = [command for command, finished in _resume if not finished()]
+    _err.print(shown(f"Interrupted. Resume with: {left[0]}" if left else "Interrupted."), style="yellow")
 
 
 @contextlib.contextmanager
@@ -113,14 +133,16 @@ class Task:
         if self._quiet:
             return
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=done, text=text)
+            self._bar.update(self._bar.task_ids[0], completed=done, text=shown(text))
             return
         now = time.monotonic()
         if done >= self.total or now - self._printed >= self._every:
             self._printed = now
             share = 100 * done // self.total
             _err.print(
-                f"{self.description}: {done}/{self.total} ({share} %), {now - self._started:.0f} s  {text}".rstrip()
+                shown(
+                    f"{self.description}: {done}/{self.total} ({share} %), {now - self._started:.0f} s  {text}".rstrip()
+                )
             )
 
     def follow(self, done: int, total: int) -> None:
@@ -143,7 +165,7 @@ class Task:
         ]
         columns += [TimeElapsedColumn(), Remaining(), TextColumn("{task.fields[text]}", markup=False)]
         with Progress(*columns, console=_err) as self._bar:
-            self._bar.add_task(self.description, total=self.total, text="")
+            self._bar.add_task(shown(self.description), total=self.total, text="")
             yield self
         self._bar = None
 
@@ -158,16 +180,16 @@ class Reporter:
     def note(self, text: str, *, style: str | None = None) -> None:
         """Print a line that is no result (what happens, where files go) on stderr."""
         if not self.quiet:
-            _err.print(text, style=style)
+            _err.print(shown(text), style=style)
 
     def warn(self, text: str) -> None:
         """Print a line that the user should read, even with --quiet."""
-        _err.print(f"Warning: {text}", style="yellow")
+        _err.print(shown(f"Warning: {text}"), style="yellow")
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """Print a line of the result on stdout; nothing with --json."""
         if not self.json:
-            _out.print(text, style=style)
+            _out.print(shown(text), style=style)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
         """Print a table on stdout; nothing with --json. Columns that hold numbers only are aligned to the right."""
@@ -177,12 +199,12 @@ class Reporter:
         from rich.table import Table
 
         rows = [tuple(row) for row in rows]
-        table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=shown(title) or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for index, column in enumerate(columns):
             numeric = all(isinstance(row[index], (int, float)) for row in rows)
-            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+            table.add_column(shown(column), justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in row))
+            table.add_row(*(f"{cell:g}" if isinstance(cell, float) else shown(str(cell)) for cell in row))
         # Off a terminal rich would assume 80 columns and fold cells.
         Console(highlight=False, markup=False, emoji=False, width=None if _out.is_terminal else 1000).print(table)
 
@@ -210,8 +232,8 @@ class Reporter:
         if self.quiet:
             yield
         elif _err.is_terminal:
-            with _err.status(text):
+            with _err.status(shown(text)):
                 yield
         else:
-            _err.print(text)
+            _err.print(shown(text))
             yield

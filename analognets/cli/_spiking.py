@@ -46,7 +46,8 @@ def train_spiking(
     with reporter.status("Starting TensorFlow and preparing the experiment ..."), _console.quiet_imports():
         task, train, total = _prepared(recipe, data)
     run = kind.create(folder, recipe, overwrite=overwrite)
-    _console.set_resume_hint(resume_command(folder, data=data))
+    hint = resume_command(folder, data=data)
+    _console.set_resume_hint(hint, finished=lambda: bool(kind.open(folder).finished))
     with reporter.progress("Epochs" if letters else "Pictures", total) as bar:
         train(run, task, lambda done, row: bar.update(done, _text(row)))
     _console.set_resume_hint(None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analognets.cli import _console
-from analognets.cli._work import per_hundred, start_backend
+from analognets.cli._work import loading_data, start_backend
 from analognets.errors import DataError, RunError
 
 __all__ = ["TrainingBars", "run_recipe"]
@@ -51,13 +51,13 @@ def run_recipe(
     hint = resume_command(folder, data=data, float_from=float_from, skip_corrupt=skip_corrupt)
     if not overwrite and folder.is_dir() and any(folder.iterdir()):
         Run.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
-        _console.set_resume_hint(hint)
+        _console.set_resume_hint(hint, finished=lambda: is_finished(folder, recipe))
     source = open_trained(Run.open(float_from), unfinished=True) if float_from else None
     reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
     start_backend(reporter)
     network, training = gather(reporter, recipe, data, source, skip_corrupt)
     run = Run.create(folder, recipe, overwrite=overwrite)
-    _console.set_resume_hint(hint)
+    _console.set_resume_hint(hint, finished=lambda: is_finished(folder, recipe))
 
     from analognets.training import train as run_stages
 
@@ -91,8 +91,8 @@ def gather(
     from analognets.zoo.tasks import SYNTHETIC, check_fits, prepare
 
     try:
-        with reporter.progress("Data", 100) as bar:
-            job = prepare(recipe, data_dir=data, progress=per_hundred(bar), skip_corrupt=skip_corrupt)
+        with loading_data(reporter) as progress:
+            job = prepare(recipe, data_dir=data, progress=progress, skip_corrupt=skip_corrupt)
     except DataError as error:
         if data is None:
             made = "speech made by espeak-ng" if dataset_kind(recipe.dataset.name) == "audio" else "drawn pictures"

@@ -6,11 +6,13 @@ import contextlib
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.cli import _console
+from analognets.errors import DataWarning
 
 if TYPE_CHECKING:
     from analognets.zoo.tasks import Task
@@ -20,6 +22,7 @@ __all__ = [
     "Steps",
     "following",
     "load_task",
+    "loading_data",
     "per_hundred",
     "percent",
     "records",
@@ -51,14 +54,22 @@ def per_hundred(bar: _console.Task) -> Callable[[int, int], None]:
     return update
 
 
+@contextlib.contextmanager
+def loading_data(reporter: _console.Reporter) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback that shows the progress of a loader, which does not warn meanwhile: its notes are printed."""
+    with warnings.catch_warnings(), reporter.progress("Data", 100) as bar:
+        warnings.simplefilter("ignore", DataWarning)
+        yield per_hundred(bar)
+
+
 def load_task(
     reporter: _console.Reporter, trained: TrainedNetwork, data: str | None, *, calibrate: bool = True
 ) -> Task:
     """Load the data of a trained network with a bar, from where the training had it unless told otherwise."""
-    with reporter.progress("Data", 100) as bar:
-        task = trained.task(data, calibrate=calibrate, progress=per_hundred(bar))
-    if data is not None:
-        for note in task.data.info.notes:
+    with loading_data(reporter) as progress:
+        task = trained.task(data, calibrate=calibrate, progress=progress)
+    for note in task.data.info.notes:
+        if data is not None or note not in trained.data.get("notes", ()):
             reporter.warn(note)
     return task
 
@@ -72,11 +83,11 @@ def results_folder(trained: TrainedNetwork, named: Path | None) -> Path:
 
 def times_of(text: str | None) -> list[str]:
     """Return the times of a list with commas, each of them checked; none for no list."""
-    from analognets.units import parse_duration
+    from analognets.units import parse_durations
 
     times = [word.strip() for word in text.split(",")] if text else []
-    for time in times:
-        parse_duration(time)
+    if times:
+        parse_durations(times)
     return times
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli._work import per_hundred
+from analognets.cli._work import loading_data, per_hundred
 from analognets.cli.options import Json, Quiet, SkipCorrupt
 
 __all__ = ["data"]
@@ -125,8 +125,8 @@ def load(reporter: _console.Reporter, name: str, folder: Path | None, wanted: di
     """Load a data set with a bar."""
     from analognets.datasets.registry import load_dataset
 
-    with reporter.progress("Data", 100) as bar:
-        return load_dataset(name, folder, progress=per_hundred(bar), **wanted)
+    with loading_data(reporter) as progress:
+        return load_dataset(name, folder, progress=progress, **wanted)
 
 
 def describe(reporter: _console.Reporter, found: Any) -> None:

@@ -38,6 +38,10 @@ class Precision(enum.StrEnum):
     bfloat16 = "bfloat16"
 
 
+LOSSES = {"loss": "loss to float", "digital_loss": "loss to digital"}
+"""Losses in points of percent, and their headings."""
+DETECTOR = ("false_alarm_rate", "miss_rate")
+
 Trained = Annotated[
     str,
     typer.Argument(
@@ -54,6 +58,9 @@ BatchNorm = Annotated[
     bool, typer.Option("--batch-norm", help="Re-estimate batch-norm statistics on each chip (AdaBS).")
 ]
 Products = Annotated[Precision, typer.Option(help="Of the products behind the converters.")]
+ByClass = Annotated[
+    bool, typer.Option("--by-class", help="Also accuracy and confusions of each class; false alarms of detectors.")
+]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
 Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
@@ -69,6 +76,7 @@ def evaluate(
     split: SplitOption = Split.test,
     batch_norm: BatchNorm = False,
     precision: Products = Precision.float32,
+    by_class: ByClass = False,
     save_chips: Save = None,
     load_chips: Load = None,
     out: Out = None,
@@ -82,8 +90,6 @@ def evaluate(
 
     reporter = _console.Reporter(json=json, quiet=quiet)
     trained = open_trained(run, wants=("chips", "recipe"))
-    if save_chips is not None and save_chips.exists():
-        raise ChipFileError(f"--save-chips writes a new folder. Received: '{save_chips}', which exists.")
     defaults = trained.known_recipe().evaluation
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
@@ -92,42 +98,80 @@ def evaluate(
         raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
     folder = results_folder(trained, out)
     start_backend(reporter)
+    if save_chips is not None:
+        refuse_taken(save_chips, learned)
 
-    from analognets.deploy.chips.chips import Chips, summarize
-    from analognets.deploy.studies.evaluate import network_on_chips, write_evaluation
+    from analognets.deploy.chips.by_class import by_class as classes_of
+    from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
 
     network = network_on_chips(trained)
-    made = None if load_chips is None else Chips.load(load_chips, network)
+    number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
+    made = stored(reporter, network, load_chips, save_chips, number, count)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
-    inputs, labels, float_accuracy = run_float(reporter, trained, task, split)
+    inputs, labels, outputs = run_references(reporter, trained, task, split)
     if made is None:
-        number = defaults.seed if seed is None else seed
-        made = programmed(reporter, trained, network, task, chips or defaults.chips, number)
-    if save_chips is not None:
-        made.save(save_chips)
+        made = programmed(reporter, trained, network, task, count, number)
+        if save_chips is not None:
+            made.save(save_chips)
+    settings: dict[str, Any] = {"at": times, "drift_compensation": mode, "precision": precision.value}
+    settings["batch_norm_calibration"] = task.training.calibration if batch_norm else None
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
-        table = made.evaluate(
-            (inputs, labels),
-            at=times,
-            drift_compensation=mode,
-            batch_norm_calibration=task.training.calibration if batch_norm else None,
-            precision=precision.value,
-            progress=bar.follow,
+        decided = made.decide((inputs, labels), progress=bar.follow, **settings)
+    right = {name: decided.right(one, labels) for name, one in outputs.items()}
+    classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
+    found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes)
+    write_evaluation(folder, found)
+    show(reporter, folder, found)
+
+
+def stored(
+    reporter: _console.Reporter, network: Any, load: Path | None, save: Path | None, seed: int, count: int
+) -> Any:
+    """Return the chips of --load-chips, or those that an interrupted command stored in --save-chips, or None."""
+    from analognets.deploy.chips.chips import Chips
+
+    if load is not None:
+        return Chips.load(load, network)
+    if save is None or not save.exists():
+        return None
+    found = saved_before(save, network, seed, count)
+    reporter.note(f"{save} holds these chips already, from an earlier try: they are used.")
+    return found
+
+
+def refuse_taken(folder: Path, learned: bool) -> None:
+    """Raise unless a place for chips is free, or holds chips that an interrupted command may have stored."""
+    from analognets.core.files import recover
+    from analognets.deploy.chips.files import INDEX
+
+    recover(folder.absolute())
+    if folder.exists() and (learned or not (folder / INDEX).exists()):
+        raise ChipFileError(f"--save-chips writes a new folder. Received: '{folder}', which exists.")
+
+
+def saved_before(folder: Path, network: Any, seed: int, count: int) -> Any:
+    """Return stored chips if they are the very ones that would be programmed: one seed and number gives one chip."""
+    from analognets.deploy.chips.chips import Chips
+
+    found = Chips.load(folder, network)
+    if found.seed != seed or [chip.number for chip in found] != list(range(count)):
+        raise ChipFileError(
+            f"--save-chips writes a new folder. Received: '{folder}', which holds {len(found)} chips of seed "
+            f"{found.seed} instead of {count} of seed {seed}."
         )
-    summary = summarize(table, float_accuracy)
-    measured: dict[str, Any] = {"float_accuracy": float_accuracy, "split": split.value}
-    write_evaluation(folder, trained, network, task, table, summary, batch_norm=batch_norm, **measured)
-    show(reporter, folder, task, summary, float_accuracy, split, trained.digital_name)
+    return found
 
 
-def run_float(reporter: _console.Reporter, trained: Any, task: Any, split: Split) -> tuple[Any, Any, float]:
-    """Return features, labels and the accuracy of the float network on them."""
-    from analognets.deploy.evaluation import accuracy
-
-    with reporter.status("Running the float network ..."):
+def run_references(
+    reporter: _console.Reporter, trained: Any, task: Any, split: Split
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return features, labels and the outputs of the networks that the chips are compared with."""
+    with reporter.status("Running the digital networks ..."):
         inputs, labels = task.features(split.value)
-        outputs = trained.float_model().predict(inputs, batch_size=250, verbose=0)
-    return inputs, labels, accuracy(labels, outputs)
+        outputs = {
+            name: make().predict(inputs, batch_size=250, verbose=0) for name, make in trained.references().items()
+        }
+    return inputs, labels, outputs
 
 
 def programmed(reporter: _console.Reporter, trained: Any, network: Any, task: Any, chips: int, seed: int) -> Any:
@@ -141,44 +185,41 @@ def programmed(reporter: _console.Reporter, trained: Any, network: Any, task: An
         return chips_of(trained, network, task, chips=chips, seed=seed, progress=bar.follow)
 
 
-def show(
-    reporter: _console.Reporter,
-    folder: Path,
-    task: Any,
-    summary: Any,
-    float_accuracy: float,
-    split: Split,
-    title: str,
-) -> None:
-    """Print the drift table."""
-    columns = ["at", "seconds", "mean", "std", "chips", "drift_compensation", "loss"]
-    rows: list[dict[str, Any]] = [
-        {key: None if value != value else value for key, value in row.items()}
-        for row in summary[columns].to_dict("records")
-    ]
+def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
+    """Print the drift table, and that of each class if there is one."""
+    from analognets.deploy.studies.evaluate import REFERENCES
+    from analognets.metrics import format_interval
+
+    task, classes = found.task, found.classes
+    accuracies = found.accuracies()
+    rows = _plain(found.summary.drop(columns=list(accuracies)))
     for row in rows:
         row["seconds"] = int(row["seconds"]) if float(row["seconds"]).is_integer() else row["seconds"]
-    name, clips = task.data.info.name, len(task.data.splits[split])
+    name, clips = task.data.info.name, len(found.data)
     reporter.result(
         {
-            "float_accuracy": float_accuracy,
+            **accuracies,
             "data": name,
-            "split": split.value,
+            "split": found.split,
             "clips": clips,
             "synthetic": task.data.info.synthetic,
             "results": str(folder),
             "rows": rows,
+            **({} if classes is None else {"by_class": _plain(classes)}),
         }
     )
-    reporter.say(f"{title}: {100 * float_accuracy:.2f} % of {clips} {split} {task.samples} ({name})")
+    for reference, right in found.references.items():
+        title = REFERENCES[reference].capitalize()
+        reporter.say(f"{title}: {100 * right.mean():.2f} % of {clips} {found.split} {task.samples} ({name})")
+    losses = [key for key in LOSSES if key in rows[0]]
     reporter.table(
-        ["time", "mean %", "std", "loss in points", "chips", "drift compensation"],
+        ["time", "accuracy %", "std of chips", *(LOSSES[key] for key in losses), "chips", "compensated"],
         [
             (
                 row["at"],
-                f"{100 * row['mean']:.2f}",
+                format_interval(row["mean"], row["low"], row["high"], scale=100),
                 "-" if row["std"] is None else f"{100 * row['std']:.2f}",
-                f"{row['loss']:.2f}",
+                *(format_interval(row[key], row[f"{key}_low"], row[f"{key}_high"], form="{:+.2f}") for key in losses),
                 row["chips"],
                 "on" if row["drift_compensation"] else "off",
             )
@@ -186,7 +227,42 @@ def show(
         ],
         title="Accuracy since programming",
     )
+    reporter.say(found.about_intervals())
+    if classes is not None:
+        show_classes(reporter, classes)
     if task.data.info.synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")
-    reporter.say(f"Written to {folder}: drift.csv, summary.csv, drift.png, report.html")
+    also = "" if classes is None else "by_class.csv, "
+    reporter.say(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
     reporter.say(f"Next: open {folder / 'report.html'}")
+
+
+def _plain(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain data, None for what is not known."""
+    return [{key: None if value != value else value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def show_classes(reporter: _console.Reporter, classes: Any) -> None:
+    """Print the accuracy of each class at the last time, and the false alarms and misses of a detector."""
+    last = classes[classes["seconds"] == classes["seconds"].max()]
+    last = last[last["drift_compensation"] == last["drift_compensation"].max()]
+    names = [column for column in last.columns if column.startswith("as ")]
+    rows = []
+    for row in _plain(last):
+        taken = {name.removeprefix("as "): row[name] or 0.0 for name in names if name != f"as {row['class']}"}
+        most = max(taken, key=lambda name: taken[name])
+        rows.append(
+            (
+                row["class"],
+                row["samples"],
+                "-" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f}",
+                f"{most} ({100 * taken[most]:.2f} %)" if taken[most] else "-",
+            )
+        )
+    reporter.table(
+        ["class", "samples", "accuracy %", "most taken for"], rows, title=f"By class after {last['at'].iloc[0]}"
+    )
+    if "miss_rate" in last.columns:
+        first = _plain(last)[0]
+        shown = {key: "-" if first[key] is None else f"{100 * first[key]:.2f} %" for key in DETECTOR}
+        reporter.say(f"Detector: false alarms {shown['false_alarm_rate']}, misses {shown['miss_rate']}.")

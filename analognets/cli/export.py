@@ -83,7 +83,7 @@ def export(
     start_backend(reporter)
 
     from analognets.deploy.export.qat import train_for_int8
-    from analognets.deploy.export.tflm import refuse_existing
+    from analognets.deploy.export.together import refuse_existing
 
     refuse_existing(out, files_of(word, to), overwrite)
     task = None if quantize is Quantize.none else load_task(reporter, trained, data)
@@ -92,10 +92,10 @@ def export(
         network = digital_network(trained, to)
         if qat_epochs and task is not None:
             with Steps(reporter) as steps:
-                train_for_int8(network, task, path, epochs=qat_epochs, seed=seed, io=io.value, progress=steps)
+                made = train_for_int8(network, task, path, epochs=qat_epochs, seed=seed, io=io.value, progress=steps)
         else:
-            quantise(reporter, network, task, path, io.value)
-        finish(reporter, trained, path, out, to, overwrite)
+            made = quantise(reporter, network, task, path, io.value)
+        finish(reporter, trained, made, out, to, overwrite)
 
 
 def files_of(name: str, target: Target) -> list[str]:
@@ -112,15 +112,14 @@ def digital_network(trained: Any, target: Target) -> Any:
     return pointwise(network) if target is Target.tflm and getattr(network, "inputs", None) else network
 
 
-def quantise(reporter: _console.Reporter, network: Any, task: Any, path: Path, io: str) -> None:
-    """Write the .tflite file without training."""
+def quantise(reporter: _console.Reporter, network: Any, task: Any, path: Path, io: str) -> Any:
+    """Write the .tflite file without training and return its facts."""
     from analognets.deploy.export.litert import to_litert
 
     with reporter.status("Converting ..."):
         if task is None:
-            to_litert(network, path, quantize="none")
-        else:
-            to_litert(network, path, task.training.calibration, io=io)
+            return to_litert(network, path, quantize="none")
+        return to_litert(network, path, task.training.calibration, io=io)
 
 
 def frontend_settings(trained: Any) -> dict[str, Any]:
@@ -133,26 +132,25 @@ def frontend_settings(trained: Any) -> dict[str, Any]:
     return {"preset": settings.preset, **config}
 
 
-def finish(reporter: _console.Reporter, trained: Any, path: Path, out: Path, target: Target, overwrite: bool) -> None:
+def finish(reporter: _console.Reporter, trained: Any, facts: Any, out: Path, target: Target, overwrite: bool) -> None:
     """Write the files and say what they are."""
-    from analognets.core.files import make_folder, write_atomically, write_json
-    from analognets.deploy.export.litert_file import read_litert
-    from analognets.deploy.export.tflm import plain, to_tflm
-    from analognets.errors import DataError
+    import dataclasses
+
+    from analognets.deploy.export.tflm import json_text, plain, to_tflm
+    from analognets.deploy.export.together import write_together
 
     classes = list(trained.classes)
     settings = frontend_settings(trained)
-    arena = None
+    path, arena = facts.path, None
     if target is Target.tflm:
         with reporter.status("Writing C++ and measuring the arena ..."):
-            made = to_tflm(path, out, name=path.stem, classes=classes, frontend=settings, overwrite=overwrite)
+            made = to_tflm(facts, out, name=path.stem, classes=classes, frontend=settings, overwrite=overwrite)
         facts, arena = made.model, made.arena
     else:
-        make_folder(out, error=DataError)
-        write_atomically(out / path.name, path.read_bytes())
-        facts = read_litert(out / path.name)
         record = {**facts.to_dict(), "path": path.name, "classes": classes, "frontend": plain(settings)}
-        write_json(out / f"{path.stem}.json", record)
+        contents = {path.name: path.read_bytes(), f"{path.stem}.json": json_text(record).encode()}
+        write_together(out, contents, overwrite=overwrite)
+        facts = dataclasses.replace(facts, path=out / path.name)
     files = files_of(path.stem, target)
     reporter.result({**facts.to_dict(), "arena_bytes": arena, "folder": str(out), "files": files})
     reporter.say(str(facts))

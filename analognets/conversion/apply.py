@@ -10,10 +10,14 @@ from typing import Any
 
 import keras
 
+from analognets.conversion.identity import remade
+from analognets.conversion.own_models import has_constructor, in_class
 from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.errors import ConversionError
 from analognets.layers import AnalogBlock, AnalogLayer
-from analognets.layers.block import exchange, held_layers, is_internal
+from analognets.layers.adapters import ADAPTERS
+from analognets.layers.adc_gain import copying
+from analognets.layers.block import exchange, exchanging, held_layers, is_internal
 from analognets.layers.composite import assign_arrays, kernel_of, to_array
 
 __all__ = ["ModelCopy", "check_copyable"]
@@ -59,13 +63,20 @@ class ModelCopy:
         if id(layer) in self.done:
             return self.done[id(layer)]
         if not isinstance(layer, keras.layers.Layer):
-            return type(layer).from_config(layer.get_config())  # an operation such as the + of two tensors
+            return self.operation(layer)
         new = self.replace(layer, None)
         if new is None:
             new = self.copy(layer)
         self.done[id(layer)] = new
         self.pairs.append((layer, new))
         return new
+
+    def operation(self, operation: Any) -> Any:
+        """Return a copy of an operation such as the + of two tensors."""
+        try:
+            return remade(type(operation), operation)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise no_config(operation, error) from error
 
     def node(self, layer: Any) -> Any:
         """Return what stands for a layer in a graph or in a Keras wrapper, which are made again from a config."""
@@ -81,7 +92,7 @@ class ModelCopy:
     def copy(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         """Copy a layer that is not converted itself; its inner layers may be."""
         if isinstance(layer, keras.Model) and is_cloneable(layer):
-            return keras.models.clone_model(layer, clone_function=self.node, recursive=True)
+            return self.graph(layer)
         if isinstance(layer, keras.layers.TFSMLayer):
             raise ConversionError(
                 f"Layer '{layer.name}' (TFSMLayer) is a TensorFlow SavedModel, a graph without Keras layers, which "
@@ -89,24 +100,46 @@ class ModelCopy:
             )
         if type(layer) is keras.layers.Lambda:
             return same_lambda(layer)
+        within = self.layer if is_own(layer) or isinstance(layer, keras.Model) else self.node
         try:
-            new = self.recast(layer).from_config(layer.get_config())
+            new = remade(self.recast(layer), layer, inner=None if isinstance(layer, keras.Model) else within)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise no_config(layer, error) from error
-        self.swap_attributes(layer, new)
+        self.swap_attributes(layer, new, within)
         return new
 
-    def swap_attributes(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-        """Replace the layers held in a rebuilt block's attributes, lists and dicts, before it is built."""
+    def graph(self, model: keras.Model) -> keras.Model:
+        """Copy a model with a graph; one with a constructor of its own keeps its class, as does one inside of it."""
+        own = any(has_constructor(layer) for layer in model._flatten_layers())
+        new = keras.models.clone_model(model, clone_function=self.node, recursive=not own)
+        if has_constructor(model):
+            new = in_class(model, new, lambda value: self.replaced(value, self.node))
+        if own:
+            self.done[id(model)] = self.wrapped[id(model)] = new
+        return new
+
+    def swap_attributes(self, old: keras.layers.Layer, new: keras.layers.Layer, within: Callable[[Any], Any]) -> None:
+        """Replace the layers held in a rebuilt block's attributes, lists and dicts; those of a built one are built."""
         if isinstance(old, keras.layers.RNN) and not self.changes(old):
             return  # some of Keras' cells can't be made from their config
+        becomes: dict[int, keras.layers.Layer] = {}
+        changed = {}
         for name, value in list(vars(new).items()):
             if is_internal(name) or not any(isinstance(item, keras.layers.Layer) for item in held(value)):
                 continue
-            for item in held(value):
-                new._tracker.untrack(item)
-            within = self.layer if is_own(old) or isinstance(old, keras.Model) else self.node
-            setattr(new, name, self.replaced(getattr(old, name), within))
+            changed[name] = self.replaced(getattr(old, name), within)
+            items = [item for item in held(value) if isinstance(item, keras.layers.Layer)]
+            made = [item for item in held(changed[name]) if isinstance(item, keras.layers.Layer)]
+            becomes |= {id(item): fresh for item, fresh in zip(items, made, strict=False)}
+            for item, fresh in zip(items, made, strict=False):
+                if new.built and item.built and not fresh.built:
+                    fresh.build_from_config(item.get_build_config() or {})
+        with exchanging(new, becomes):
+            for name in changed:
+                for item in held(vars(new)[name]):
+                    new._tracker.untrack(item)
+            for name, value in changed.items():
+                setattr(new, name, value)
 
     def replaced(self, value: Any, within: Callable[[Any], Any]) -> Any:
         """Return the replacement of a layer, or a list, tuple or dict with its layers replaced."""
@@ -162,9 +195,13 @@ class ModelCopy:
 
     def model(self, model: keras.Model) -> keras.Model:
         """Return the new model, with the weights of the old one."""
+        with copying():
+            return self._copied(model)
+
+    def _copied(self, model: keras.Model) -> keras.Model:
         with not_compiled(model):
             if is_cloneable(model):
-                new = keras.models.clone_model(model, clone_function=self.node, recursive=True)
+                new = self.graph(model)
             else:
                 new = self.layer(model)
                 new.build_from_config(model.get_build_config() or {})
@@ -261,21 +298,30 @@ def copy_state(old: Any, new: Any) -> None:
         new.finalize_state()
 
 
+def digital_variables(layer: Any) -> list[keras.Variable]:
+    """Return what a layer with one kernel has in common with its analog twin: kernel, bias and adapters."""
+    adapters = [getattr(layer, name) for name in ADAPTERS] if getattr(layer, "lora_enabled", False) else []
+    return [variable for variable in (kernel_of(layer), layer.bias, *adapters) if variable is not None]
+
+
 def copy_weights(old: Any, new: Any) -> None:
     """Copy kernels and biases between a layer and its analog twin, or all of a plain layer's own variables."""
     if is_composite(new) != is_composite(old):
         new.load_from(old) if is_composite(new) else old.store_to(new)
         return
     if isinstance(new, AnalogLayer) != isinstance(old, AnalogLayer):
-        sources, targets = [[kernel_of(layer), layer.bias] for layer in (old, new)]
-        sources = [variable for variable in sources if variable is not None]
-        targets = [variable for variable in targets if variable is not None]
+        sources, targets = digital_variables(old), digital_variables(new)
     else:
         sources = [*old._trainable_variables, *old._non_trainable_variables]
         targets = [*new._trainable_variables, *new._non_trainable_variables]
         if isinstance(new, AnalogLayer):
             sources.append(old.adc_gain.gain)
             targets.append(new.adc_gain.gain)
+        by_name = {variable.name: variable for variable in sources}
+        if len(by_name) == len(sources) and sorted(by_name) == sorted(variable.name for variable in targets):
+            sources = [by_name[variable.name] for variable in targets]  # a layer quantised later has another order
+    if getattr(new, "lora_enabled", False):
+        new.lora_alpha = old.lora_alpha
     if len(sources) != len(targets):
         raise ConversionError(
             f"The weights of '{old.name}' ({type(old).__name__}) can't be copied, its copy has others. Received: "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +12,7 @@ import keras
 
 from analognets import crossbar as crossbars
 from analognets.conversion.apply import ModelCopy
+from analognets.conversion.identity import remade
 from analognets.conversion.plan import Planner, left, why_hidden
 from analognets.conversion.report import ConversionReport, LayerConversion, PlannedLayer, check_any
 from analognets.conversion.support import (
@@ -33,6 +36,7 @@ from analognets.layers import (
     calibrate,
     freeze_weight_range,
 )
+from analognets.layers.calibrated import unused_ranges
 
 __all__ = ["to_analog", "to_digital"]
 
@@ -85,13 +89,15 @@ class ToAnalog:
         if not any(entry.converted for entry in entries.values()):
             return None
         shared = self.hardware.adc_gain == "shared"
-        config = {**without_clip(layer.get_config()), **self.settings, "name": name}
+        own: dict[str, Any] = {**self.settings, "name": name}
         if type(layer) in ANALOG_CLASS:
-            gain = self.shared if shared else ADCGain(name="adc_gain")
-            return ANALOG_CLASS[type(layer)].from_config({**config, "adc_gain": gain})
-        digital = {product: None for product, entry in entries.items() if entry.product and not entry.converted}
-        settings = {"adc_gain": self.shared if shared else None, "products": digital}
-        return COMPOSITE_CLASS[type(layer)].from_config({**config, **settings})
+            kind = ANALOG_CLASS[type(layer)]
+            own["adc_gain"] = self.shared if shared else ADCGain(name="adc_gain")
+        else:
+            kind = COMPOSITE_CLASS[type(layer)]
+            own["adc_gain"] = self.shared if shared else None
+            own["products"] = {one: None for one, entry in entries.items() if entry.product and not entry.converted}
+        return remade(kind, layer, change=lambda config: {**without_clip(config), **own})
 
     def recast(self, layer: keras.layers.Layer) -> type:
         """Return the class of a layer's copy."""
@@ -136,8 +142,9 @@ def to_analog(
         exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
         noise_model: "gaussian" or "device", what the training noise is.
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
-        calibrate_on: inputs as `analognets.layers.calibrate` takes them, up to 1000 of them are used: an array, or an
-            iterable (tf.data) of batches or (inputs, labels). None leaves W_max, converters and compilation to you.
+        calibrate_on: inputs as `analognets.layers.calibrate` takes them, up to 1000 of them are used: an array, a dict
+            or list of arrays, a tuple (inputs, labels), or an iterable (tf.data, PyDataset) of batches of these. None
+            leaves W_max, converters and compilation to you.
 
     Returns:
         The analog model, not compiled without `calibrate_on`, with the attribute `conversion_report`.
@@ -149,6 +156,9 @@ def to_analog(
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
     """
     check_model(model)
+    idle = [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer) and layer.unused_ranges_set()]
+    if idle:
+        warnings.warn(unused_ranges(idle), stacklevel=2)
     hardware = crossbars.get(hardware)
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
     settings = {"weight_noise": weight_noise, "noise_model": noise_model, "drop_connect": drop_connect}
@@ -186,14 +196,11 @@ def compiled_like(analog: keras.Model, model: keras.Model) -> str:
         return "Not compiled, as the model given is not."
     if type(model).compile is not keras.Model.compile:
         return f"Not compiled, since {type(model).__name__} has a `compile` of its own: compile it as that one."
-    config = model.get_compile_config()
+    config = model._compile_config.config
     settings: dict[str, Any] = {}
     for name, value in config.items():
-        try:
-            settings[name] = keras.saving.deserialize_keras_object(value)
-        except (TypeError, ValueError):  # a function that is in no module
-            if name == "loss":
-                settings[name] = model.loss
+        with contextlib.suppress(TypeError, ValueError, NotImplementedError):
+            settings[name] = keras.tree.map_structure(fresh, value)
     if "optimizer" not in settings:
         return f"Not compiled, since its optimizer {described(config['optimizer'])} can't be made from its config."
     analog.compile(**{**settings, "jit_compile": False})
@@ -203,15 +210,21 @@ def compiled_like(analog: keras.Model, model: keras.Model) -> str:
     return f"{done} Left out, as they can't be made from their config: {', '.join(lost)}." if lost else done
 
 
-def described(config: Any) -> str:
-    """Return the names of the objects in a part of a compile config."""
-    if isinstance(config, dict) and "class_name" in config:
-        inside = config["config"]
-        return inside if isinstance(inside, str) else str(config["class_name"])
-    if isinstance(config, (dict, list, tuple)):
-        items = config.values() if isinstance(config, dict) else config
+def fresh(value: Any) -> Any:
+    """Return a copy of an optimizer or metric without its state; all else is taken as it is."""
+    if isinstance(value, (keras.optimizers.Optimizer, keras.metrics.Metric)):
+        return remade(type(value), value)
+    return value
+
+
+def described(value: Any) -> str:
+    """Return the names of the objects in a part of what a model was compiled with."""
+    if isinstance(value, (dict, list, tuple)):
+        items = value.values() if isinstance(value, dict) else value
         return ", ".join(text for text in map(described, items) if text)
-    return "" if config is None else str(config)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return str(getattr(value, "__name__", None) or type(value).__name__)
 
 
 def without_clip(config: dict[str, Any]) -> dict[str, Any]:
@@ -258,7 +271,7 @@ def to_digital(model: keras.Model) -> keras.Model:
             if isinstance(one, AnalogLayer):
                 records.append(LayerConversion(one.name, type(one).__name__, True, "", one.count_params()))
         drop = ("products",) if several else ANALOG_SETTINGS
-        return kind.from_config({key: value for key, value in layer.get_config().items() if key not in drop})
+        return remade(kind, layer, change=lambda config: {k: value for k, value in config.items() if k not in drop})
 
     def recast(layer: keras.layers.Layer) -> type:
         return next((kind for kind, analog in ANALOG_WRAPPER.items() if isinstance(layer, analog)), type(layer))

@@ -2,80 +2,126 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-import shutil
+import copy
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py  # type: ignore[import-untyped]
 import keras
 
-from analognets.errors import ConversionError, DataError
+from analognets.conversion.load_files import ModelFile, check_size, opened
+from analognets.conversion.load_keras2 import ALIASES, MODELS, Translator
+from analognets.conversion.load_weights import check_finite, place_weights, stored_weights
+from analognets.errors import AnalogNetsError, ConversionError, DataError, reason
 
 __all__ = ["load_model"]
 
-# Arguments that Keras 2 wrote into every config of a layer, and that Keras 3 dropped: they say nothing at this value.
-DROPPED: dict[str, Any] = {
-    "groups": 1,
-    "time_major": False,
-    "ragged": False,
-    "unit_forget_bias": True,
-    "renorm": False,
-    "virtual_batch_size": None,
-    "fused": None,
-    "experimental_autocast": True,
-}
 CODE = ("Lambda", "__lambda__")
-CONTAINERS = ("Functional", "Model", "Sequential", "InputLayer")
-CONFIG_IN_ZIP = "config.json"
-HINT = "Save it from the Keras it was made with: model.save('model.keras') or, in Keras 2, model.save('model.h5')"
+CONTAINERS = (*MODELS, "InputLayer")
+OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod")
 
 
-def load_model(path: Path | str, *, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+def load_model(
+    path: Path | str, *, custom_objects: Mapping[str, Any] | None = None, allow_nonfinite: bool = False
+) -> keras.Model:
     """Load a Keras model from a `.keras` file or a legacy `.h5` file of Keras 2, without running any code from it.
 
-    Keras' safe mode is on. Arguments that Keras 2 wrote and Keras 3 refuses (`groups=1` of a DepthwiseConv2D,
-    `time_major=False` of an LSTM) are left out if they say nothing. The file is only read. The model is not compiled:
-    optimizer, losses and metrics in the file are passed over.
+    Keras' safe mode is on. A file of Keras 2 computes what it did there: functions whose formula changed keep the old
+    one (`hard_sigmoid` becomes `analognets.layers.hard_sigmoid_v2`), arguments that Keras 3 dropped are left out where
+    they say nothing and refused by name where they do. Every weight of an `.h5` file is checked by name and shape. The
+    file is only read. The model is not compiled: optimizer, losses and metrics in the file are passed over.
 
     Args:
         path: the file.
         custom_objects: classes and functions by the names that the file uses for them.
+        allow_nonfinite: take weights that are NaN or infinite too.
 
     Returns:
         The model.
 
     Raises:
-        DataError: the file is missing, broken, holds weights only, or is no Keras model (a SavedModel, a .tflite).
-        ConversionError: the file holds Python code (a Lambda layer), or layers of a class that is not known.
+        DataError: the file is missing, broken, holds weights only, NaN or infinite ones or far fewer than its model
+            has, or is no Keras model (a SavedModel, a .tflite).
+        ConversionError: the file holds Python code (a Lambda layer), layers of a class that is not known, or arguments
+            of Keras 2 that Keras 3 can't say.
 
-    Source: the quirks are those of files that Keras 2.4 and 2.14 wrote.
+    Source: the quirks are those of files that Keras 2.4 and 2.14 wrote; formulas and defaults of all layers of tf_keras
+        2.21 were compared with those of Keras 3.15 (`tests/conversion/test_load_keras2.py`).
     """
     path = Path(path)
     custom = dict(custom_objects or {})
-    read, write = opened(path)
-    config = read(path)
-    check_code(path, config)
-    check_classes(path, config, custom)
-    changed = tidied(config)
-    with tempfile.TemporaryDirectory() as folder:
-        source = path
-        if changed or path.suffix not in (".keras", ".h5", ".hdf5"):
-            source = Path(folder) / f"model{'.keras' if write is write_zip else '.h5'}"
-            write(path, source, config)
-        try:
-            model = keras.models.load_model(source, custom_objects=custom, compile=False, safe_mode=True)
-        except (TypeError, ValueError, KeyError, OSError, AttributeError, NotImplementedError) as error:
-            reason = str(error).strip().splitlines()
-            raise DataError(
-                f"Keras can't load the model in '{path}'. Received: {reason[-1] if reason else type(error).__name__} "
-                f"{HINT}."
-            ) from error
+    file = opened(path)
+    try:
+        check_code(path, file.config)
+        check_classes(path, file.config, custom)
+        model = loaded(file, custom)
+    except AnalogNetsError:
+        raise
+    except Exception as error:  # Keras raises many kinds for a config or weights that are not whole
+        raise DataError(f"The model in '{path}' can't be made. Received: {said(error)}.") from error
+    if not allow_nonfinite:
+        check_finite(path, model)
     return without_lists_of_one(model)
+
+
+def loaded(file: ModelFile, custom: dict[str, Any]) -> keras.Model:
+    """Return the model of a file, with its weights."""
+    translator = Translator(str(file.path), file.old, custom)
+    config = translator.model(file.config)
+    check_size(file, copy.deepcopy(config), custom)
+    if not file.zipped:
+        model = built(file, copy.deepcopy(config), custom)
+        with h5py.File(file.path, "r") as source:
+            place_weights(file.path, model, config, stored_weights(source), translator.old_names)
+        return model
+    with tempfile.TemporaryDirectory() as folder:
+        source = file.path
+        if config != file.config or source.suffix != ".keras":
+            source = Path(folder) / "model.keras"
+            file.rewritten(source, config)
+        try:
+            return keras.models.load_model(source, custom_objects=custom, compile=False, safe_mode=True)
+        except Exception as error:
+            built(file, copy.deepcopy(config), custom)  # says which layer it is, if it is one
+            raise error
+
+
+def built(file: ModelFile, config: dict[str, Any], custom: dict[str, Any]) -> keras.Model:
+    """Return the model of a config.
+
+    Raises:
+        DataError: it can't be made; names the layer that is to blame, if one is.
+    """
+    again = copy.deepcopy(config)
+    try:
+        model = keras.saving.deserialize_keras_object(config, custom_objects=custom, safe_mode=True)
+    except Exception as error:
+        for entry in layers_of(again):
+            name, inner = name_of(entry), entry["config"]
+            if entry["class_name"] in MODELS or not isinstance(inner, dict):
+                continue
+            try:
+                keras.saving.deserialize_keras_object(entry, custom_objects=custom, safe_mode=True)
+            except Exception as culprit:
+                raise DataError(
+                    f"Layer '{name}' ({entry['class_name']}) of the model in '{file.path}' can't be made from its "
+                    f"arguments. Received: {said(culprit)}."
+                ) from error
+        raise DataError(
+            f"The layers of the model in '{file.path}' don't fit together. Received: {said(error)}."
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise DataError(f"The config in '{file.path}' is not that of a Keras model. Received: {type(model).__name__}.")
+    return model
+
+
+def said(error: BaseException) -> str:
+    """Return the sentence of an error of Keras that says most, which comes last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1].removeprefix("Exception encountered: ") if lines else reason(error)
+    return (text if len(text) <= 300 else f"{text[:300]} ...").rstrip(".")
 
 
 def without_lists_of_one(model: keras.Model) -> keras.Model:
@@ -84,73 +130,6 @@ def without_lists_of_one(model: keras.Model) -> keras.Model:
         return model
     outputs = model.outputs[0] if len(model.outputs) == 1 else model.outputs
     return keras.Model(model.inputs[0], outputs, name=model.name)
-
-
-def opened(path: Path) -> tuple[Callable[[Path], dict[str, Any]], Callable[[Path, Path, dict[str, Any]], None]]:
-    """Return how to read and write the config of a file, by what the file is rather than by its name."""
-    if path.is_dir() or path.suffix in (".pb", ".tflite", ".onnx"):
-        kind = "a TensorFlow SavedModel" if path.is_dir() and (path / "saved_model.pb").exists() else "no Keras model"
-        kind = "a graph" if path.suffix in (".pb", ".tflite", ".onnx") else kind
-        raise DataError(f"'{path}' is {kind}, and holds no Keras layers that could be converted. {HINT}.")
-    if not path.is_file():
-        raise DataError(f"There is no model file '{path}'.")
-    if zipfile.is_zipfile(path):
-        return read_zip, write_zip
-    if h5py.is_hdf5(path):
-        return read_h5, write_h5
-    raise DataError(f"'{path}' is neither a `.keras` file nor a legacy `.h5` file, or it is cut short. {HINT}.")
-
-
-def read_zip(path: Path) -> dict[str, Any]:
-    """Return the model's config in a `.keras` file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return as_config(path, archive.read(CONFIG_IN_ZIP))
-    except (KeyError, zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"'{path}' is a zip file but no whole `.keras` file. Received: {error}") from error
-
-
-def write_zip(path: Path, target: Path, config: dict[str, Any]) -> None:
-    """Copy a `.keras` file with another config."""
-    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(target, "w") as copy:
-        for item in archive.infolist():
-            if item.filename == CONFIG_IN_ZIP:
-                copy.writestr(CONFIG_IN_ZIP, json.dumps(config))
-            else:
-                with archive.open(item) as stream, copy.open(item.filename, "w", force_zip64=True) as out:
-                    shutil.copyfileobj(stream, out)
-
-
-def read_h5(path: Path) -> dict[str, Any]:
-    """Return the model's config in a legacy `.h5` file."""
-    try:
-        with h5py.File(path, "r") as file:
-            text = file.attrs.get("model_config")
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"'{path}' is an HDF5 file that can't be read. Received: {error}") from error
-    if text is None:
-        raise DataError(
-            f"'{path}' holds weights but no model. Build the model in Python, then model.load_weights('{path.name}')."
-        )
-    return as_config(path, text)
-
-
-def write_h5(path: Path, target: Path, config: dict[str, Any]) -> None:
-    """Copy a legacy `.h5` file with another config."""
-    shutil.copyfile(path, target)
-    with h5py.File(target, "r+") as file:
-        file.attrs["model_config"] = json.dumps(config).encode()
-
-
-def as_config(path: Path, text: bytes | str) -> dict[str, Any]:
-    """Return a config parsed from JSON."""
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"The config of the model in '{path}' is no JSON. Received: {error}") from error
-    if not isinstance(config, dict) or "class_name" not in config:
-        raise DataError(f"The config in '{path}' is not that of a Keras model.")
-    return config
 
 
 def objects(config: Any) -> Iterator[dict[str, Any]]:
@@ -179,6 +158,13 @@ def layers_of(config: Any) -> Iterator[dict[str, Any]]:
             yield from layers_of(layer)
 
 
+def name_of(entry: dict[str, Any]) -> str:
+    """Return the name of a layer from its entry."""
+    inside = entry.get("config")
+    name = inside.get("name") if isinstance(inside, dict) else None
+    return str(name or entry.get("name") or "?")
+
+
 def check_code(path: Path, config: dict[str, Any]) -> None:
     """Raise a ConversionError if some object of a config is Python code rather than data."""
     for item in objects(config):
@@ -196,15 +182,17 @@ def check_classes(path: Path, config: dict[str, Any], custom: dict[str, Any]) ->
     registered = keras.saving.get_custom_objects()
     unknown: dict[str, list[str]] = {}
     for item in layers_of(config):
-        kind, name = item["class_name"], item.get("registered_name")
+        kind, name = str(item["class_name"]), item.get("registered_name")
         if kind in CONTAINERS or kind in custom or name in custom or hasattr(keras.layers, kind):
             continue
-        if name in registered or kind in registered:
+        if name in registered or kind in registered or kind in ALIASES or kind == "ThresholdedReLU":
             continue
-        if str(item.get("module", "")).split(".")[0] == "keras":
+        module = str(item.get("module", ""))  # what is in keras.layers was found above
+        if module.split(".")[0] == "keras" and module != "keras.layers" and kind not in OPERATIONS:
             continue
         inside = item.get("config")
-        unknown.setdefault(kind, []).append(str(inside.get("name", "?") if isinstance(inside, dict) else "?"))
+        function = inside.get("function") if isinstance(inside, dict) and kind in OPERATIONS else None
+        unknown.setdefault(kind, []).append(f"{name_of(item)}: {function}" if function else name_of(item))
     if unknown:
         listed = "; ".join(f"{kind} ({', '.join(names[:3])})" for kind, names in unknown.items())
         example = next(iter(unknown))
@@ -212,19 +200,3 @@ def check_classes(path: Path, config: dict[str, Any], custom: dict[str, Any]) ->
             f"The model in '{path}' has layers of classes that Keras does not know: {listed}. Give them as "
             f"custom_objects={{'{example}': ...}}, or import the package that registers them first."
         )
-
-
-def tidied(config: dict[str, Any]) -> bool:
-    """Leave out what Keras 2 wrote and Keras 3 refuses, if it says nothing; returns whether something was."""
-    changed = False
-    for item in layers_of(config):
-        kind = getattr(keras.layers, item["class_name"], None)
-        inside = item.get("config")
-        if not (isinstance(kind, type) and isinstance(inside, dict)):
-            continue
-        accepted = inspect.signature(kind).parameters
-        for key, silent in DROPPED.items():
-            if key in inside and key not in accepted and inside[key] == silent:
-                del inside[key]
-                changed = True
-    return changed

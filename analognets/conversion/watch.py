@@ -10,6 +10,7 @@ from keras import ops
 
 from analognets.conversion.apply import ModelCopy
 from analognets.conversion.calls import Call, folds_time
+from analognets.conversion.identity import remade
 from analognets.conversion.support import ANALOG_CLASS, ATTENTION, COMPOSITE_CLASS, name_inside
 from analognets.layers import AnalogLayer, AnalogRNN
 
@@ -81,7 +82,7 @@ def watch(model: keras.Model, inputs: Any) -> Run:
         if not is_watched(layer):
             return None
         watched: Any = type(f"Watched{type(layer).__name__}", (Watched, type(layer)), {})
-        twin = watched.from_config(layer.get_config())
+        twin = remade(watched, layer)
         twin.note = calls.setdefault(id(layer), []).append
         return twin
 

@@ -13,7 +13,7 @@ import annotated_types
 import pydantic
 from pydantic.fields import FieldInfo
 
-from analognets.errors import AnalogNetsError
+from analognets.errors import AnalogNetsError, shortened
 
 __all__ = ["Section", "check", "checking_file"]
 
@@ -64,7 +64,7 @@ def checking_file(begin: str, error: type[AnalogNetsError], end: str = "") -> It
         place = ".".join(map(str, first["loc"])) or "the file"
         rest = f" {len(more)} more things are wrong too." if more else ""
         raise error(
-            f"{begin}: `{place}`: {first['msg']}. Received: {_shorten(first['input'])}.{rest} {end}".rstrip()
+            f"{begin}: `{place}`: {first['msg']}. Received: {shortened(first['input'])}.{rest} {end}".rstrip()
         ) from fault
 
 
@@ -79,7 +79,7 @@ def _explain(error: pydantic.ValidationError, root: type[pydantic.BaseModel], no
 
 
 def _sentence(key: str, field: FieldInfo | None, detail: Any, root: type[pydantic.BaseModel], noun: str) -> str:
-    kind, received = detail["type"], _shorten(detail["input"])
+    kind, received = detail["type"], shortened(detail["input"])
     if not key:
         return f"it must be a mapping of keys such as {', '.join(_names(root))}. Received: {received}."
     if field is None:
@@ -182,8 +182,3 @@ def _bounds(metadata: Any) -> str:
         high = f"{high:d}" if isinstance(high, int) else f"{high:g}"
         parts.append(f" {'to' if low is not None else 'and up to'} {high}")
     return "".join(parts)
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

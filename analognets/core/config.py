@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from analognets.errors import AnalogNetsError, InvalidArgumentError, reason
+from analognets.core.files import read_plain
+from analognets.errors import AnalogNetsError, InvalidArgumentError, RunError, reason
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -24,10 +25,38 @@ _SCALARS = (
 )  # fmt: skip
 
 
+MAX_TEXT = 2**18
+MAX_BYTES = 4 * MAX_TEXT
+MAX_NODES = 10_000
+MAX_DEPTH = 50
+PLEASE = "Give the path of a YAML file."
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe loader with YAML 1.2 scalars that refuses a key given twice."""
+    """Safe loader with YAML 1.2 scalars that refuses a key given twice, and text that unfolds to more than it shows."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise self._refused("an alias (*name) is not taken; write the value out", self.peek_event())
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise self._refused(f"it holds more than {MAX_NODES:,} values", self.peek_event())
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise self._refused(f"it is nested more than {MAX_DEPTH} deep", self.peek_event())
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    @staticmethod
+    def _refused(why: str, event: Any) -> yaml.constructor.ConstructorError:
+        return yaml.constructor.ConstructorError(None, None, why, event.start_mark)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -85,14 +114,16 @@ def parse_yaml(text: str, *, source: str = "text", error: type[AnalogNetsError] 
         source: what to call the text in a message.
         error: what to raise if the text is not YAML, or gives a key twice.
     """
+    if len(text) > MAX_TEXT:
+        raise error(f"{source} may have at most {MAX_TEXT:,} characters of YAML. Received: {len(text):,}.")
     try:
         # S506 is about loaders that make any object; this one is a SafeLoader.
         return yaml.load(text, Loader=_Loader)  # noqa: S506
-    except (yaml.YAMLError, ValueError, RecursionError) as fault:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as fault:
         mark = getattr(fault, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(fault, "problem", None) or str(fault)
-        raise error(f"{source} can't be read as YAML{place}: {problem}.") from fault
+        raise error(f"{source} can't be read as YAML{place}: {reason(ValueError(problem))}.") from fault
 
 
 def read_yaml(file: Any, *, source: str = "", error: type[AnalogNetsError] = InvalidArgumentError) -> Any:
@@ -106,11 +137,16 @@ def read_yaml(file: Any, *, source: str = "", error: type[AnalogNetsError] = Inv
     source = source or f"'{file}'"
     try:
         if hasattr(file, "read"):
-            text = file.read()
+            text = file.read(MAX_TEXT + 1)
+        elif isinstance(file, (str, os.PathLike)):
+            text = read_plain(os.fspath(file), limit=MAX_BYTES).decode("utf-8")
         else:
-            text = (file if hasattr(file, "read_text") else Path(file)).read_text("utf-8")
+            text = file.read_text("utf-8")
+    except RunError as fault:
+        why = reason(fault.__cause__) if fault.__cause__ else f"it is no plain file of at most {MAX_BYTES:,} bytes"
+        raise error(f"{source} can't be read: {why}. {PLEASE}") from fault
     except (OSError, UnicodeDecodeError, TypeError) as fault:
-        raise error(f"{source} can't be read: {reason(fault)}. Give the path of a YAML file.") from fault
+        raise error(f"{source} can't be read: {reason(fault)}. {PLEASE}") from fault
     return parse_yaml(text, source=source, error=error)
 
 

@@ -17,7 +17,14 @@ from analognets.crossbar.effects import Effect, find_effect, present_effects
 from analognets.crossbar.nonideality import NonIdeality
 from analognets.crossbar.registry import get_nonideality, in_order, list_nonidealities
 from analognets.devices.strengths import Strength
-from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice, check_integer, check_number
+from analognets.errors import (
+    InvalidArgumentError,
+    UnknownNameError,
+    check_choice,
+    check_integer,
+    check_number,
+    reading_config,
+)
 
 __all__ = ["Crossbar", "get", "list_presets"]
 
@@ -216,6 +223,7 @@ class Crossbar:
         return config
 
     @classmethod
+    @reading_config("a crossbar")
     def from_config(cls, config: dict[str, Any]) -> Crossbar:
         """Build a crossbar from `get_config`'s data.
 
@@ -262,6 +270,7 @@ def _load_preset(name: str) -> Crossbar:
     return Crossbar(name=name, **settings)
 
 
+@reading_config("a crossbar")
 def get(identifier: Any) -> Crossbar:
     """Return a crossbar from an object, a preset's name or a config.
 

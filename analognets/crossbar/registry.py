@@ -10,7 +10,7 @@ from typing import Any, dataclass_transform
 import keras
 
 from analognets.crossbar.nonideality import NonIdeality
-from analognets.errors import InvalidArgumentError, UnknownNameError
+from analognets.errors import InvalidArgumentError, UnknownNameError, reading_config
 
 __all__ = ["get_nonideality", "in_order", "list_nonidealities", "register_nonideality", "registered_kind"]
 
@@ -65,6 +65,7 @@ def registered_kind(name: str) -> tuple[type[NonIdeality], Mapping[str, Any]]:
     return _KINDS[name]
 
 
+@reading_config("a non-ideality")
 def get_nonideality(identifier: Any, **settings: Any) -> NonIdeality:
     """Return a non-ideality from an object, a name with settings or a config.
 

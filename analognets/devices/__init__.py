@@ -28,7 +28,7 @@ from analognets.devices.pulsed import PulsedDevice, PulsedLinear
 from analognets.devices.pulsed_pcm import PulsedPCM, PulsedStepPCM
 from analognets.devices.reram import ReRAM
 from analognets.devices.strengths import is_off
-from analognets.errors import InvalidArgumentError, UnknownNameError
+from analognets.errors import InvalidArgumentError, UnknownNameError, reading_config
 
 __all__ = [
     "PCM",
@@ -95,6 +95,7 @@ def list_devices() -> list[str]:
     return sorted(_DEVICES)
 
 
+@reading_config("a device")
 def get(identifier: Any, **settings: Any) -> Device:
     """Return a device from a name, a config or a device.
 
@@ -136,6 +137,7 @@ def serialize(device: Device) -> dict[str, Any]:
     return keras.saving.serialize_keras_object(device)
 
 
+@reading_config("a device")
 def deserialize(config: dict[str, Any]) -> Device:
     """Return the device that `serialize` turned into plain data.
 

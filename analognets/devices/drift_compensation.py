@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice, check_number
+from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice, check_number, reading_config
 
 __all__ = [
     "ArrayDriftCompensation",
@@ -272,6 +272,7 @@ def list_drift_compensations() -> list[str]:
     return sorted(_RULES)
 
 
+@reading_config("a drift compensation")
 def get_drift_compensation(identifier: Any, **settings: Any) -> DriftCompensation | None:
     """Return a rule from an object, a name with settings or a config; None stays None.
 

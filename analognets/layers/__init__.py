@@ -17,6 +17,7 @@ from analognets.layers.convolution import (
 )
 from analognets.layers.dense import AnalogDense
 from analognets.layers.einsum import AnalogEinsumDense
+from analognets.layers.keras2 import hard_sigmoid_v2
 from analognets.layers.recurrent import AnalogGRU, AnalogLSTM, AnalogRNN, AnalogSimpleRNN
 from analognets.layers.recurrent_cells import AnalogGRUCell, AnalogLSTMCell, AnalogSimpleRNNCell
 from analognets.layers.separable import AnalogSeparableConv1D, AnalogSeparableConv2D
@@ -51,6 +52,7 @@ __all__ = [
     "analog_layers",
     "calibrate",
     "freeze_weight_range",
+    "hard_sigmoid_v2",
     "refresh_compiled",
     "set_hardware",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from analognets.errors import InvalidArgumentError
 from analognets.layers.composite import AnalogComposite, kernel_of
 from analognets.layers.einsum import AnalogEinsumDense
 
@@ -112,6 +113,11 @@ class AnalogMultiHeadAttention(AnalogAttention, keras.layers.MultiHeadAttention)
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
         key_shape = value_shape if key_shape is None else key_shape
+        if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
+            raise InvalidArgumentError(
+                "All dimensions of `value` and `key`, except the last one, must be equal. Received: "
+                f"value_shape={tuple(value_shape)} and key_shape={tuple(key_shape)} for layer '{self.name}'."
+            )
         self.build_projections(query_shape, value_shape, key_shape)
         self._build_attention(len(value_shape) + 1)
         self.built = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 from keras import ops
@@ -14,19 +14,15 @@ from analognets.crossbar import PlainTile, Tile, Tiling, draw_periphery, tiled_p
 from analognets.crossbar.read_out import prepare_pool
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
+from analognets.layers.calibrated import Calibrated, check_not_quantized
 from analognets.layers.noise_realization import NoiseRealization, StepSeeds
 from analognets.layers.ranges import FrozenRange, along_columns, largest_weights, over_kernel, range_shape
 from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
 
 __all__ = ["AnalogLayer"]
 
-if TYPE_CHECKING:
-    from keras.layers import Layer as Base
-else:
-    Base = object
 
-
-class AnalogLayer(Base):
+class AnalogLayer(Calibrated):
     """Mixin that turns a Keras layer with one kernel into its analog version.
 
     y = bias + sum over row blocks of ADC( F( DAC(x), W ) )
@@ -56,6 +52,8 @@ class AnalogLayer(Base):
     noise; Rasch et al., Nat. Commun. 14:5282 (2023), eq. 1 and 2, for the tiles with non-idealities (verified).
     """
 
+    adc_gain: ADCGain
+
     def __init__(
         self,
         *args: Any,
@@ -71,6 +69,7 @@ class AnalogLayer(Base):
     ) -> None:
         super().__init__(*args, **kwargs)
         owner = type(self).__name__
+        check_not_quantized(self)
         self.crossbar = crossbars.get(crossbar)
         self.prepare_draws()
         self.weight_noise = check_number(owner, "weight_noise", weight_noise, 0.0, 10.0)
@@ -82,7 +81,7 @@ class AnalogLayer(Base):
             raise InvalidArgumentError(
                 f"`adc_gain` of {type(self).__name__} must be an ADCGain or None. Received: adc_gain={adc_gain!r}."
             )
-        self.adc_gain = ADCGain(name="adc_gain") if adc_gain is None else adc_gain
+        self.share_gain(ADCGain(name="adc_gain") if adc_gain is None else adc_gain)
         self.calibrated = bool(calibrated)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -90,6 +89,7 @@ class AnalogLayer(Base):
         self._fixed: NoiseRealization | None = None
 
     def build(self, input_shape: Any) -> None:
+        rank, self.lora_rank = getattr(self, "lora_rank", None), None  # adapters come last, as by `enable_lora`
         super().build(input_shape)
         self.built = False
         self.tiling = Tiling(self.crossbar_shape(), self.crossbar.rows, self.crossbar.cols)
@@ -114,6 +114,22 @@ class AnalogLayer(Base):
         inner = self.kernel_variable.constraint
         self.kernel_variable.constraint = FrozenRange(self.w_max, self.range_on_kernel, inner)
         self.built = True
+        self.adc_gain.follow_users()
+        if rank:
+            self.enable_lora(rank, lora_alpha=self.lora_alpha)
+
+    def share_gain(self, gain: ADCGain) -> None:
+        """Use this ADC gain, in a layer that is built already too."""
+        locked = self._tracker.locked
+        self._tracker.unlock()
+        if getattr(self, "adc_gain", None) is not None:
+            self._tracker.untrack(self.adc_gain)
+            self.adc_gain.users.discard(self)
+        self.adc_gain = gain
+        gain.users.add(self)
+        self._tracker.locked = locked
+        if self.built:
+            gain.follow_users()
 
     def prepare_draws(self) -> None:
         """Make what noise is drawn from in advance, outside of compiled functions."""
@@ -139,7 +155,7 @@ class AnalogLayer(Base):
 
     def crossbar_kernel(self) -> Any:
         """The float32 kernel as it lies on the crossbar, with `crossbar_shape()`."""
-        return self.to_crossbar(ops.convert_to_tensor(self.kernel_variable.value, "float32"))
+        return self.to_crossbar(self.within_range(ops.convert_to_tensor(self.kernel_variable, "float32")))
 
     def weight_range(self) -> Any:
         """Gamma (W_max): frozen by `freeze_weight_range`, else the largest |weight| now; of the shape of `w_max`."""
@@ -148,7 +164,7 @@ class AnalogLayer(Base):
 
     def largest_weights(self) -> Any:
         """The largest |weight| of the layer, of each tile or of each column, as the crossbar scales its weights."""
-        kernel = ops.cast(ops.stop_gradient(self.kernel_variable.value), "float32")
+        kernel = ops.cast(ops.stop_gradient(ops.convert_to_tensor(self.kernel_variable)), "float32")
         kind = self.crossbar.weight_scale
         return largest_weights(kernel if kind == "layer" else self.to_crossbar(kernel), self.tiling, kind)
 
@@ -159,13 +175,23 @@ class AnalogLayer(Base):
         spread = over_kernel(gamma, self.tiling)
         return self.from_crossbar(ops.broadcast_to(spread, self.crossbar_shape()))
 
+    def within_range(self, kernel: Any) -> Any:
+        """Return a kernel inside of +-gamma where gamma is frozen.
+
+        The constraint keeps it there in training; optimizers that write averages back (`use_ema`) pass it by.
+        """
+        frozen = ops.convert_to_tensor(self.w_max, "float32")
+        limit = ops.cast(self.range_on_kernel(frozen), kernel.dtype)
+        beyond = ops.logical_and(limit > 0, ops.abs(kernel) > limit)
+        return ops.where(beyond, ops.sign(kernel) * limit, kernel)
+
     def adc_range(self, gamma: Any = None) -> Any:
         """r_ADC = S * r_DAC * W_max, in the unit of the layer's output; on hardware with one range per layer."""
         return self.adc_gain.gain * self.input_range * (self.weight_range() if gamma is None else gamma)
 
     def effective_kernel(self, training: bool | None) -> Any:
         """The kernel the product sees, in the shape of the kernel variable: in training with noise."""
-        kernel = ops.convert_to_tensor(self.kernel_variable, dtype=self.compute_dtype)
+        kernel = self.within_range(ops.convert_to_tensor(self.kernel_variable, dtype=self.compute_dtype))
         if not training:
             return kernel
         for unused in self.unused_ranges():
@@ -295,7 +321,12 @@ class AnalogLayer(Base):
         ]
 
     def analog_product(self, inputs: Any, training: bool | None) -> Any:
-        """DAC, product on the tiles, ADC: the layer without bias and activation."""
+        """DAC, product on the tiles, ADC, and digital adapters: the layer without bias and activation."""
+        return self.with_adapters(self.crossbar_product(inputs, training), inputs)
+
+    def crossbar_product(self, inputs: Any, training: bool | None) -> Any:
+        """DAC, product on the tiles, ADC."""
+        self.note_caller()
         if self._observer is not None:
             return self._observer(self, inputs)
         now = self.realization(training)
@@ -324,12 +355,32 @@ class AnalogLayer(Base):
         finally:
             self._fixed = before
 
-    def save_own_variables(self, store: Any) -> None:
-        keras.layers.Layer.save_own_variables(self, store)
+    @property
+    def trainable(self) -> bool:
+        """Whether the layer is trained; its ADC gain is as long as one of the layers that share it is."""
+        return self._trainable
 
-    def load_own_variables(self, store: Any) -> None:
-        keras.layers.Layer.load_own_variables(self, store)
-        self.kernel_variable.constraint.refresh()
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        """Set it for the kernel, bias and ranges; the gain follows all layers that share it."""
+        gain = self.adc_gain
+        before = gain.trainable
+        keras.layers.Layer.trainable.fset(self, value)
+        gain._trainable = before
+        gain.follow_users()
+        if self.adapters():
+            self.kernel_variable.trainable = False
+
+    def quantize(self, mode: Any = None, **kwargs: Any) -> None:
+        """Refuse to be quantised by Keras, which would make the layer digital.
+
+        Raises:
+            ConversionError: always.
+        """
+        raise ConversionError(
+            f"Layer '{self.name}' ({type(self).__name__}) lies on a crossbar and can't be quantised by Keras. "
+            f"Received: mode={mode!r}. Choose a crossbar with other converters, or call to_digital(model) first."
+        )
 
     def freeze_weight_range(self, limit: Any) -> None:
         """Set W_max to `limit` and clip the kernel to it, from now on after every training step too.
@@ -340,7 +391,7 @@ class AnalogLayer(Base):
         self.w_max.assign(ops.broadcast_to(ops.convert_to_tensor(limit, "float32"), self.w_max.shape))
         self.kernel_variable.constraint.refresh()
         limit = ops.cast(self.range_on_kernel(ops.convert_to_tensor(self.w_max)), self.kernel_variable.dtype)
-        self.kernel_variable.assign(ops.clip(self.kernel_variable.value, -limit, limit))
+        self.kernel_variable.assign(ops.clip(ops.convert_to_tensor(self.kernel_variable), -limit, limit))
 
     def get_config(self) -> dict[str, Any]:
         """Return the configuration as plain data; a shared ADC gain is saved as one object."""
@@ -348,7 +399,7 @@ class AnalogLayer(Base):
             **super().get_config(),
             "crossbar": keras.saving.serialize_keras_object(self.crossbar),
             "weight_noise": self.weight_noise,
-            "adc_gain": gain_to_config(self.adc_gain, self),
+            "adc_gain": gain_to_config(self.adc_gain),
             "calibrated": self.calibrated,
             "seed": self.seed,
             "noise_model": self.noise_model,

@@ -6,9 +6,12 @@ from typing import Any
 
 import keras
 
+from analognets.errors import ConversionError
 from analognets.layers.base import AnalogLayer
 
-__all__ = ["AnalogBidirectional"]
+__all__ = ["AnalogBidirectional", "check_tested"]
+
+TESTED = ("tensorflow", "jax")
 
 
 @keras.saving.register_keras_serializable(package="analognets")
@@ -25,10 +28,21 @@ class AnalogBidirectional(keras.layers.Bidirectional):
     """
 
     def __init__(self, layer: Any, *args: Any, backward_layer: Any = None, **kwargs: Any) -> None:
+        check_tested(type(self).__name__)
         super().__init__(layer, *args, backward_layer=backward_layer, **kwargs)
         share_gains(layer, self.forward_layer)
         if backward_layer is None:
             share_gains(layer, self.backward_layer)
+
+
+def check_tested(name: str) -> None:
+    """Raise a ConversionError where a wrapper around analog layers is not known to be right."""
+    backend = keras.backend.backend()
+    if backend not in TESTED:
+        raise ConversionError(
+            f"{name} is tested on Keras' backends {' and '.join(TESTED)} alone. Received: backend '{backend}'. Set "
+            "KERAS_BACKEND to one of them before Keras is imported, or leave this layer digital (`exempt`)."
+        )
 
 
 def share_gains(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
@@ -36,8 +50,4 @@ def share_gains(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     pairs = zip(source._flatten_layers(), copy._flatten_layers(), strict=True)
     for old, new in [pair for pair in pairs if isinstance(pair[0], AnalogLayer)]:
         if isinstance(new, AnalogLayer):
-            locked = new._tracker.locked  # layers from a file are built already
-            new._tracker.unlock()
-            new._tracker.untrack(new.adc_gain)
-            new.adc_gain = old.adc_gain
-            new._tracker.locked = locked
+            new.share_gain(old.adc_gain)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 
 from analognets.errors import ConversionError
+from analognets.layers.adc_gain import copying, current_copying
 from analognets.layers.base import AnalogLayer
 from analognets.layers.composite import AnalogComposite
 from analognets.layers.recurrent import AnalogRecurrent
@@ -16,16 +18,25 @@ from analognets.layers.recurrent import AnalogRecurrent
 __all__ = ["AnalogBlock", "exchange", "held_layers", "is_internal"]
 
 ANALOG = (AnalogLayer, AnalogComposite, AnalogRecurrent)
+CALL = (
+    "_call_signature", "call_signature_parameters", "_call_has_training_arg", "_call_has_mask_arg",
+    "_call_context_args", "_call_has_context_arg",
+)  # fmt: skip
+"""Where Keras notes which arguments a layer can be called with."""
+CELL = ("state_size", "output_size", "get_initial_state")
+"""What a recurrent layer asks of its cell."""
 
 
 @functools.cache
 def _internal_names() -> frozenset[str]:
-    return frozenset(name for name in vars(keras.Model()) if name.startswith("_"))
+    model = keras.Model(name="any")
+    model.held = keras.layers.Identity(name="any")  # TensorFlow notes what a model holds in attributes of its own
+    return frozenset(name for name in vars(model) if name.startswith("_"))
 
 
 def is_internal(name: str) -> bool:
-    """Whether Keras or TensorFlow (names with _self_) keeps its own lists of layers in an attribute of this name."""
-    return name in _internal_names() or name.startswith("_self_")
+    """Whether Keras or TensorFlow keeps its own notes in an attribute of this name."""
+    return name in _internal_names()
 
 
 def held_layers(block: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -44,6 +55,26 @@ def held_layers(block: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.L
             yield from inside(value, name)
 
 
+@contextlib.contextmanager
+def exchanging(block: Any, becomes: Mapping[int, keras.layers.Layer]) -> Iterator[None]:
+    """While active, layers of a block, one that is built already too, can be exchanged; they keep their places.
+
+    Keras numbers variables, and so the slots of an optimizer, in the order in which layers came into a block.
+
+    Args:
+        block: a layer.
+        becomes: what takes the place of a layer, by the id of the latter.
+    """
+    places = {id(becomes.get(id(layer), layer)): place for place, layer in enumerate(block._layers)}
+    locked = block._tracker.locked
+    block._tracker.unlock()
+    try:
+        yield
+    finally:
+        block._tracker.locked = locked
+        block._layers.sort(key=lambda layer: places.get(id(layer), len(places)))
+
+
 def exchange(block: keras.layers.Layer, before: keras.layers.Layer, after: keras.layers.Layer) -> None:
     """Put one layer in the place of another in the attributes of a block, also of one that is built already."""
 
@@ -56,14 +87,10 @@ def exchange(block: keras.layers.Layer, before: keras.layers.Layer, after: keras
         return after if value is before else value
 
     names = {place.split("/")[0] for place, layer in held_layers(block) if layer is before}
-    locked = block._tracker.locked
-    block._tracker.unlock()
-    try:
+    with exchanging(block, {id(before): after}):
         block._tracker.untrack(before)
         for name in names:
             setattr(block, name, exchanged(vars(block)[name]))
-    finally:
-        block._tracker.locked = locked
 
 
 @keras.saving.register_keras_serializable(package="analognets")
@@ -86,11 +113,20 @@ class AnalogBlock(keras.layers.Layer):
         super().__init__(**{"name": block.name, **kwargs})
         self.block = block
         self.supports_masking = block.supports_masking
-        self._waiting = (dict(exchanged or {}),)
+        for name in CALL:  # so that Keras passes it what the block takes
+            setattr(self, name, getattr(block, name))
+        for name in CELL:
+            if hasattr(block, name):
+                setattr(self, name, getattr(block, name))
+        self._waiting = (dict(exchanged or {}), None if exchanged is None else current_copying())
 
     def _exchange(self) -> None:
-        waiting = self._waiting[0]
-        self._waiting = ({},)
+        waiting, made_in = self._waiting
+        self._waiting = ({}, None)
+        with copying(made_in):
+            self._put_in_place(waiting)
+
+    def _put_in_place(self, waiting: dict[str, Any]) -> None:
         for place, config in waiting.items():
             owner: Any = self.block
             found: Any = None
@@ -108,14 +144,18 @@ class AnalogBlock(keras.layers.Layer):
             exchange(owner, found, made)
 
     def build(self, input_shape: Any = None) -> None:
-        self.built = True  # the block is, by its first call
+        if hasattr(self.block, CELL[0]):  # a cell is called inside of a loop, where nothing can be built
+            if not self.block.built:
+                self.block.build(input_shape)
+            self._exchange()
+        self.built = True  # any other block is, by its first call
 
-    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         if self._waiting[0]:
             if not self.block.built:
-                self.block(inputs, *args, **kwargs)
+                self.block(*args, **kwargs)
             self._exchange()
-        return self.block(inputs, *args, **kwargs)
+        return self.block(*args, **kwargs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Return the mask of the block."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -22,6 +22,9 @@ from analognets.errors import (
 )
 from analognets.layers.adc_gain import PositiveRange
 from analognets.layers.base import AnalogLayer
+from analognets.layers.calibrated import refresh_compiled
+from analognets.layers.input_data import input_batches
+from analognets.layers.kept_state import kept_state
 from analognets.layers.ranges import along_columns
 
 __all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compiled", "set_hardware"]
@@ -46,13 +49,6 @@ def analog_layers(model: keras.Model) -> list[AnalogLayer]:
     return found
 
 
-def refresh_compiled(model: keras.Model) -> None:
-    """Drop a compiled model's traced functions, so that changed layer settings take effect."""
-    for name in ("train_function", "test_function", "predict_function"):
-        if getattr(model, name, None) is not None:
-            setattr(model, name, None)
-
-
 def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> None:
     """Fix W_max of every analog layer and clip its kernel to +-W_max, from now on after every training step too.
 
@@ -72,25 +68,12 @@ def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> Non
     if sigma is not None:
         check_number("freeze_weight_range", "sigma", sigma, 1e-3, 1e3)
     for layer in analog_layers(model):
-        kernel = ops.convert_to_numpy(layer.kernel_variable.value)
+        kernel = ops.convert_to_numpy(ops.convert_to_tensor(layer.kernel_variable))
         largest = ops.convert_to_numpy(layer.largest_weights())
         limit = largest if sigma is None else np.minimum(largest, sigma * float(np.std(kernel)))
         layer.freeze_weight_range(np.maximum(limit, PositiveRange.smallest))
     if keras.backend.backend() == "jax":
         refresh_compiled(model)  # there a compiled step holds the number
-
-
-def input_batches(data: Any, batch_size: int, batches: int | None) -> Iterator[Any]:
-    """Yield batches of inputs from an array, a dataset of (inputs, labels) or any iterable of batches."""
-    if hasattr(data, "shape"):
-        count = -(-len(data) // batch_size)
-        pieces: Iterable[Any] = (data[i * batch_size : (i + 1) * batch_size] for i in range(count))
-    else:
-        pieces = (item[0] if isinstance(item, tuple) else item for item in data)
-    for number, piece in enumerate(pieces):
-        if batches is not None and number >= batches:
-            return
-        yield piece
 
 
 class Observer:
@@ -195,7 +178,9 @@ def calibrate(
 
     Args:
         model: a built model with analog layers; its compiled functions are dropped, weights stay.
-        data: inputs as an array, or an iterable (tf.data) of batches or (inputs, labels).
+        data: inputs as an array, or a dict or list of arrays for a model with several; a tuple (inputs, labels) or
+            (inputs, labels, weights), of which the inputs are used; or an iterable (list, tf.data, PyDataset,
+            generator) of batches of either kind. So a tuple of batches is taken for inputs and labels: give a list.
         percentile: share of inputs in percent that stay unsaturated, 50 to 100.
         batch_size: for array data.
         batches: how many batches to use; None is all.
@@ -207,7 +192,8 @@ def calibrate(
 
     Raises:
         ConversionError: the model has no analog layer.
-        InvalidArgumentError: `data` holds no batch or leads to NaN or infinity, or a value is out of range.
+        InvalidArgumentError: `data` holds no batch, is of another structure than the model's inputs, or leads to NaN or
+            infinity, or a value is out of range.
 
     Source: ranges from percentiles as in Buechel et al., ICLR 2022 (99.995, verified in their code); "abs_max": Rasch
     et al., Nat. Commun. 14:5282 (2023), direct mapping (verified); the rule for S is our reconstruction.
@@ -217,7 +203,7 @@ def calibrate(
     check_choice("calibrate", "rule", rule, ("percentile", "abs_max"))
     layers = analog_layers(model)
     observer = Observer(np.random.default_rng(seed))
-    samples = _run_observed(model, layers, observer, input_batches(data, batch_size, batches))
+    samples = _run_observed(model, layers, observer, input_batches(model, data, batch_size, batches))
     gains: dict[int, tuple[Any, int | None, list[np.ndarray]]] = {}
     observed = [observer.ranges_of(layer, rule, percentile) for layer in layers]
     for layer, ranges in zip(layers, observed, strict=True):
@@ -276,9 +262,10 @@ def _run_observed(model: keras.Model, layers: list[AnalogLayer], observer: Obser
     for layer in layers:
         layer._observer = observer
     try:
-        for inputs in batches:
-            samples += len(keras.tree.flatten(inputs)[0])
-            model(inputs, training=False)
+        with kept_state(model):
+            for inputs in batches:
+                samples += len(keras.tree.flatten(inputs)[0])
+                model(inputs, training=False)
     finally:
         for layer in layers:
             layer._observer = None

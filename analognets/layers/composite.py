@@ -19,6 +19,8 @@ PRODUCT_SETTINGS = (
     "crossbar", "weight_noise", "adc_gain", "calibrated", "noise_model", "drop_connect", "nonnegative",
 )  # fmt: skip
 """Arguments of an analog layer that a composite layer hands on to its products and keeps in its config."""
+LORA_SETTINGS = ("lora_rank", "lora_alpha")
+"""Those that only a product with low-rank adapters has."""
 
 if TYPE_CHECKING:
     from keras.layers import Layer as Base
@@ -130,7 +132,8 @@ class AnalogComposite(Base):
         found: dict[str, Any] = {}
         for name, layer in self.products.items():
             config = layer.get_config() if isinstance(layer, AnalogLayer) else None
-            found[name] = None if config is None else {key: config[key] for key in PRODUCT_SETTINGS}
+            settings = (*PRODUCT_SETTINGS, *LORA_SETTINGS)
+            found[name] = None if config is None else {key: config[key] for key in settings if key in config}
         return {"products": found}
 
     def get_config(self) -> dict[str, Any]:
@@ -150,13 +153,25 @@ class AnalogComposite(Base):
         assign_arrays(self.own_variables(), [to_array(variable) for variable in self.variables_of(layer)])
 
     def store_to(self, layer: Any) -> None:
-        """Give kernels and biases to the Keras twin, which is built."""
-        assign_arrays(self.variables_of(layer), [to_array(variable) for variable in self.own_variables()])
+        """Give kernels, with what adapters add to them, and biases to the Keras twin, which is built."""
+        assign_arrays(self.variables_of(layer), self.merged_arrays())
+
+    def merged_arrays(self) -> list[np.ndarray]:
+        """Return copies of the numbers of `own_variables`, kernels with what low-rank adapters add to them."""
+        analog = [layer for layer in self.products.values() if isinstance(layer, AnalogLayer)]
+        adapted = {id(layer.kernel_variable): layer for layer in analog if layer.adapters()}
+        arrays = []
+        for variable in self.own_variables():
+            layer = adapted.get(id(variable))
+            arrays.append(to_array(variable) + (0 if layer is None else layer.adapter_kernel()))
+        return arrays
 
 
 def kernel_of(layer: Any) -> keras.Variable:
-    """Return the kernel of a product, analog or digital."""
-    return layer.kernel_variable if isinstance(layer, AnalogLayer) else layer.kernel
+    """Return the kernel of a product, analog or digital, without adapters."""
+    if isinstance(layer, AnalogLayer):
+        return layer.kernel_variable
+    return layer._kernel if getattr(layer, "lora_enabled", False) else layer.kernel
 
 
 def to_array(variable: keras.Variable) -> np.ndarray:

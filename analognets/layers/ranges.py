@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -44,7 +45,7 @@ def over_kernel(gamma: Any, tiling: Tiling) -> Any:
     """Return gamma as a scalar, or spread over the (inputs, outputs) of the kernel on the crossbar."""
     if len(gamma.shape) == 0:
         return gamma
-    return ops.repeat(_all_columns(gamma, tiling), [last - first for first, last in tiling.row_blocks], axis=0)
+    return _repeated(_all_columns(gamma, tiling), tiling.row_blocks, axis=0)
 
 
 def _all_columns(gamma: Any, tiling: Tiling) -> Any:
@@ -52,7 +53,12 @@ def _all_columns(gamma: Any, tiling: Tiling) -> Any:
     outputs = tiling.kernel_shape[-1]
     if gamma.shape[1] == outputs and tiling.shape[1] != outputs:
         return gamma
-    return ops.repeat(gamma, [last - first for first, last in tiling.col_blocks], axis=1)
+    return _repeated(gamma, tiling.col_blocks, axis=1)
+
+
+def _repeated(gamma: Any, blocks: Sequence[tuple[int, int]], axis: int) -> Any:
+    """Return each number of gamma along an axis as often as its block is long."""
+    return ops.take(gamma, np.repeat(np.arange(len(blocks)), [last - first for first, last in blocks]), axis=axis)
 
 
 class FrozenRange:
@@ -74,7 +80,7 @@ class FrozenRange:
 
     def refresh(self) -> None:
         """Take over the present gamma."""
-        self.numbers = np.asarray(ops.convert_to_numpy(self.w_max.value), np.float32)
+        self.numbers = np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(self.w_max)), np.float32)
 
     def __call__(self, w: Any) -> Any:
         w = ops.convert_to_tensor(w if self.inner is None else self.inner(w))

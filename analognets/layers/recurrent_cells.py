@@ -266,5 +266,5 @@ class AnalogGRUCell(AnalogCell, keras.layers.GRUCell):
         if self.reset_after:
             super().store_to(layer)
             return
-        kernel, recurrent, candidate, *bias = [to_array(variable) for variable in self.own_variables()]
+        kernel, recurrent, candidate, *bias = self.merged_arrays()
         assign_arrays(self.variables_of(layer), [kernel, np.concatenate([recurrent, candidate], axis=1), *bias])

@@ -59,6 +59,21 @@ class AnalogSeparable(AnalogComposite):
             bias_constraint=self.bias_constraint,
         )
 
+    @property
+    def depthwise_kernel(self) -> keras.Variable:
+        """The kernel of the depthwise product."""
+        return kernel_of(self.depthwise)
+
+    @property
+    def pointwise_kernel(self) -> keras.Variable:
+        """The kernel of the pointwise product."""
+        return kernel_of(self.pointwise)
+
+    @property
+    def bias(self) -> keras.Variable | None:
+        """The bias of the pointwise product, or None."""
+        return self.pointwise.bias
+
     def build(self, input_shape: Any) -> None:
         self.depthwise.build(tuple(input_shape))
         self.pointwise.build(self.depthwise.compute_output_shape(tuple(input_shape)))
@@ -73,8 +88,7 @@ class AnalogSeparable(AnalogComposite):
         return [layer.depthwise_kernel, layer.pointwise_kernel, *([] if layer.bias is None else [layer.bias])]
 
     def own_variables(self) -> list[keras.Variable]:
-        kernels = [kernel_of(self.depthwise), kernel_of(self.pointwise)]
-        return [*kernels, self.pointwise.bias] if self.use_bias else kernels
+        return self.variables_of(self)
 
 
 @keras.saving.register_keras_serializable(package="analognets")

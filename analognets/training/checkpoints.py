@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analognets.core.files import file_sha256, write_atomically, write_json
+from analognets.core.files import file_sha256, read_json, read_plain, write_atomically, write_json
+from analognets.core.provenance import sha256_of
 from analognets.errors import RunError
 
 __all__ = ["STATE", "Checkpoint", "Checkpoints", "Stored"]
@@ -34,6 +34,12 @@ class Stored:
     sha256: str
     epoch: int
     score: float | None = None
+
+
+def _is_plain(stored: Stored) -> bool:
+    """Whether a record names a file in the folder, not outside of it."""
+    texts = isinstance(stored.file, str) and isinstance(stored.sha256, str)
+    return texts and Path(stored.file).name == stored.file and isinstance(stored.score, (int, float, type(None)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +67,11 @@ class Checkpoint:
     def from_dict(cls, data: dict[str, Any]) -> Checkpoint:
         """Build from `dataclasses.asdict`'s data."""
         best = data["best"]
-        return cls(data["stage"], Stored(**data["now"]), Stored(**best) if best else None, data["rows"])
+        made = cls(data["stage"], Stored(**data["now"]), Stored(**best) if best else None, data["rows"])
+        whole = all(type(number) is int and number >= 0 for number in (made.rows, made.now.epoch))
+        if not (whole and all(_is_plain(stored) for stored in (made.now, made.best) if stored is not None)):
+            raise ValueError("a checkpoint is none")
+        return made
 
 
 class Checkpoints:
@@ -121,14 +131,14 @@ class Checkpoints:
 
     def _history(self) -> list[Checkpoint]:
         """Return the checkpoints that count, newest first."""
+        if not self.state.exists():
+            return []
         try:
-            state = json.loads(self.state.read_text("utf-8"))
+            state = read_json(self.state, "state of a training")
             if state["fingerprint"] != self.fingerprint:
                 return []
             return [Checkpoint.from_dict(item) for item in state["checkpoints"]]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (RunError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 f"'{self.state}' can't be read ({error}), so it is not known how far the run got. Restore the file, or "
                 "start the run again with overwrite=True (--overwrite)."
@@ -185,8 +195,11 @@ class Checkpoints:
         if not self._is_whole(stored):
             raise RunError(f"The checkpoint '{path}' is missing or damaged. Restore it, or start the run again.")
         try:
-            arrays = load(path.read_bytes())
-        except (OSError, SafetensorError) as error:
+            content = read_plain(path, "checkpoint")
+            if sha256_of(content) != stored.sha256:
+                raise RunError(f"The checkpoint '{path}' was changed while it was read.")
+            arrays = load(content)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"The checkpoint '{path}' can't be read: {error}.") from error
         found = [(tuple(arrays[key].shape), str(arrays[key].dtype)) for key in sorted(arrays)]
         wanted = [(tuple(v.shape), str(v.dtype)) for v in variables]

@@ -24,7 +24,7 @@ from analognets.training.recipe_parts import (
     Sigma,
     is_none,
 )
-from analognets.units import DRIFT_TIMES
+from analognets.units import DRIFT_TIMES, MOST
 
 __all__ = [
     "Calibration",
@@ -165,9 +165,10 @@ class Evaluation(Section):
     """
 
     chips: Positive = 25
-    times: Annotated[Durations, Field(min_length=1, description="a list of durations such as '25s', '1h' or '1y'")] = (
-        list(DRIFT_TIMES)
-    )
+    times: Annotated[
+        Durations,
+        Field(min_length=1, max_length=MOST, description="a list of up to 1000 durations such as '25s', '1h' or '1y'"),
+    ] = list(DRIFT_TIMES)
     seed: Seed = 0
     drift_compensation: bool | Literal["both"] = True
 

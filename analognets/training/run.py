@@ -13,7 +13,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from analognets.core.files import locked, make_folder, remove_leftovers, write_atomically, write_json
+from analognets.core.config import MAX_BYTES
+from analognets.core.files import (
+    MAX_JSON,
+    locked,
+    make_folder,
+    read_json,
+    read_plain,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+)
 from analognets.core.provenance import environment
 from analognets.errors import RecipeError, RunError
 from analognets.training.checkpoints import STATE, Checkpoints
@@ -24,6 +34,7 @@ __all__ = ["Run"]
 
 SAME_DATA = ("name", "clips", "classes")
 HARMLESS = {".lock", ".DS_Store"}
+STATUSES = ("unfinished", "interrupted", "failed", "finished")
 
 
 class Run:
@@ -94,7 +105,7 @@ class Run:
         path = Path(path)
         record = _read_record(path)
         try:
-            text = (path / "recipe.yaml").read_text("utf-8")
+            text = read_plain(path / "recipe.yaml", "recipe", limit=MAX_BYTES).decode("utf-8")
             recipe = cls.recipe_class.from_yaml(text, source=f"'{path / 'recipe.yaml'}'")
         except (OSError, UnicodeDecodeError, RecipeError) as error:
             raise RunError(f"The recipe of the run '{path}' can't be read: {error}") from error
@@ -170,12 +181,16 @@ class Run:
             RunError: the file is broken.
         """
         path = self.path / "metrics.jsonl"
-        try:
-            return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        except FileNotFoundError:
+        if not path.exists():
             return []
-        except (OSError, ValueError) as error:
+        try:
+            text = read_plain(path, "history", limit=MAX_JSON).decode("utf-8")
+            rows = [json.loads(line) for line in text.splitlines()]
+        except (RunError, ValueError, RecursionError) as error:
             raise RunError(f"'{path}' can't be read: {error}. Remove it to go on without the history.") from error
+        if not all(isinstance(row, dict) and isinstance(row.get("stage"), str) for row in rows):
+            raise RunError(f"'{path}' can't be read: a line is no epoch. Remove it to go on without the history.")
+        return rows
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl."""
@@ -272,23 +287,42 @@ class Run:
 
 
 def import_classes(path: Path) -> None:
-    """Import the modules of this package that a .keras file names, so that its classes are registered."""
-    with zipfile.ZipFile(path) as file:
-        text = file.read("config.json").decode()
-    for module in set(re.findall(r'"module": "(analognets(?:\.\w+)+)"', text)):
-        importlib.import_module(module)
+    """Import the modules of this package that a .keras file names, so that its classes are registered.
+
+    What is wrong with the file is said by who loads it.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            if file.getinfo("config.json").file_size > MAX_JSON:
+                return
+            text = file.read("config.json").decode()
+    except Exception:  # zipfile and the decoders below it each have errors of their own
+        return
+    for module in set(re.findall(r'"module": "(analognets(?:\.[a-z]\w*)+)"', text)):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
+    file = path / "run.json"
+    if not file.exists():
+        raise RunError(f"There is no run in '{path}': it holds no run.json.")
     try:
-        record = json.loads((path / "run.json").read_text("utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"There is no run in '{path}': it holds no run.json.") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"'{path / 'run.json'}' can't be read: {error}.") from error
-    if not isinstance(record, dict) or not {"status", "fingerprint", "sessions"} <= set(record):
-        raise RunError(f"'{path / 'run.json'}' is not the record of a run.")
-    return record
+        record = read_json(file, "run's record")
+    except RunError as error:
+        raise RunError(f"'{file}' can't be read: {error}") from error
+    sound = (
+        isinstance(record, dict)
+        and record.get("status") in STATUSES
+        and isinstance(record.get("fingerprint"), str)
+        and isinstance(record.get("sessions"), list)
+        and all(isinstance(record.get(key) or {}, dict) for key in ("data", "versions"))
+        and isinstance((record.get("data") or {}).get("folder") or "", str)
+        and isinstance((record.get("data") or {}).get("classes") or [], list)
+    )
+    if not sound:
+        raise RunError(f"'{file}' is not the record of a run.")
+    return dict(record)
 
 
 def _new_record(recipe: BaseRecipe) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from analognets.conversion.plan import ALREADY
 from analognets.conversion.support import check_model, is_cloneable
 from analognets.crossbar import matrix_shape
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice
+from analognets.layers import AnalogLayer
 
 __all__ = ["LayerWork", "Workload", "workload"]
 
@@ -149,7 +151,17 @@ def workload(
             why = "digital in the model"
         layers.append(_work(name, entry, why))
     attention = tuple(layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION))
-    return Workload(model.name, tuple(layers), _unmodelled(planned), attention)
+    return Workload(model.name, tuple(layers), (*_unmodelled(planned), *_adapters(model)), attention)
+
+
+def _adapters(model: keras.Model) -> list[tuple[str, str, str, int]]:
+    """Return the low-rank adapters beside analog layers, which are products on the processor."""
+    return [
+        (f"{layer.name}_lora", "LoRA", "a low-rank adapter, a digital product", numbers)
+        for layer in model._flatten_layers()
+        if isinstance(layer, AnalogLayer)
+        and (numbers := sum(math.prod(one.shape) for one in layer.adapters().values()))
+    ]
 
 
 def _unmodelled(planned: conversion.Plan) -> tuple[tuple[str, str, str, int], ...]:

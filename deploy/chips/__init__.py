@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "by_class": ["by_class"],
         "chip": ["Chip"],
         "chips": ["Chips", "accuracy", "program", "summarize"],
         "figures": ["drift_figure"],

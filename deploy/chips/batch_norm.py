@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.deploy.chips.runtime import compensated
+from analognets.deploy.chips.loading import compensated
 from analognets.layers import AnalogLayer
+from analognets.layers.kept_state import kept_state
 from analognets.layers.noise_realization import NoiseRealization
 
 __all__ = ["restored_statistics"]
@@ -55,7 +56,9 @@ def restored_statistics(
         changed = _without_randomness(model)
         for norm in norms:
             norm.momentum = 0.0
+        statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
         with contextlib.ExitStack() as stack:
+            stack.enter_context(kept_state(model, but=statistics))
             for layer, read in zip(layers, reads, strict=True):
                 stack.enter_context(layer.fixed_noise(compensated(layer, read, drift_compensation)))
             model(keras.tree.map_structure(np.asarray, inputs), training=True)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 from analognets.deploy.chips.batch_norm import restored_statistics
 from analognets.deploy.chips.chip import Chip
-from analognets.deploy.chips.files import load_chips, save_chips
+from analognets.deploy.chips.decisions import MODE, READING, Decisions, in_order
+from analognets.deploy.chips.files import StoredChips, load_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
-from analognets.deploy.evaluation import accuracy, arrays, as_arrays
+from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions, samples_in
 from analognets.deploy.lab.measured import import_measured
 from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
 from analognets.errors import ChipFileError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import analog_layers
-from analognets.units import DRIFT_TIMES, format_duration, parse_duration
+from analognets.layers.calibrated import unused_ranges
+from analognets.layers.input_data import all_inputs
+from analognets.units import DRIFT_TIMES, format_duration, parse_durations
 
 __all__ = ["Chips", "program", "summarize"]
 
@@ -37,7 +42,7 @@ class Chips:
     def __init__(self, model: keras.Model, chips: Sequence[Chip], seed: int) -> None:
         self.model = model
         self.layers = analog_layers(model)
-        self.chips = list(chips)
+        self.chips: Sequence[Chip] = chips if isinstance(chips, StoredChips) else list(chips)
         self.seed = seed
         self._runners: dict[tuple[str, str, int], Runner] = {}
 
@@ -92,8 +97,9 @@ class Chips:
                 model has several inputs or outputs.
             at: times since programming, or one: text with a unit, or seconds.
             drift_compensation: True, False, or "both".
-            batch_norm_calibration: inputs (no labels) on which the batch-norm statistics are estimated anew for each
-                chip and time (AdaBS, Joshi et al. 2020); None leaves them as trained.
+            batch_norm_calibration: inputs, as `analognets.layers.calibrate` takes them, on which the batch-norm
+                statistics are estimated anew for each chip and time (AdaBS, Joshi et al. 2020); None leaves them as
+                trained.
             metric: function of (labels, outputs) that returns a number; a model with several outputs needs one.
             progress: called with (done, total) after each reading.
             **settings: of `Runner`: mode, precision, batch_size.
@@ -101,23 +107,77 @@ class Chips:
         Returns:
             A table with one row per chip, time and mode: chip, seed, at, seconds, drift_compensation, accuracy.
         """
-        check_choice("evaluate", "drift_compensation", drift_compensation, (True, False, "both"))
+        inputs, labels = self._data(data)
+        rows = []
+        chosen = (at, drift_compensation, batch_norm_calibration, settings)
+        with contextlib.closing(self._readings("evaluate", inputs, *chosen)) as readings:
+            for reading, outputs, done in readings:
+                rows.append((*reading, metric(labels, outputs)))
+                if progress is not None and done is not None:
+                    progress(*done)
+        return pd.DataFrame(rows, columns=[*READING, "accuracy"])
+
+    def decide(
+        self,
+        data: Any,
+        *,
+        at: str | float | Sequence[str | float] = DRIFT_TIMES,
+        drift_compensation: bool | str = True,
+        batch_norm_calibration: Any = None,
+        progress: Callable[[int, int], None] | None = None,
+        **settings: Any,
+    ) -> Decisions:
+        """Return which class every chip chooses for every sample at every time.
+
+        What is returned gives the table of `evaluate`, mean accuracies and losses with confidence intervals that count
+        chips and test samples, and confusions; `analognets.deploy.by_class` makes accuracies by class of those.
+
+        Args:
+            data: as in `evaluate`, for a model with one output; labels are classes as the metric `accuracy` takes them.
+            at: as in `evaluate`.
+            drift_compensation: likewise.
+            batch_norm_calibration: likewise.
+            progress: likewise.
+            **settings: of `Runner`: mode, precision, batch_size.
+
+        Raises:
+            InvalidArgumentError: as `analognets.deploy.accuracy`.
+        """
+        inputs, labels = self._data(data)
+        truth, classes, rows, chosen = np.zeros(0, int), 2, [], []
+        how = (at, drift_compensation, batch_norm_calibration, settings)
+        with contextlib.closing(self._readings("decide", inputs, *how)) as readings:
+            for reading, outputs, done in readings:
+                truth, taken, classes = decisions(labels, outputs)
+                rows.append(reading)
+                chosen.append(taken.astype(np.int32))
+                if progress is not None and done is not None:
+                    progress(*done)
+        table = pd.DataFrame(rows, columns=READING)
+        return Decisions(table, truth, np.stack(chosen), classes, samples_in(inputs))
+
+    def _data(self, data: Any) -> tuple[Any, Any]:
+        return as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
+
+    def _readings(
+        self, owner: str, inputs: Any, at: Any, drift_compensation: Any, batch_norm_calibration: Any, settings: Any
+    ) -> Generator[tuple[tuple[Any, ...], Any, tuple[int, int] | None]]:
+        """Yield what tells a reading from others, its outputs, and after the last mode of each time (done, total)."""
+        check_choice(owner, "drift_compensation", drift_compensation, (True, False, "both"))
         modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
-        inputs, labels = as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
-        times = [parse_duration(time) for time in ([at] if isinstance(at, (str, int, float)) else at)]
+        times = parse_durations([at] if isinstance(at, (str, int, float)) else list(at))
         runner = self.runner(**settings)
-        rows: list[tuple[Any, ...]] = []
-        total = len(self.chips) * len(times)
+        seen = None if batch_norm_calibration is None else all_inputs(self.model, batch_norm_calibration)
+        total, refresh = len(self.chips) * len(times), True
         for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
             reads = chip.read(self.layers, seconds)
             for mode in modes:
-                with restored_statistics(self.model, self.layers, reads, mode, batch_norm_calibration):
-                    runner.load(reads, drift_compensation=mode, refresh=not rows or batch_norm_calibration is not None)
-                    value = metric(labels, runner.predict(inputs))
-                rows.append((chip.number, chip.seed, format_duration(seconds), seconds, mode, value))
-            if progress is not None:
-                progress(number + 1, total)
-        return pd.DataFrame(rows, columns=["chip", "seed", "at", "seconds", "drift_compensation", "accuracy"])
+                with restored_statistics(self.model, self.layers, reads, mode, seen):
+                    runner.load(reads, drift_compensation=mode, refresh=refresh or seen is not None)
+                    refresh = False
+                    outputs = runner.predict(inputs)
+                    reading = (chip.number, chip.seed, format_duration(seconds), seconds, mode)
+                    yield reading, outputs, (number + 1, total) if mode is modes[-1] else None
 
     def save(self, folder: Any, *, overwrite: bool = False) -> None:
         """Store the chips as open files (one safetensors file per chip and a JSON index), complete or not at all.
@@ -132,10 +192,11 @@ class Chips:
 
     @classmethod
     def load(cls, folder: Any, model: keras.Model) -> Chips:
-        """Read stored chips back for the model they were programmed from.
+        """Open stored chips for the model they were programmed from; each is read from the folder when it is needed.
 
         Raises:
-            ChipFileError: a file is missing, cut short or changed, or the chips belong to another model.
+            ChipFileError: a file is missing, cut short or changed, a device holds what it can't, or the chips belong to
+                another model.
         """
         chips, seed = load_chips(folder, model)
         return cls(model, chips, seed)
@@ -205,6 +266,9 @@ def program(
     count = check_integer("program", "chips", chips, 1, 1_000_000)
     check_integer("program", "seed", seed, 0, 2**31 - 1)
     layers = analog_layers(model)
+    idle = [layer for layer in layers if layer.unused_ranges_set()]
+    if idle:
+        raise NotCalibratedError(unused_ranges(idle))
     for layer in layers:
         if not layer.calibrated:
             raise NotCalibratedError(
@@ -223,13 +287,14 @@ def program(
 def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.DataFrame:
     """Return mean, standard deviation and number of chips for each time, and the loss against the float model.
 
+    `Decisions.summary` also gives confidence intervals, which need the decision for every sample.
+
     Args:
         table: what `Chips.evaluate` returned.
         float_accuracy: accuracy of the float model, 0 to 1; adds the column `loss` in points of percent.
     """
-    groups = table.groupby(["drift_compensation", "seconds", "at"], sort=True)["accuracy"]
-    summary = groups.agg(mean="mean", std="std", chips="count").reset_index()
-    summary = summary.sort_values(["drift_compensation", "seconds"], ascending=[False, True], ignore_index=True)
+    groups = table.groupby(MODE, sort=True)["accuracy"]
+    summary = in_order(groups.agg(mean="mean", std="std", chips="count").reset_index())
     if float_accuracy is not None:
         summary["loss"] = 100 * (float_accuracy - summary["mean"])
     return summary

@@ -3,27 +3,72 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from pydantic import Field
+from safetensors.numpy import save_file
 
 from analognets import crossbar as crossbars
-from analognets.core.files import file_sha256, new_folder
+from analognets.core.checked import Section, checking_file
+from analognets.core.files import file_sha256, new_folder, read_json, read_plain, recover
 from analognets.core.provenance import json_sha256, sha256_of
+from analognets.core.tensors import tensors_of
+from analognets.deploy.chips.checks import check_stored
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.programming import ProgrammedLayer
-from analognets.errors import ChipFileError
+from analognets.errors import AnalogNetsError, ChipFileError
 from analognets.layers import AnalogLayer, analog_layers
 
-__all__ = ["load_chips", "model_fingerprint", "save_chips"]
+__all__ = ["StoredChips", "load_chips", "model_fingerprint", "save_chips"]
 
 FORMAT = 1
 INDEX = "chips.json"
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Entry(Section):
+    """What the index says of one chip.
+
+    Args:
+        file: its name in the folder.
+        number: of the chip.
+        seed: what its devices were drawn from.
+        sha256: of the file.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    number: Whole
+    seed: Whole
+    sha256: Sha256
+
+
+class Index(Section):
+    """The index of a folder of chips.
+
+    Args:
+        format: of these files.
+        seed: the chips were programmed from.
+        model: name of the network.
+        fingerprint: of its kernels.
+        layers: names of its analog layers.
+        crossbar: Keras config of the hardware.
+        chips: what lies where.
+        sha256: of all the rest.
+    """
+
+    format: int
+    seed: Whole
+    model: str
+    fingerprint: Sha256
+    layers: list[str]
+    crossbar: dict[str, Any]
+    chips: Annotated[list[Entry], Field(min_length=1)]
+    sha256: Sha256
 
 
 def model_fingerprint(model: keras.Model) -> str:
@@ -76,17 +121,52 @@ def _arrays(chip: Chip) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load_chips(folder: Any, model: keras.Model) -> tuple[list[Chip], int]:
-    """Read the chips of a folder; see `Chips.load`."""
+class StoredChips(Sequence[Chip]):
+    """Chips in a folder, each read when it is asked for; only the last one stays in memory.
+
+    Args:
+        source: the folder.
+        entries: of its index.
+        layers: the analog layers they were programmed from.
+    """
+
+    def __init__(self, source: Path, entries: Sequence[Entry], layers: Sequence[AnalogLayer]) -> None:
+        self._source = source
+        self._entries = list(entries)
+        self._layers = list(layers)
+        self._last: tuple[Entry, Chip] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Chip]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        entry = self._entries[index]
+        if self._last is None or self._last[0] is not entry:
+            self._last = None
+            self._last = entry, _load_chip(self._source, entry, self._layers)
+        return self._last[1]
+
+
+def load_chips(folder: Any, model: keras.Model) -> tuple[StoredChips, int]:
+    """Return the chips of a folder, each of which was checked; see `Chips.load`."""
     source = Path(folder)
     index = _read_index(source)
-    if index["fingerprint"] != model_fingerprint(model):
+    if index.fingerprint != model_fingerprint(model):
         raise ChipFileError(
             f"The chips in '{source}' were programmed from other weights than those of model '{model.name}'. Load the "
             "model they belong to, or programme this one."
         )
     layers = analog_layers(model)
-    stored, ours = crossbars.get(index["crossbar"]), layers[0].crossbar
+    ours = layers[0].crossbar
+    try:
+        stored = crossbars.get(index.crossbar)
+    except AnalogNetsError as error:
+        raise ChipFileError(f"'{source / INDEX}' names hardware that can't be read. {error}") from error
     if (stored.rows, stored.cols, type(stored.device), stored.device.g_max) != (
         ours.rows, ours.cols, type(ours.device), ours.device.g_max,
     ):  # fmt: skip
@@ -95,41 +175,50 @@ def load_chips(folder: Any, model: keras.Model) -> tuple[list[Chip], int]:
             f"{type(stored.device).__name__}) than model '{model.name}' ({ours.name}: {ours.rows} x {ours.cols}, "
             f"{type(ours.device).__name__}). Load the model they belong to, or programme this one."
         )
-    return [_load_chip(source, entry, layers) for entry in index["chips"]], int(index["seed"])
+    chips = StoredChips(source, index.chips, layers)
+    for _ in chips:  # what can't be read is told now, not hours later
+        pass
+    return chips, index.seed
 
 
-def _read_index(source: Path) -> dict[str, Any]:
+def _read_index(source: Path) -> Index:
     """Return the checked index of a folder of chips."""
-    try:
-        index = json.loads((source / INDEX).read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ChipFileError(
-            f"'{source}' holds no chips: '{INDEX}' is missing. Save chips there with Chips.save."
-        ) from None
-    except ValueError as error:
-        raise ChipFileError(f"'{source / INDEX}' is not a chip index: it was cut short or changed. ({error})") from None
-    if not isinstance(index, dict) or index.get("sha256") != _index_sha256(index):
-        raise ChipFileError(f"'{source / INDEX}' was changed since it was written. Programme the chips again.")
-    if index["format"] != FORMAT:
-        raise ChipFileError(f"'{source}' has chip format {index['format']}, this version reads {FORMAT}.")
+    recover(source)
+    path = source / INDEX
+    if not path.exists():
+        raise ChipFileError(f"'{source}' holds no chips: '{INDEX}' is missing. Save chips there with Chips.save.")
+    raw = read_json(path, "chip index", error=ChipFileError)
+    if not isinstance(raw, dict) or raw.get("sha256") != _index_sha256(raw):
+        raise ChipFileError(f"'{path}' was changed since it was written. Programme the chips again.")
+    if raw.get("format") != FORMAT:
+        raise ChipFileError(f"'{source}' has chip format {raw.get('format')!r}, this version reads {FORMAT}.")
+    with checking_file(f"'{path}' is not a chip index", ChipFileError, "Programme the chips again."):
+        index = Index.model_validate(raw)
+    for name in ("number", "file"):
+        values = [getattr(entry, name) for entry in index.chips]
+        if len(set(values)) < len(values):
+            raise ChipFileError(f"'{path}' must name each chip and each file once. Programme the chips again.")
     return index
 
 
-def _load_chip(source: Path, entry: dict[str, Any], layers: Sequence[AnalogLayer]) -> Chip:
-    path = source / Path(entry["file"]).name
-    if not path.is_file():
-        raise ChipFileError(f"Chip {entry['number']} is missing: '{path}' does not exist. Programme the chips again.")
-    if file_sha256(path) != entry["sha256"]:
+def _load_chip(source: Path, entry: Entry, layers: Sequence[AnalogLayer]) -> Chip:
+    path = source / Path(entry.file).name
+    if not path.exists():
+        raise ChipFileError(f"Chip {entry.number} is missing: '{path}' does not exist. Programme the chips again.")
+    content = read_plain(path, "chip", error=ChipFileError)
+    if sha256_of(content) != entry.sha256:
         raise ChipFileError(
             f"'{path}' is not the file that was written: it was cut short or changed (sha256 differs). "
             "Programme the chips again."
         )
+    arrays = tensors_of(content, path, ChipFileError)
     try:
-        arrays = load_file(path)
         programmed = [_layer(arrays, index, layer) for index, layer in enumerate(layers)]
-    except (SafetensorError, KeyError) as error:
-        raise ChipFileError(f"'{path}' can't be read as a chip. ({error})") from None
-    return Chip(int(entry["number"]), int(entry["seed"]), programmed)
+    except KeyError as error:
+        raise ChipFileError(f"'{path}' can't be read as a chip: it lacks {error}. Programme the chips again.") from None
+    for layer, stored in zip(layers, programmed, strict=True):
+        check_stored(layer, stored, f"layer '{layer.name}' in '{path}'")
+    return Chip(entry.number, entry.seed, programmed)
 
 
 def _layer(arrays: dict[str, np.ndarray], index: int, layer: AnalogLayer) -> ProgrammedLayer:
@@ -140,7 +229,7 @@ def _layer(arrays: dict[str, np.ndarray], index: int, layer: AnalogLayer) -> Pro
     blocks = 0 if layer.crossbar.plain else layer.tiling.shape[0]
     return ProgrammedLayer(
         under(f"{index}/state/"),
-        float(gamma[0]) if gamma.ndim == 1 else gamma,
+        float(gamma[0]) if gamma.shape == (1,) else gamma,
         arrays[f"{index}/reference"],
         [under(f"{index}/readout/{block}/") for block in range(blocks)],
     )

@@ -6,7 +6,7 @@ ADC, batch-norm, ReLU and the next DAC run as one pass.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -14,9 +14,22 @@ import tensorflow as tf
 
 from analognets.crossbar import steps
 from analognets.deploy.chips.compiled import compiled
-from analognets.layers import AnalogLayer, analog_layers
+from analognets.layers import (
+    AnalogConv1D,
+    AnalogConv2D,
+    AnalogConv3D,
+    AnalogDense,
+    AnalogDepthwiseConv1D,
+    AnalogDepthwiseConv2D,
+    AnalogEinsumDense,
+    AnalogLayer,
+    analog_layers,
+)
 
-__all__ = ["FusedTwin", "fused_twin"]
+__all__ = ["FusedTwin", "Graph", "fused_twin"]
+
+FUSABLE = (AnalogConv1D, AnalogConv2D, AnalogConv3D, AnalogDense, AnalogDepthwiseConv1D, AnalogDepthwiseConv2D)
+"""Layers that compute as `AnalogLayer.call` says; a class of the user's may do something else."""
 
 
 @tf.function(jit_compile=True)
@@ -61,6 +74,8 @@ class FusedStage(keras.layers.Layer):
         super().__init__(name=f"{chain.analog.name}_stage", trainable=False, dtype="float32")
         self.source = (chain,)
         self.precision = precision
+        self.whole_passes = True
+        """Whether each pass over the outputs is compiled as one; False for a single small batch."""
         analog = chain.analog
         outputs = analog.crossbar_shape()[-1]
         numbers = {"trainable": False, "initializer": "zeros", "dtype": "float32"}
@@ -76,7 +91,7 @@ class FusedStage(keras.layers.Layer):
         chain = self.source[0]
         hardware = chain.analog.crossbar
         if not chain.reads_steps:
-            inputs = _to_steps(inputs, tf.convert_to_tensor(self.dac_scale), _steps(hardware.dac_bits))
+            inputs = self._pass(_to_steps)(inputs, tf.convert_to_tensor(self.dac_scale), _steps(hardware.dac_bits))
         products = chain.analog.programmed_product(
             tf.cast(inputs, self.precision), tf.convert_to_tensor(self.weights_in_steps)
         )
@@ -85,10 +100,13 @@ class FusedStage(keras.layers.Layer):
         scale, shift = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.shift)
         if chain.next_analog is None:
             low = 0.0 if chain.relu is not None else -np.inf
-            return _to_values(products, adc_steps, scale, shift, low)
+            return self._pass(_to_values)(products, adc_steps, scale, shift, low)
         high = _steps(chain.next_analog.crossbar.dac_bits)
         low = 0.0 if chain.relu is not None else -high
-        return _to_next_steps(products, adc_steps, scale, shift, low, high)
+        return self._pass(_to_next_steps)(products, adc_steps, scale, shift, low, high)
+
+    def _pass(self, function: Any) -> Any:
+        return function if self.whole_passes else function.python_function
 
     def compute_output_spec(self, inputs: Any) -> Any:
         shape = self.source[0].analog.compute_output_shape(inputs.shape)
@@ -155,10 +173,12 @@ class FusedTwin:
     Args:
         model: the functional twin.
         stages: one stage for each analog layer, in the order of `analog_layers`.
+        adc_ranges: r_ADC of each stage as last loaded.
     """
 
     model: keras.Model
     stages: list[FusedStage]
+    adc_ranges: list[float] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._assign = compiled(self._set_all)
@@ -195,11 +215,12 @@ class FusedTwin:
 
 
 class Graph:
-    """Who reads whose output in a functional model, and how often each layer is called."""
+    """Who reads whose output in a functional model, how often each layer is called, and with what beside its inputs."""
 
     def __init__(self, model: keras.Model) -> None:
         self.readers: dict[int, list[keras.layers.Layer | None]] = {}
         self.calls: dict[int, int] = {}
+        self.with_settings: set[int] = set()
         pending = list(keras.tree.flatten(model.outputs))
         for tensor in pending:
             self.readers.setdefault(id(tensor._keras_history.operation), []).append(None)
@@ -211,7 +232,11 @@ class Graph:
                 continue
             seen.add(key)
             self.calls[key[0]] = self.calls.get(key[0], 0) + 1
-            for tensor in history.operation._inbound_nodes[history.node_index].input_tensors:
+            node = history.operation._inbound_nodes[history.node_index]
+            given = node.arguments
+            if len(given.args) > 1 or any(value is not None for value in given.kwargs.values()):
+                self.with_settings.add(key[0])
+            for tensor in node.input_tensors:
                 self.readers.setdefault(id(tensor._keras_history.operation), []).append(history.operation)
                 pending.append(tensor)
 
@@ -220,49 +245,89 @@ class Graph:
         readers = self.readers.get(id(layer), [])
         if len(readers) != 1 or readers[0] is None or self.calls[id(layer)] != 1:
             return None
-        return readers[0] if self.calls[id(readers[0])] == 1 else None
+        return readers[0] if self.calls[id(readers[0])] == 1 and id(readers[0]) not in self.with_settings else None
 
 
 def _is_relu(layer: Any) -> bool:
-    if isinstance(layer, keras.layers.ReLU):
+    if not isinstance(layer, keras.layers.Layer) or layer.compute_dtype != "float32":
+        return False
+    if type(layer) is keras.layers.ReLU:
         return layer.max_value is None and layer.negative_slope == 0 and layer.threshold == 0
-    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+    return type(layer) is keras.layers.Activation and layer.activation is keras.activations.relu
 
 
-def _on_last_axis(norm: keras.layers.BatchNormalization) -> bool:
-    return norm.axis in (-1, norm.input_spec.ndim - 1)
+def _is_norm(layer: Any) -> bool:
+    """Whether a layer is a batch-norm over the columns."""
+    exact = type(layer) is keras.layers.BatchNormalization and layer.compute_dtype == "float32"
+    return exact and layer.axis in (-1, layer.input_spec.ndim - 1)
 
 
-def _can_fuse(layer: AnalogLayer) -> bool:
+def makes_masks(layer: Any) -> bool:
+    """Whether a layer may mark steps of a sequence as not there; then the layers behind it are called with masks."""
+    if isinstance(layer, keras.layers.Embedding):
+        return layer.mask_zero
+    kind = type(layer)
+    own = kind.compute_mask is not keras.layers.Layer.compute_mask
+    foreign = kind.__module__.split(".")[0] not in ("keras", "analognets")
+    return isinstance(layer, keras.layers.Masking) or own and foreign and not isinstance(layer, keras.Model)
+
+
+def _lies_flat(layer: AnalogLayer) -> bool:
+    """Whether the call of a layer is its product on the last axis with a bias for each column."""
+    if type(layer) in FUSABLE:
+        return True
+    if type(layer) is not AnalogEinsumDense:
+        return False
+    plan, bias = layer.plan, layer.bias
+    in_order = [plan.inputs, plan.kernel, plan.outputs] == [
+        tuple(range(len(axes))) for axes in (plan.inputs, plan.kernel, plan.outputs)
+    ]
+    return in_order and plan.summed == 1 and len(plan.kernel) == 2 and (bias is None or len(bias.shape) == 1)
+
+
+def _why_not(layer: AnalogLayer, model: keras.Model, graph: Graph) -> str:
+    """Return why an analog layer can't be a stage, or ""."""
     hardware = layer.crossbar
-    return (
-        layer.calibrated
-        and hardware.plain
-        and hardware.dac_bits is not None
-        and hardware.adc_bits is not None
-        and layer.tiling.shape[0] == 1
-        and layer.channel_axis == -1
-        and layer.compute_dtype == "float32"
-        and layer.activation in (None, keras.activations.linear, keras.activations.relu)
-    )
+    reasons = {
+        "is inside of another layer": layer not in model.layers,
+        "is called more than once": graph.calls.get(id(layer), 1) != 1,
+        "is no output's source": id(layer) not in graph.calls,
+        "is called with more than its inputs": id(layer) in graph.with_settings,
+        "is not calibrated": not layer.calibrated,
+        "has a digital adapter": bool(layer.adapters()),
+        f"is on hardware '{hardware.name}' with more than converters": not hardware.plain,
+        "has an ideal converter": hardware.dac_bits is None or hardware.adc_bits is None,
+        "is cut into several row blocks": layer.tiling.shape[0] != 1,
+        "has its channels first": layer.channel_axis != -1,
+        f"computes in {layer.compute_dtype}": layer.compute_dtype != "float32",
+        "has an activation other than ReLU": layer.activation
+        not in (None, keras.activations.linear, keras.activations.relu),
+        "lays out its inputs, outputs or bias in its own way": not _lies_flat(layer),
+    }
+    return next((f"layer '{layer.name}' {reason}" for reason, holds in reasons.items() if holds), "")
 
 
-def _find_chains(model: keras.Model) -> list[Chain] | None:
-    """Group the layers of a functional model into chains, or return None if some analog layer can't be fused."""
-    layers = analog_layers(model)
-    if any(layer not in model.layers or not _can_fuse(layer) for layer in layers):
-        return None
-    graph = Graph(model)
-    if any(graph.calls.get(id(layer)) != 1 for layer in layers):
-        return None
+def _why_no_graph(model: keras.Model) -> str:
+    """Return why a model's layers can't be exchanged in its graph, or ""."""
+    if not (isinstance(model, keras.Sequential) or hasattr(type(model), "operations")):
+        return "the model is not functional or Sequential"
+    if not getattr(model, "inputs", None):
+        return "the model has no known input shape"
+    if not type(model).call.__module__.startswith("keras."):
+        return f"class {type(model).__name__} has a call of its own"
+    masking = next((layer for layer in model._flatten_layers() if makes_masks(layer)), None)
+    return "" if masking is None else f"layer '{masking.name}' makes masks"
+
+
+def _find_chains(model: keras.Model, layers: list[AnalogLayer], graph: Graph) -> list[Chain]:
+    """Group the layers of a functional model into chains."""
     chains = []
     for layer in layers:
-        chain = Chain(layer)
-        last = layer
+        chain, last = Chain(layer), cast(Any, layer)
         following = graph.only_reader(last)
         if layer.activation is keras.activations.relu:
             chain.relu = layer
-        elif isinstance(following, keras.layers.BatchNormalization) and _on_last_axis(following):
+        elif _is_norm(following):
             chain.norm = last = following
             following = graph.only_reader(last)
         if following is not None and _is_relu(following):
@@ -276,13 +341,16 @@ def _find_chains(model: keras.Model) -> list[Chain] | None:
     return chains
 
 
-def fused_twin(model: keras.Model, precision: str = "float32") -> FusedTwin | None:
-    """Build the fused inference twin of a functional or Sequential model, or return None if it can't be fused."""
-    if not hasattr(model, "layers") or not (isinstance(model, keras.Sequential) or hasattr(type(model), "operations")):
-        return None
-    chains = _find_chains(model)
-    if chains is None:
-        return None
+def fused_twin(model: keras.Model, precision: str = "float32") -> tuple[FusedTwin | None, str]:
+    """Build the fused inference twin of a functional or Sequential model; returns None and why if it can't be fused."""
+    why = _why_no_graph(model)
+    if why:
+        return None, why
+    graph, layers = Graph(model), analog_layers(model)
+    why = next((why for why in (_why_not(layer, model, graph) for layer in layers) if why), "")
+    if why:
+        return None, why
+    chains = _find_chains(model, layers, graph)
     stages = [FusedStage(chain, precision) for chain in chains]
     by_layer = {id(chain.analog): stage for chain, stage in zip(chains, stages, strict=True)}
     absorbed = {id(layer) for chain in chains for layer in (chain.norm, chain.relu) if layer is not None}
@@ -294,4 +362,4 @@ def fused_twin(model: keras.Model, precision: str = "float32") -> FusedTwin | No
             return Absorbed(name=layer.name, dtype="float32")
         return Borrowed(layer) if isinstance(layer, keras.layers.Layer) else layer
 
-    return FusedTwin(keras.models.clone_model(model, clone_function=replace), stages)
+    return FusedTwin(keras.models.clone_model(model, clone_function=replace), stages), ""

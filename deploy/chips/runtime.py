@@ -11,43 +11,18 @@ import numpy as np
 import tensorflow as tf
 
 from analognets.deploy.chips.compiled import compiled
-from analognets.deploy.chips.fused import fused_twin
+from analognets.deploy.chips.loading import compensated, load_twin
+from analognets.deploy.chips.proof import proven_twin
 from analognets.deploy.evaluation import samples_in
 from analognets.errors import InvalidArgumentError, check_choice, check_integer
-from analognets.layers import AnalogLayer, analog_layers
+from analognets.layers import analog_layers
+from analognets.layers.kept_state import kept_state
 from analognets.layers.noise_realization import NoiseRealization
 
-__all__ = ["Runner", "compensated"]
+__all__ = ["Runner"]
 
-
-def adc_ranges(layer: AnalogLayer, adc_range: float, scale: np.ndarray) -> np.ndarray:
-    """Return the ADC ranges behind the drift compensation: a row for each row block, one number or one per column."""
-    columns = scale if scale.shape[1] == 1 else layer.tiling.expand(scale)[[a for a, _ in layer.tiling.row_blocks]]
-    return (adc_range * columns).astype(np.float32)
-
-
-def switched(read: NoiseRealization, drift_compensation: bool) -> NoiseRealization:
-    """Return the weights as read with their drift compensation, or with factors of 1 in its place."""
-    if drift_compensation:
-        return read
-    inputs = read.input_scales
-    return read.replace(scales=np.ones_like(read.scales), input_scales=None if inputs is None else np.ones_like(inputs))
-
-
-def compensated(layer: AnalogLayer, read: NoiseRealization, drift_compensation: bool) -> NoiseRealization:
-    """Return what a layer multiplies by: the weights as read, with the digital drift compensation or without.
-
-    On plain hardware the compensation is folded in: alpha * ADC(y; r) = ADC(alpha * y; alpha * r), so the scale of a
-    tile or column goes into its weights and its ADC range.
-    """
-    read = switched(read, drift_compensation)
-    if read.input_scales is not None:
-        read = read.replace(input_scales=tf.constant(read.input_scales, tf.float32))
-    if not layer.crossbar.plain:
-        return read.replace(scales=tf.constant(read.scales, tf.float32), seed=keras.random.SeedGenerator(read.seed))
-    adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
-    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, adc_range, read.scales)]
-    return read.replace(kernel=read.kernel * layer.tiling.expand(read.scales), scales=None, adc_ranges=ranges)
+NOISY_BATCH = 50
+"""Samples of a call where products have noise: it is drawn for so many at once, in the order of the samples."""
 
 
 def padded(piece: Any, size: int) -> Any:
@@ -58,16 +33,28 @@ def padded(piece: Any, size: int) -> Any:
     return tf.convert_to_tensor(piece)
 
 
+def writes_variables(graph: tf.Graph) -> bool:
+    """Whether the graph of a traced function changes any variable."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(node for one in definition.library.function for node in one.node_def)]
+    return any(node.op.startswith(("Assign", "ResourceScatter", "ResourceApply")) for node in nodes)
+
+
 class Runner:
     """Computes a model's outputs with programmed weights, without retracing from chip to chip.
+
+    Each reading starts from the state that the model has then (of stateful recurrent layers, counters, statistics), and
+    leaves it as it was. The noise of a product depends on chip, time and the number of the sample, not on `batch_size`.
 
     Args:
         model: a model with calibrated analog layers.
         mode: "auto", "fused" (ADC, batch-norm, ReLU and the next DAC as one pass; functional models) or "plain" (the
-            layers as they are; any model).
+            layers as they are; any model). "auto" is fused where that is proven equal on a random batch, see
+            `analognets.deploy.chips.proof`; `mode` says which it is, `note` why not fused.
         precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
             bfloat16 arithmetic; about one ADC step of difference; fused mode only).
-        batch_size: largest number of samples per call; batches are made equal, the last one is padded.
+        batch_size: largest number of samples per call; batches are made equal, the last one is padded. A model with a
+            batch size of its own keeps that, and hardware whose products have noise computes 50 samples a call.
 
     Raises:
         InvalidArgumentError: the model can't be run fused but `mode` asks for it.
@@ -81,19 +68,26 @@ class Runner:
         self.model = model
         self.layers = analog_layers(model)
         self.batch_size = check_integer("Runner", "batch_size", batch_size, 1, 1 << 20)
-        self.twin = None if mode == "plain" else fused_twin(model, precision)
+        self.twin, self.note = (None, "") if mode == "plain" else proven_twin(model, precision)
         if self.twin is None and (mode == "fused" or precision != "float32"):
             raise InvalidArgumentError(
                 "Fused evaluation needs a functional or Sequential model, not nested, in float32 policy, whose analog "
-                "layers have finite converters, no split rows and no activation but ReLU. "
-                f"Received: model '{model.name}', mode={mode!r}, precision={precision!r}. Use mode='plain'."
+                "layers have finite converters, no split rows and no activation but ReLU, and that it computes as the "
+                f"layers do. Received: model '{model.name}', mode={mode!r}, precision={precision!r}, "
+                f"where {self.note}. "
+                "Use mode='plain'."
             )
         self._weights: list[Any] = []
         self._seeds = [keras.random.SeedGenerator(0) for _ in self.layers]
-        self._adc_ranges: list[float] = []
+        self._starts = [0 for _ in self.layers]
         self._function = compiled(self._run)
+        self._changes_state: bool | None = None
+        self._graph: tf.Graph | None = None
+        sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0] is not None}
+        self._fixed_size = min(sizes, default=None)
 
     def _run(self, inputs: Any, weights: list[Any]) -> Any:
+        self._graph = tf.compat.v1.get_default_graph()  # that of the function that is being traced
         if self.twin is not None:
             return self.twin.model(inputs, training=False)
         with contextlib.ExitStack() as stack:
@@ -114,22 +108,12 @@ class Runner:
             drift_compensation: scale each tile back to its level after programming.
             refresh: take the model's present digital numbers too; False if they are those of the last call.
         """
-        pairs = list(zip(self.layers, reads, strict=True))
-        if self.twin is None:
-            self._weights = [compensated(layer, read, drift_compensation).arrays for layer, read in pairs]
-            for generator, (_, read) in zip(self._seeds, pairs, strict=True):
-                generator.state.assign(np.array([read.seed, 0], generator.state.dtype))
+        if self.twin is not None:
+            load_twin(self.twin, self.layers, reads, drift_compensation, refresh=refresh)
             return
-        if refresh or not self._adc_ranges:
-            self._adc_ranges = [float(keras.ops.convert_to_numpy(layer.adc_range())) for layer in self.layers]
-            for stage, adc_range in zip(self.twin.stages, self._adc_ranges, strict=True):
-                stage.refresh(adc_range)
-        now = [switched(read, drift_compensation) for read in reads]
-        ranges = [
-            adc_ranges(layer, adc_range, read.scales)[0]
-            for layer, read, adc_range in zip(self.layers, now, self._adc_ranges, strict=True)
-        ]
-        self.twin.load([read.kernel for read in now], ranges, [read.input_scales for read in now])
+        pairs = zip(self.layers, reads, strict=True)
+        self._weights = [compensated(layer, read, drift_compensation).arrays for layer, read in pairs]
+        self._starts = [read.seed for read in reads]
 
     def predict(self, inputs: Any) -> Any:
         """Return the model's outputs for all samples of an array, or of a list, tuple or dict of arrays.
@@ -154,12 +138,34 @@ class Runner:
             raise InvalidArgumentError(
                 f"A prediction needs at least one sample. Received: shape {', '.join(map(str, shapes))}."
             )
-        size = -(-count // -(-count // self.batch_size))
-        for first in range(0, count, size):
-            kept = min(size, count - first)
-            piece = keras.tree.map_structure(lambda leaf, i=first: padded(leaf[i : i + size], size), inputs)
-            outputs = self._function(piece, self._weights)
-            yield keras.tree.map_structure(lambda leaf, n=kept: leaf.numpy()[:n], outputs)
+        size = self._size_of_calls(count)
+        with self._undisturbed():
+            for first in range(0, count, size):
+                kept = min(size, count - first)
+                piece = keras.tree.map_structure(lambda leaf, i=first: padded(leaf[i : i + size], size), inputs)
+                outputs = self._function(piece, self._weights)
+                yield keras.tree.map_structure(lambda leaf, n=kept: leaf.numpy()[:n], outputs)
+
+    def _size_of_calls(self, count: int) -> int:
+        """Return the samples of each call: the model's own batch size, that of noisy hardware, or equal parts."""
+        if self._fixed_size is not None:
+            return self._fixed_size
+        if any(not layer.crossbar.plain for layer in self.layers):
+            return NOISY_BATCH
+        return -(-count // -(-count // self.batch_size))
+
+    @contextlib.contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """While active, calls may change states, counters and seeds; each reading starts from those of the model."""
+        for generator, start in zip(self._seeds, self._starts, strict=True):
+            generator.state.assign(np.array([start, 0], generator.state.dtype))
+        if self._changes_state is False:
+            yield
+            return
+        with kept_state(self.model):
+            yield
+        if self._changes_state is None and self._graph is not None:
+            self._changes_state = writes_variables(self._graph)
 
     @property
     def traces(self) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import os
-import re
 import sys
 import tempfile
 import warnings
@@ -16,14 +17,31 @@ import keras
 import numpy as np
 
 from analognets.core.files import write_atomically
+from analognets.deploy.export.agreement import FLOAT_LIMIT, INT8_LIMIT, largest_difference, relative_error
+from analognets.deploy.export.inputs import (
+    NetworkInput,
+    answers,
+    flat_outputs,
+    fresh_states,
+    input_name,
+    network_inputs,
+    packed,
+    probe,
+    representative_inputs,
+)
 from analognets.deploy.export.litert_file import LiteRTFile, read_litert
-from analognets.deploy.export.litert_runtime import as_list
-from analognets.errors import ConversionError, DataError, InvalidArgumentError, check_choice
+from analognets.deploy.export.worker import WorkerDied, command_of, run_job
+from analognets.errors import ConversionError, DataError, check_choice, reason
 from analognets.zoo.trained import digital_twin
 
 __all__ = ["check_target", "digital_model", "to_litert"]
 
 IO_TYPES = ("int8", "float32")
+WORKER = command_of("litert_worker")
+COMPARED = 32
+"""Samples on which the file is compared with the network; fewer if that takes too long."""
+UNROLLED = 512
+"""Longest sequence whose steps are written one after the other."""
 
 
 def digital_model(source: Any) -> keras.Model:
@@ -58,22 +76,28 @@ def to_litert(
 
     With "int8", weights and activations become 8-bit integers, real = scale * (integer - zero_point), with a scale
     for each output channel of the weights and one for each activation, whose range is seen on `representative`;
-    biases are 32-bit; batch-norms are folded into the weights. An analog model is written as its digital twin.
+    biases are 32-bit; batch-norms are folded into the weights; the steps of recurrent layers are written one after the
+    other. Inputs of whole numbers, such as token numbers, stay so. An analog model is written as its digital twin.
+
+    The conversion runs in a worker process. Before anything is written, the file runs on samples, and its outputs are
+    compared with the network's; the result says how far they are apart.
 
     Args:
         model: a built Keras model, analog or not; or a run or preset.
         path: the file to write; its folder must exist.
         representative: inputs as the network meets them (100 to 1000 samples): array (samples, ...), or a list or
-            dict of them for several inputs. Needed for "int8".
+            dict of them for several inputs. Needed for "int8"; else the file is compared on random inputs without them.
         quantize: "int8" (post-training quantisation) or "none" (float32).
-        io: type of inputs and outputs of an int8 file: "int8", or "float32" with the conversions inside the file.
+        io: type of the float inputs and outputs of an int8 file: "int8", or "float32" with the conversions inside.
         overwrite: replace a file that is there.
 
     Returns:
-        The facts of the file: size, operators, scales, multiply-accumulates.
+        The facts of the file: size, operators, scales, multiply-accumulates, error.
 
     Raises:
-        ConversionError: the model is not built, has inputs of unknown size, or needs operators LiteRT doesn't have.
+        ConversionError: the model is not built, has inputs of unknown size, needs operators LiteRT doesn't have, ends
+            the converter, or computes something else as a file (8 bit: a relative error above 0.25, float: a
+            difference above 1e-4 of the largest output).
         InvalidArgumentError: an option is not allowed, or `representative` doesn't fit the model.
         DataError: the file exists, or its folder doesn't.
 
@@ -83,10 +107,14 @@ def to_litert(
     check_choice("to_litert", "io", io, IO_TYPES)
     path = check_target(path, overwrite=overwrite)
     network = digital_model(model)
-    shapes = input_shapes(network)
-    samples = representative_inputs(network, shapes, representative) if quantize == "int8" else []
-    write_atomically(path, convert(network, shapes, samples, io))
-    return read_litert(path)
+    inputs = network_inputs(network)
+    eight_bit = quantize == "int8"
+    samples = None
+    if eight_bit or representative is not None:
+        samples = representative_inputs(network, inputs, representative)
+    content, error = convert(network, inputs, samples, io if eight_bit else None)
+    write_atomically(path, content, error=DataError)
+    return dataclasses.replace(read_litert(path), error=error)
 
 
 def check_target(path: str | Path, *, overwrite: bool) -> Path:
@@ -103,115 +131,144 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     return path
 
 
-def input_shapes(network: keras.Model) -> list[tuple[int, ...]]:
-    """Return the shapes of the model's inputs without the batch axis.
+def convert(
+    network: keras.Model, inputs: Sequence[NetworkInput], samples: list[np.ndarray] | None, io: str | None
+) -> tuple[bytes, float]:
+    """Return the .tflite file of a digital model, and how far its outputs are from the network's.
+
+    Args:
+        network: to convert.
+        inputs: its inputs.
+        samples: of these; None: random ones, with which it is compared only.
+        io: type of the ends of an int8 file; None: a float file.
 
     Raises:
-        ConversionError: the model is not built, or one of its inputs has no fixed size.
+        ConversionError: it can't be converted, or the file computes something else.
     """
-    if not network.built:
-        raise ConversionError(f"Model '{network.name}' is not built yet. Call it once on data, or give it an Input.")
+    tried = [array[:COMPARED] for array in samples] if samples is not None else probe(network, inputs)
     try:
-        shapes = [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(network.inputs)]
-    except (AttributeError, ValueError):
-        shapes = []
-    if not shapes:
+        expected = answers(network, tried)
+    except Exception as error:  # foreign layers raise anything
         raise ConversionError(
-            f"Model '{network.name}' is subclassed and does not say what inputs it takes. Wrap it: "
-            "keras.Model(inputs, model(inputs)) with inputs = keras.Input(shape)."
-        )
-    for shape in shapes:
-        if None in shape:
-            raise ConversionError(
-                f"A microcontroller needs inputs of fixed size. Received: an input of shape {shape} in model "
-                f"'{network.name}'. Rebuild it with a fixed keras.Input."
-            )
-    return shapes
+            f"Model '{network.name}' can't be run on the samples given: {reason(error)}. Give it inputs it takes."
+        ) from error
+    names = [input_name(entry.name, number if len(inputs) > 1 else None) for number, entry in enumerate(inputs)]
+    with tempfile.TemporaryDirectory(prefix="analognets-litert-") as place:
+        folder = Path(place)
+        job = {"model": network.name, "names": names, "quantize": io is not None, "io": io}
+        (folder / "job.json").write_text(json.dumps(job), "utf-8")
+        np.savez(folder / "probe.npz", **dict(zip(names, tried, strict=True)))  # type: ignore[arg-type]
+        if io is not None and samples is not None:
+            np.savez(folder / "samples.npz", **dict(zip(names, samples, strict=True)))  # type: ignore[arg-type]
+        write_saved_model(network, inputs, names, folder / "model", unroll=io is not None)
+        said: list[str] = []
+        try:
+            run_job(WORKER, folder, keep=True, progress=lambda message: said.append(message["event"]))
+        except WorkerDied as death:
+            part = "runtime" if "converted" in said else "converter"
+            raise ConversionError(died(network, io, part, death)) from death
+        content = (folder / "model.tflite").read_bytes()
+        with np.load(folder / "found.npz") as stored:
+            found = {name: stored[name] for name in stored.files}
+    return content, compared(network, content, found, expected, inputs, eight_bit=io is not None)
 
 
-def representative_inputs(network: keras.Model, shapes: list[tuple[int, ...]], data: Any) -> list[np.ndarray]:
-    """Return the representative data as one float32 array an input, in the model's order.
+def died(network: keras.Model, io: str | None, part: str, death: WorkerDied) -> str:
+    """Return the sentence about a converter or runtime that ended without an answer."""
+    words = f"LiteRT's {part} {death.cause} on model '{network.name}'{' in 8 bit' if io else ''}"
+    if death.code == -9:
+        return f"{words}, which the system does when memory runs out. Free some, or export a smaller network."
+    if death.code >= 0:
+        return f"{words}. Received: {death.said}"
+    loops = "It can't calibrate loops: use" if part == "converter" else "Use"
+    hint = f"{loops} other layers, or quantize='none' (--quantize none)." if io else "Use other layers."
+    return f"{words}, so no file was written. {hint}"
+
+
+def compared(
+    network: keras.Model,
+    content: bytes,
+    found: dict[str, np.ndarray],
+    expected: dict[str, np.ndarray],
+    inputs: Sequence[NetworkInput],
+    *,
+    eight_bit: bool,
+) -> float:
+    """Return how far the file's outputs are from the network's.
 
     Raises:
-        InvalidArgumentError: there are none, or they don't fit the model.
+        ConversionError: they are too far.
     """
-    if data is None:
-        raise InvalidArgumentError(
-            "int8 needs `representative`: 100 to 1000 samples of the network's inputs, from which the ranges of its "
-            "activations are taken. Received: representative=None."
+    facts = read_litert(content)
+    names = [facts.name for facts in facts.outputs]
+    mine = [found[name] for name in names]
+    count = len(mine[0])
+    right = [array[:count] for array in (expected[name] for name in names if name in expected)]
+    if eight_bit:
+        error, limit = relative_error(mine, right, [tensor.scale or 0.0 for tensor in facts.outputs]), INT8_LIMIT
+    else:
+        error, limit = largest_difference(mine, right), FLOAT_LIMIT
+    if not error <= limit:
+        kind = "in 8 bit" if eight_bit else "as a .tflite file"
+        hint = "Use quantize='none' (--quantize none), or replace the layers whose numbers don't fit into 8 bit."
+        if eight_bit and any(entry.dtype == "float32" for entry in inputs):
+            hint += " If an input holds token or class numbers, declare it: keras.Input(shape, dtype='int32')."
+        raise ConversionError(
+            f"Model '{network.name}' computes something else {kind}: a relative error of {error:.2g} on {count} "
+            f"samples, where {limit:g} is allowed. {hint if eight_bit else 'Replace layers of your own in it.'}"
         )
-    names = [tensor.name for tensor in keras.tree.flatten(network.inputs)]
-    arrays = [np.asarray(array, np.float32) for array in as_list(data, names)]
-    found = [array.shape[1:] for array in arrays]
-    if found != shapes:
-        raise InvalidArgumentError(
-            f"`representative` must hold samples of shape {', '.join(map(str, shapes))}. Received: samples of shape "
-            f"{', '.join(map(str, found))}."
-        )
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise InvalidArgumentError("`representative` must hold finite numbers only. Received: NaN or infinity.")
-    return arrays
+    return error
 
 
-def convert(network: keras.Model, shapes: list[tuple[int, ...]], samples: list[np.ndarray], io: str) -> bytes:
-    """Return the .tflite file of a digital model; float32 if there are no samples."""
+def write_saved_model(
+    network: keras.Model, inputs: Sequence[NetworkInput], names: Sequence[str], folder: Path, *, unroll: bool
+) -> None:
+    """Write a network as a SavedModel for one sample at a time.
+
+    Raises:
+        ConversionError: it can't be traced.
+    """
     import tensorflow as tf
 
     specs = [
-        tf.TensorSpec((1, *shape), tf.float32, name=input_name(tensor.name, number if len(shapes) > 1 else None))
-        for number, (shape, tensor) in enumerate(zip(shapes, keras.tree.flatten(network.inputs), strict=True))
+        tf.TensorSpec((1, *entry.shape), tf.dtypes.as_dtype(entry.dtype), name=name)
+        for entry, name in zip(inputs, names, strict=True)
     ]
 
-    def serve(*inputs: Any) -> Any:
-        return network(packed(network, inputs), training=False)
+    def serve(*given: Any) -> Any:
+        return flat_outputs(network(packed(network, given), training=False))
 
-    with tempfile.TemporaryDirectory() as folder, held_back_output():
-        archive = keras.export.ExportArchive()
-        archive.track(network)
-        archive.add_endpoint("serve", serve, input_signature=specs)
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if samples:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            names = [spec.name for spec in specs]
-            converter.representative_dataset = lambda: (
-                {name: values[None] for name, values in zip(names, sample, strict=True)}
-                for sample in zip(*samples, strict=True)
-            )
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(io)
+    with held_back_output(), fresh_states(network), unrolled(network) if unroll else contextlib.nullcontext():
         try:
-            return converter.convert()
-        except Exception as error:  # the converter raises many kinds
+            archive = keras.export.ExportArchive()
+            archive.track(network)
+            archive.add_endpoint("serve", serve, input_signature=specs)
+            archive.write_out(str(folder), verbose=False)
+        except Exception as error:  # layers raise anything for a batch of one
             raise ConversionError(
-                f"Model '{network.name}' can't be written with LiteRT's built-in operators"
-                f"{' in 8 bit' if samples else ''}: {reason(error)}"
+                f"Model '{network.name}' can't be written for one sample at a time: {reason(error)}."
             ) from error
 
 
-def packed(network: keras.Model, inputs: Sequence[Any]) -> Any:
-    """Return inputs, in the order of `network.inputs`, in the structure (one, list, dict) the model is called with."""
-    graph = network._functional if isinstance(network, keras.Sequential) else network
-    structure = getattr(graph, "_inputs_struct", None)
-    if structure is None:
-        return list(inputs) if len(inputs) > 1 else inputs[0]
-    return keras.tree.pack_sequence_as(structure, list(inputs))
+@contextlib.contextmanager
+def unrolled(network: keras.Model) -> Iterator[None]:
+    """While active, recurrent layers write their steps one after the other: the converter can't calibrate a loop."""
+    recurrent = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    changed = [layer for layer in recurrent if not layer.unroll and 0 < steps_of(layer) <= UNROLLED]
+    for layer in changed:
+        layer.unroll = True
+    try:
+        yield
+    finally:
+        for layer in changed:
+            layer.unroll = False
 
 
-def input_name(name: str, number: int | None) -> str:
-    """Return a name TensorFlow allows; numbers keep several inputs in order, since the file sorts them by name."""
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return plain if number is None else f"in{number:03d}_{plain}"
-
-
-def reason(error: Exception) -> str:
-    """Return what the converter complains about, without its log."""
-    named = re.findall(r"(?:TF Select|Flex|Custom|Unsupported) ops: *([\w, ]+)", str(error))
-    if named:
-        return f"it needs {', '.join(sorted(set(named)))}, which they don't include. Replace the layer that uses it."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:300]
+def steps_of(layer: keras.layers.RNN) -> int:
+    """Return the length of the sequences a recurrent layer was built for; 1 if it was built for any."""
+    shapes = getattr(layer, "_build_shapes_dict", None) or {}
+    shape = next(iter(shapes.values()), None)
+    return int(shape[1]) if isinstance(shape, (tuple, list)) and len(shape) > 1 and shape[1] else 1
 
 
 @contextlib.contextmanager

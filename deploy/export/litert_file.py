@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import Any
 
 from analognets.core.provenance import sha256_of
+from analognets.deploy.export.cpp_text import comment
 from analognets.errors import DataError, MissingExtraError
 
-__all__ = ["LiteRTFile", "TensorFacts", "read_litert"]
+__all__ = ["LiteRTFile", "TensorFacts", "plain_kernels_fail", "read_content", "read_litert"]
 
 IDENTIFIER = b"TFL3"
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
@@ -52,12 +53,14 @@ class LiteRTFile:
         path: where it lies; None if it was read from bytes.
         size: bytes.
         sha256: of the file, as hexadecimal text.
-        operators: how often each operator stands in the file, by its name in the schema.
+        operators: how often each operator stands in the file, bodies of loops included, by its name in the schema.
         inputs: in the model's order, which a file with several need not keep.
         outputs: in the model's order.
-        macs: multiply-accumulates of one inference: convolutions and matrix products.
-        weights: constant factors of these products, biases not counted.
+        macs: multiply-accumulates of one inference: convolutions and matrix products, those in loops not counted.
+        weights: constant factors of these products, biases not counted; those that several share count once.
         weight_type: type they are stored as, such as "int8"; "-" if there are none.
+        error: how far its outputs were from the network's when it was made: in 8 bit the norm of the difference over
+            the norm of the outputs, else the largest difference over the largest output; None: read from a file.
     """
 
     path: Path | None
@@ -69,6 +72,7 @@ class LiteRTFile:
     macs: int
     weights: int
     weight_type: str
+    error: float | None = dataclasses.field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as plain data for JSON."""
@@ -80,7 +84,9 @@ class LiteRTFile:
         for kind, tensors in (("input", self.inputs), ("output", self.outputs)):
             for tensor in tensors:
                 steps = "" if tensor.scale is None else f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
-                lines.append(f"  {kind} {tensor.name}: {tensor.dtype} {tensor.shape}{steps}")
+                lines.append(f"  {kind} {comment(tensor.name)}: {tensor.dtype} {tensor.shape}{steps}")
+        if self.error is not None:
+            lines.append(f"  relative error of the outputs against the network: {self.error:.2g}")
         return "\n".join(lines)
 
 
@@ -108,10 +114,14 @@ def read_litert(source: str | Path | bytes) -> LiteRTFile:
     try:
         model = form.ModelT.InitFromPackedBuf(content, 0)
         graph = model.subgraphs[0]
-        steps = [(operator_name(form, model, operator), operator) for operator in graph.operators]
+        steps = [(operator_name(form, model, operator), operator) for operator in graph.operators or ()]
+        inner = [operator for body in model.subgraphs[1:] for operator in body.operators or ()]
+        operators = [name for name, _ in steps] + [operator_name(form, model, operator) for operator in inner]
         products = [product(graph, name, operator) for name, operator in steps if name in WEIGHTED]
         kernels = {index: graph.tensors[index] for _, index in products if index is not None}
-        kernels = {i: t for i, t in kernels.items() if model.buffers[t.buffer].data is not None}
+        kernels = {t.buffer: t for t in kernels.values() if model.buffers[t.buffer].data is not None}
+        if not len(graph.inputs) or not len(graph.outputs):
+            raise ValueError("it has no inputs or no outputs")
         inputs, outputs = (
             tuple(facts(form, graph.tensors[index], name, list(indices).index(index)) for name, index in ends)
             for ends, indices in zip(named_ends(model), (graph.inputs, graph.outputs), strict=True)
@@ -122,7 +132,7 @@ def read_litert(source: str | Path | bytes) -> LiteRTFile:
         path=path,
         size=len(content),
         sha256=sha256_of(content),
-        operators=dict(Counter(name for name, _ in steps)),
+        operators=dict(Counter(operators)),
         inputs=inputs,
         outputs=outputs,
         macs=sum(macs for macs, _ in products),
@@ -155,7 +165,12 @@ def operator_name(form: ModuleType, model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     name = next(key for key, value in vars(form.BuiltinOperator).items() if value == number and key.isupper())
-    return f"CUSTOM:{(code.customCode or b'').decode()}" if name == "CUSTOM" else name
+    return f"CUSTOM:{text(code.customCode or b'')}" if name == "CUSTOM" else name
+
+
+def text(name: bytes) -> str:
+    """Return a name of the file as text; bytes that are none are replaced."""
+    return name.decode("utf-8", "replace")
 
 
 def type_name(form: ModuleType, number: int) -> str:
@@ -170,13 +185,11 @@ def named_ends(model: Any) -> tuple[list[tuple[str, int]], list[tuple[str, int]]
     """
     graph = model.subgraphs[0]
     if not model.signatureDefs:
-        inputs, outputs = (
-            [(graph.tensors[i].name.decode(), i) for i in ends] for ends in (graph.inputs, graph.outputs)
-        )
+        inputs, outputs = ([(text(graph.tensors[i].name), i) for i in ends] for ends in (graph.inputs, graph.outputs))
         return inputs, outputs
     signature = model.signatureDefs[0]
     inputs, outputs = (
-        [(end.name.decode(), end.tensorIndex) for end in sorted(ends, key=lambda end: natural(end.name.decode()))]
+        sorted(((text(end.name), end.tensorIndex) for end in ends), key=lambda end: natural(end[0]))
         for ends in (signature.inputs, signature.outputs)
     )
     return [(re.sub(NUMBERED, "", name), index) for name, index in inputs], outputs
@@ -194,6 +207,28 @@ def facts(form: ModuleType, tensor: Any, name: str, position: int) -> TensorFact
         scale, zero = float(found.scale[0]), int(found.zeroPoint[0])
     shape = tuple(int(size) for size in tensor.shape) if tensor.shape is not None else ()
     return TensorFacts(name, position, shape, type_name(form, tensor.type), scale, zero)
+
+
+def plain_kernels_fail(content: bytes) -> bool:
+    """Whether LiteRT's plain kernels are known to give wrong numbers for a file, or to end the process with it.
+
+    Their 8-bit sum is wrong, and their 8-bit softmax takes no scale of 2^-26 or less; LiteRT's own quick kernels, and
+    TFLM's, are right.
+    """
+    form = schema()
+    model = form.ModelT.InitFromPackedBuf(content, 0)
+    for graph in model.subgraphs:
+        for operator in graph.operators or ():
+            name = operator_name(form, model, operator)
+            if name not in ("SUM", "SOFTMAX"):
+                continue
+            taken = graph.tensors[operator.inputs[0]]
+            found = taken.quantization
+            if type_name(form, taken.type) not in ("int8", "uint8") or found is None or found.scale is None:
+                continue
+            if name == "SUM" or float(found.scale[0]) <= 2.0**-26:
+                return True
+    return False
 
 
 def product(graph: Any, name: str, operator: Any) -> tuple[int, int | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analognets.deploy.export.litert_file import LiteRTFile, TensorFacts, read_content, read_litert
+from analognets.deploy.export.litert_file import LiteRTFile, TensorFacts, plain_kernels_fail, read_content, read_litert
 from analognets.errors import DataError, InvalidArgumentError, MissingExtraError, check_choice, check_integer
 
 __all__ = ["KERNELS", "Interpreter"]
@@ -21,44 +21,41 @@ then, by one step.
 """
 
 
-class Interpreter:
-    """A .tflite file ready to run; needs `pip install 'analognets[litert]'`.
+class Runner:
+    """A .tflite file in an interpreter of LiteRT's or TensorFlow's.
 
     Args:
-        model: path of a .tflite file, or its bytes.
-        kernels: "optimized" (XNNPACK, quickest), "builtin" (without XNNPACK) or "reference" (as TFLM's).
+        content: of the file.
+        library: module with the classes Interpreter and OpResolverType.
+        kernels: see `Interpreter`.
         threads: 1 to 64.
 
     Raises:
-        MissingExtraError: LiteRT is not installed.
-        DataError: the file is missing or broken, or needs operators that LiteRT doesn't have.
-        InvalidArgumentError: an option is not allowed.
+        RuntimeError or ValueError: of the library, which can't run the file.
+        DataError: the file is broken.
     """
 
-    def __init__(self, model: str | Path | bytes, *, kernels: str = "reference", threads: int = 1) -> None:
-        check_choice("Interpreter", "kernels", kernels, KERNELS)
-        check_integer("Interpreter", "threads", threads, 1, 64)
-        try:
-            from ai_edge_litert import interpreter as litert
-        except ImportError as error:
-            raise MissingExtraError("Running .tflite files", "litert") from error
-        content = read_content(model)
-        try:
-            self._litert = litert.Interpreter(
-                model_content=content,
-                num_threads=threads,
-                experimental_op_resolver_type=litert.OpResolverType[KERNELS[kernels]],
-            )
-            self._litert.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            where = "The bytes given" if isinstance(model, bytes) else f"'{model}'"
-            raise DataError(
-                f"{where} can't be run by LiteRT: {error} Export it again with built-in operators."
-            ) from error
+    def __init__(self, content: bytes, library: Any, *, kernels: str, threads: int = 1) -> None:
         self.file: LiteRTFile = read_litert(content)
+        self.kernels = "builtin" if kernels == "reference" and plain_kernels_fail(content) else kernels
+        try:
+            self._litert = self._opened(library, content, threads)
+        except ValueError:
+            if self.kernels != "reference":
+                raise
+            self.kernels = "builtin"  # some operators have no plain kernel
+            self._litert = self._opened(library, content, threads)
+        self._litert.allocate_tensors()
         found = self._litert.get_input_details(), self._litert.get_output_details()
         self._inputs = [found[0][tensor.position]["index"] for tensor in self.file.inputs]
         self._outputs = [found[1][tensor.position]["index"] for tensor in self.file.outputs]
+
+    def _opened(self, library: Any, content: bytes, threads: int) -> Any:
+        return library.Interpreter(
+            model_content=content,
+            num_threads=threads,
+            experimental_op_resolver_type=library.OpResolverType[KERNELS[self.kernels]],
+        )
 
     def quantize(self, features: Any) -> list[np.ndarray]:
         """Return features as the file takes them: q = round(x / scale) + zero_point, kept within the integers.
@@ -100,6 +97,38 @@ class Interpreter:
                 progress(sample + 1, count)
         return [np.concatenate(outputs) for outputs in found]
 
+
+class Interpreter(Runner):
+    """A .tflite file ready to run; needs `pip install 'analognets[litert]'`.
+
+    Args:
+        model: path of a .tflite file, or its bytes.
+        kernels: "optimized" (XNNPACK, quickest), "builtin" (without XNNPACK) or "reference" (as TFLM's, in place of
+            which "builtin" is taken for the few files that they can't run; the attribute `kernels` says which).
+        threads: 1 to 64.
+
+    Raises:
+        MissingExtraError: LiteRT is not installed.
+        DataError: the file is missing or broken, or needs operators that LiteRT doesn't have.
+        InvalidArgumentError: an option is not allowed.
+    """
+
+    def __init__(self, model: str | Path | bytes, *, kernels: str = "reference", threads: int = 1) -> None:
+        check_choice("Interpreter", "kernels", kernels, KERNELS)
+        check_integer("Interpreter", "threads", threads, 1, 64)
+        try:
+            from ai_edge_litert import interpreter as litert
+        except ImportError as error:
+            raise MissingExtraError("Running .tflite files", "litert") from error
+        content = read_content(model)
+        try:
+            super().__init__(content, litert, kernels=kernels, threads=threads)
+        except (RuntimeError, ValueError) as error:
+            where = "The bytes given" if isinstance(model, bytes) else f"'{model}'"
+            raise DataError(
+                f"{where} can't be run by LiteRT: {error} Export it again with built-in operators."
+            ) from error
+
     def accuracy(self, features: Any, labels: Any, *, progress: Callable[[int, int], None] | None = None) -> float:
         """Return the share of samples whose largest output is the label."""
         from analognets.deploy.evaluation import accuracy
@@ -131,7 +160,7 @@ def quantized(array: np.ndarray, facts: TensorFacts) -> np.ndarray:
     """Return real numbers as an input's integers; an array of the input's type passes unchanged.
 
     Raises:
-        InvalidArgumentError: the samples have another shape.
+        InvalidArgumentError: the samples have another shape, or numbers that the input can't take.
     """
     if array.shape[1:] != facts.shape[1:]:
         raise InvalidArgumentError(
@@ -139,11 +168,25 @@ def quantized(array: np.ndarray, facts: TensorFacts) -> np.ndarray:
             f"{array.shape[1:]}."
         )
     kind = np.dtype(facts.dtype)
-    if array.dtype == kind or facts.scale is None or facts.zero_point is None:
-        return array.astype(kind, copy=False)
-    limits = np.iinfo(kind)
-    steps = np.rint(array.astype(np.float32) / np.float32(facts.scale)) + facts.zero_point
-    return np.clip(steps, limits.min, limits.max).astype(kind)
+    if array.dtype == kind:
+        return array
+    if array.dtype.kind not in "fiub" or np.isnan(array).any():
+        raise InvalidArgumentError(
+            f"Input '{facts.name}' takes numbers. Received: an array of type {array.dtype}"
+            f"{' with NaN' if array.dtype.kind == 'f' else ''}."
+        )
+    if facts.scale is not None and facts.zero_point is not None:
+        limits = np.iinfo(kind)
+        steps = np.rint(array.astype(np.float32) / np.float32(facts.scale)) + facts.zero_point
+        return np.clip(steps, limits.min, limits.max).astype(kind)
+    with np.errstate(invalid="ignore"):
+        made = array.astype(kind)
+    if kind.kind != "f" and not np.array_equal(made, array):
+        raise InvalidArgumentError(
+            f"Input '{facts.name}' takes whole numbers of type {kind}. Received: numbers from {array.min():g} to "
+            f"{array.max():g}, of type {array.dtype}."
+        )
+    return made
 
 
 def dequantized(array: np.ndarray, facts: TensorFacts) -> np.ndarray:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
-import os
-import queue
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +14,14 @@ import keras
 import numpy as np
 
 from analognets.core.files import write_atomically
-from analognets.deploy.export.litert import (
-    IO_TYPES,
-    check_target,
-    digital_model,
-    input_shapes,
-    packed,
-    representative_inputs,
-)
+from analognets.deploy.export.inputs import answers, network_inputs, representative_inputs
+from analognets.deploy.export.litert import IO_TYPES, check_target, digital_model
 from analognets.deploy.export.litert_file import LiteRTFile, read_litert
 from analognets.deploy.export.qat_graph import describe_network
-from analognets.deploy.export.tflm_runtime import child_environment
+from analognets.deploy.export.worker import WorkerDied, command_of, run_job
 from analognets.errors import (
     AnalogNetsError,
-    ConversionError,
+    DataError,
     InvalidArgumentError,
     MissingExtraError,
     check_choice,
@@ -44,7 +33,7 @@ from analognets.zoo.tasks import Task
 __all__ = ["has_tfmot", "to_litert_qat", "train_for_int8"]
 
 PACKAGES = ("tensorflow_model_optimization", "tf_keras")
-WORKER = (sys.executable, "-P", "-m", "analognets.deploy.export.qat_worker")
+WORKER = command_of("qat_worker")
 PROBE = 32
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -71,8 +60,9 @@ def to_litert_qat(
     """Train a network with 8-bit weights and activations in the loop, and write it as an int8 .tflite file.
 
     The network is built anew in `tf_keras` in another process, checked to compute the same, given activation ranges
-    from the first samples, trained with Adam (cosine schedule) on the cross-entropy, and converted. This process
-    imports neither `tf_keras` nor tensorflow-model-optimization. One seed and one machine give one file.
+    from the first samples, checked again in 8 bit, trained with Adam (cosine schedule) on the cross-entropy, converted,
+    and the file is compared with what was trained. This process imports neither `tf_keras` nor
+    tensorflow-model-optimization. One seed and one machine give one file.
 
     Args:
         model: a Sequential or functional Keras model, analog or not; or a run or preset.
@@ -92,7 +82,8 @@ def to_litert_qat(
 
     Raises:
         MissingExtraError: the extra "tfmot" is not installed.
-        ConversionError: the network has layers that tfmot can't train; all of them are named.
+        ConversionError: the network has layers that tfmot can't train (all of them are named), inputs of whole numbers,
+            or computes something else in 8 bit.
         InvalidArgumentError: an option is not allowed, or the data don't fit the network.
         DataError: the file exists, or its folder doesn't.
         AnalogNetsError: the other process failed or took too long.
@@ -114,14 +105,14 @@ def to_litert_qat(
     with tempfile.TemporaryDirectory(prefix="analognets-qat-") as place:
         folder = Path(place)
         record |= {**settings, "sets": write_data(folder, network, data), **output_kind(network)}
-        probe = [np.load(folder / f"x0_{i}.npy", mmap_mode="r")[:PROBE] for i in range(len(record["inputs"]))]
-        expected = np.asarray(network(packed(network, [*map(np.array, probe)]), training=False))
+        probe = [np.array(np.load(folder / f"x0_{i}.npy", mmap_mode="r")[:PROBE]) for i in range(len(record["inputs"]))]
+        (expected,) = answers(network, probe).values()
         named = {f"w{number}": value for number, value in enumerate(weights)}
         np.savez(folder / "weights.npz", expected=expected, **named)  # type: ignore[arg-type]
         (folder / "job.json").write_text(json.dumps(record), "utf-8")
-        run_worker(folder, timeout, progress)
-        write_atomically(path, (folder / "model.tflite").read_bytes())
-    return read_litert(path)
+        error = run_worker(folder, timeout, progress)
+        write_atomically(path, (folder / "model.tflite").read_bytes(), error=DataError)
+    return dataclasses.replace(read_litert(path), error=error)
 
 
 def train_for_int8(
@@ -185,12 +176,12 @@ def write_data(folder: Path, network: keras.Model, data: Any) -> int:
     sets: Sequence[Any] = [data] if one else list(data)
     if not sets:
         raise InvalidArgumentError("`data` must hold at least one pair of (features, labels). Received: none.")
-    shapes = input_shapes(network)
+    inputs = network_inputs(network)
     classes = max(int(network.output_shape[-1]), 2)
     for number, pair in enumerate(sets):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise InvalidArgumentError(f"`data` must be pairs of (features, labels). Received: {type(pair).__name__}.")
-        arrays = representative_inputs(network, shapes, pair[0])
+        arrays = representative_inputs(network, inputs, pair[0])
         labels = np.asarray(pair[1])
         if labels.ndim > 1:
             labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(-1)
@@ -205,69 +196,26 @@ def write_data(folder: Path, network: keras.Model, data: Any) -> int:
     return len(sets)
 
 
-def run_worker(folder: Path, timeout: float | None, progress: Progress | None) -> None:
-    """Run the worker on a folder to its end; it is ended too if anything is raised here, Ctrl-C included."""
-    environment = {**child_environment(), "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
-    deadline = None if timeout is None else time.monotonic() + timeout
-    with (
-        (folder / "stderr").open("wb") as said,
-        subprocess.Popen(
-            [*WORKER, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env=environment,
-            start_new_session=True,  # Ctrl-C reaches this process only, which then ends the other
-        ) as process,
-    ):
-        failure = ""
-        try:
-            for message in messages(process, deadline):
-                if message["event"] == "error":
-                    failure = message["message"]
-                if message["event"] == "step" and progress is not None:
-                    values = {key: message[key] for key in ("epoch", "loss", "accuracy")}
-                    progress(message["done"], message["total"], values)
-        except TimeoutError:
-            raise AnalogNetsError(
-                f"Quantisation-aware training did not end within {timeout:g} s. Give it more time or fewer epochs."
-            ) from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-    if failure:
-        raise ConversionError(failure)
-    if process.returncode or not (folder / "model.tflite").exists():
-        lines = (folder / "stderr").read_text("utf-8", "replace").strip().splitlines()
-        raise AnalogNetsError(
-            f"Quantisation-aware training failed: its process ended with code {process.returncode}. "
-            f"Received: {lines[-1].strip() if lines else 'nothing on stderr'}"
-        )
+def run_worker(folder: Path, timeout: float | None, progress: Progress | None) -> float | None:
+    """Run the worker on a folder to its end; it is ended too if anything is raised here, Ctrl-C included.
 
-
-def messages(process: subprocess.Popen[bytes], deadline: float | None) -> Iterator[dict[str, Any]]:
-    """Yield what the worker says until it ends.
-
-    Raises:
-        TimeoutError: the deadline has passed.
+    Returns:
+        How far the file's outputs are from those of the network it was made from.
     """
-    lines: queue.Queue[bytes | None] = queue.Queue()
 
-    def read() -> None:
-        for line in process.stdout or ():
-            lines.put(line)
-        lines.put(None)
+    def report(message: dict[str, Any]) -> None:
+        if message["event"] == "step" and progress is not None:
+            values = {key: message[key] for key in ("epoch", "loss", "accuracy")}
+            progress(message["done"], message["total"], values)
 
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        left = None if deadline is None else deadline - time.monotonic()
-        try:
-            line = lines.get(timeout=left) if left is None or left > 0 else None
-        except queue.Empty:
-            line = None
-        if line is None:
-            if deadline is not None and time.monotonic() >= deadline and process.poll() is None:
-                raise TimeoutError
-            process.wait(60)
-            return
-        yield json.loads(line)
+    try:
+        error = run_job(WORKER, folder, timeout=timeout, progress=report).get("error")
+    except TimeoutError:
+        raise AnalogNetsError(
+            f"Quantisation-aware training did not end within {timeout:g} s. Give it more time or fewer epochs."
+        ) from None
+    except WorkerDied as death:
+        raise AnalogNetsError(
+            f"Quantisation-aware training failed: its process {death.cause}. Received: {death.said}"
+        ) from death
+    return None if error is None else float(error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
+from analognets.deploy.export.inputs import input_name
 from analognets.errors import ConversionError
 
 __all__ = ["LAYERS", "describe_network"]
@@ -72,7 +74,7 @@ def describe_network(model: keras.Model) -> tuple[dict[str, Any], list[np.ndarra
             f"Quantisation-aware training takes a network with one output. Received: {len(outputs)} of '{model.name}'."
         )
     record = {
-        "inputs": [{"shape": list(tensor.shape[1:]), "name": tensor.name} for tensor in inputs],
+        "inputs": [{"shape": list(tensor.shape[1:]), "name": input_name(tensor.name, None)} for tensor in inputs],
         "layers": network.layers,
         "calls": network.calls,
         "output": outputs[0],
@@ -120,8 +122,11 @@ def refuse_unknown(model: Any) -> None:
 def fault(operation: Any) -> str:
     """Return why tfmot can't train a layer, or ""."""
     kind = type(operation).__name__
-    if kind == "InputLayer" or (kind == "Add" and not isinstance(operation, keras.layers.Layer)):
-        return ""
+    if kind == "InputLayer":
+        return "" if "float" in operation.dtype else f"inputs of type {operation.dtype} have no 8-bit range"
+    if kind == "Add" and not isinstance(operation, keras.layers.Layer):
+        taken = [len(node.input_tensors) for node in operation._inbound_nodes]
+        return "" if min(taken) > 1 else "a constant is added, write it as a layer with weights"
     if kind not in LAYERS or type(operation) is not getattr(keras.layers, kind):
         return "no 8-bit version of this layer"
     config = operation.get_config()
@@ -164,25 +169,47 @@ class Network:
                 "called more than once. Use post-training quantisation."
             )
         self.numbers[id(layer)] = len(self.layers)
-        self.add(layer)
-        self.calls.append({"layer": self.numbers[id(layer)], "inputs": taken})
-        self.tensors += 1
+        for record, weights in self.parts(layer):
+            record["name"] = self.free_name(record["name"])
+            self.calls.append({"layer": len(self.layers), "inputs": taken})
+            self.layers.append({**record, "weights": len(weights)})
+            self.weights += weights
+            taken = [self.tensors]
+            self.tensors += 1
         return self.tensors - 1
 
-    def add(self, layer: Any) -> None:
-        """Record a layer and its weights."""
+    def parts(self, layer: Any) -> list[tuple[dict[str, Any], list[np.ndarray]]]:
+        """Return a layer as one or two layers that compute the same, each with its weights.
+
+        tfmot splits a separable convolution itself, but gives the parts names that others may have.
+        """
         kind = type(layer).__name__
-        config: dict[str, Any] = {}
-        weights: list[Any] = []
-        if isinstance(layer, keras.layers.Layer):
-            settings = layer.get_config()
-            config = {RENAMED.get((kind, key), key): settings[key] for key in LAYERS[kind] if key in settings}
-            if "activation" in config:
-                config["activation"] = ACTIVATIONS[config["activation"]]
-            weights = [np.asarray(keras.ops.convert_to_numpy(value)) for value in layer.weights]
-            if kind in ("Dropout", "SpatialDropout2D"):
-                weights = []  # Keras 3 counts the state of its random numbers as a weight
-        names = {known["name"] for known in self.layers}
-        name = layer.name if layer.name not in names else f"{layer.name}__{len(self.layers)}"
-        self.layers.append({"kind": kind, "name": name, "config": config, "weights": len(weights)})
-        self.weights += weights
+        if not isinstance(layer, keras.layers.Layer):
+            return [({"kind": kind, "name": layer.name, "config": {}}, [])]
+        settings = layer.get_config()
+        config = {RENAMED.get((kind, key), key): settings[key] for key in LAYERS[kind] if key in settings}
+        if "activation" in config:
+            config["activation"] = ACTIVATIONS[config["activation"]]
+        weights = [np.asarray(keras.ops.convert_to_numpy(value)) for value in layer.weights]
+        if kind in ("Dropout", "SpatialDropout2D"):
+            weights = []  # Keras 3 counts the state of its random numbers as a weight
+        if kind != "SeparableConv2D":
+            return [({"kind": kind, "name": layer.name, "config": config}, weights)]
+        ends = {key: config.pop(key) for key in ("filters", "activation", "use_bias")}
+        return [
+            (
+                {"kind": "DepthwiseConv2D", "name": f"{layer.name}_depthwise", "config": {**config, "use_bias": False}},
+                weights[:1],
+            ),
+            ({"kind": "Conv2D", "name": f"{layer.name}_pointwise", "config": {**ends, "kernel_size": 1}}, weights[1:]),
+        ]
+
+    def free_name(self, name: str) -> str:
+        """Return a name that no other layer has, and that tfmot, which finds layers and ranges by name, can't mistake.
+
+        Names that "quant" begins are its own; signs of any kind are kept from TensorFlow.
+        """
+        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+        plain = f"layer_{plain}" if not plain[:1].isalpha() or plain.startswith("quant") else plain
+        taken = {known["name"] for known in self.layers}
+        return plain if plain not in taken else f"{plain}__{len(self.layers)}"

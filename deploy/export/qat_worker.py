@@ -1,36 +1,39 @@
 """Trains a network for 8 bit with tensorflow-model-optimization, in a process of its own.
 
-    python -m analognets.deploy.export.qat_worker FOLDER
+    python -m analognets.deploy.export.qat_worker
 
 tfmot works on `tf_keras` models only and changes what TensorFlow calls Keras, so nothing of it may enter the process
-that called. FOLDER holds job.json, weights.npz and the training arrays; model.tflite is written there. Progress goes to
-stdout, one JSON object a line. The process ends when its standard input does, so it never outlives its caller.
+that called. The folder of a job holds job.json, weights.npz and the training arrays; model.tflite is written there.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-__all__ = ["main"]
+from analognets.deploy.export.agreement import INT8_LIMIT, relative_error
+from analognets.deploy.export.litert_worker import answers_of
+from analognets.deploy.export.worker_child import end_with_caller, serve
+from analognets.errors import ConversionError
+
+__all__ = ["end_with_caller", "main"]
 
 EMA_DECAY = 0.999  # of tfmot's moving averages of activation ranges
 CALIBRATION = 512
 
 
-class Refused(Exception):
-    """What the caller should be told in one sentence."""
+def build_twin(job: dict[str, Any], weights: list[np.ndarray], guarded: frozenset[str] = frozenset()) -> Any:
+    """Build the `tf_keras` network that `describe_network` described.
 
-
-def build_twin(job: dict[str, Any], weights: list[np.ndarray]) -> Any:
-    """Build the `tf_keras` network that `describe_network` described."""
+    Args:
+        job: its description.
+        weights: of all layers, in order.
+        guarded: names of layers that take their inputs through layers of their own, which change nothing.
+    """
     import tf_keras
 
     layers = []
@@ -41,6 +44,12 @@ def build_twin(job: dict[str, Any], weights: list[np.ndarray]) -> Any:
     inputs = list(tensors)
     for call in job["calls"]:
         taken = [tensors[number] for number in call["inputs"]]
+        if layers[call["layer"]].name in guarded:
+            name = layers[call["layer"]].name
+            taken = [
+                tf_keras.layers.Activation("linear", name=f"{name}__from{number}")(tensor)
+                for number, tensor in enumerate(taken)
+            ]
         tensors.append(layers[call["layer"]](taken if len(taken) > 1 else taken[0]))
     model = tf_keras.Model(inputs if len(inputs) > 1 else inputs[0], tensors[job["output"]], name="twin")
     remaining = iter(weights)
@@ -49,13 +58,67 @@ def build_twin(job: dict[str, Any], weights: list[np.ndarray]) -> Any:
     return model
 
 
+def sources(model: Any) -> dict[str, list[str]]:
+    """Return, of each Concatenate layer by name, the names of the layers it takes its inputs from, without tfmot's."""
+    found = {}
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)  # what tfmot wraps
+        if type(inner).__name__ == "Concatenate":
+            tensors = layer.input if isinstance(layer.input, list) else [layer.input]
+            found[inner.name] = [origin(tensor) for tensor in tensors]
+    return found
+
+
+def origin(tensor: Any) -> str:
+    """Return the name of the layer that made a tensor; of the input, if tfmot quantises it first."""
+    layer = tensor._keras_history.layer
+    if type(layer).__name__ == "QuantizeLayer":
+        layer = layer.input._keras_history.layer
+    return str(layer.name.removeprefix("quant_"))
+
+
+def quantized(job: dict[str, Any], weights: list[np.ndarray], twin: Any) -> Any:
+    """Return the network with 8-bit weights and activations in the loop.
+
+    tfmot wires a Concatenate layer anew, its inputs in the order in which their layers stand in the model. That is
+    another one after layers were joined: then the inputs come through layers of their own, which keep the order.
+    """
+    import tensorflow_model_optimization as tfmot
+
+    try:
+        model = tfmot.quantization.keras.quantize_model(twin)
+        before, after = sources(twin), sources(model)
+        mixed = frozenset(name for name, taken in before.items() if after.get(name, taken) != taken)
+        if mixed:
+            model = tfmot.quantization.keras.quantize_model(build_twin(job, weights, mixed))
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise ConversionError(
+            f"tensorflow-model-optimization can't quantise the network: {str(error).splitlines()[0]}"
+        ) from error
+    return model
+
+
+def check_start(model: Any, features: list[np.ndarray], expected: np.ndarray) -> None:
+    """Refuse to train a network that 8 bit alone have made another one."""
+    found = np.asarray(model(tensors_of(features), training=False))
+    error = relative_error([found], [expected])
+    if not error <= INT8_LIMIT:
+        raise ConversionError(
+            f"tensorflow-model-optimization makes another network of this one before it trains: a relative error of "
+            f"{error:.2g} on {len(expected)} samples, where {INT8_LIMIT:g} is allowed. Use post-training quantisation, "
+            "or replace the layers whose numbers don't fit into 8 bit."
+        )
+
+
 def check_twin(twin: Any, features: list[np.ndarray], expected: np.ndarray) -> None:
     """Refuse to go on with a network that does not compute what the given one does."""
     found = np.asarray(twin(tensors_of(features), training=False))
     scale = max(float(np.abs(expected).max()), 1e-6)
     worst = float(np.abs(found - expected).max()) / scale
     if not worst < 1e-3:
-        raise Refused(f"The tf_keras copy of the network computes something else (relative difference {worst:.2g}).")
+        raise ConversionError(
+            f"The tf_keras copy of the network computes something else (relative difference {worst:.2g})."
+        )
 
 
 def tensors_of(features: list[np.ndarray]) -> Any:
@@ -135,7 +198,7 @@ def train(model: Any, folder: Path, job: dict[str, Any], say: Any) -> None:
             seen.append((float(found[0]), float(found[1])))
             done += 1
             if not np.isfinite(seen[-1][0]):
-                raise Refused(f"The loss is {seen[-1][0]} in epoch {epoch + 1}. Lower the learning rate.")
+                raise ConversionError(f"The loss is {seen[-1][0]} in epoch {epoch + 1}. Lower the learning rate.")
             means = np.mean(seen, axis=0)
             say(event="step", done=done, total=total, epoch=epoch + 1, loss=float(means[0]), accuracy=float(means[1]))
 
@@ -157,8 +220,21 @@ def convert(model: Any, job: dict[str, Any]) -> bytes:
     return bytes(converter.convert())
 
 
-def work(folder: Path, say: Any) -> None:
-    """Do the whole job."""
+def check_file(content: bytes, model: Any, features: list[np.ndarray]) -> float:
+    """Return how far a file's outputs are from those of the network it was made from; refuse if they are too far."""
+    (found,) = answers_of(content, features).values()
+    given = [array[: len(found)] for array in features]
+    error = relative_error([found], [np.asarray(model(tensors_of(given), training=False))])
+    if not error <= INT8_LIMIT:
+        raise ConversionError(
+            f"The int8 file computes something else than the network it was made from: a relative error of {error:.2g} "
+            f"on {len(found)} samples, where {INT8_LIMIT:g} is allowed. Use post-training quantisation."
+        )
+    return error
+
+
+def work(folder: Path, say: Callable[..., None]) -> dict[str, Any]:
+    """Do the job of a folder."""
     job = json.loads((folder / "job.json").read_text("utf-8"))
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
@@ -171,51 +247,23 @@ def work(folder: Path, say: Any) -> None:
         expected = stored["expected"]
     twin = build_twin(job, weights)
     first = [np.load(folder / f"x0_{i}.npy", mmap_mode="r")[:CALIBRATION] for i in range(len(job["inputs"]))]
-    check_twin(twin, [array[: len(expected)] for array in first], expected)
-    try:
-        model = tfmot.quantization.keras.quantize_model(twin)
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise Refused(
-            f"tensorflow-model-optimization can't quantise the network: {str(error).splitlines()[0]}"
-        ) from error
-    set_ranges(model, [np.ascontiguousarray(array) for array in first])
+    first = [np.ascontiguousarray(array) for array in first]
+    probe = [array[: len(expected)] for array in first]
+    check_twin(twin, probe, expected)
+    model = quantized(job, weights, twin)
+    set_ranges(model, first)
+    check_start(model, probe, expected)
     train(model, folder, job, say)
-    (folder / "model.tflite").write_bytes(convert(model, job))
+    content = convert(model, job)
+    error = check_file(content, model, probe)
+    (folder / "model.tflite").write_bytes(content)
     versions = {"tensorflow": tf.__version__, "tf-keras": tf_keras.__version__, "tfmot": tfmot.__version__}
-    say(event="done", versions=versions)
-
-
-def end_with_caller() -> None:
-    """End this process when standard input ends: the caller holds the other side, and is gone or wants no more."""
-
-    def wait() -> None:
-        while os.read(0, 1):  # not sys.stdin, whose lock would be held when the interpreter ends
-            pass
-        os._exit(3)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def protocol() -> TextIO:
-    """Return a stream to the caller, and send everything else that is written to stdout to stderr."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    return stream
+    return {"error": error, "versions": versions}
 
 
 def main() -> None:
-    """Do the job of the folder named on the command line and report to the caller."""
-    stream = protocol()
-    end_with_caller()
-
-    def say(**message: Any) -> None:
-        stream.write(json.dumps(message) + "\n")
-
-    try:
-        work(Path(sys.argv[1]), say)
-    except Refused as error:
-        say(event="error", message=str(error))
-        raise SystemExit(1) from None
+    """Do the jobs that come; `qat.py` sends one."""
+    serve(work)
 
 
 if __name__ == "__main__":

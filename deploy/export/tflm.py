@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from analognets.core.files import make_folder, write_atomically, write_json
+from analognets.deploy.export.agreement import INT8_LIMIT
+from analognets.deploy.export.cpp_text import comment, float_literal, string_literal
 from analognets.deploy.export.litert_file import LiteRTFile, read_content, read_litert
-from analognets.deploy.export.tflm_runtime import arena_size, has_tflm
-from analognets.errors import ConversionError, DataError, InvalidArgumentError
+from analognets.deploy.export.tflm_runtime import arena_size, difference, has_tflm
+from analognets.deploy.export.together import refuse_existing, write_together
+from analognets.errors import ConversionError, InvalidArgumentError, reason
 
-__all__ = ["OPERATORS", "TFLMExport", "plain", "refuse_existing", "resolver_method", "to_tflm"]
+__all__ = ["OPERATORS", "TFLMExport", "json_text", "plain", "resolver_method", "to_tflm"]
 
 OPERATORS = frozenset(
     """ABS ADD ADD_N ARG_MAX ARG_MIN ASSIGN_VARIABLE AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS
@@ -73,7 +73,7 @@ def resolver_method(operator: str) -> str:
 
 
 def to_tflm(
-    model: str | Path,
+    model: str | Path | LiteRTFile,
     folder: str | Path,
     *,
     name: str = "model",
@@ -86,9 +86,10 @@ def to_tflm(
     NAME_model.cc holds the file's bytes as an aligned array; NAME_model.h declares it and gives labels, scales (real =
     scale * (integer - zero point)), shapes and, where tflite-micro is installed to measure it, the arena size;
     NAME_ops.h registers exactly the operators that are needed; NAME.tflite and NAME.json hold the same for machines.
+    Where tflite-micro is installed, TFLM's outputs are compared with LiteRT's before anything is written.
 
     Args:
-        model: path of a .tflite file.
+        model: path of a .tflite file, or what `to_litert` returned.
         folder: where to write; made if need be.
         name: of files and C++ names: a letter, then letters, digits and "_".
         classes: label of each output, in order.
@@ -96,42 +97,50 @@ def to_tflm(
         overwrite: replace files of these names.
 
     Raises:
-        ConversionError: TFLM has no kernel for an operator.
-        DataError: the file can't be read, or one of the files exists already.
-        InvalidArgumentError: the name is no C++ name, or there are not as many labels as outputs.
+        ConversionError: TFLM has no kernel for an operator, or computes something else than LiteRT.
+        DataError: the file can't be read, or one of the files exists already or can't be written.
+        InvalidArgumentError: the name is no C++ name, there are not as many labels as outputs, or a label or setting
+            can't stand in C++ or JSON.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InvalidArgumentError(
             f"`name` must be a C++ name: a letter, then letters, digits and '_'. Received: name={name!r}."
         )
-    content = read_content(model)
+    source = model.path if isinstance(model, LiteRTFile) else model
+    if source is None:
+        raise InvalidArgumentError("`model` must be a file. Received: facts that were read from bytes.")
+    content = read_content(source)
     facts = read_litert(content)
+    if isinstance(model, LiteRTFile):
+        facts = dataclasses.replace(facts, error=model.error)
     outputs = facts.outputs[0].shape[-1] if facts.outputs[0].shape else 1
     if classes and len(classes) != outputs and not (outputs == 1 and len(classes) == 2):
         raise InvalidArgumentError(f"The model has {outputs} outputs. Received: {len(classes)} labels.")
+    settings = plain(frontend or {})
     operators = operators_header(name, facts)
     folder = Path(folder)
     files = [f"{name}.tflite", f"{name}_model.cc", f"{name}_model.h", f"{name}_ops.h", f"{name}.json"]
     refuse_existing(folder, files, overwrite)
-    make_folder(folder, error=DataError)
     arena = arena_size(content) if has_tflm() else None
-    source = f'#include "{name}_model.h"\n\n{notice(facts)}\n\n{array(name, content)}'
-    header = model_header(name, facts, classes, frontend or {}, arena)
-    texts: list[bytes | str] = [content, source, header, operators]
-    for file, text in zip(files[:-1], texts, strict=True):
-        write_atomically(folder / file, text)
+    if arena is not None:
+        refuse_other_runtime(content)
+    code = f'#include "{name}_model.h"\n\n{notice(facts)}\n\n{array(name, content)}'
+    header = model_header(name, facts, classes, settings, arena)
     record = {**facts.to_dict(), "path": files[0], "arena_bytes": arena, "classes": list(classes)}
-    write_json(folder / files[-1], {**record, "frontend": plain(frontend or {})})
+    texts = [code, header, operators, json_text({**record, "frontend": settings})]
+    contents = [content, *(text.encode("utf-8") for text in texts)]
+    write_together(folder, dict(zip(files, contents, strict=True)), overwrite=overwrite)
     return TFLMExport(folder, tuple(files), dataclasses.replace(facts, path=folder / files[0]), arena)
 
 
-def refuse_existing(folder: Path, files: Sequence[str], overwrite: bool) -> None:
-    """Raise a DataError if one of the files is there and must not be replaced."""
-    there = [file for file in files if (folder / file).exists()]
-    if there and not overwrite:
-        raise DataError(
-            f"'{folder}' holds {', '.join(there)} already. Choose another folder or name, or pass overwrite=True "
-            "(--overwrite)."
+def refuse_other_runtime(content: bytes) -> None:
+    """Raise a ConversionError if TFLM computes something else than LiteRT."""
+    error = difference(content)
+    if error is not None and not error <= INT8_LIMIT:
+        raise ConversionError(
+            f"TFLM computes something else than LiteRT from this file: a relative error of {error:.2g} on random "
+            f"inputs, where {INT8_LIMIT:g} is allowed. One of its kernels does not fit the file: replace the "
+            "layer, for example a ReLU(6) that does not follow a convolution or dense layer."
         )
 
 
@@ -178,21 +187,22 @@ def tensor_lines(name: str, facts: LiteRTFile) -> Iterator[str]:
     for kind, tensors in (("Input", facts.inputs), ("Output", facts.outputs)):
         for number, tensor in enumerate(tensors):
             prefix = f"k{camel(name)}{kind}{number if len(tensors) > 1 else ''}"
-            yield f"// {kind} '{tensor.name}', {tensor.dtype}; interpreter.{kind.lower()}({prefix}Index)"
+            yield f"// {kind} '{comment(tensor.name)}', {tensor.dtype}; interpreter.{kind.lower()}({prefix}Index)"
             yield f"constexpr int {prefix}Index = {tensor.position};"
-            yield f"constexpr int {prefix}Shape[] = {{{', '.join(map(str, tensor.shape))}}};"
+            if tensor.shape:
+                yield f"constexpr int {prefix}Shape[] = {{{', '.join(map(str, tensor.shape))}}};"
             if tensor.scale is not None:
                 yield "// real value = scale * (integer - zero point)"
-                yield f"constexpr float {prefix}Scale = {number_text(tensor.scale)};"
+                yield f"constexpr float {prefix}Scale = {float_literal(tensor.scale, 'A scale')};"
                 yield f"constexpr int {prefix}ZeroPoint = {tensor.zero_point};"
             yield ""
 
 
 def label_lines(name: str, classes: Sequence[str]) -> Iterator[str]:
-    """Yield the labels; a JSON string is a C++ string too."""
+    """Yield the labels."""
     if classes:
         yield f"constexpr int k{camel(name)}LabelCount = {len(classes)};"
-        words = ", ".join(json.dumps(label, ensure_ascii=False) for label in classes)
+        words = ", ".join(map(string_literal, classes))
         yield f"constexpr const char* k{camel(name)}Labels[] = {{{words}}};"
         yield ""
 
@@ -201,25 +211,37 @@ def frontend_lines(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield the settings of the front end: lists of numbers as arrays, the rest as comments."""
     if settings:
         yield "// What computes the input's real values, feature by feature:"
-    for key, value in plain(settings).items():
+    taken: set[str] = set()
+    for key, value in settings.items():
         numbers = isinstance(value, list) and value and all(isinstance(item, (int, float)) for item in value)
-        if numbers and re.fullmatch(r"[A-Za-z]\w*", key):
-            items = ", ".join(number_text(float(item)) for item in value)
+        if numbers and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", key) and camel(key) not in taken:
+            taken.add(camel(key))
+            items = ", ".join(float_literal(item, f"Front-end setting {key!r}") for item in value)
             yield f"constexpr float k{camel(name)}Feature{camel(key)}[] = {{{items}}};"
         else:
-            yield f"//   {key}: {json.dumps(value)}"
+            yield f"//   {comment(f'{key}: {json.dumps(value)}')}"
     if settings:
         yield ""
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as JSON can hold them."""
-    return dict(json.loads(json.dumps(dict(settings), default=str)))
+    """Return settings as JSON can hold them.
+
+    Raises:
+        InvalidArgumentError: it can't hold them.
+    """
+    try:
+        return dict(json.loads(json.dumps(dict(settings), default=str, allow_nan=False)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(
+            f"The settings of the front end must be plain data by text names, their numbers finite. Received: "
+            f"{reason(error)}."
+        ) from error
 
 
-def number_text(value: float) -> str:
-    """Return a C++ float literal that gives back the same 32-bit float."""
-    return f"{np.float32(value)}f"
+def json_text(record: Mapping[str, Any]) -> str:
+    """Return a record as indented JSON in ASCII."""
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
 def operators_header(name: str, facts: LiteRTFile) -> str:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analognets.deploy.export.litert_file import read_content, read_litert
+from analognets.deploy.export.agreement import relative_error
+from analognets.deploy.export.litert_file import TensorFacts, read_content, read_litert
 from analognets.deploy.export.litert_runtime import as_list, dequantized, quantized
-from analognets.errors import DataError, InvalidArgumentError, MissingExtraError
+from analognets.deploy.export.worker import WorkerDied, command_of, run_job
+from analognets.errors import ConversionError, DataError, InvalidArgumentError, MissingExtraError
 
-__all__ = ["arena_size", "has_tflm", "predict_tflm", "run_tflm"]
+__all__ = ["arena_size", "difference", "has_tflm", "predict_tflm", "run_tflm"]
 
 TIMEOUT = 600.0
+WORKER = command_of("tflm_worker")
 ALIGNMENT = 16
 LARGEST = 256 * 2**20
+COMPARED = 4
 
 
 def has_tflm() -> bool:
@@ -81,13 +82,8 @@ def run_tflm(model: str | Path | bytes, arrays: list[np.ndarray]) -> np.ndarray:
     positions = [tensor.position for tensor in read_litert(content).inputs]
     if len(arrays) != len(positions):
         raise InvalidArgumentError(f"The model takes {len(positions)} inputs. Received: {len(arrays)} arrays.")
-    with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
-        named = {f"{position:03d}": array for position, array in zip(positions, arrays, strict=True)}
-        np.savez(inputs, **named)  # type: ignore[arg-type]
-        ask(content, arena=LARGEST // 4, inputs=inputs, outputs=outputs)
-        with np.load(outputs) as stored:
-            return np.asarray(stored["output"])
+    named = {f"{position:03d}": array for position, array in zip(positions, arrays, strict=True)}
+    return np.asarray(ask(content, arena=LARGEST // 4, inputs=named)["output"])
 
 
 def predict_tflm(model: str | Path | bytes, features: Any) -> np.ndarray:
@@ -106,49 +102,69 @@ def predict_tflm(model: str | Path | bytes, features: Any) -> np.ndarray:
     return dequantized(run_tflm(content, steps), first)
 
 
+def difference(content: bytes) -> float | None:
+    """Return how far TFLM's first output is from LiteRT's on random inputs, as `relative_error`; None without LiteRT.
+
+    Raises:
+        MissingExtraError: tflite-micro is not installed.
+        DataError: TFLM can't run the model.
+    """
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        return None
+    facts = read_litert(content)
+    rng = np.random.default_rng(0)
+    arrays = {f"{tensor.position:03d}": random_input(rng, tensor) for tensor in facts.inputs}
+    answer = ask(content, arena=LARGEST // 4, inputs=arrays, beside=True)
+    first = next(tensor for tensor in facts.outputs if tensor.position == 0)
+    found, expected = (dequantized(answer[name], first) for name in ("output", "litert"))
+    return relative_error([found], [expected], [first.scale or 0.0])
+
+
+def random_input(rng: np.random.Generator, tensor: TensorFacts) -> np.ndarray:
+    """Return a few samples of an input: numbers from its whole range, or small numbers of anything."""
+    shape = (COMPARED, *tensor.shape[1:])
+    if tensor.dtype == "float32":
+        return rng.normal(size=shape).astype(np.float32)
+    kind = np.dtype(tensor.dtype)
+    if tensor.scale is None or kind.kind == "b":
+        return rng.integers(0, 2, shape).astype(kind)
+    return rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, kind, endpoint=True)
+
+
 def ask(
-    content: bytes, *, arena: int, inputs: Path | None = None, outputs: Path | None = None, checked: bool = True
+    content: bytes,
+    *,
+    arena: int,
+    inputs: dict[str, np.ndarray] | None = None,
+    checked: bool = True,
+    beside: bool = False,
 ) -> dict[str, Any]:
-    """Run the worker and return its answer; raise a DataError for a bad one if `checked`."""
+    """Run a model in the worker, once on zeros without inputs, and return its answer with the outputs, or its error.
+
+    With `beside`, LiteRT runs it too, and its output comes as "litert".
+
+    Raises:
+        MissingExtraError: tflite-micro is not installed.
+        DataError: it took too long; or it failed, if `checked`.
+    """
     if not has_tflm():
         raise MissingExtraError("Running TensorFlow Lite for Microcontrollers", "tflm")
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model.tflite"
-        model.write_bytes(content)
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "analognets.deploy.export.tflm_worker",
-            str(model),
-            "--arena",
-            str(arena),
-        ]
-        command += ["--inputs", str(inputs), "--outputs", str(outputs)] if inputs else []
+    with tempfile.TemporaryDirectory(prefix="analognets-tflm-") as place:
+        folder = Path(place)
+        (folder / "model.tflite").write_bytes(content)
+        (folder / "job.json").write_text(json.dumps({"arena": arena, "beside": beside}), "utf-8")
+        if inputs is not None:
+            np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=child_environment()
-            )
-        except subprocess.TimeoutExpired as error:
+            answer = run_job(WORKER, folder, timeout=TIMEOUT)
+            with np.load(folder / "outputs.npz") as stored:
+                answer |= {name: stored[name] for name in stored.files}
+        except TimeoutError as error:
             raise DataError(f"TFLM did not end within {TIMEOUT:.0f} s. Give it fewer samples.") from error
-    answer = read_answer(done)
+        except ConversionError as error:
+            answer = {"error": str(error)}
+        except WorkerDied as death:
+            answer = {"error": f"its process {death.cause} ({death.said})"}
     if checked and "error" in answer:
         raise DataError(f"TFLM can't run the model: {answer['error']}")
     return answer
-
-
-def read_answer(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """Return the worker's answer with the last thing TFLM said, or an error of ours if it died without one."""
-    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    try:
-        answer = dict(json.loads(done.stdout))
-    except ValueError:
-        answer = {"error": f"its process ended with code {done.returncode}"}
-    if "error" in answer and said:
-        answer["error"] += f" ({said[-1]})"
-    return answer
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment in which a child process finds the same packages as this one."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

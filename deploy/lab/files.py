@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from analognets.core.files import file_sha256
+from analognets.core.files import read_plain
+from analognets.core.provenance import sha256_of
 from analognets.deploy.lab import format as form
-from analognets.errors import ChipFileError, UnknownNameError
+from analognets.errors import ChipFileError, UnknownNameError, reason
 
 __all__ = ["TOO_HIGH", "check_names", "check_unit", "read_array", "read_targets", "read_tiles", "tile_shape"]
 
 TOO_HIGH = 2.0
 """A measured device may pass g_max by its noise; more than this many times g_max is another unit."""
-TOO_LOW = 1e-3
-"""If the largest device of a whole chip is below this share of the largest target, it is another unit."""
+TOO_LOW = 1e-2
+"""If the largest device of a tile is below this share of its largest target, it is another unit."""
+JUDGED = 0.05
+"""Share of g_max that the largest target of a tile must have, so that its unit can be told."""
+HEADER, LARGEST_NUMBER = 1 << 16, 32
+"""Bytes that a .npy file may have: a header, and those of the widest kind of number."""
 
 
 def whole_path(folder: Path, file: str, tile: str) -> Path:
@@ -53,15 +59,19 @@ def read_array(path: Path, tile: str, shape: tuple[int, ...], high: float, sha25
     Raises:
         ChipFileError: the file is changed, is no such array, or a conductance is not finite or out of range.
     """
-    if sha256 is not None and file_sha256(path) != sha256:
+    limit = HEADER + LARGEST_NUMBER * math.prod(shape)
+    content = read_plain(path, f"file of tile '{tile}'", limit=limit, error=ChipFileError)
+    if sha256 is not None and sha256_of(content) != sha256:
         raise ChipFileError(
             f"The file of tile '{tile}', '{path}', was cut short or changed since it was written (sha256 differs). "
             "Write it again, or take its sha256 out of the index if the change is wanted."
         )
     try:
-        values = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ChipFileError(f"The file of tile '{tile}', '{path}', is no .npy file of numbers: {error}.") from error
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # NumPy raises many kinds for a broken header, SyntaxError and tokenizer errors included
+        raise ChipFileError(
+            f"The file of tile '{tile}', '{path}', is no .npy file of numbers: {reason(error)}."
+        ) from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.shape != shape:
         received = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "an archive"
         raise ChipFileError(
@@ -96,8 +106,10 @@ def read_targets(source: Path, index: form.Handover) -> dict[str, np.ndarray]:
     }
 
 
-def read_tiles(source: Path, index: form.Handover, number: int, item: form.Measurement) -> dict[str, np.ndarray]:
-    """Return the measured conductances of every tile by its name."""
+def read_tiles(
+    source: Path, index: form.Handover, number: int, item: form.Measurement, targets: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the measured conductances of every tile by its name; targets are those of the tiles."""
     names = [tile.name for tile in index.tiles]
     where = f"chip {number} at {item.seconds:g} s"
     check_names(names, item.tiles, where)
@@ -107,7 +119,7 @@ def read_tiles(source: Path, index: form.Handover, number: int, item: form.Measu
         file = item.tiles[tile.name]
         path = whole_path(source, file.file, tile.name)
         tiles[tile.name] = read_array(path, tile.name, tile_shape(index, tile), high, file.sha256)
-    check_unit(index, tiles, where)
+    check_unit(index, targets, tiles, where)
     return tiles
 
 
@@ -122,12 +134,18 @@ def check_names(names: Sequence[str], given: Mapping[str, Any], where: str) -> N
             raise UnknownNameError("tile", name, names)
 
 
-def check_unit(index: form.Handover, tiles: Mapping[str, np.ndarray], where: str) -> None:
-    """Raise if the conductances of a chip are so small that they can't be in uS."""
-    largest = max(float(values.max()) for values in tiles.values())
-    least = TOO_LOW * index.chip.g_max_us / index.chip.devices_per_polarity
-    if largest < least:
-        raise ChipFileError(
-            f"The largest conductance of {where} is {largest:g}, and targets go up to {index.chip.g_max_us:g} uS. "
-            "Give conductances in uS, not in S."
-        )
+def check_unit(
+    index: form.Handover, targets: Mapping[str, np.ndarray], tiles: Mapping[str, np.ndarray], where: str
+) -> None:
+    """Raise if the conductances of a tile are so small beside its targets that they can't be in uS.
+
+    Tiles of nothing but dead devices, and those whose targets hardly differ from their noise, are not judged.
+    """
+    least = JUDGED * index.chip.g_max_us / index.chip.devices_per_polarity
+    for name, values in tiles.items():
+        highest, found = float(targets[name].max()), float(values.max())
+        if highest >= least and 0 < found < TOO_LOW * highest:
+            raise ChipFileError(
+                f"The largest conductance of {where} in tile '{name}' is {found:g}, and its targets go up to "
+                f"{highest:g} uS. Give conductances in uS, not in S."
+            )

@@ -11,7 +11,8 @@ import pydantic
 from pydantic import Field
 
 from analognets.core.checked import Section, checking_file
-from analognets.errors import ChipFileError, reason
+from analognets.core.files import MAX_JSON, read_plain, recover
+from analognets.errors import ChipFileError
 
 __all__ = [
     "INDEX",
@@ -343,12 +344,12 @@ def read_measurements(folder: Path) -> Measurements | None:
 
 
 def _checked(kind: Any, path: Path, hint: str) -> Any:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChipFileError(f"'{path}' can't be read: {reason(error)}. {hint}".rstrip()) from error
+    recover(path.parent.absolute())
+    if not path.exists():
+        raise ChipFileError(f"'{path}' can't be read: No such file or directory. {hint}".rstrip())
+    content = read_plain(path, "hand-over index", limit=MAX_JSON, error=ChipFileError, hint=hint)
     with checking_file(f"'{path}' is not valid", ChipFileError, f"Its rules are in '{SCHEMA}'."):
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(content)
 
 
 def write_schema(path: Path) -> None:

@@ -15,7 +15,14 @@ from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.programming import ProgrammedLayer, drift_correction, tile_responses
 from analognets.deploy.lab import format as form
 from analognets.deploy.lab.files import check_names, read_targets, read_tiles
-from analognets.deploy.lab.targets import assembled, check_model
+from analognets.deploy.lab.targets import (
+    assembled,
+    check_fits,
+    check_model,
+    devices_per_polarity,
+    layer_targets,
+    tile_part,
+)
 from analognets.devices import Device
 from analognets.errors import ChipFileError, InvalidArgumentError
 from analognets.layers import AnalogLayer
@@ -23,6 +30,8 @@ from analognets.layers.noise_realization import NoiseRealization
 from analognets.units import format_duration, parse_duration
 
 __all__ = ["MeasuredChip", "Reading", "import_measured"]
+
+ROUNDING = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +121,11 @@ def import_measured(folder: Any, model: keras.Model) -> list[MeasuredChip]:
     index = form.read_index(source)
     layers = check_model(index, model, source)
     found = form.read_measurements(source)
+    of_model = model_targets(index, layers)
     if found is None:
-        targets = assembled(index, read_targets(source, index))
+        tiles = read_targets(source, index)
+        check_targets(index, tiles, of_model, source)
+        targets = assembled(index, tiles)
         chip = measured_chip(0, index, layers, "first_reading", [Reading(0.0, tuple(targets))])
         return [chip]
     if found.fingerprint != index.fingerprint:
@@ -125,11 +137,50 @@ def import_measured(folder: Any, model: keras.Model) -> list[MeasuredChip]:
     for die in found.chips:
         times = sorted(die.readings, key=lambda reading: reading.seconds)
         readings = [
-            Reading(item.seconds, tuple(assembled(index, read_tiles(source, index, die.number, item))))
+            Reading(item.seconds, tuple(assembled(index, read_tiles(source, index, die.number, item, of_model))))
             for item in times
         ]
         chips.append(measured_chip(die.number, index, layers, die.reference, readings))
     return chips
+
+
+def model_targets(index: form.Handover, layers: Sequence[AnalogLayer]) -> dict[str, np.ndarray]:
+    """Return the target conductances of every tile, as they follow from the model.
+
+    Raises:
+        ChipFileError: the tiles of the index do not make up the layers.
+    """
+    names = [tile.name for tile in index.tiles]
+    if len(set(names)) < len(names):
+        raise ChipFileError("Each tile of a hand-over index must have a name of its own. Export the targets again.")
+    if index.chip.devices_per_polarity != devices_per_polarity(layers[0].crossbar):
+        raise ChipFileError(
+            f"The devices of a polarity must be {devices_per_polarity(layers[0].crossbar)}, as in the model. Received: "
+            f"{index.chip.devices_per_polarity} in the hand-over index. Export the targets again."
+        )
+    whole = {layer.name: layer_targets(layer) for layer in layers}
+    for tile in index.tiles:
+        if tile.layer not in whole:
+            raise ChipFileError(
+                f"Tile '{tile.name}' is of no layer of the model: '{tile.layer}'. Export the targets again."
+            )
+        check_fits(tile, whole[tile.layer].shape[1:])
+    tiles = {tile.name: tile_part(whole[tile.layer], tile, index.chip.devices_per_polarity) for tile in index.tiles}
+    assembled(index, tiles)  # refuses what overlaps or is missing
+    return tiles
+
+
+def check_targets(
+    index: form.Handover, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], source: Path
+) -> None:
+    """Raise unless the targets in a folder are those of the model, whose weights its index names."""
+    for name, values in wanted.items():
+        away = float(np.abs(found[name] - values).max(initial=0.0))
+        if not away <= ROUNDING * index.chip.g_max_us:
+            raise ChipFileError(
+                f"The targets of tile '{name}' in '{source}' are not those of the model they name: they are up to "
+                f"{away:g} uS away. Export the targets again."
+            )
 
 
 def measured_chip(

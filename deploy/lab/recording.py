@@ -14,7 +14,7 @@ from analognets import crossbar as crossbars
 from analognets.core.files import file_sha256, new_folder, write_json
 from analognets.deploy.chips.chips import Chips
 from analognets.deploy.lab import format as form
-from analognets.deploy.lab.files import TOO_HIGH, check_names, check_unit, read_array, tile_shape
+from analognets.deploy.lab.files import TOO_HIGH, check_names, check_unit, read_array, read_targets, tile_shape
 from analognets.deploy.lab.targets import check_model, tile_part
 from analognets.devices import derive_seed
 from analognets.errors import ChipFileError, InvalidArgumentError, check_integer, check_number
@@ -95,7 +95,7 @@ def store(
             np.save(draft / name, np.asarray(tiles[tile.name]), allow_pickle=False)
             checked[tile.name] = read_array(draft / name, tile.name, tile_shape(index, tile), high, None)
             files[tile.name] = form.MeasuredFile(file=f"{place}/{name}", sha256=file_sha256(draft / name))
-        check_unit(index, checked, where)
+        check_unit(index, read_targets(source, index), checked, where)
     return files
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analognets.core.files import write_atomically
 from analognets.deploy.studies.other_hardware import RANGES
+from analognets.deploy.studies.sensitivity.networks import check_place
 from analognets.deploy.studies.sweep import point_key, sweep
 from analognets.errors import AnalogNetsError, InvalidArgumentError, check_choice, check_integer, check_number
 from analognets.units import parse_duration
@@ -151,6 +152,7 @@ def settings_of(
     ranges: str,
 ) -> dict[str, Any]:
     """Return the settings that all points share, checked; what they mean is said in `explore`."""
+    check_place(data)
     if limit is not None:
         check_integer("explore", "limit", limit, 1, 1 << 40)
     settings = {

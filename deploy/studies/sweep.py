@@ -5,15 +5,27 @@ from __future__ import annotations
 import concurrent.futures.process
 import contextlib
 import importlib
+import io
 import json
 import multiprocessing
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analognets.core.files import locked, remove_leftovers, write_atomically, write_json
+from analognets.core.drafts import MARK
+from analognets.core.files import (
+    locked,
+    make_folder,
+    read_json,
+    read_plain,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+)
+from analognets.core.processes import end_with_parent
 from analognets.core.provenance import json_sha256
 from analognets.errors import (
     AnalogNetsError,
@@ -38,6 +50,7 @@ MOVED = {
     "analognets.deploy.sensitivity.method_one:strength": "analognets.deploy.studies.sensitivity.equal_error:strength",
 }
 """Where tasks are now that sweeps of earlier versions name otherwise."""
+MAX_ROW = 64 * 2**20
 DEATHS = 2  # a point whose process died so often has failed
 
 Row = dict[str, Any]
@@ -90,10 +103,14 @@ def sweep(
     workers = check_integer("sweep", "workers", workers, 1, 1024)
     resolve(task)
     plan = by_key(points)
-    root = open_folder(Path(folder), task, dict(settings or {}), overwrite)
+    root = Path(folder)
+    make_folder(root, "folder of the sweep")
+    _refuse_foreign(root)
     with locked(root):
+        open_folder(root, task, dict(settings or {}), overwrite)
         remove_leftovers(root / POINTS)
-        rows = {key: row for key in plan if (row := stored(root, key)) is not None and row["status"] == "ok"}
+        found = {key: stored(root, key, point) for key, point in plan.items()}
+        rows = {key: row for key, row in found.items() if row is not None and row["status"] == "ok"}
         report = progress or (lambda done, total, row: None)
         for number, row in enumerate(rows.values(), start=1):
             report(number, len(plan), row)
@@ -113,14 +130,23 @@ def sweep(
 def load_results(folder: Any) -> pd.DataFrame:
     """Return all points that a sweep has stored in a folder, finished or not, in no special order.
 
+    A file that is broken, or holds the row of another point, is left out with a warning.
+
     Raises:
         RunError: the folder holds no sweep.
     """
     root = Path(folder)
     if not (root / INDEX).is_file():
         raise RunError(f"'{root}' holds no sweep: '{INDEX}' is missing.")
-    found = (stored(root, path.stem) for path in sorted((root / POINTS).glob("*.parquet")))
-    return _table([row for row in found if row is not None])
+    found = {path: stored(root, path.stem) for path in sorted((root / POINTS).glob("*.parquet"))}
+    broken = [path.name for path, row in found.items() if row is None]
+    if broken:
+        warnings.warn(
+            f"{len(broken)} of {len(found)} points in '{root}' are left out, for they are broken or hold the row of "
+            f"another point: {', '.join(broken[:3])}. Run the sweep again to measure them.",
+            stacklevel=2,
+        )
+    return _table([row for row in found.values() if row is not None])
 
 
 def by_key(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -154,54 +180,108 @@ def resolve(task: str) -> Callable[[dict[str, Any], dict[str, Any]], Row]:
     return function
 
 
+def _refuse_foreign(root: Path) -> None:
+    """Refuse a folder with something else in it before anything of it is touched, its lock included."""
+    try:
+        names = {item.name for item in root.iterdir()} - {".lock"}
+    except OSError as error:
+        raise RunError(f"The folder of the sweep, '{root}', can't be read: {reason(error)}.") from error
+    if INDEX not in names and [name for name in names if not name.startswith(MARK)]:
+        raise RunError(f"'{root}' holds something else than a sweep. Choose a new or empty folder.")
+
+
 def open_folder(root: Path, task: str, settings: dict[str, Any], overwrite: bool) -> Path:
-    """Make the folder, or check that what it holds belongs to this sweep."""
+    """Check that what the folder holds belongs to this sweep, or forget it; the folder must be locked."""
     record = json.loads(json.dumps({"format": 1, "task": task, "settings": settings}))
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        if not (root / INDEX).exists():
-            if any(root.iterdir()):
-                raise RunError(f"'{root}' holds something else than a sweep. Choose a new or empty folder.")
-        elif not overwrite:
-            try:
-                before = json.loads((root / INDEX).read_text("utf-8"))
-                before["task"] = MOVED.get(before.get("task"), before.get("task"))
-            except (ValueError, AttributeError) as error:
-                raise RunError(
-                    f"'{root / INDEX}' is broken: {error}. Choose another folder, or overwrite it."
-                ) from error
-            differ = [key for key in {*before.get("settings", {}), *settings} if not _same(before, record, key)]
-            if before != record:
-                what = ", ".join(f"`{key}`" for key in sorted(differ)) or "the task"
-                raise RunError(
-                    f"The sweep in '{root}' was begun with other settings: {what} differ. Choose another folder, or "
-                    "overwrite it (--overwrite)."
-                )
-        else:
+        _refuse_foreign(root)
+        if (root / INDEX).exists() and not overwrite:
+            _refuse_other(root, record)
+        elif overwrite:
+            (root / RESULTS).unlink(missing_ok=True)
             for path in (root / POINTS).glob("*.parquet"):
                 path.unlink()
+        write_json(root / INDEX, record)
         (root / POINTS).mkdir(exist_ok=True)
     except OSError as error:
         if isinstance(error, AnalogNetsError):
             raise
         raise RunError(f"The folder of the sweep, '{root}', can't be written: {reason(error)}.") from error
-    write_json(root / INDEX, record)
     return root
+
+
+def _refuse_other(root: Path, record: dict[str, Any]) -> None:
+    """Raise unless the index in a folder is that of this very sweep."""
+    way = "Choose another folder, or overwrite it (--overwrite)."
+    try:
+        before = read_json(root / INDEX, "sweep's index")
+    except RunError as error:
+        raise RunError(f"'{root / INDEX}' is broken. {error} {way}") from error
+    if not isinstance(before, dict) or not isinstance(before.get("settings"), dict):
+        raise RunError(f"'{root / INDEX}' is broken: it is not a sweep's index. {way}")
+    task = before.get("task")
+    before["task"] = MOVED.get(task, task) if isinstance(task, str) else task
+    differ = [key for key in {*before["settings"], *record["settings"]} if not _same(before, record, key)]
+    if before != record:
+        what = ", ".join(f"`{key}`" for key in sorted(differ)) or "the task"
+        raise RunError(
+            f"The sweep in '{root}' was begun with other settings: {what} differ. Choose another folder, or "
+            "overwrite it (--overwrite)."
+        )
 
 
 def _same(before: dict[str, Any], record: dict[str, Any], key: str) -> bool:
     return before.get("settings", {}).get(key) == record["settings"].get(key)
 
 
-def stored(root: Path, key: str) -> Row | None:
-    """Return the row of a point, or None if it is not stored or its file is broken."""
+def stored(root: Path, key: str, point: Mapping[str, Any] | None = None) -> Row | None:
+    """Return the row of a point, or None if it is not stored, its file is broken or it is the row of another point.
+
+    Args:
+        root: the folder of the sweep.
+        key: of the point.
+        point: itself, where it is known.
+    """
     import pyarrow.parquet
 
-    try:
-        [row] = pyarrow.parquet.read_table(root / POINTS / f"{key}.parquet").to_pylist()
-    except (OSError, ValueError):  # pyarrow's own errors are ValueErrors
+    path = root / POINTS / f"{key}.parquet"
+    if not path.exists():
         return None
-    return row
+    try:
+        content = read_plain(path, limit=MAX_ROW)
+        [row] = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+    except (RunError, pyarrow.ArrowException, ValueError, OSError, MemoryError, OverflowError, TypeError, KeyError):
+        return None
+    return row if _belongs(row, key, point) else None
+
+
+def _belongs(row: Row, key: str, point: Mapping[str, Any] | None) -> bool:
+    """Whether a row is that of the point of this key, and whole."""
+    if row.get("status") not in ("ok", "failed") or "error" not in row or "seconds" not in row:
+        return False
+    first = list(row)[: list(row).index("status")]  # `run_point` puts the point first, the status next
+    found = {name: row[name] for name in first}
+    if point is not None:
+        return set(found) == set(point) and all(_alike(found[name], value) for name, value in point.items())
+    if any(isinstance(value, (list, dict)) for value in found.values()):
+        return True  # Parquet may give back lists a little otherwise than JSON; the sweep itself knows its points
+    try:
+        return point_key(found) == key
+    except (TypeError, ValueError):
+        return False
+
+
+def _alike(stored_value: Any, value: Any) -> bool:
+    """Whether a value came back from Parquet as it was stored."""
+    if isinstance(value, Mapping):
+        stored_value = stored_value or {}
+        return isinstance(stored_value, dict) and all(
+            _alike(stored_value.get(name), one) for name, one in value.items()
+        )
+    if isinstance(value, (list, tuple)):
+        same = isinstance(stored_value, list) and len(stored_value) == len(value)
+        return same and all(_alike(one, other) for one, other in zip(stored_value, value, strict=True))
+    return bool(stored_value == value)
 
 
 def _store(root: Path, key: str, row: Row) -> None:
@@ -239,9 +319,10 @@ def _here(task: str, settings: dict[str, Any], left: Points, workers: int, log: 
 
 
 def _begin_worker(log: str) -> None:
-    """In a worker: Ctrl-C is for the parent, which stores what is done; what libraries print goes into a file."""
+    """In a worker: it ends with its parent, which takes Ctrl-C and stores what is done; prints go into a file."""
     import signal
 
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open(log, "a", encoding="utf-8") as file:
         for stream in (1, 2):

@@ -8,8 +8,11 @@ import json
 import os
 import signal
 import time
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from analognets.cli import _console
@@ -108,3 +111,42 @@ def test_ctrl_c_while_importing_comes_through_at_the_end() -> None:
             passed.append("to the end")
     assert passed
     assert signal.getsignal(signal.SIGINT) is before
+
+
+HOSTILE = "run \x1b]0;owned\x07\x1b[2J \x9b31m \u202ecod.exe \udcff\ud800 \r\x08 \u2028"
+
+
+def test_names_from_elsewhere_do_not_reach_the_terminal_as_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = Reporter()
+    reporter.say(HOSTILE)
+    reporter.note(HOSTILE)
+    reporter.warn(HOSTILE)
+    reporter.table(["name", HOSTILE], [[HOSTILE, 1]], title=HOSTILE)
+    with reporter.status(HOSTILE), reporter.progress(HOSTILE, 1) as task:
+        task.advance(1, HOSTILE)
+    _console.print_error(HOSTILE, hints=[HOSTILE])
+    _console.set_resume_hint(HOSTILE)
+    _console.print_interrupted()
+    _console.set_resume_hint(None)
+    out, err = capsys.readouterr()
+    text = out + err
+    assert text.count(r"\x1b]0;owned\x07\x1b[2J") == 12
+    assert all(letter == "\n" or letter.isprintable() for letter in text)
+
+
+@given(st.text())
+def test_what_is_shown_is_what_can_be_printed(text: str) -> None:
+    shown = _console.shown(text)
+    shown.encode("utf-8")
+    assert not any(unicodedata.category(letter).startswith("C") for letter in shown if letter not in "\n\t")
+    if text.isprintable():
+        assert shown == text
+
+
+def test_finished_work_is_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    _console.set_resume_hint("again", finished=lambda: True)
+    _console.print_interrupted()
+    _console.set_resume_hint("again", finished=lambda: False)
+    _console.print_interrupted()
+    _console.set_resume_hint(None)
+    assert capsys.readouterr().err == "Interrupted.\nInterrupted. Resume with: again\n"

@@ -208,3 +208,17 @@ def test_every_data_set_that_names_a_recipe_names_one_that_is_there() -> None:
 
     assert {*RECIPES, *DOWNLOADS} <= set(list_datasets())
     assert {words.split()[0] for words in RECIPES.values()} <= set(list_recipes())
+
+
+def test_what_looks_wrong_is_printed_once(call: Call, recordings: ModuleType, tmp_path: Path) -> None:
+    for word in ("on", "off"):
+        for number in range(8):
+            recordings.write(tmp_path / word / f"{number}.wav", recordings.tone(f"{word}{number}"))
+    recordings.write(tmp_path / "on" / "3.wav", 0 * recordings.tone(""))
+    (tmp_path / "off" / "x.mp3").write_bytes(b"?")
+    answer = call("data", "info", "audio_folder", "--data", tmp_path)
+    assert answer.code == 0, answer.err
+    warned = [line for line in answer.err.splitlines() if "Warning" in line]
+    assert len(warned) == 2
+    assert "1 files were left out" in warned[0] and "off/x.mp3" in warned[0]
+    assert "1 clips hold next to no sound" in warned[1] and "on/3.wav" in warned[1]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import os
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -81,3 +84,57 @@ def test_a_file_is_read_from_where_it_is(tmp_path: Path) -> None:
 )
 def test_a_path_is_told_from_a_name(name: str, file: bool) -> None:
     assert names_a_file(name) is file
+
+
+def aliases(levels: int) -> str:
+    """Return the text of "a billion laughs": a few lines that unfold to 9 to the power of the levels."""
+    lines = ["a0: &a0 x"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels + 1)]
+    return "\n".join(lines)
+
+
+HOSTILE = {
+    "aliases": aliases(8),
+    "one alias": "a: &a 1\nb: *a",
+    "an alias of itself": "&a [*a]",
+    "a merge key": "a: &a {x: 1}\nb:\n  <<: *a",
+    "many values": "a: [" + "1, " * 12_000 + "1]",
+    "deep": "[" * 200 + "]" * 200,
+    "very deep": "[" * 10_000,
+    "long": "a: " + "x" * 2**21,
+    "deep keys": "? " * 300 + "a",
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_text_that_unfolds_to_more_than_it_shows_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        read_yaml(tmp_path / "a.yaml", error=RecipeError)
+    assert len(str(caught.value)) < 600
+
+
+ODD = r"""{[1]: 2}|? {a: 1}\n: 2|!!python/object:os.system x|2026-99-99|!!binary x|!!timestamp x|!!int x|!!float ''|\0
+a: \ud800|!!set {a}|!!omap [1]|--- 1\n--- 2|!!pairs [1]|{a: &b [*b]}|!<tag:yaml.org,2002:int> []|!!int 1_0:x"""
+
+
+@pytest.mark.parametrize("text", re.split(r"[|\n]", ODD))
+def test_odd_yaml_is_one_sentence_or_data(text: str) -> None:
+    with contextlib.suppress(RecipeError):
+        parse_yaml(text.encode().decode("unicode_escape"), error=RecipeError)
+
+
+@given(st.text(st.sampled_from("[]{}:,&*!|>-?'\"\n ab01.#%<~"), max_size=60))
+def test_any_text_is_data_or_one_sentence(text: str) -> None:
+    with contextlib.suppress(RecipeError):
+        parse_yaml(text, error=RecipeError)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").symlink_to("/dev/zero")
+    (tmp_path / "c.yaml").write_bytes(b"a" * (2**20 + 1))
+    for name in "abc":
+        with pytest.raises(RecipeError, match="can't be read: it is no plain file of at most"):
+            read_yaml(tmp_path / f"{name}.yaml", error=RecipeError)

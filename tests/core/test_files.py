@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
-from analognets.core import files
-from analognets.core.files import make_folder, new_folder, remove_leftovers, write_atomically, write_json
+from analognets.core import drafts, files
+from analognets.core.files import (
+    make_folder,
+    new_folder,
+    open_plain,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+)
 from analognets.errors import AnalogNetsError, ChipFileError, DataError, PresetError, RunError
 
 
@@ -168,7 +177,8 @@ def test_a_failure_of_the_last_move_brings_back_what_was_there(tmp_path: Path, m
             raise KeyboardInterrupt
         move(source, target)
 
-    monkeypatch.setattr(files.os, "replace", second_fails)
+    monkeypatch.setattr(drafts, "exchange", lambda one, other: False)
+    monkeypatch.setattr(drafts.os, "replace", second_fails)
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path / "chips", overwrite=True)
     assert content(tmp_path / "chips") == {name: "old" for name in NEW}
@@ -186,3 +196,34 @@ def test_another_way_to_take_its_place(tmp_path: Path) -> None:
 def test_our_errors_are_not_taken_for_those_of_the_disk() -> None:
     assert issubclass(RunError, OSError) and issubclass(RunError, AnalogNetsError)
     assert not files._is_of_the_disk(RunError("x")) and files._is_of_the_disk(PermissionError(13, "x"))
+
+
+def test_a_special_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "whole").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("whole")
+    with open_plain(tmp_path / "link", limit=5) as file:
+        assert file.read() == b"12345"
+    for name, why in (
+        ("pipe", "no regular file"),
+        ("zero", "no regular file"),
+        (".", "it is a folder"),
+        ("whole", "at most 4 bytes. Received: 5"),
+        ("gone", "No such file"),
+        ("nul\0", "null"),
+    ):
+        with pytest.raises(DataError, match=rf"Can't read the thing .*{why}.*Do that\."):
+            open_plain(tmp_path / name, "thing", limit=4, error=DataError, hint="Do that.")
+
+
+def test_a_clock_before_1980_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a", b"1")
+
+    then = time.gmtime(0)
+    monkeypatch.setattr(time, "localtime", lambda *_: then)
+    with pytest.raises(RunError, match="the clock of this machine stands before 1980"):
+        write_atomically(tmp_path / "x.keras", write)
+    assert not list(tmp_path.iterdir())

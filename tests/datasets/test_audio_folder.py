@@ -48,6 +48,7 @@ def test_words_become_clips(tmp_path: Path) -> None:
     assert data.background and all(sound.dtype == np.float32 for sound in data.background)
 
 
+@pytest.mark.filterwarnings("ignore:12 clips hold next to no sound")
 def test_other_rates_lengths_and_flac(tmp_path: Path) -> None:
     import soundfile
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analognets.datasets.audio_io import fit_length, read_clips, read_wav, resample, to_int16
@@ -127,6 +127,38 @@ def test_a_cache_cut_short_is_made_anew(files: list[Path], tmp_path: Path) -> No
         stored.write_bytes(damage)
         np.testing.assert_array_equal(read_clips(files, root=tmp_path, cache=cache).inputs, first)
     assert not list((tmp_path / "cache").glob("*.part"))
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255), st.sampled_from(["npy", "json"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+def test_a_changed_byte_in_the_cache_is_found(
+    files: list[Path], tmp_path: Path, place: float, change: int, kind: str
+) -> None:
+    cache = ClipCache(tmp_path / "cache")
+    whole = read_clips(files, root=tmp_path, cache=cache).inputs.copy()
+    (stored,) = (tmp_path / "cache").glob(f"*.{kind}")
+    data = bytearray(stored.read_bytes())
+    data[int(place * len(data))] ^= change
+    stored.write_bytes(data)
+    again = read_clips(files, root=tmp_path, cache=cache)
+    np.testing.assert_array_equal(again.inputs, whole)
+    # A byte of padding, or of a number's spelling, may change without a change of what is said.
+    assert kind == "json" or place * len(data) < 130 or any("was changed or cut short since" in n for n in again.notes)
+    assert read_clips(files, root=tmp_path, cache=cache).notes == ()
+
+
+def test_a_cache_that_may_only_be_read_is_used(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = ClipCache(tmp_path / "cache")
+    read_clips(files, root=tmp_path, cache=cache)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.utime", refuse)
+    again = read_clips(files, root=tmp_path, cache=cache)
+    assert isinstance(again.inputs.base, np.memmap) and again.notes == ()
 
 
 def test_an_error_while_reading_leaves_nothing_in_the_cache(files: list[Path], tmp_path: Path) -> None:

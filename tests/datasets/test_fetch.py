@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import http.server
 import io
+import os
 import socket
 import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,3 +189,45 @@ def test_zip_files_are_unpacked_and_bad_ones_refused(tmp_path: Path) -> None:
             unpack(zipped(f"evil{number}.zip", {name: "x"}), tmp_path / f"bad{number}" / "pictures")
         assert not list((tmp_path / f"bad{number}").iterdir())
     assert not list(tmp_path.rglob("evil.txt"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz", "tar"])
+def test_damaged_archives_are_no_raw_error(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"x.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("x/a.wav", rng.bytes(3000))
+    else:
+        with tarfile.open(path, f"w:{kind[4:]}") as archive:
+            member = tarfile.TarInfo("a.wav")
+            member.size = 3000
+            archive.addfile(member, io.BytesIO(rng.bytes(3000)))
+    whole = path.read_bytes()
+    for trial in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(0, min(len(data), 600), 3) * rng.choice([1, -1]):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(len(data)) if trial % 4 == 0 else None])
+        with contextlib.suppress(DataError):
+            unpack(path, tmp_path / f"out{trial}")
+    assert not [item for item in tmp_path.iterdir() if item.name.startswith(".")]
+
+
+def test_a_pipe_or_a_read_only_place_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.zip")
+    with pytest.raises(DataError, match="no regular file"):
+        unpack(tmp_path / "x.zip", tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="can't be made"):
+        install([Archive("http://127.0.0.1:1/a.zip", "0" * 64, 1, "a")], tmp_path / "file" / "cache")
+
+
+def test_more_than_there_is_room_for_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack(tmp_path / "x.tar.gz", {"a": bytes(5000)})
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a", bytes(5000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4999))
+    for name in ("x.tar.gz", "x.zip"):
+        with pytest.raises(DataError, match="holds 5,000 bytes or more, and there is room for 4,999"):
+            unpack(tmp_path / name, tmp_path / "out")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,41 @@ def test_sizes(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgumentError, match="`size` of x must be"):
             check_size("x", wrong)  # type: ignore[arg-type]
     assert common_size([]) is None
+
+
+def test_what_would_start_a_program_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "x.png").write_bytes(eps)
+    with pytest.raises(DataError, match="x.png: it is no picture that Pillow knows as PNG, JPEG"):
+        read_picture(tmp_path / "x.png")
+    assert common_size([tmp_path / "x.png"]) is None
+
+
+@pytest.mark.parametrize("sides", [(13_000, 13_000), (10_000, 7_000), (30_000, 30_000)])
+def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path, sides: tuple[int, int]) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *sides, 16, 0, 0, 0, 0))
+    (tmp_path / "x.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(DataError, match="x.png may have at most 67,108,864 pixels. .* Received: "):
+        read_picture(tmp_path / "x.png")
+    assert common_size([tmp_path / "x.png"]) is None
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "I;16", "L"])
+def test_bands_give_the_same_as_the_whole(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).integers(0, 65_536, (37, 23)).astype(np.uint16)
+    picture = (
+        Image.fromarray(values) if mode == "I;16" else Image.fromarray((values >> 8).astype(np.uint8)).convert(mode)
+    )
+    path = save(tmp_path / "x.png", picture)
+    whole = read_picture(path)
+    monkeypatch.setattr("analognets.datasets.image_io._BAND", 50)
+    np.testing.assert_array_equal(read_picture(path), whole)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import gc
+import itertools
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 
 from analognets.conversion import to_analog
 from analognets.crossbar import Crossbar
@@ -200,3 +204,108 @@ def test_per_layer_gains(tmp_path: Path) -> None:
 def test_a_gain_must_be_positive(initial) -> None:
     with pytest.raises(ValueError, match="`initial` of ADCGain must be a number from"):
         ADCGain(initial)
+
+
+def test_equal_models_have_equal_configs() -> None:
+    texts = []
+    for _ in range(2):
+        keras.utils.clear_session()  # Keras counts the names it gives
+        texts.append(json.dumps(analog_of(nested).get_config(), sort_keys=True))
+    assert texts[0] == texts[1] and '"shared": 0' in texts[0] and '"shared": 1' not in texts[0]
+    assert "shared_object_id" not in json.dumps(analog_layers(analog_of(nested))[0].get_config())
+
+
+@pytest.mark.parametrize("make", [functional, sequential, nested])
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_a_layer_copied_alone_shares_with_nobody(make, place) -> None:
+    model = analog_of(make)
+    loose = []
+    for index in (place, 0):
+        layer = analog_layers(model)[index]
+        loose.append(type(layer).from_config(layer.get_config()))
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+        assert again.get_config() == loose[-1].get_config() == layer.get_config()
+        loose.append(again)
+    clone = keras.models.clone_model(model)
+    assert_one_gain(clone, None)
+    found = {id(layer.adc_gain) for layer in loose} | {id(gains(model)[0]), id(gains(clone)[0])}
+    assert len(found) == len(loose) + 2
+    assert len(clone.get_weights()) == len(model.get_weights())
+
+
+def ensemble() -> tuple[keras.Model, list[keras.Model]]:
+    """Return two copies of one model behind each other and beside a third, with layers of the same names."""
+    model = analog_of(sequential)
+    members = [keras.models.clone_model(model) for _ in range(3)]
+    for number, member in enumerate(members):
+        member.name = f"member_{number}"
+    inputs = keras.Input((6, 6, 2))
+    return keras.Model(inputs, [member(inputs) for member in members]), members
+
+
+def test_models_in_one_model_keep_their_own_gains(tmp_path: Path) -> None:
+    whole, members = ensemble()
+    for number, member in enumerate(members):
+        gains(member)[0].gain.assign(0.1 + number)
+    whole.save(tmp_path / "whole.keras")
+    copies = [
+        keras.models.load_model(tmp_path / "whole.keras"),
+        keras.models.clone_model(whole),
+        keras.models.clone_model(whole, recursive=True),
+        keras.Model.from_config(json.loads(json.dumps(whole.get_config()))),
+    ]
+    for copied in copies:
+        assert len(gains(copied)) == 3 and len(copied.get_weights()) == len(whole.get_weights())
+        copied.set_weights(whole.get_weights())
+        np.testing.assert_array_equal(copied(DATA)[1], whole(DATA)[1])
+        for number in range(3):
+            (gain,) = gains(copied.get_layer(f"member_{number}"))
+            assert float(gain.gain.numpy()) == pytest.approx(0.1 + number)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(data=strategies.data())
+def test_copies_share_gains_as_their_originals_do_and_with_no_others(data) -> None:
+    """Whatever is copied, from what part of a model, in whatever order, and kept."""
+    shared = [ADCGain(0.5) for _ in range(2)]
+    whose = data.draw(strategies.lists(strategies.integers(0, 2), min_size=2, max_size=5))
+    x = start = keras.Input((4,))
+    tensors = []
+    for number, owner in enumerate(whose):
+        x = AnalogDense(4, adc_gain=shared[owner] if owner < 2 else None, name=f"dense_{number}")(x)
+        tensors.append(x)
+    model, kept = keras.Model(start, x), []
+    for how in data.draw(strategies.lists(strategies.sampled_from(["clone", "config", "json", "part", "loose"]))):
+        first = data.draw(strategies.integers(0, len(whose) - 1))
+        if how == "loose":
+            layer = model.get_layer(f"dense_{first}")
+            copied = [type(layer).from_config(layer.get_config())]
+        else:
+            part = model if how != "part" else keras.Model(tensors[0], tensors[first or -1], name="part")
+            made = {
+                "config": lambda one: keras.Model.from_config(one.get_config()),
+                "json": lambda one: keras.models.model_from_json(one.to_json()),
+            }.get(how, keras.models.clone_model)(part)
+            copied = analog_layers(made)
+            originals = analog_layers(part)
+            assert [a.name for a in copied] == [b.name for b in originals]
+            for a, b in itertools.product(range(len(copied)), repeat=2):
+                alike = originals[a].adc_gain is originals[b].adc_gain
+                assert (copied[a].adc_gain is copied[b].adc_gain) == alike
+        kept.append({id(layer.adc_gain): layer.adc_gain for layer in copied})
+    every = [gain for one in [*kept, {id(gain): gain for gain in gains(model)}] for gain in one]
+    assert len(set(every)) == len(every)
+
+
+def test_nothing_outlives_a_copy() -> None:
+    model = analog_of(functional)
+    gone = weakref.ref(gains(keras.models.clone_model(model))[0])
+    gc.collect()
+    assert gone() is None
+
+
+def test_files_of_earlier_versions_keep_what_was_shared() -> None:
+    model = analog_of(functional)
+    text = model.to_json().replace('"shared": 0', '"shared_object_id": 123456789, "layer": 4711')
+    assert "4711" in text
+    assert_one_gain(keras.models.model_from_json(text), None)

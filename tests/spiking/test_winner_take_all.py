@@ -120,6 +120,18 @@ def test_labels_are_those_of_the_strongest_responses() -> None:
     assert labels.classify([[1, 0, 0, 0], [0, 1, 0, 9]], "weighted").tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("vote", ["mean", "weighted"])
+def test_a_picture_without_spikes_is_no_class(vote: str) -> None:
+    """Nothing fired, or only neurons that stand for nothing: no class, so that it never counts as right."""
+    responses = np.array([[4.0, 0.0, 1.0, 0.0], [0.0, 3.0, 2.0, 0.0]])
+    labels = NeuronLabels(responses)
+    counts = np.array([[0, 0, 0, 0], [0, 0, 0, 5], [1, 0, 0, 0], [0, 1, 0, 0]])
+    assert labels.classify(counts, vote).tolist() == [-1, -1, 0, 1]
+    assert np.mean(labels.classify(np.zeros((5, 4)), vote) == 0) == 0
+    silent = WinnerTakeAll(FloatRows((4, 64)), WinnerTakeAllRules(max_rate=0.01, duration=0.1))
+    assert (labels.classify(silent.present(bars(6)[0]), vote) == -1).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -135,6 +147,11 @@ def test_labels_are_those_of_the_strongest_responses() -> None:
         (lambda: WinnerTakeAll(FloatRows((2, 4))).present(np.zeros((1, 4))), "must have a pixel above 0"),
         (lambda: NeuronLabels.assign(np.ones((2, 3)), [0, 0], 2), "Received: none of class 1"),
         (lambda: NeuronLabels.assign(np.ones((2, 3)), [0], 2), "one label a picture"),
+        (lambda: NeuronLabels.assign(np.ones((3, 3)), [0, 1, 2], 2), "whole numbers from 0 to 1. Received: 2"),
+        (lambda: NeuronLabels.assign(np.ones((2, 3)), [-1, 1], 2), "whole numbers from 0 to 1. Received: -1"),
+        (lambda: NeuronLabels.assign(np.ones((2, 3)), ["a", "b"], 2), "whole numbers from 0 to 1. Received: 'a'"),
+        (lambda: NeuronLabels.assign(np.full((2, 3), np.nan), [0, 1], 2), "Received: 6 negative or NaN ones"),
+        (lambda: NeuronLabels(np.ones((2, 3))).classify(np.ones((1, 4))), r"\(pictures, 3\), one for each neuron"),
     ],
 )
 def test_bad_input_is_refused(call, message) -> None:

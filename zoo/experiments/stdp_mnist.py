@@ -179,7 +179,8 @@ def evaluate_digits(task: DigitsTask, rows: list[dict[str, Any]]) -> dict[str, A
     truth = task.test[1]
     confusion = np.zeros((CLASSES, CLASSES), int)
     found = labels.classify(counts)
-    np.add.at(confusion, (truth, found), 1)
+    recognised = found >= 0
+    np.add.at(confusion, (truth[recognised], found[recognised]), 1)
     learning = sum(row["seconds"] for row in rows)
     return {
         "experiment": "stdp-mnist",
@@ -193,6 +194,7 @@ def evaluate_digits(task: DigitsTask, rows: list[dict[str, Any]]) -> dict[str, A
         "neurons_of_class": np.bincount(labels.classes[labels.classes >= 0], minlength=CLASSES).tolist(),
         "neuron_classes": labels.classes.tolist(),
         "confusion": confusion.tolist(),
+        "not_recognised": np.bincount(truth[~recognised], minlength=CLASSES).tolist(),
         "training_seconds": learning,
         "training_pictures_per_second": task.total / learning,
         "test_pictures_per_second": len(truth) / seconds,
@@ -209,6 +211,7 @@ def write_results(run: DigitsRun, task: DigitsTask, result: dict[str, Any]) -> N
     folder = run.results
     write_json(folder / "digits.json", result)
     table = pd.DataFrame(result["confusion"], index=pd.Index(range(CLASSES), name="digit"))
+    table = table.assign(none=result["not_recognised"]) if any(result["not_recognised"]) else table
     write_atomically(folder / "confusion.csv", table.to_csv())
     side = int(np.sqrt(task.layer.inputs))
     classes = np.array(result["neuron_classes"])

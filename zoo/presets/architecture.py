@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from analognets.conversion import to_analog
+from analognets.conversion.sizes import declared_bytes
 from analognets.errors import AnalogNetsError, PresetError
 from analognets.layers import AnalogLayer
 from analognets.training.recipe import Recipe
@@ -17,7 +18,11 @@ from analognets.zoo.presets.files import Architecture, PresetRecord
 from analognets.zoo.presets.safe_config import check_config, from_config, to_config
 from analognets.zoo.tasks import MODELS, build_model
 
-__all__ = ["build", "describe", "in_double_precision", "layers_on_chip", "set_variables", "variables_of"]
+__all__ = ["build", "check_size", "describe", "in_double_precision", "layers_on_chip", "set_variables", "variables_of"]
+
+
+SPARE = 64 * 2**20
+"""Bytes of weights that a network may have whatever its file holds."""
 
 
 def layers_on_chip(model: keras.Model) -> list[AnalogLayer]:
@@ -61,6 +66,34 @@ def _has_graph(model: Any) -> bool:
     return type(model).__module__.split(".")[0] == "keras" and bool(getattr(model, "inputs", None)) and model.built
 
 
+def check_size(
+    record: PresetRecord,
+    recipe: Recipe | None,
+    held: int,
+    *,
+    where: str,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise if the network of a preset takes far more memory than its file has weights; nothing is built.
+
+    Args:
+        record: its description.
+        recipe: that it came with.
+        held: bytes of the weights in its file.
+        where: what to call it.
+        custom_objects: classes by name that are neither Keras's nor ours.
+
+    Raises:
+        PresetError: it does.
+    """
+    declared = declared_bytes(lambda: _digital(record, recipe, where, custom_objects))
+    if declared > SPARE + 4 * held:
+        raise PresetError(
+            f"{where} describes a network with weights of {declared / 2**20:,.0f} MiB, but holds {held / 2**20:,.1f} "
+            "MiB of them: it does not fit its network. It was cut short or changed. Download or save it again."
+        )
+
+
 def build(
     record: PresetRecord, recipe: Recipe | None, *, where: str, custom_objects: Mapping[str, Any] | None = None
 ) -> keras.Model:
@@ -69,6 +102,25 @@ def build(
     Raises:
         PresetError: it can't be built by this version, or its description is refused.
     """
+    model = _digital(record, recipe, where, custom_objects)
+    if record.architecture.kind == "keras" or record.hardware is None:
+        return model
+    try:
+        hardware = from_config(record.hardware, where=where)
+        model = to_analog(model, hardware, weight_noise=record.weight_noise, exempt=record.exempt)
+    except PresetError:
+        raise
+    except AnalogNetsError as error:
+        raise PresetError(f"{where} can't be built: {error}") from error
+    for layer in layers_on_chip(model):
+        layer.calibrated = record.calibrated
+    return model
+
+
+def _digital(
+    record: PresetRecord, recipe: Recipe | None, where: str, custom_objects: Mapping[str, Any] | None
+) -> keras.Model:
+    """Build the network of a preset as its config says, or as the function that its recipe names makes it."""
     plan = record.architecture
     if plan.kind == "keras":
         model = from_config(plan.config, where=where, custom_objects=custom_objects)
@@ -81,18 +133,11 @@ def build(
         raise PresetError(f"{where} names a network that other files would be opened for ('{plan.name}'), refused.")
     shape = tuple(int(axis) for axis in plan.input_shape or () if axis is not None)
     try:
-        model = build_model(recipe, classes=len(record.classes), input_shape=shape)
-        if record.hardware is None:
-            return model
-        hardware = from_config(record.hardware, where=where)
-        model = to_analog(model, hardware, weight_noise=record.weight_noise, exempt=record.exempt)
+        return build_model(recipe, classes=len(record.classes), input_shape=shape)
     except PresetError:
         raise
     except AnalogNetsError as error:
         raise PresetError(f"{where} can't be built: {error}") from error
-    for layer in layers_on_chip(model):
-        layer.calibrated = record.calibrated
-    return model
 
 
 def variables_of(model: keras.Model, precision: str) -> dict[str, np.ndarray]:

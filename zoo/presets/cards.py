@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 from typing import Any
 
 import pandas as pd
 
+from analognets.metrics import format_interval
 from analognets.zoo.presets.files import PresetRecord
 from analognets.zoo.presets.registry import bits
 from analognets.zoo.tasks import MODELS
@@ -19,6 +21,9 @@ PAPER = (
     "C. Zhou et al., AnalogNets: ML-HW Co-Design of Noise-robust TinyML Models and Always-On Analog Compute-in-Memory "
     "Accelerator, arXiv:2111.06503 (2021)"
 )
+SAID = ("description", "classes", "data", "origin", "precision")
+"""What of a record is text of its author or of his data."""
+HTML = re.compile(r"<(?=[A-Za-z/!?])")
 CONDITIONS = {
     "digital": "Digital, no chip",
     "hardware-aware": "On simulated chips",
@@ -29,14 +34,26 @@ CONDITIONS = {
 def write_card(record: PresetRecord, results: pd.DataFrame) -> str:
     """Return the model card as Markdown, with the header that the Hugging Face Hub reads.
 
+    What looks like HTML in texts of the record stands there as text.
+
     Args:
         record: the content of preset.json.
         results: the content of results.csv.
     """
+    record = record.model_copy(update={name: _as_text(getattr(record, name)) for name in SAID})
     parts = [_header(record), f"# {record.name}", record.description, _what(record), "## Data", _data(record)]
     parts += ["## Accuracy over time", _accuracy(record, results), "## Use", _use(record)]
     parts += ["## Limits", _limits(record), "## Origin", _origin(record), "## Licence and citation", _licence(record)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _as_text(value: Any) -> Any:
+    """Return plain data with every beginning of an HTML tag or comment written as text."""
+    if isinstance(value, str):
+        return HTML.sub("&lt;", value)
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(one) for key, one in value.items()}
+    return [_as_text(one) for one in value] if isinstance(value, list) else value
 
 
 def _header(record: PresetRecord) -> str:
@@ -59,13 +76,13 @@ def _what(record: PresetRecord) -> str:
         lines.append(what[:1].upper() + what[1:])
         lines.append(f"Source: {' '.join(source.split())}" if source else "")
     else:
-        lines.append(f"`{plan.name}`, a Keras network brought along by its user.")
+        lines.append(f"`{plan.name.replace('`', '')}`, a Keras network brought along by its user.")
     width = bits(record)
     if record.hardware is None:
         lines.append("It is a digital float network: `analognets.to_analog` makes an analog one of it.")
     else:
         config = record.hardware.get("config")
-        name = config.get("name", "custom") if isinstance(config, dict) else "custom"
+        name = _as_text(config.get("name", "custom")) if isinstance(config, dict) else "custom"
         resolution = f"{width}-bit converters" if width else "ideal converters"
         state = "calibrated" if record.calibrated else "not calibrated yet"
         lines.append(f"Its layers are analog ({name}: {resolution}), {state}.")
@@ -99,30 +116,41 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
         return "Not measured."
     blocks = []
     for condition, rows in results.groupby("condition", sort=False):
-        lines = [f"**{CONDITIONS.get(str(condition), str(condition))}**", ""]
+        lines = [f"**{CONDITIONS.get(str(condition), _as_text(str(condition)))}**", ""]
         if condition == "digital":
             lines.append(
                 f"{100 * rows['mean'].iloc[0]:.2f} % of {record.accuracy.samples} {record.accuracy.split} samples."
             )
         else:
-            lines += [
-                "| since programming | accuracy % | std over chips | loss in points | chips | drift compensation |",
-                "|---|---:|---:|---:|---:|---|",
-            ]
-            for row in rows.to_dict("records"):
-                std = "-" if pd.isna(row["std"]) else f"{100 * row['std']:.2f}"
-                lines.append(
-                    f"| {row['at']} | {100 * row['mean']:.2f} | {std} | {row['loss']:.2f} | {row['chips']:.0f} | "
-                    f"{'on' if str(row['drift_compensation']) == 'True' else 'off'} |"
-                )
+            lines += _drift(rows)
         blocks.append("\n".join(lines))
     if record.accuracy.reference is not None and set(results["condition"]) - {"digital"}:
         before = f"{100 * record.accuracy.reference:.2f} %"
         blocks.append(
-            f"Losses are measured against the {before} of the float network that training for hardware began with. "
-            "Chips are programmed and read by the package's device model; none of them is real."
+            f"Losses to float are measured against the {before} of the float network that training for hardware began "
+            "with, losses to digital against the same weights without converters and chips; both in points of percent. "
+            "\N{PLUS-MINUS SIGN} is half of the 95 % interval over the test samples, grouped by speaker where that is "
+            "known, and the chips; without it only the spread over chips was measured. One training seed. Chips are "
+            "programmed and read by the package's device model; none of them is real."
         )
     return "\n\n".join(blocks)
+
+
+def _drift(rows: pd.DataFrame) -> list[str]:
+    """Return the lines of a table over drift time."""
+    losses = {"loss": "loss to float", "digital_loss": "loss to digital"}
+    losses = {key: name for key, name in losses.items() if key in rows and rows[key].notna().any()}
+    heads = ["since programming", "accuracy %", "std over chips", *losses.values(), "chips", "drift compensation"]
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 2)}---|"]
+    for row in rows.to_dict("records"):
+        cells = [row["at"], format_interval(row["mean"], row.get("low"), row.get("high"), scale=100)]
+        cells.append("-" if pd.isna(row["std"]) else f"{100 * row['std']:.2f}")
+        cells += [
+            format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), form="{:+.2f}") for key in losses
+        ]
+        cells += [f"{row['chips']:.0f}", "on" if str(row["drift_compensation"]) == "True" else "off"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _use(record: PresetRecord) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
+import contextlib
+import io
 import re
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,12 +15,15 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from analognets.core.checked import Section, checking_file
-from analognets.core.files import file_sha256, new_folder
-from analognets.errors import PresetError
+from analognets.core.files import json_of, make_folder, new_folder, read_plain
+from analognets.core.provenance import sha256_of
+from analognets.core.tensors import tensors_of
+from analognets.errors import AnalogNetsError, ChecksumError, PresetError, reason
 
 __all__ = [
     "CARD", "FORMAT", "GOLDEN", "INDEX", "RECIPE", "RESULTS", "WEIGHTS", "Accuracy", "Architecture", "PresetRecord",
-    "StoredFile", "check_file", "pack", "read_record", "read_tensors", "unpack",
+    "StoredFile", "archived_index", "check_file", "pack", "read_archive", "read_file", "read_record", "read_tensors",
+    "tensors_in", "unpack",
 ]  # fmt: skip
 
 FORMAT: Literal[1] = 1
@@ -33,12 +36,10 @@ CARD = "README.md"
 
 MAX_INDEX = 16 * 2**20
 MAX_TEXT = 4 * 2**20
-MAX_HEADER = 16 * 2**20
 MAX_PRESET = 2 * 2**30
 MAX_MEMBERS = 64
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LIMITS = {INDEX: MAX_INDEX, RECIPE: MAX_TEXT, RESULTS: MAX_TEXT, CARD: MAX_TEXT}
-DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 
 
 class StoredFile(Section):
@@ -157,26 +158,50 @@ def check_file(folder: Path, name: str, *, root: Path | None = None) -> Path:
     return path
 
 
-def read_record(folder: Path, *, root: Path | None = None, verify: bool = True) -> PresetRecord:
+def read_record(
+    folder: Path, *, root: Path | None = None, verify: bool = True, sha256: str | None = None
+) -> PresetRecord:
     """Return what preset.json holds, after checking it and the files it names.
 
     Args:
         folder: the preset.
         root: where links of the files may lead to.
         verify: also check the sha256 of all files.
+        sha256: that preset.json must have.
 
     Raises:
         PresetError: something is missing, changed, unsafe or of another version.
+        ChecksumError: preset.json has another sha256.
     """
-    path = check_file(folder, INDEX, root=root)
-    try:
-        raw = json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        raise PresetError(f"'{path}' can't be read: {type(error).__name__}: {error}. Download it again.") from None
+    path = folder / INDEX
+    content = read_file(folder, INDEX, root=root)
+    if sha256 is not None and sha256_of(content) != sha256.lower():
+        found = sha256_of(content)
+        raise ChecksumError(f"{INDEX} in '{folder}' must have the sha256 {sha256}. Received: {found}.")
+    record = parse_record(content, path)
+    for name, stored in record.files.items():
+        place = check_file(folder, name, root=root)
+        if place.stat().st_size != stored.bytes:
+            raise PresetError(
+                f"'{place}' is not the file that was saved: it was cut short or changed (sha256 differs from "
+                f"{INDEX}). Download or save the preset again."
+            )
+        if verify:
+            read_file(folder, name, root=root, stored=stored)
+    return record
+
+
+def parse_record(content: bytes, path: Path) -> PresetRecord:
+    """Return what the content of a preset.json says.
+
+    Raises:
+        PresetError: it is not valid, or of another version.
+    """
+    raw = json_of(content, path, "preset's description", error=PresetError, finite=True, hint="Download it again.")
     if isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] != FORMAT:
         raise PresetError(
-            f"'{folder}' has preset format {raw['format']}, this version reads {FORMAT}. Use the version of analognets "
-            "it was made with, or a newer one."
+            f"'{path.parent}' has preset format {raw['format']}, this version reads {FORMAT}. Use the version of "
+            "analognets it was made with, or a newer one."
         )
     with checking_file(f"'{path}' is not the description of a preset", PresetError):
         record = PresetRecord.model_validate(raw)
@@ -185,19 +210,34 @@ def read_record(folder: Path, *, root: Path | None = None, verify: bool = True) 
             raise PresetError(f"'{path}' names no {name}, which every preset has. Save the preset again.")
     total = sum(stored.bytes for stored in record.files.values())
     if total > MAX_PRESET:
-        raise PresetError(f"A preset may have at most {MAX_PRESET:,} bytes. Received: '{folder}' with {total:,}.")
-    for name, stored in record.files.items():
-        found = check_file(folder, name, root=root)
-        if found.stat().st_size != stored.bytes or (verify and file_sha256(found) != stored.sha256):
-            raise PresetError(
-                f"'{found}' is not the file that was saved: it was cut short or changed (sha256 differs from "
-                f"{INDEX}). Download or save the preset again."
-            )
+        raise PresetError(f"A preset may have at most {MAX_PRESET:,} bytes. Received: '{path.parent}' with {total:,}.")
     return record
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def read_file(
+    folder: Path, name: str, *, root: Path | None = None, stored: StoredFile | None = None, sha256: str | None = None
+) -> bytes:
+    """Return the content of a file of a preset; what is checked is what is returned.
+
+    Args:
+        folder: the preset.
+        name: of the file.
+        root: where a link may lead to.
+        stored: what preset.json says of the file, to be checked again.
+        sha256: that it must have.
+
+    Raises:
+        PresetError: the file is missing, unsafe or changed.
+    """
+    path = check_file(folder, name, root=root)
+    content = read_plain(path, "file", limit=LIMITS.get(name, MAX_PRESET), error=PresetError)
+    wanted = stored.sha256 if stored is not None else sha256
+    if wanted is not None and sha256_of(content) != wanted:
+        raise PresetError(
+            f"'{path}' is not the file that was saved: it was cut short or changed (sha256 differs from "
+            f"{INDEX}). Download or save the preset again."
+        )
+    return content
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -206,41 +246,12 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     Raises:
         PresetError: the header is too long or not of this format, or an array holds NaN or infinity.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        allowed = min(MAX_HEADER, max(size - 8, 0))
-        if not 2 <= length <= allowed:
-            raise PresetError(
-                f"'{path}' is no safetensors file: its header may have 2 to {allowed:,} bytes. Received: {length:,}."
-            )
-        header = file.read(length)
-    try:
-        entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
-        expected = sum(_bytes_of(path, name, entry) for name, entry in entries.items())
-        if expected != size - 8 - length:
-            raise PresetError(f"'{path}' must hold {expected:,} bytes of numbers. Received: {size - 8 - length:,}.")
-        arrays: dict[str, np.ndarray] = load(path.read_bytes())
-    except PresetError:
-        raise
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise PresetError(f"'{path}' can't be read: {error}. Download or save the preset again.") from None
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise PresetError(f"'{path}' holds NaN or infinity in '{name}'. Such a preset is of no use.")
-    return arrays
+    return tensors_in(read_plain(path, "file", limit=MAX_PRESET, error=PresetError), path)
 
 
-def _bytes_of(path: Path, name: str, entry: Mapping[str, Any]) -> int:
-    kind, shape = entry["dtype"], entry["shape"]
-    if kind not in DTYPES:
-        raise PresetError(f"'{path}' may hold numbers of type {', '.join(sorted(DTYPES))}. Received: {kind!r}.")
-    if not all(isinstance(axis, int) and axis >= 0 for axis in shape):
-        raise PresetError(f"'{path}' must give '{name}' a shape of whole numbers. Received: {shape!r}.")
-    return math.prod(shape) * (1 if kind == "BOOL" else int(kind[1:]) // 8)
+def tensors_in(content: bytes, path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays in the content of a file of a preset; see `read_tensors`."""
+    return tensors_of(content, path, PresetError, hint="Download or save the preset again.")
 
 
 def pack(folder: Path, archive: Path) -> None:
@@ -253,38 +264,73 @@ def pack(folder: Path, archive: Path) -> None:
             target.writestr(entry, path.read_bytes())
 
 
-def unpack(archive: Path, target: Path) -> None:
+def unpack(archive: Path, target: Path, *, content: bytes | None = None) -> None:
     """Unpack a preset's .zip into the new folder `target`, which appears only when all of it is there.
 
     The files stand at the top of the archive or in one folder of it.
 
+    Args:
+        archive: the .zip.
+        target: new folder.
+        content: of the archive, if it was read already.
+
     Raises:
         PresetError: it is no zip, holds too much, or a member that is no plain file with a plain name.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(target, "files of the preset", PresetError, place=_first_come) as draft:
-        try:
-            _extract(archive, draft)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-            raise PresetError(f"'{archive}' can't be unpacked: {error}. Download it again.") from None
+    content = read_archive(archive) if content is None else content
+    make_folder(target.parent, "folder of presets", error=PresetError)
+    with (
+        new_folder(target, "files of the preset", PresetError, place=_first_come) as draft,
+        _opened(archive, content) as (source, members),
+    ):
+        for name, member in members.items():
+            with source.open(member) as data, (draft / name).open("xb") as file:
+                _copy(archive, data, file, member.file_size)
+
+
+def read_archive(archive: Path) -> bytes:
+    """Return the content of a .zip.
+
+    Raises:
+        PresetError: it is no plain file, or too large.
+    """
+    return read_plain(archive, "archive", limit=MAX_PRESET, error=PresetError)
+
+
+def archived_index(archive: Path, content: bytes) -> bytes:
+    """Return the preset.json in the content of a preset's .zip.
+
+    Raises:
+        PresetError: there is none.
+    """
+    with _opened(archive, content) as (source, members):
+        if INDEX not in members:
+            raise PresetError(f"'{archive}' holds no {INDEX}, so it is no preset.")
+        return source.read(members[INDEX])
 
 
 def _first_come(draft: Path, target: Path) -> None:
     """Leave what another process unpacked in the meantime: it is the same."""
-    if not target.exists():
-        draft.rename(target)
+    with contextlib.suppress(FileExistsError):
+        if not target.exists():
+            draft.rename(target)
 
 
-def _extract(archive: Path, draft: Path) -> None:
-    with zipfile.ZipFile(archive) as source:
-        members = [member for member in source.infolist() if not member.is_dir()]
-        top = {member.filename.partition("/")[0] for member in members}
-        folder = top.pop() if len(top) == 1 and "/" in members[0].filename else ""
-        inside = f"{folder}/" if PLAIN_NAME.fullmatch(folder) else ""
-        _check_members(archive, members, inside)
-        for member in members:
-            with source.open(member) as data, (draft / member.filename.removeprefix(inside)).open("xb") as file:
-                _copy(archive, data, file, member.file_size)
+@contextlib.contextmanager
+def _opened(archive: Path, content: bytes) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Yield an archive and its checked members by their plain names."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as source:
+            members = [member for member in source.infolist() if not member.is_dir()]
+            top = {member.filename.partition("/")[0] for member in members}
+            folder = top.pop() if len(top) == 1 and "/" in members[0].filename else ""
+            inside = f"{folder}/" if PLAIN_NAME.fullmatch(folder) else ""
+            _check_members(archive, members, inside)
+            yield source, {member.filename.removeprefix(inside): member for member in members}
+    except AnalogNetsError:
+        raise
+    except Exception as error:  # zipfile and the decoders below it each have errors of their own
+        raise PresetError(f"'{archive}' can't be unpacked: {reason(error)}. Download it again.") from None
 
 
 def _check_members(archive: Path, members: list[zipfile.ZipInfo], inside: str) -> None:
@@ -294,8 +340,11 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo], inside: str) -
             f"A preset's archive may hold 1 to {MAX_MEMBERS} files of {MAX_PRESET:,} bytes in all. Received: "
             f"'{archive}' with {len(members)} files of {total:,} bytes."
         )
-    for member in members:
-        name = member.filename.removeprefix(inside)
+    names = [member.filename.removeprefix(inside) for member in members]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PresetError(f"'{archive}' holds {twice!r} more than once. It is refused.")
+    for name, member in zip(names, members, strict=True):
         mode = member.external_attr >> 16
         if not PLAIN_NAME.fullmatch(name) or (mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
             raise PresetError(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analognets.errors import PresetError, RecipeError
+from analognets.core.files import recover
+from analognets.errors import PresetError, RecipeError, reason
 from analognets.training.recipe import Recipe
 from analognets.zoo.presets.files import (
     CARD,
@@ -19,9 +22,9 @@ from analognets.zoo.presets.files import (
     RESULTS,
     WEIGHTS,
     PresetRecord,
-    check_file,
+    read_file,
     read_record,
-    read_tensors,
+    tensors_in,
 )
 
 if TYPE_CHECKING:
@@ -76,15 +79,28 @@ class Preset:
 
     @classmethod
     def open(
-        cls, path: str | Path, *, root: Path | None = None, custom_objects: Mapping[str, Any] | None = None
+        cls,
+        path: str | Path,
+        *,
+        root: Path | None = None,
+        custom_objects: Mapping[str, Any] | None = None,
+        sha256: str | None = None,
     ) -> Preset:
         """Check a preset's folder and open it; nothing of it is run.
 
+        Args:
+            path: the folder.
+            root: where links of its files may lead to; None: nowhere.
+            custom_objects: classes by name that its network needs and the caller vouches for.
+            sha256: of preset.json, which names the sha256 of all other files.
+
         Raises:
             PresetError: something is missing, changed or unsafe.
+            ChecksumError: preset.json has another sha256.
         """
         path = Path(path)
-        return cls(path, read_record(path, root=root), root, dict(custom_objects or {}))
+        recover(Path(os.path.abspath(path)))
+        return cls(path, read_record(path, root=root, sha256=sha256), root, dict(custom_objects or {}))
 
     def __repr__(self) -> str:
         return f"Preset('{self.name}', path='{self.path}')"
@@ -109,10 +125,14 @@ class Preset:
         """Whether the network has analog layers, ready to be programmed into chips."""
         return self.record.hardware is not None
 
+    def _content(self, name: str) -> bytes:
+        """Return the content of a file, which is checked again: it may have been changed since it was opened."""
+        return read_file(self.path, name, root=self.root, stored=self.record.files.get(name))
+
     def _text(self, name: str) -> str:
         try:
-            return check_file(self.path, name, root=self.root).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            return self._content(name).decode("utf-8")
+        except UnicodeDecodeError as error:
             raise PresetError(f"'{self.path / name}' can't be read: {error}.") from error
 
     @property
@@ -135,16 +155,15 @@ class Preset:
         """Accuracy over time since programming: one row a condition and time; losses in points."""
         import pandas as pd
 
-        path = check_file(self.path, RESULTS, root=self.root)
         try:
-            return pd.read_csv(path)
-        except (OSError, ValueError) as error:
-            raise PresetError(f"'{path}' can't be read: {error}.") from error
+            return pd.read_csv(io.StringIO(self._text(RESULTS)))
+        except (ValueError, OverflowError, MemoryError) as error:
+            raise PresetError(f"'{self.path / RESULTS}' can't be read: {reason(error)}.") from error
 
     @functools.cached_property
     def golden(self) -> dict[str, np.ndarray]:
         """Inputs ("raw/0": int16 or uint8, if there is a front end; "inputs/0": features, ...) and "outputs/0", ..."""
-        return read_tensors(check_file(self.path, GOLDEN, root=self.root))
+        return tensors_in(self._content(GOLDEN), self.path / GOLDEN)
 
     @functools.cached_property
     def frontend(self) -> Any:
@@ -170,11 +189,13 @@ class Preset:
         Raises:
             PresetError: the weights don't fit, or the network's description is refused.
         """
-        from analognets.zoo.presets.architecture import build, set_variables
+        from analognets.zoo.presets.architecture import build, check_size, set_variables
 
         where = f"Preset '{self.name}' in '{self.path}'"
-        arrays = read_tensors(check_file(self.path, WEIGHTS, root=self.root))
-        model = build(self.record, self.recipe, where=where, custom_objects=self.custom_objects)
+        arrays = tensors_in(self._content(WEIGHTS), self.path / WEIGHTS)
+        recipe, held = self.recipe, sum(array.size * 4 for array in arrays.values())
+        check_size(self.record, recipe, held, where=where, custom_objects=self.custom_objects)
+        model = build(self.record, recipe, where=where, custom_objects=self.custom_objects)
         set_variables(model, arrays, where=where)
         return model
 

@@ -97,7 +97,7 @@ def load_preset(
     )
     from analognets.zoo.presets.preset import Preset
 
-    return Preset.open(place.path, root=place.root, custom_objects=custom_objects)
+    return Preset.open(place.path, root=place.root, custom_objects=custom_objects, sha256=place.index)
 
 
 def from_preset(handle: str | os.PathLike[str], **options: Any) -> Any:

@@ -13,12 +13,13 @@ import numpy as np
 
 from analognets.core.files import file_sha256, write_atomically
 from analognets.core.provenance import sha256_of
+from analognets.datasets.arrays import check_labelled, read_labelled
 from analognets.deploy.studies.explore_point import load_data
 from analognets.errors import ConversionError, DataError, InvalidArgumentError, NotCalibratedError
 from analognets.zoo.tasks import evenly
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["StudiedNetwork", "fingerprint", "gather", "open_calibrated", "test_data"]
+__all__ = ["StudiedNetwork", "check_place", "fingerprint", "gather", "open_calibrated", "test_data"]
 
 MODELS, DATA = "models", "data.npz"
 
@@ -104,9 +105,11 @@ def gather(
     several = list(networks) if isinstance(networks, (list, tuple)) else [networks]
     if not several:
         raise InvalidArgumentError("A sensitivity study needs at least one network. Received: none.")
+    check_place(data)
     arrays = array_file(data)
-    if isinstance(data, tuple):
-        check_pair(data)
+    pair = data if isinstance(data, tuple) else arrays and read_labelled(arrays)
+    if pair:
+        check_pair(pair)
     opened = []
     for one in several:
         found = open_calibrated(one)
@@ -115,6 +118,8 @@ def gather(
                 "A model without a recipe needs data: data=(inputs, labels), or a .npz file that holds these two "
                 f"arrays. Received: data={data!r}."
             )
+        if pair:
+            check_classes(pair, found.model, "`data`" if arrays is None else f"'{arrays}'")
         check(found.model)
         opened.append(found)
     marks = [fingerprint(found.model) for found in opened]
@@ -137,12 +142,20 @@ def gather(
     return studied, data if data in (None, "synthetic") else str(Path(data).resolve()), None
 
 
+def check_place(data: Any) -> None:
+    """Raise unless data that are named are there: opening networks and measuring them takes minutes.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    named = isinstance(data, (str, Path)) and data != "synthetic" and Path(data).suffix != ".npz"
+    if named and not Path(data).is_dir():
+        raise DataError(f"There are no data in '{data}': there is no such folder. Name the folder of the data.")
+
+
 def array_file(data: Any) -> Path | None:
-    """Return the path if data names a .npz file that is there."""
-    path = Path(data) if isinstance(data, (str, Path)) and Path(data).suffix == ".npz" else None
-    if path is not None:
-        read_arrays(path)
-    return path
+    """Return the path if data names a .npz file."""
+    return Path(data) if isinstance(data, (str, Path)) and Path(data).suffix == ".npz" else None
 
 
 def check_pair(data: tuple[Any, ...]) -> None:
@@ -152,6 +165,14 @@ def check_pair(data: tuple[Any, ...]) -> None:
             "`data` of a sensitivity study must be (inputs, labels), two arrays with as many labels as inputs. "
             f"Received: {tuple(getattr(part, 'shape', type(part).__name__) for part in data)}."
         )
+
+
+def check_classes(pair: tuple[Any, Any], model: Any, where: str) -> None:
+    """Raise unless inputs are finite and labels are classes that the model tells apart."""
+    outputs = getattr(model, "outputs", None) or []
+    units = outputs[0].shape[-1] if len(outputs) == 1 else None
+    inputs, labels = (np.asarray(part) for part in pair)
+    check_labelled(inputs, labels, where, classes=max(2, units) if units else None)
 
 
 def stored_model(model: Any, mark: str, folder: Path) -> str:
@@ -184,27 +205,12 @@ def store_arrays(path: Path, inputs: Any, labels: Any) -> None:
     if not path.exists():
         write_atomically(path, write)
         return
-    kept_inputs, kept_labels = read_arrays(path)
+    kept_inputs, kept_labels = read_labelled(path)
     if not (np.array_equal(kept_inputs, inputs) and np.array_equal(kept_labels, labels)):
         raise InvalidArgumentError(
             f"The study in '{path.parent}' was begun with other data. Received: arrays that differ from those in "
             f"'{path.name}'. Choose another folder."
         )
-
-
-def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs and labels of a .npz file.
-
-    Raises:
-        DataError: it can't be read, or lacks one of the two.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            pair = file["inputs"], file["labels"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"'{path}' must be a .npz file with the arrays `inputs` and `labels`: {error}.") from error
-    check_pair(pair)
-    return pair
 
 
 def test_data(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -219,4 +225,4 @@ def test_data(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Any
 
 @functools.lru_cache(maxsize=1)
 def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
-    return read_arrays(Path(path))
+    return read_labelled(path)

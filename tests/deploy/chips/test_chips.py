@@ -275,7 +275,7 @@ def test_batch_norm_statistics_on_a_chip_are_those_of_its_products(make, samples
     model = make(quiet_pcm)
     chips = program(model, 1)
     from analognets.deploy.chips.batch_norm import restored_statistics
-    from analognets.deploy.chips.runtime import compensated
+    from analognets.deploy.chips.loading import compensated
 
     reads = chips.chips[0].read(chips.layers, "1d")
     norm = next(layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))

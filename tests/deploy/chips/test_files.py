@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 import analognets.deploy.chips.files as chip_files
+from analognets.core import drafts
+from analognets.core.files import file_sha256
+from analognets.crossbar import ADCOffsetSpread, PolarityAsymmetry, StuckDevices
 from analognets.deploy.chips.chips import Chips, program
-from analognets.devices import IdealDevice
+from analognets.devices import PCM, CuSiO2Memristor, IdealDevice, ParallelDevices, ReRAM
 from analognets.errors import ChipFileError
 
 
@@ -175,6 +180,7 @@ def test_a_failure_at_the_last_move_brings_the_old_chips_back(chips, folder, tmp
             raise OSError("interrupted")
         move(source, target)
 
+    monkeypatch.setattr(drafts, "exchange", lambda one, other: False)
     monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(OSError, match="interrupted"):
         chips.save(folder, overwrite=True)
@@ -203,3 +209,107 @@ def test_the_index_is_plain_json_and_names_hardware_and_layers(chips, folder) ->
     assert index["layers"] == [layer.name for layer in chips.layers]
     assert index["crossbar"]["config"]["rows"] == 20
     assert index["model"] == "small_net"
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    """Change the arrays of a chip and give its index the new checksums, as a program would that writes chips."""
+    path, index = folder / "chip_0000.safetensors", folder / "chips.json"
+    arrays = load_file(path)
+    change(arrays)
+    save_file(arrays, path)
+    record = json.loads(index.read_text("utf-8"))
+    record["chips"][0]["sha256"] = file_sha256(path)
+    index.write_text(json.dumps({**record, "sha256": chip_files._index_sha256(record)}), "utf-8")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, 1e30, 1e4])
+@pytest.mark.parametrize("name", ["state/conductance", "state/drift_exponent", "state/read_noise_amplitude",
+                                  "reference", "weight_max"])  # fmt: skip
+def test_no_device_holds_such_numbers(chips, folder, name, value) -> None:
+    if "conductance" not in name and abs(value) <= 1e4:
+        pytest.skip("such an exponent or amplitude is odd, but one")
+    rewritten(folder, lambda arrays: arrays[f"0/{name}"].reshape(-1).__setitem__(0, value))
+    with pytest.raises(ChipFileError, match=r"must lie from|NaN or infinity|must be that of the model"):
+        Chips.load(folder, chips.model)
+
+
+CHANGES = {
+    "another shape": lambda arrays: arrays.update({"0/state/conductance": arrays["0/state/conductance"][:, 1:].copy()}),
+    "one more axis": lambda arrays: arrays.update({"0/state/conductance": arrays["0/state/conductance"][None].copy()}),
+    "doubles": lambda arrays: arrays.update({"0/reference": arrays["0/reference"].astype(np.float64)}),
+    "whole numbers": lambda arrays: arrays.update({"0/state/conductance": arrays["0/state/conductance"].astype(int)}),
+    "a missing state": lambda arrays: arrays.pop("0/state/conductance"),
+    "a missing exponent": lambda arrays: arrays.pop("0/state/drift_exponent"),
+    "a missing range": lambda arrays: arrays.pop("1/weight_max"),
+    "another reference": lambda arrays: arrays.update({"0/reference": np.ones((7, 7), np.float32)}),
+    "no range": lambda arrays: arrays.update({"0/weight_max": np.zeros((0,))}),
+    "strange names": lambda arrays: arrays.update({"0/state/": np.zeros(3, np.float32)}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_does_not_fit_the_devices_is_refused(chips, folder, change) -> None:
+    rewritten(folder, change)
+    with pytest.raises(ChipFileError):
+        Chips.load(folder, chips.model)
+
+
+@pytest.mark.parametrize("entry", [{"number": "x"}, {"number": -1}, {"seed": 1.5}, {"file": "../a"}, {"sha256": None},
+                                   {"number": 1}, {"file": []}])  # fmt: skip
+def test_an_index_that_is_none_is_refused(chips, folder, entry) -> None:
+    index = folder / "chips.json"
+    record = json.loads(index.read_text("utf-8"))
+    record["chips"][0].update(entry)
+    index.write_text(json.dumps({**record, "sha256": chip_files._index_sha256(record)}), "utf-8")
+    with pytest.raises(ChipFileError, match="is not a chip index|must name each chip"):
+        Chips.load(folder, chips.model)
+
+
+@pytest.mark.parametrize(
+    "crossbar", [{}, {"class_name": []}, {"rows": {}}, {"class_name": "x", "config": 3}, {"a.b": 1}]
+)
+def test_hardware_that_is_none_is_refused(chips, folder, crossbar) -> None:
+    index = folder / "chips.json"
+    record = {**json.loads(index.read_text("utf-8")), "crossbar": crossbar}
+    index.write_text(json.dumps({**record, "sha256": chip_files._index_sha256(record)}), "utf-8")
+    with pytest.raises(ChipFileError, match="names hardware that can't be read|are of other hardware"):
+        Chips.load(folder, chips.model)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 5000, '"\\ud800"', "1" * 10_000])
+def test_json_that_is_none(chips, folder, text) -> None:
+    (folder / "chips.json").write_text(text)
+    with pytest.raises(ChipFileError, match="is not a chip index|was changed"):
+        Chips.load(folder, chips.model)
+
+
+def test_a_pipe_is_not_waited_for(chips, folder) -> None:
+    for name in ("chip_0000.safetensors", "chips.json"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(ChipFileError, match="no regular file"):
+            Chips.load(folder, chips.model)
+
+
+def test_chips_are_read_when_they_are_asked_for(chips, folder, samples) -> None:
+    loaded = Chips.load(folder, chips.model)
+    assert [chip.number for chip in loaded.chips[:]] == [0, 1] and loaded.chips[-1].number == 1
+    with pytest.raises(IndexError):
+        loaded.chips[2]
+    assert loaded.chips[1] is loaded.chips[1]
+    rewritten(folder, lambda arrays: arrays["0/reference"].fill(1.0))
+    with pytest.raises(ChipFileError, match="sha256 differs"):
+        loaded.predict(samples, chip=0)
+
+
+@pytest.mark.parametrize("hardware", ["pcm", IdealDevice(), PCM(programming_noise_scale=30.0), ReRAM(),
+                                      PCM(read_noise="coherent"), CuSiO2Memristor(),
+                                      ParallelDevices(device=PCM(), copies=3), "realistic"])  # fmt: skip
+def test_what_devices_hold_is_taken(make, tmp_path, hardware) -> None:
+    settings = {}
+    if hardware == "realistic":
+        settings = {"nonidealities": [StuckDevices(0.2), PolarityAsymmetry(0.1), ADCOffsetSpread(0.1)]}
+        hardware = "pcm"
+    chips = program(make(hardware, rows=20, cols=3, **settings), 2, seed=3)
+    chips.save(tmp_path / "chips")
+    assert_equal(chips, Chips.load(tmp_path / "chips", chips.model))

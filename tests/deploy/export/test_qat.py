@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from analognets.deploy.export import qat
+from analognets.deploy.export import qat, qat_worker
 from analognets.deploy.export.litert_runtime import Interpreter
 from analognets.deploy.export.qat import to_litert_qat
 from analognets.deploy.export.qat_graph import LAYERS, describe_network
@@ -49,6 +49,7 @@ def trained(data: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamesp
     """Return a network, its int8 file after an epoch of training in another process, and what was reported."""
     if not qat.has_tfmot():
         pytest.skip("needs tensorflow-model-optimization (extra 'tfmot')")
+    before = set(sys.modules)  # other tests of the same process may have imported the packages
     model = network()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(*data, epochs=6, batch_size=50, verbose=0)
@@ -57,7 +58,8 @@ def trained(data: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamesp
     facts = to_litert_qat(
         model, path, data, epochs=1, batch_size=100, learning_rate=1e-4, progress=lambda *step: seen.append(step)
     )
-    return SimpleNamespace(model=model, facts=facts, seen=seen, path=path)
+    new = set(sys.modules) - before
+    return SimpleNamespace(new=new, model=model, facts=facts, seen=seen, path=path)
 
 
 def test_the_file_is_int8_and_computes_what_was_learned(trained: SimpleNamespace, data: Any) -> None:
@@ -80,7 +82,7 @@ def test_progress_comes_batch_by_batch(trained: SimpleNamespace) -> None:
 
 
 def test_nothing_of_tf_keras_enters_this_process(trained: SimpleNamespace) -> None:
-    assert not [name for name in sys.modules if name.split(".")[0] in qat.PACKAGES]
+    assert not [name for name in trained.new if name.split(".")[0] in qat.PACKAGES]
     assert "TF_USE_LEGACY_KERAS" not in os.environ
 
 
@@ -117,6 +119,57 @@ def test_all_unknown_layers_are_named_at_once() -> None:
         describe_network(keras.Model(inputs, shared(shared(inputs))))
     with pytest.raises(ConversionError, match=r"one output. Received: 2"):
         describe_network(keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(2)(inputs)]))
+
+
+def joined() -> keras.Model:
+    """Return a net whose layers tfmot joins, splits and wires anew, with names that it uses for its own."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3), name="grid")
+    first = layers.SeparableConv2D(6, 3, padding="same", name="conv2d")(inputs)
+    second = layers.Conv2D(4, 3, padding="same", name="depthwise_conv2d")(inputs)
+    second = layers.ReLU(name="quant_left")(layers.BatchNormalization(name="block>norm")(second))
+    third = layers.Conv2D(2, 1, activation="relu", name="quantize_layer")(inputs)
+    x = layers.Concatenate(name="concatenate")([second, first, third])
+    return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+@needs_tfmot
+def test_8_bit_alone_change_little(tmp_path: Path) -> None:
+    model = joined()
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 8, 8, 3)).astype(np.float32)
+    expected = model.predict(x, verbose=0)
+    facts = to_litert_qat(model, tmp_path / "x.tflite", (x, rng.integers(0, 3, 200)), epochs=1, learning_rate=1e-7)
+    found = Interpreter(facts.path).predict(x)
+    assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 0.08
+    assert 0 <= facts.error < 0.08
+
+
+def test_a_network_that_8_bit_make_another_one_is_refused() -> None:
+    expected = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    qat_worker.check_start(lambda x, training: expected * 1.1, [expected], expected)
+    with pytest.raises(ConversionError, match=r"another network .* it trains: a relative error of 2 on 2 samples"):
+        qat_worker.check_start(lambda x, training: -expected, [expected], expected)
+
+
+def test_separable_layers_are_taken_apart_and_names_are_free() -> None:
+    record, weights = describe_network(joined())
+    kinds = [entry["kind"] for entry in record["layers"]]
+    assert kinds.count("DepthwiseConv2D") == 1
+    assert "SeparableConv2D" not in kinds
+    names = [entry["name"] for entry in record["layers"]]
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if name.startswith("quant") or ">" in name]
+    assert sum(entry["weights"] for entry in record["layers"]) == len(weights)
+
+
+def test_what_would_be_lost_is_refused() -> None:
+    inputs = keras.Input((4,))
+    with pytest.raises(ConversionError, match=r"\(Add\): a constant is added"):
+        describe_network(keras.Model(inputs, layers.Dense(2)(inputs) + 3.0))
+    whole = keras.Input((4,), dtype="int32")
+    with pytest.raises(ConversionError, match=r"inputs of type int32 have no 8-bit range"):
+        describe_network(keras.Model(whole, layers.Dense(2)(whole)))
 
 
 def job_of(script: str, monkeypatch: pytest.MonkeyPatch) -> None:

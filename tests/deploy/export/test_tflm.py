@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from analognets.deploy.export import tflm as tflm_module
-from analognets.deploy.export import tflm_runtime
+from analognets.deploy.export import tflm_runtime, together
 from analognets.deploy.export.litert import to_litert
 from analognets.deploy.export.litert_runtime import Interpreter
 from analognets.deploy.export.pointwise import pointwise
@@ -138,6 +141,144 @@ def test_dense_layers_on_more_than_a_vector_and_sequential_models_are_told_apart
     assert kinds == ["InputLayer", "Dense", "Flatten", "Reshape", "Conv2D", "Reshape"]
     data = np.random.default_rng(0).normal(size=(4, 3, 4)).astype(np.float32)
     np.testing.assert_allclose(same(data), model(data), atol=1e-6)
+
+
+def adapted(kind: str) -> tuple[keras.Model, np.ndarray]:
+    """Return a network that starts with a preprocessing layer which has seen data, and inputs of it."""
+    rng = np.random.default_rng(0)
+    data = rng.normal(3, 2, size=(100, 8)).astype(np.float32)
+    if kind == "Normalization":
+        layer = keras.layers.Normalization()
+    elif kind == "Discretization":
+        layer = keras.layers.Discretization(num_bins=4)
+    else:
+        layer = keras.layers.IntegerLookup(output_mode="multi_hot")
+        data = rng.integers(50, 60, size=(100, 8))
+    layer.adapt(data)
+    return keras.Sequential([keras.Input((8,), dtype=data.dtype.name), layer, keras.layers.Dense(3)]), data
+
+
+@pytest.mark.parametrize("kind", ["Normalization", "Discretization", "IntegerLookup"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_preprocessing_layers_derive_from_data_is_copied(kind: str, nested: bool) -> None:
+    model, data = adapted(kind)
+    if nested:
+        model = keras.Sequential([keras.Input((8,), dtype=data.dtype.name), model, keras.layers.Dense(2)])
+    np.testing.assert_allclose(pointwise(model)(data), model(data), rtol=1e-5, atol=1e-6)
+
+
+@keras.saving.register_keras_serializable(package="tests_export")
+class Hidden(keras.layers.Layer):
+    """A layer whose config leaves out what it computes with."""
+
+    factor = 1.0
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factor
+
+
+def test_a_copy_that_computes_something_else_is_refused() -> None:
+    layer = Hidden()
+    layer.factor = 2.0
+    model = keras.Sequential([keras.Input((4,)), layer, keras.layers.Dense(3)], name="secretive")
+    with pytest.raises(ConversionError, match=r"copy of model 'secretive' for TFLM computes something else"):
+        pointwise(model)
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        (("a", "b", "c", "\0"), {}, r"text without NUL"),
+        (("a", "b", "c", "\ud800"), {}, r"half surrogate pairs. Received: '.ud800'"),
+        (LABELS, {"mean": [float("nan")]}, r"plain data by text names, their numbers finite"),
+        (LABELS, {"mean": [1e300]}, r"Front-end setting 'mean' must be a finite 32-bit float"),
+        (LABELS, {("a",): 1}, r"plain data by text names"),
+    ],
+)
+def test_what_can_not_stand_in_cpp_leaves_no_half_export(
+    made: SimpleNamespace, tmp_path: Path, labels: Any, settings: Any, message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        to_tflm(made.facts.path, tmp_path / "out", classes=labels, frontend=settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def renamed(content: bytes, old: bytes, new: bytes) -> bytes:
+    """Return a .tflite file whose names are others of the same length, as a foreign file may have them."""
+    assert len(old) == len(new)
+    assert old in content
+    return content.replace(old, new)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_foreign_names_and_settings_do_not_become_code(
+    made: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tflm_module, "has_tflm", lambda: False)
+    content = made.facts.path.read_bytes()
+    name = made.facts.inputs[0].name.encode()
+    evil = b"x\n#error y".ljust(len(name), b"\\")[: len(name)]
+    assert len(evil) == len(name) >= 10
+    (tmp_path / "evil.tflite").write_bytes(renamed(content, name, evil))
+    settings = {"a\n#error b": 1, "c": "d\n#error e", "tri??/": 2, "mean_x": [1.0], "meanX": [2.0], "MeanX": [3.0]}
+    labels = ("tri??/", 'x";\n#error z', "\x1b[31m", "\udce4")
+    out = to_tflm(tmp_path / "evil.tflite", tmp_path / "out", name="m", classes=labels, frontend=settings).folder
+    (tmp_path / "main.cc").write_text('#include "m_model.h"\nint main() { return kMLabels[0] == kMLabels[1]; }\n')
+    command = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-c", f"-I{out}", "-o", str(tmp_path / "main.o")]
+    subprocess.run([*command, str(tmp_path / "main.cc")], check=True, capture_output=True, text=True)
+    header = (out / "m_model.h").read_text("utf-8")
+    assert not re.search(r"^#error", header, re.MULTILINE)
+    assert json.loads((out / "m.json").read_text("ascii"))["classes"] == list(labels)
+
+
+@pytest.mark.parametrize("failing", range(1, 4))
+def test_files_come_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+    (tmp_path / "a").write_text("old")
+    contents = {"a": b"new", "b": b"new"}
+    moves: list[Any] = []
+    move = os.replace
+
+    def stumbling(source: Any, target: Any) -> None:
+        if Path(target).parent == tmp_path:
+            moves.append(source)
+            if len(moves) == failing:
+                raise OSError(28, "No space left on device")
+        move(source, target)
+
+    monkeypatch.setattr(together.os, "replace", stumbling)
+    if failing < 3:
+        with pytest.raises(DataError, match=r"can't be written to '.*': No space left on device"):
+            together.write_together(tmp_path, contents, overwrite=True)
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
+    else:
+        together.write_together(tmp_path, contents, overwrite=True)
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "new"}
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DataError, match=r"'.*a' is a folder"):
+        together.write_together(tmp_path, {"a": b"new"}, overwrite=True)
+
+
+@needs_tflm
+def test_a_kernel_of_tflm_that_computes_something_else_is_refused(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((6,)), keras.layers.ReLU(6)])
+    data = np.random.default_rng(3).normal(scale=3, size=(200, 6)).astype(np.float32)
+    facts = to_litert(model, tmp_path / "x.tflite", data)
+    if facts.operators != {"RELU6": 1}:
+        pytest.skip("this LiteRT writes a ReLU(6) otherwise")
+    with pytest.raises(ConversionError, match=r"TFLM computes something else than LiteRT .* a relative error of"):
+        to_tflm(facts, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_error_against_the_network_is_told(made: SimpleNamespace, tmp_path: Path) -> None:
+    assert 0 < made.facts.error < 0.1
+    found = to_tflm(made.facts, tmp_path / "out", name="m")
+    assert found.model.error == made.facts.error
+    assert json.loads((tmp_path / "out" / "m.json").read_text())["error"] == made.facts.error
+    assert "relative error of the outputs" in str(made.facts)
 
 
 @needs_tflm

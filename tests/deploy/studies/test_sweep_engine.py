@@ -9,14 +9,27 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from analognets.deploy.studies.sweep import MOVED, load_results, open_folder, point_key, resolve, sweep
+from analognets.deploy.studies.sweep import (
+    MOVED,
+    _store,
+    load_results,
+    open_folder,
+    point_key,
+    resolve,
+    stored,
+    sweep,
+)
 from analognets.errors import InvalidArgumentError, MissingExtraError, RunError
 
 TASKS = '''
@@ -166,6 +179,114 @@ def test_what_a_sweep_needs(task: str, tmp_path: Path, changes: dict[str, Any], 
     with pytest.raises(InvalidArgumentError, match=message):
         sweep(given["task"], given["points"], tmp_path / "out", workers=given["workers"])
     assert not (tmp_path / "out").exists()
+
+
+def running(tmp_path: Path, task: str, out: Path, workers: int) -> subprocess.Popen[bytes]:
+    """Start a sweep that never ends in a process of its own, and wait until two of its points are stored."""
+    code = (
+        "from analognets.deploy.studies.sweep import sweep\n"
+        "if __name__ == '__main__':\n"
+        f"    sweep({task!r}, [{{'x': x}} for x in (1, 2, 5, 6)], {str(out)!r}, "
+        f"settings={settings(tmp_path, waits=5)!r}, workers={workers})\n"
+    )
+    (tmp_path / "script.py").write_text(code, "utf-8")
+    process = subprocess.Popen([sys.executable, str(tmp_path / "script.py")])
+    while not (tmp_path / "log" / "5").exists() or len(list((out / "points").glob("*.parquet"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    return process
+
+
+def is_running(process: str) -> bool:
+    """Whether a process is there and not merely waiting to be buried."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_sweep_takes_its_workers_along_and_goes_on(task: str, tmp_path: Path, workers: int) -> None:
+    out = tmp_path / "out"
+    process = running(tmp_path, task, out, workers)
+    own = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    children = own.read_text().split() if own.exists() else []
+    assert workers == 1 or len(children) >= 2
+    before = {path.name: path.read_bytes() for path in (out / "points").iterdir()}
+    with pytest.raises(RunError, match="in use by process"):
+        sweep(task, points(1), out, settings=settings(tmp_path), overwrite=True)
+    assert {path.name: path.read_bytes() for path in (out / "points").iterdir()} == before
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 120
+    while any(is_running(child) for child in children):
+        assert time.monotonic() < end, "a worker outlived its sweep"
+        time.sleep(0.05)
+    assert list(sweep(task, points(1, 2, 3), out, settings=settings(tmp_path, waits=5))["square"]) == [1, 4, 9]
+    assert not [path for path in out.rglob(".part-*")]
+
+
+def test_a_row_of_another_point_is_not_taken(task: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sweep(task, points(1, 2, 3), out, settings=settings(tmp_path))
+    one, two = (out / "points" / f"{point_key({'x': x})}.parquet" for x in (1, 2))
+    content = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"2 of 3 points in .* are left out"):
+        assert list(load_results(out)["x"]) == [3]
+    assert list(sweep(task, points(1, 2, 3), out, settings=settings(tmp_path))["square"]) == [1, 4, 9]
+    assert calls(tmp_path) == {"1": 2, "2": 2, "3": 1}
+
+
+ROWS = {
+    "no status": {"x": 1, "error": None, "seconds": 0.0},
+    "odd status": {"x": 1, "status": "fine", "error": None, "seconds": 0.0},
+    "another kind": {"x": "1", "status": "ok", "error": None, "seconds": 0.0},
+    "one key more": {"x": 1, "y": 2, "status": "ok", "error": None, "seconds": 0.0},
+    "two rows": None,
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_a_row_that_is_none_is_measured_again(task: str, tmp_path: Path, row: dict[str, Any] | None) -> None:
+    out = tmp_path / "out"
+    sweep(task, points(1), out, settings=settings(tmp_path))
+    path = out / "points" / f"{point_key({'x': 1})}.parquet"
+    rows = [row] if row else [{"x": 1, "status": "ok", "error": None, "seconds": 0.0}] * 2
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    assert list(sweep(task, points(1), out, settings=settings(tmp_path))["square"]) == [1]
+    path.unlink()
+    os.mkfifo(path)
+    assert list(sweep(task, points(1), out, settings=settings(tmp_path))["square"]) == [1]
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=9)
+PLAIN |= st.floats(allow_nan=False, allow_infinity=False)
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=9)
+PLAIN |= st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(st.text(max_size=5), PLAIN, min_size=1, max_size=4))
+def test_every_plain_point_comes_back_as_its_own(point: dict[str, Any]) -> None:
+    if {"status", "error", "seconds"} & set(point):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "points").mkdir()
+        _store(Path(folder), key := point_key(point), {**point, "status": "ok", "error": None, "seconds": 1.0})
+        assert stored(Path(folder), key) is not None and stored(Path(folder), key, point) is not None
+        assert stored(Path(folder), key, {**point, "more": 1}) is None
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"settings": []}', "[" * 5000, '{"settings": {}, "task": []}', "null"])
+def test_an_index_that_is_none_is_one_sentence(task: str, tmp_path: Path, text: str) -> None:
+    out = tmp_path / "out"
+    sweep(task, points(1), out, settings=settings(tmp_path))
+    (out / "sweep.json").write_text(text, "utf-8")
+    with pytest.raises(RunError, match="is broken|begun with other settings"):
+        sweep(task, points(1), out, settings=settings(tmp_path))
 
 
 def test_keys_do_not_depend_on_the_order_of_settings() -> None:

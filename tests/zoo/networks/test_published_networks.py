@@ -68,7 +68,7 @@ def test_cifar_is_the_same_for_a_seed_and_splits_share_no_picture(folder: Path) 
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"x_train": np.zeros((3, 32, 32, 3), np.uint8)}, "can't be read as CIFAR-10"),
+        ({"x_train": np.zeros((3, 32, 32, 3), np.uint8)}, "can't be read, and must be CIFAR-10"),
         ({"x_train": np.zeros((3, 28, 28), np.uint8), "y_train": np.zeros(3)}, r"\(n, 32, 32, 3\).*Received: uint8"),
         (
             {"x_train": np.zeros((3, 32, 32, 3), np.uint8), "y_train": np.full(3, 10)},

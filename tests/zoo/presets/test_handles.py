@@ -97,7 +97,21 @@ def test_a_preset_from_the_web_is_fetched_once(server: Any, archive: bytes, tmp_
     assert load_preset(handle).path == preset.path
     assert load_preset(handle.partition("#")[0], sha256=handle[-64:].upper(), offline=True).path == preset.path
     assert server.asked == [("p.zip", 0)]
-    assert leftovers(tmp_path) == sorted(path.name for path in preset.path.iterdir())
+    kept = f"{preset.path.name}.zip"
+    assert leftovers(tmp_path) == sorted([kept, *(path.name for path in preset.path.iterdir())])
+
+
+def test_a_login_is_used_and_not_kept(server: Any, archive: bytes, tmp_path: Path) -> None:
+    from analognets.zoo.trained import open_trained
+
+    handle = address(server, tmp_path, archive)
+    trained = open_trained(handle.replace("127.0.0.1", "me:SECRET@127.0.0.1"))
+    assert trained.handle == handle
+    assert open_trained(trained.handle).name == trained.name
+    assert server.asked == [("p.zip", 0)]
+    with pytest.raises(DataError, match="404") as caught:
+        load_preset(f"http://me:SECRET@127.0.0.1:{server.server_port}/x.zip?token=SECRET#sha256={'0' * 64}")
+    assert "SECRET" not in str(caught.value)
 
 
 def test_a_damaged_cache_is_fetched_again(server: Any, archive: bytes, tmp_path: Path) -> None:
@@ -105,7 +119,46 @@ def test_a_damaged_cache_is_fetched_again(server: Any, archive: bytes, tmp_path:
     place = load_preset(handle).path
     (place / "weights.safetensors").write_bytes(b"spoilt")
     assert load_preset(handle).path == place
+    assert len(server.asked) == 1  # what was fetched is kept, and unpacked again
+    place.with_name(f"{place.name}.zip").write_bytes(b"spoilt")
+    assert load_preset(handle).path == place
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("plant", ["folder", "link", "archive", "file"])
+def test_what_was_planted_in_the_cache_is_not_taken_for_a_pinned_address(
+    server: Any, archive: bytes, saved: Path, tmp_path: Path, plant: str
+) -> None:
+    handle = address(server, tmp_path, archive)
+    place = tmp_path / "cache" / "presets" / handle[-64:][:32]
+    other = tmp_path / "other"
+    shutil.copytree(saved, other)
+    record = json.loads((other / "preset.json").read_text("utf-8"))
+    (other / "preset.json").write_text(json.dumps({**record, "description": "planted"}), "utf-8")
+    place.parent.mkdir(parents=True)
+    if plant == "folder":
+        shutil.copytree(other, place)
+    elif plant == "link":
+        place.symlink_to(other)
+    elif plant == "file":
+        place.write_text("x")
+    else:
+        with zipfile.ZipFile(place.with_name(f"{place.name}.zip"), "w") as target:
+            for item in other.iterdir():
+                target.write(item, item.name)
+    preset = load_preset(handle)
+    assert preset.record.description != "planted" and not preset.path.is_symlink()
+    assert (other / "preset.json").exists()
+
+
+def test_weights_changed_after_opening_are_not_used(server: Any, archive: bytes, tmp_path: Path) -> None:
+    preset = load_preset(address(server, tmp_path, archive))
+    for name in ("weights.safetensors", "golden.safetensors", "results.csv", "README.md"):
+        path = preset.path / name
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    for use in (preset.model, lambda: preset.golden, lambda: preset.results, lambda: preset.card):
+        with pytest.raises(PresetError, match="is not the file that was saved"):
+            use()
 
 
 def test_a_connection_that_breaks_is_resumed_at_once(server: Any, archive: bytes, tmp_path: Path) -> None:

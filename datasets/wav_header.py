@@ -1,0 +1,104 @@
+"""Where the samples of a RIFF/WAVE file stand: headers of streams left open, cut short, or at odds with the file."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from analognets.errors import DataError
+
+__all__ = ["WavHeader", "closed", "read_header"]
+
+_OPEN_FROM = 0x7FFF_0000
+"""Sizes from here on are placeholders of programs that stream: none of them knew how long the sound would be."""
+
+_SPARE = 1024
+"""Bytes behind the sound that are no chunk and yet no sign of a wrong size."""
+
+_LINEAR = (1, 3, 0xFFFE)
+"""Encodings of whole samples: PCM, float, and either of them in the extensible format."""
+
+
+class WavHeader(NamedTuple):
+    """What the header says.
+
+    Args:
+        encoding: number of the encoding; 1 is PCM.
+        channels: in a frame.
+        rate: frames a second.
+        bits: of a sample.
+        start: place of the first byte of sound.
+        size: bytes of sound.
+        is_open: whether the header left the size open.
+        is_odd: whether the header contradicts itself or the file.
+    """
+
+    encoding: int
+    channels: int
+    rate: int
+    bits: int
+    start: int
+    size: int
+    is_open: bool
+    is_odd: bool
+
+
+def read_header(data: bytes, path: Path | str) -> WavHeader | None:
+    """Return what the header of a RIFF file says, None if it is of another kind or has no sound.
+
+    Args:
+        data: the whole file.
+        path: for messages.
+
+    Raises:
+        DataError: the file is shorter than its header promises.
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return None
+    at, form = 12, None
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
+        at += 8
+        if kind == b"fmt " and at + 16 <= len(data):
+            form = struct.unpack_from("<HHIIHH", data, at)
+        if kind == b"data":
+            return None if form is None else _header(data, path, form, at, size)
+        at += size + size % 2
+    return None
+
+
+def _header(data: bytes, path: Path | str, form: tuple[int, ...], at: int, size: int) -> WavHeader:
+    encoding, channels, rate, bytes_a_second, block, bits = form
+    left = len(data) - at
+    is_open = size > left and size >= _OPEN_FROM or (size == 0 and not _are_chunks(data, at))
+    if is_open:
+        size = left - left % max(block, 1)
+    if size > left:
+        raise DataError(
+            f"The recording {path} is cut short: its header promises {size} bytes of sound. "
+            f"Received: {left} bytes. Replace it or leave it out."
+        )
+    is_odd = encoding in _LINEAR and (block != channels * ((bits + 7) // 8) or bytes_a_second != rate * block)
+    end = at + size + size % 2
+    if len(data) - end > _SPARE and not _are_chunks(data, end) and data.count(0, end) < len(data) - end:
+        is_odd = True
+    return WavHeader(encoding, channels, rate, bits, at, size, is_open, is_odd)
+
+
+def _are_chunks(data: bytes, at: int) -> bool:
+    """Whether what follows is nothing, or chunks with names that end where the file does."""
+    while at + 8 <= len(data):
+        if not all(32 <= byte < 127 for byte in data[at : at + 4]):
+            return False
+        size = struct.unpack_from("<I", data, at + 4)[0]
+        at += 8 + size + size % 2
+    return at - 1 <= len(data) <= at + 1
+
+
+def closed(data: bytes, header: WavHeader) -> bytes:
+    """Return a file whose header left the size open with the right sizes in it."""
+    whole = bytearray(data[: header.start + header.size])
+    struct.pack_into("<I", whole, 4, len(whole) - 8)
+    struct.pack_into("<I", whole, header.start - 4, header.size)
+    return bytes(whole)
