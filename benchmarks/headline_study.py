@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/headline"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=NETWORKS)
+    parser.add_argument("--note", default="", help="how the networks were trained, if not by this script alone")
     parser.add_argument("--collect", action="store_true", help="only write the table of what is done")
     options = parser.parse_args()
     if not (options.collect or options.data):
@@ -116,7 +117,8 @@ def main() -> None:
         study(options)
     table, records = collect(options.runs)
     table.to_csv(RESULTS / "headline.csv", index=False, float_format="%.6g")
-    (RESULTS / "headline.json").write_text(json.dumps(records, indent=1) + "\n", "utf-8")
+    about = {"note": options.note, "runs": records}
+    (RESULTS / "headline.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     print(table.to_string())
 
 

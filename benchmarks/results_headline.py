@@ -70,7 +70,7 @@ def iso_accuracy(table: pd.DataFrame) -> str:
 def headline_networks(results: Path) -> list[str]:
     """Return the paragraphs."""
     table = pd.read_csv(results / FILES[0])
-    records: list[dict[str, Any]] = json.loads((results / FILES[1]).read_text("utf-8"))
+    about: dict[str, Any] = json.loads((results / FILES[1]).read_text("utf-8"))
     one = table.iloc[0]
     return [
         f"Accuracy in % with drift compensation and losses in points, each with half of its 95 % interval over "
@@ -81,7 +81,8 @@ def headline_networks(results: Path) -> list[str]:
         "[recipes, versions and commits](headline.json)). The loudness of made silence is the range of a 16-bit "
         "microphone, from one converter step to where Gaussian noise clips at 4 sigma; it was chosen without the test "
         "clips.",
-        f"Data: {records[0]['data']['statement']}",
+        f"Data: {about['runs'][0]['data']['statement']}",
+        about["note"],
         accuracy_table(table),
         iso_accuracy(table),
     ]

@@ -52,7 +52,7 @@ def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     settings = {"augmentation": {"silence_rms": [3e-5, 0.25]}}
     record = [{"data": {"name": "speech_commands", "statement": "A part of it."}, "recipe": settings}]
     headline(tmp_path / "results")
-    (tmp_path / "results" / "headline.json").write_text(json.dumps(record))
+    (tmp_path / "results" / "headline.json").write_text(json.dumps({"note": "On a chip.", "runs": record}))
     (tmp_path / "results" / "kws.json").write_text(json.dumps(record))
     (tmp_path / "results" / "hwa_step.json").write_text(json.dumps({"ratio": 1.044, "ratio_cpu": 1.06}))
     return module
