@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,7 @@ def _labelled(root: Path, part: str, rule: str, min_area: float, on_corrupt: str
     path = root / "annotations" / f"instances_{part}.json"
     folder = root / part
     for needed in (path, folder):
-        if not needed.exists():
+        if not os.path.exists(needed):
             raise DataError(
                 f"COCO needs a folder that holds annotations/instances_{part}.json and {part}/. Received: {root}, "
                 f"which has no {needed.relative_to(root)}. Unpack the official archives there, or run `analognets data "

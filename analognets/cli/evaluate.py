@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,7 +108,7 @@ def evaluate(
     network = network_on_chips(trained)
     made = None if load_chips is None else Chips.load(load_chips, network)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
-    if save_chips is not None and save_chips.exists():
+    if save_chips is not None and os.path.exists(save_chips):
         made = saved_before(save_chips, network, number, count)
         reporter.note(f"{save_chips} holds these chips already, from an earlier try: they are used.")
         save_chips = None
@@ -136,7 +137,7 @@ def refuse_taken(folder: Path, learned: bool) -> None:
     from analognets.deploy.chips.files import INDEX
 
     recover(folder.absolute())
-    if folder.exists() and (learned or not (folder / INDEX).exists()):
+    if os.path.exists(folder) and (learned or not os.path.exists(folder / INDEX)):
         raise ChipFileError(f"--save-chips writes a new folder. Received: '{folder}', which exists.")
 
 

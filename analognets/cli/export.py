@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -78,7 +79,7 @@ def export(
     trained = open_trained(run, wants=("recipe",))
     word = name or re.sub(r"[^A-Za-z0-9_]", "_", trained.known_recipe().name)
     word = word if word[0].isalpha() else f"net_{word}"
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise DataError(f"--out names a folder. Received: the file '{out}'.")
     start_backend(reporter)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -115,7 +116,7 @@ def download(
     from analognets.zoo.presets.files import INDEX
 
     reporter = _console.Reporter(json=json, quiet=quiet)
-    if to is not None and to.exists():
+    if to is not None and os.path.exists(to):
         raise PresetError(f"--to names a new folder. Received: '{to}', which exists.")
     preset = open_preset(reporter, handle, sha256, offline, allow_unverified)
     place = preset.path

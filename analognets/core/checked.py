@@ -78,9 +78,7 @@ def _explain(error: pydantic.ValidationError, root: type[pydantic.BaseModel], no
     return "\n".join([f"{source} is not valid: {lines[0]}", *lines[1:_MANY], *rest])
 
 
-def _sentence(
-    path: list[str], field: FieldInfo | None, detail: Any, root: type[pydantic.BaseModel], noun: str
-) -> str:
+def _sentence(path: list[str], field: FieldInfo | None, detail: Any, root: type[pydantic.BaseModel], noun: str) -> str:
     kind, received, key = detail["type"], shortened(detail["input"]), ".".join(path)
     if not path:
         return f"it must be a mapping of keys such as {', '.join(_names(root))}. Received: {received}."

@@ -66,7 +66,7 @@ def remove_abandoned(parent: Path) -> None:
     """Remove the drafts in a folder whose writers were killed, and put back what one of them had taken away.
 
     Raises:
-        OSError: the folder can't be listed.
+        OSError: the folder is there and can't be listed.
     """
     for draft in _drafts(parent):
         with contextlib.suppress(OSError), _abandoned(draft) as free:
@@ -88,8 +88,11 @@ def recover(target: Path) -> None:
 
 
 def _drafts(parent: Path) -> list[Path]:
-    with os.scandir(parent) as entries:
-        return [Path(entry.path) for entry in entries if _DRAFT.fullmatch(entry.name) and not entry.is_symlink()]
+    try:
+        with os.scandir(parent) as entries:
+            return [Path(entry.path) for entry in entries if _DRAFT.fullmatch(entry.name) and not entry.is_symlink()]
+    except FileNotFoundError:
+        return []
 
 
 @contextlib.contextmanager

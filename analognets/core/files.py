@@ -131,7 +131,7 @@ def new_folder(
     recover(at)
     if place is None:
         _refuse_taken(target, what, error, overwrite, index)
-    made = [parent for parent in at.parents if not parent.exists()]
+    made = [parent for parent in at.parents if not os.path.exists(parent)]
     done = False
     try:
         if made:
@@ -165,7 +165,7 @@ def _refuse_taken(target: Path, what: str, error: type[AnalogNetsError], overwri
             f"{what[0].upper()}{what[1:]} are not written over existing data. Received: '{target}'. Say overwrite=True "
             "(--overwrite) to, or choose a new folder."
         )
-    if index is not None and not (target / index).is_file():
+    if index is not None and not os.path.isfile(target / index):
         raise error(f"Only {what} are overwritten, and '{target}' holds none. Choose another folder.")
 
 

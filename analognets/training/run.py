@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import importlib
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -85,7 +86,7 @@ class Run:
         make_folder(path, "run folder")
         with locked(path):
             remove_leftovers(path)
-            if (path / "run.json").exists() and not overwrite:
+            if os.path.exists(path / "run.json") and not overwrite:
                 return cls._take_up(path, recipe)
             cls._refuse_foreign(path)
             # The state goes first: from then on nothing of the old run can be taken for a part of the new one.
@@ -305,7 +306,7 @@ def import_classes(path: Path) -> None:
 
 def _read_record(path: Path) -> dict[str, Any]:
     file = path / "run.json"
-    if not file.exists():
+    if not os.path.exists(file):
         raise RunError(f"There is no run in '{path}': it holds no run.json.")
     try:
         record = read_json(file, "run's record")

@@ -30,6 +30,15 @@ def sound_bytes(rng: np.random.Generator, kind: str) -> bytes:
     return file.getvalue()
 
 
+def noise_bytes(seconds: int) -> bytes:
+    """Return a good recording of noise, a WAV at 16 kHz."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(seconds).normal(0, 0.1, 16_000 * seconds), 16_000, format="WAV")
+    return file.getvalue()
+
+
 def picture_bytes(rng: np.random.Generator, kind: str) -> bytes:
     """Return a good picture of a format of Pillow."""
     from PIL import Image
@@ -191,15 +200,16 @@ def read_pictures(folder: Path) -> None:
 def lists_input(rng: np.random.Generator, folder: Path) -> Path:
     """Write a small Speech Commands with a damaged list or clip."""
     root = folder / "speech_commands_v0.02"
+    whole_second = noise_bytes(1)
     lists: dict[str, list[str]] = {"validation": [], "testing": []}
     for word in KWS_CLASSES[:10]:
         (root / word).mkdir(parents=True)
         for number in range(4):
             name = f"{word}/aa0{number}_nohash_0.wav"
-            (root / name).write_bytes(sound_bytes(np.random.default_rng(number), "WAV"))
+            (root / name).write_bytes(whole_second)
             lists.get(("", "", "validation", "testing")[number], []).append(name)
     (root / "_background_noise_").mkdir()
-    (root / "_background_noise_" / "hiss.wav").write_bytes(sound_bytes(np.random.default_rng(9), "WAV"))
+    (root / "_background_noise_" / "hiss.wav").write_bytes(noise_bytes(20))
     for name, names in lists.items():
         (root / f"{name}_list.txt").write_text("\n".join(names) + "\n")
     files = sorted(path for path in root.rglob("*") if path.is_file())

@@ -124,9 +124,9 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
         DataError: a file is there already, or the folder isn't.
     """
     path = Path(path)
-    if path.exists() and not (overwrite and path.is_file()):
+    if os.path.exists(path) and not (overwrite and os.path.isfile(path)):
         raise DataError(f"'{path}' exists already. Choose another name, or pass overwrite=True (--overwrite).")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise DataError(f"The folder '{path.parent}' for the file '{path.name}' does not exist. Make it first.")
     return path
 

@@ -10,7 +10,7 @@ import pytest
 
 from analognets.core import drafts
 from analognets.core.drafts import draft_folder, exchange, recover
-from analognets.core.files import locked, new_folder, write_atomically
+from analognets.core.files import locked, new_folder, remove_leftovers, write_atomically
 from analognets.errors import ChipFileError, RunError
 
 EachKill = Callable[[Callable[[], object]], Iterator[int]]
@@ -120,6 +120,7 @@ def test_recovery_leaves_what_is_there(tmp_path: Path) -> None:
     recover(tmp_path / "chips")
     assert (tmp_path / "chips").exists() and not aside.exists()
     recover(tmp_path / "nowhere" / "chips")
+    remove_leftovers(tmp_path / "nowhere")
 
 
 def test_exchange_of_names(tmp_path: Path) -> None:
