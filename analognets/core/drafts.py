@@ -8,11 +8,12 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["MARK", "draft_folder", "exchange", "put", "recover", "remove_abandoned"]
+__all__ = ["MARK", "draft_folder", "exchange", "put", "recover", "remove_abandoned", "temporary_folder"]
 
 MARK = ".part-"
 _REPLACED = "replaced"
@@ -39,6 +40,17 @@ def draft_folder(parent: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         os.close(handle)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a new folder among the system's temporary ones; those that killed processes left are removed first.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    with draft_folder(Path(tempfile.gettempdir())) as draft:
+        yield draft
 
 
 def _new(parent: Path) -> tuple[Path, int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from analognets.core import drafts
-from analognets.core.drafts import draft_folder, exchange, recover
+from analognets.core.drafts import draft_folder, exchange, recover, temporary_folder
 from analognets.core.files import locked, new_folder, remove_leftovers, write_atomically
 from analognets.errors import ChipFileError, RunError
 
@@ -76,6 +77,22 @@ def test_a_file_is_old_or_new_wherever_its_writer_is_killed(tmp_path: Path, each
         write_atomically(path, "old")
         assert list(tmp_path.iterdir()) == [path]
     assert seen == {"old", "new" * 1000}
+
+
+def test_temporary_folders_of_the_killed_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each_kill: EachKill
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def work() -> None:
+        with temporary_folder() as folder:
+            (folder / "a" / "b").mkdir(parents=True)
+            (folder / "a" / "file").write_text("x")
+
+    for _ in each_kill(work):
+        with temporary_folder() as folder:
+            assert list(tmp_path.iterdir()) == [folder]
+        assert not list(tmp_path.iterdir())
 
 
 def test_the_draft_of_a_writer_at_work_stays(tmp_path: Path) -> None:
