@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,16 +73,19 @@ SWEPT = ("{inputs}/net.keras", "--data", "{inputs}/data.npz", "--chips", "2", "-
 STUDY = ("--data", "{inputs}", "--out", "out", "--chips", "2", "--limit", "20")
 
 COMMANDS: dict[str, Command] = {
-    "train": Command((*MNIST, *sets(*NETWORK, *CHIP))),
+    "train": Command((*MNIST, *sets(*NETWORK, *CHIP)), again=("--keep",)),
     "train --overwrite": Command((*MNIST, *sets(*NETWORK, *CHIP), "--overwrite"), twice=True),
-    "train --on-device": Command((*MNIST, "--on-device", *sets(*NETWORK))),
-    "train letters": Command(("train", "letters", "--out", "out", *sets(*LETTERS, "wav.I={inputs}/hum.wav"))),
+    "train --on-device": Command((*MNIST, "--on-device", *sets(*NETWORK)), again=("--keep",)),
+    "train letters": Command(
+        ("train", "letters", "--out", "out", *sets(*LETTERS, "wav.I={inputs}/hum.wav")), again=("--keep",)
+    ),
     "train stdp-mnist": Command(
-        ("train", "stdp-mnist", "--data", "{inputs}/digits", "--out", "out", *sets(*DIGITS, "train_pictures=150"))
+        ("train", "stdp-mnist", "--data", "{inputs}/digits", "--out", "out", *sets(*DIGITS, "train_pictures=150")),
+        again=("--keep",),
     ),
     "finetune": Command(
         ("finetune", "analognet_kws.hwa_8bit", "--data", "{inputs}/words", "--epochs", "1", "--hwa-epochs", "1",
-         "--freeze", "--out", "out", *sets(*SHORT))
+         "--freeze", "--out", "out", *sets(*SHORT)), again=("--keep",),
     ),  # fmt: skip
     "evaluate": Command(
         ("evaluate", "before", "--chips", "2", "--at", "25s,1d", "--save-chips", "chips", "--out", "out"), "train"
@@ -117,8 +119,9 @@ COMMANDS: dict[str, Command] = {
         ("zoo", "save", "before", "out.zip", "--overwrite"), "train", twice=True, opens=files_are_there("out.zip")
     ),
     "zoo download": Command(("zoo", "download", "{address}", "--to", "out")),
-    "data prepare": Command(("data", "prepare", "synthetic_persons", "--set", "size=32", "--set", "train=30",
-                             "--set", "validation=10", "--set", "test=10")),
+    "data prepare": Command(
+        ("data", "prepare", "synthetic_persons", *sets("pictures_per_class=20", "size=48")),
+    ),
     "data info": Command(("data", "info", "audio_folder", "--data", "{inputs}/words")),
     "cost": Command(("cost", "before", "--figure", "out"), "train", twice=True),
 }  # fmt: skip
@@ -169,8 +172,3 @@ def write_network(folder: Path) -> None:
     analog = to_analog(net, "aimc_standard")
     calibrate(analog, inputs)
     analog.save(folder / "net.keras")
-
-
-def copy_inputs(source: Path, target: Path) -> None:
-    """Copy a folder with everything in it."""
-    shutil.copytree(source, target, symlinks=True)

@@ -18,13 +18,15 @@ VOLATILE = {
     "test_pictures_per_second", "test_seconds", "load", "git_commit", "platform", "written", "created", "saved", "date",
 }  # fmt: skip
 """Entries of files that tell the time, not a result."""
+FOREIGN = "__autograph_generated_file"
+"""What TensorFlow writes into the folder for temporary files, and leaves there when its process is killed."""
 OURS = ("printed.txt", "operations.txt")
 
 
 def names(folder: Path) -> list[str]:
     """Return the names of all files and folders a command has left, hidden and temporary ones too."""
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-    return [name for name in found if name not in OURS]
+    return [name for name in found if name not in OURS and not Path(name).name.startswith(FOREIGN)]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -33,7 +35,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(repr(content(path)).encode()).hexdigest()[:16]
         for path in files
-        if path.name not in (*OURS, ".lock", "workers.log")
+        if path.name not in (*OURS, ".lock", "workers.log") and not path.name.startswith(FOREIGN)
     }
 
 

@@ -8,6 +8,7 @@ Python's audit events tell them. Importing once saves some seconds a command.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -97,6 +98,7 @@ def main() -> None:
             except BaseException as error:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             finally:
+                atexit._run_exitfuncs()
                 os._exit(code)
         print(f"pid {child}", flush=True)
         _, status = os.waitpid(child, 0)
