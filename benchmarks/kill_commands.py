@@ -104,7 +104,7 @@ class Place:
     def ready(self, name: str) -> Path:
         """Return the folder of a command that was run undisturbed, once."""
         if name not in self.made:
-            folder = self.folder / f"made-{len(self.made)}"
+            folder = self.folder / f"made-{list(COMMANDS).index(name)}"
             self.start(COMMANDS[name], folder)
             end = self.run(COMMANDS[name].words, folder)
             if end.code:

@@ -380,7 +380,7 @@ def _read_file(path: Path) -> Any:
     import analognets.layers  # noqa: F401  (registers the classes a model file names)
     from analognets.conversion import load_model
 
-    if zipfile.is_zipfile(path):
+    if os.path.isfile(path) and zipfile.is_zipfile(path):
         import_classes(path)
     return load_model(path)
 

@@ -76,7 +76,9 @@ def write_atomically(
 
 def _is_of_the_disk(problem: BaseException) -> bool:
     """Whether an error comes from writing; one of this package's own says better what is wrong, and passes through."""
-    return isinstance(problem, (OSError, SafetensorError)) and not isinstance(problem, AnalogNetsError)
+    kinds = (OSError, SafetensorError)
+    odd_name = isinstance(problem, ValueError) and str(problem) == "embedded null byte"
+    return (isinstance(problem, kinds) or odd_name) and not isinstance(problem, AnalogNetsError)
 
 
 def _flush(path: Path) -> None:
@@ -179,7 +181,7 @@ def make_folder(folder: Path, what: str = "folder", *, error: type[AnalogNetsErr
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:  # a name may hold a null byte
         raise error(f"The {what} '{folder}' can't be made: {reason(problem)}.") from problem
     return folder
 

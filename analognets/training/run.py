@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from analognets.core.config import MAX_BYTES
+from analognets.core.drafts import remove_abandoned
 from analognets.core.files import (
     MAX_JSON,
     locked,
@@ -104,6 +105,8 @@ class Run:
             RunError: there is no run, or its files can't be read.
         """
         path = Path(path)
+        with contextlib.suppress(OSError):  # a run may be read from where nothing can be written
+            remove_abandoned(path)
         record = _read_record(path)
         try:
             text = read_plain(path / "recipe.yaml", "recipe", limit=MAX_BYTES).decode("utf-8")

@@ -265,6 +265,7 @@ class _Trainer:
             net.optimizer.build(net.trainable_variables)
         state = [*net.weights, *net.optimizer.variables]
         if start is None:
+            reseed(net, epoch_seed(self.recipe.seed, name, 0))  # so that this file does not depend on what ran before
             self.checkpoints.save(state, stage=name, epoch=0, rows=len(self.rows))
         else:
             self.checkpoints.restore(start.now, state)

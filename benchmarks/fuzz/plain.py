@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,53 @@ def read_handle(path: Path) -> None:
             tried(open_trained, given)
 
 
+def paths_input(rng: Rng, folder: Path) -> Path:
+    """Write the path of something that is not what it should be."""
+    (folder / "loop").symlink_to("loop")
+    (folder / "file").write_text("x")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to(folder / "pipe")
+    names = ["loop", "file", "folder", "pipe", "link", "nothing", "file/inside", "loop/inside", "x" * 300, "a/" * 600]
+    names += ["\udcff", "a\0b", "\x1b[2J", "new\nline", "", "folder/../folder/nothing", "x" * 254]
+    name = str(names[int(rng.integers(len(names)))])
+    suffix = str(rng.choice(["", "", ".zip", ".keras", ".h5", ".npz", ".yaml", ".tflite"]))
+    path = folder / "path.json"
+    path.write_text(json.dumps([f"{folder}/{name}{suffix}" if rng.random() < 0.9 else name + suffix]))
+    return path
+
+
+def read_paths(path: Path) -> None:
+    """Give a path to everything that takes one."""
+    from analognets.conversion import load_model
+    from analognets.datasets import registry
+    from analognets.datasets.arrays import read_labelled
+    from analognets.deploy.accelerator.design import load_accelerator
+    from analognets.deploy.chips.chips import Chips
+    from analognets.deploy.export.litert_file import read_litert
+    from analognets.deploy.studies.sweep import load_results, sweep
+    from analognets.training.recipe import load_recipe
+    from analognets.training.run import Run
+    from analognets.zoo.presets.registry import load_preset
+    from analognets.zoo.presets.saving import save_to_preset
+    from analognets.zoo.tasks import find_recipe
+    from analognets.zoo.trained import open_trained
+    from benchmarks.fuzz.files import SWEPT, TASK, chips, network
+
+    [given] = json.loads(path.read_text())
+    readers: list[Callable[[Any], Any]] = [open_trained, load_preset, load_model, Run.open, load_recipe, read_litert]
+    readers += [load_accelerator, load_results, find_recipe, read_labelled]
+    readers += [lambda place: Chips.load(place, network()), lambda place: Chips.import_measured(place, network())]
+    kinds = ("speech_commands", "mnist", "cifar10", "audio_folder", "image_folder", "coco_vww", "visual_wake_words")
+    readers += [lambda place, kind=kind: registry.load_dataset(kind, place) for kind in kinds]  # type: ignore[misc]
+    writers = [chips().save, chips().export_targets, lambda place: save_to_preset(network(), place)]
+    writers += [lambda place: Run.create(place, find_recipe("kws_demo")), lambda place: sweep(TASK, SWEPT, place)]
+    os.chdir(path.parent)
+    for call in (*readers, *writers):
+        tried(call, given)
+        tried(call, Path(given))
+
+
 def tried(call: Callable[[Any], Any], given: Any) -> None:
     """Call with a value, which may be refused."""
     with contextlib.suppress(AnalogNetsError):
@@ -174,5 +222,6 @@ READERS = [
     Reader("times", text_input, read_times),
     Reader("overrides", text_input, read_override),
     Reader("handles", text_input, read_handle),
+    Reader("paths", paths_input, read_paths),
 ]
 """Texts."""
