@@ -30,6 +30,8 @@ from benchmarks.kills.commands import COMMANDS, Command, make_inputs
 from benchmarks.kills.outcome import contents, left_running, names
 
 PATIENCE = 300.0
+SLOW = ("finetune", "sweep --workers 2", "sensitivity", "explore")
+"""Commands that get half as many kills."""
 
 
 class End(NamedTuple):
@@ -59,6 +61,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=(folder / "server.txt").open("w"),
             text=True,
+            env={**os.environ, "MPLCONFIGDIR": str(folder / "matplotlib")},  # so that its list of fonts is made once
         )
         handler = functools.partial(Quiet, directory=str(folder))
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -201,7 +204,14 @@ def last_lines(folder: Path) -> str:
 
 def shares(chosen: list[str], kills: int) -> dict[str, int]:
     """Return how many kills each command gets."""
-    return {name: kills // len(chosen) + (number < kills % len(chosen)) for number, name in enumerate(chosen)}
+    weights = {name: 1 if name in SLOW else 2 for name in chosen}
+    total, given = sum(weights.values()), 0
+    found = {}
+    for name, weight in weights.items():
+        found[name] = max(1, round(kills * weight / total))
+        given += found[name]
+    found[chosen[0]] += max(0, kills - given)
+    return found
 
 
 def run(chosen: list[str], kills: int, seed: int) -> dict[str, Any]:
