@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from analognets.errors import AnalogNetsError, RunError, reason
+
 __all__ = ["MARK", "draft_folder", "exchange", "put", "recover", "remove_abandoned", "temporary_folder"]
 
 MARK = ".part-"
@@ -20,6 +22,7 @@ _REPLACED = "replaced"
 """Folder in a draft with what was at the target, for the moment between the two renames of `put`."""
 _DRAFT = re.compile(r"\.part-(\d+)-[0-9a-f]{8}")
 _EXCHANGE, _HERE = 2, -100  # of renameat2 in linux/fs.h and fcntl.h
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT}
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
 
 
@@ -47,10 +50,19 @@ def temporary_folder() -> Iterator[Path]:
     """Yield a new folder among the system's temporary ones; those that killed processes left are removed first.
 
     Raises:
-        OSError: it can't be made.
+        RunError: it can't be made, or is full.
     """
-    with draft_folder(Path(tempfile.gettempdir())) as draft:
-        yield draft
+    place = tempfile.gettempdir()
+    try:
+        with draft_folder(Path(place)) as draft:
+            yield draft
+    except OSError as problem:
+        if isinstance(problem, AnalogNetsError) or problem.errno not in _NO_ROOM:
+            raise
+        raise RunError(
+            f"The folder for temporary files, '{place}', can't be written to: {reason(problem)}. Make room there, or "
+            "name another one by TMPDIR."
+        ) from problem
 
 
 def _new(parent: Path) -> tuple[Path, int]:

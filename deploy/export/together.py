@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from analognets.core.drafts import draft_folder
-from analognets.core.files import new_folder, write_atomically
+from analognets.core.files import new_folder
 from analognets.errors import DataError, reason
 
 __all__ = ["refuse_existing", "write_together"]
@@ -60,7 +60,10 @@ def write_together(folder: Path, contents: Mapping[str, bytes], *, overwrite: bo
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files into a folder that nobody reads yet."""
     for name, content in contents.items():
-        write_atomically(folder / name, content, error=DataError)
+        with (folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def exchange(new: Path, old: Path, folder: Path, names: Iterable[str]) -> None:

@@ -95,6 +95,20 @@ def test_temporary_folders_of_the_killed_are_removed(
         assert not list(tmp_path.iterdir())
 
 
+def test_a_full_folder_for_temporary_files_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (
+        pytest.raises(RunError, match=r"temporary files, '.*', can't be written to: No space .* TMPDIR"),
+        temporary_folder(),
+    ):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(ChipFileError, match="mine"), temporary_folder():
+        raise ChipFileError("mine")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(RunError, match=r"nowhere', can't be written to: No such file"), temporary_folder():
+        pass
+
+
 def test_the_draft_of_a_writer_at_work_stays(tmp_path: Path) -> None:
     with draft_folder(tmp_path) as draft:
         (draft / "half").write_text("x")
