@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +31,8 @@ from benchmarks.kills.commands import COMMANDS, Command, make_inputs
 from benchmarks.kills.outcome import contents, left_running, names
 
 PATIENCE = 300.0
-SLOW = ("finetune", "sweep --workers 2", "sensitivity", "explore")
-"""Commands that get half as many kills."""
+SLOW = ("finetune", "sweep --workers 2", "sensitivity", "explore", "compare", "export", "export --overwrite")
+"""Commands that get a third as many kills."""
 
 
 class End(NamedTuple):
@@ -204,7 +205,7 @@ def last_lines(folder: Path) -> str:
 
 def shares(chosen: list[str], kills: int) -> dict[str, int]:
     """Return how many kills each command gets."""
-    weights = {name: 1 if name in SLOW else 2 for name in chosen}
+    weights = {name: 1 if name in SLOW else 3 for name in chosen}
     total, given = sum(weights.values()), 0
     found = {}
     for name, weight in weights.items():
@@ -214,7 +215,9 @@ def shares(chosen: list[str], kills: int) -> dict[str, int]:
     return found
 
 
-def run(chosen: list[str], kills: int, seed: int) -> dict[str, Any]:
+def run(
+    chosen: list[str], kills: int, seed: int, so_far: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
     """Kill all commands and return the counts and what failed."""
     rows, failures = {}, []
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
@@ -235,8 +238,15 @@ def run(chosen: list[str], kills: int, seed: int) -> dict[str, Any]:
                 rows[name] = {**row, "operations": study.operations, "seconds": round(study.seconds, 2)}
                 rows[name]["files not compared"] = study.unlike
                 print(f"{name}: {rows[name]}", file=sys.stderr, flush=True)
+                if so_far is not None:
+                    so_far(summary(seed, rows, failures))
         finally:
             place.close()
+    return summary(seed, rows, failures)
+
+
+def summary(seed: int, rows: dict[str, Any], failures: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the record of a run."""
     killed = sum(row["killed"] for row in rows.values())
     wrong = {"benchmark": "kill_commands", "seed": seed, "kills": killed, "failed": len(failures)}
     return {**wrong, "commands": rows, "failures": failures}
@@ -250,14 +260,16 @@ def main() -> None:
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    result = run(options.only, options.kills, options.seed)
     from benchmarks._measure import facts
 
-    result["machine"] = facts()
-    text = json.dumps(result, indent=1) + "\n"
-    print(text, end="")
-    if options.results is not None:
-        options.results.write_text(text, "utf-8")
+    machine = facts()
+
+    def write(result: dict[str, Any]) -> None:
+        if options.results is not None:
+            options.results.write_text(json.dumps({**result, "machine": machine}, indent=1) + "\n", "utf-8")
+
+    result = run(options.only, options.kills, options.seed, write)
+    print(json.dumps(result, indent=1))
     sys.exit(bool(result["failures"]))
 
 

@@ -15,7 +15,16 @@ from pathlib import Path
 
 from analognets.errors import AnalogNetsError, RunError, reason
 
-__all__ = ["MARK", "draft_folder", "exchange", "put", "recover", "remove_abandoned", "temporary_folder"]
+__all__ = [
+    "MARK",
+    "draft_folder",
+    "exchange",
+    "put",
+    "recover",
+    "remove_abandoned",
+    "temporary_folder",
+    "temporary_room",
+]
 
 MARK = ".part-"
 _REPLACED = "replaced"
@@ -52,10 +61,20 @@ def temporary_folder() -> Iterator[Path]:
     Raises:
         RunError: it can't be made, or is full.
     """
+    with temporary_room(), draft_folder(Path(tempfile.gettempdir())) as draft:
+        yield draft
+
+
+@contextlib.contextmanager
+def temporary_room() -> Iterator[None]:
+    """Say in one sentence that the system's folder for temporary files can't be written to, if so.
+
+    Raises:
+        RunError: it is full, read-only or missing.
+    """
     place = tempfile.gettempdir()
     try:
-        with draft_folder(Path(place)) as draft:
-            yield draft
+        yield
     except OSError as problem:
         if isinstance(problem, AnalogNetsError) or problem.errno not in _NO_ROOM:
             raise
