@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -75,10 +76,12 @@ def main() -> None:
     parser.add_argument("--trial", type=int)
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
-    result = run(options.only, options.inputs, options.seed, options.trial, sys.stderr)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from benchmarks._measure import facts
 
-    result["machine"] = facts()
+    machine = facts()
+    result = run(options.only, options.inputs, options.seed, options.trial, sys.stderr)
+    result["machine"] = machine
     text = json.dumps(result, indent=1) + "\n"
     print(text, end="")
     if options.results is not None:
