@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 from pathlib import Path
@@ -133,10 +134,13 @@ def evaluate(
 
 def refuse_taken(folder: Path, learned: bool) -> None:
     """Raise unless a place for chips is free, or holds chips that an interrupted command may have stored."""
-    from analognets.core.files import recover
+    from analognets.core.drafts import recover, remove_abandoned
     from analognets.deploy.chips.files import INDEX
 
-    recover(folder.absolute())
+    place = folder.absolute()
+    recover(place)
+    with contextlib.suppress(OSError):
+        remove_abandoned(place.parent)
     if os.path.exists(folder) and (learned or not os.path.exists(folder / INDEX)):
         raise ChipFileError(f"--save-chips writes a new folder. Received: '{folder}', which exists.")
 
