@@ -194,7 +194,7 @@ def read_paths(path: Path) -> None:
 
     [given] = json.loads(path.read_text())
     readers: list[Callable[[Any], Any]] = [open_trained, load_preset, load_model, Run.open, load_recipe, read_litert]
-    readers += [load_accelerator, load_results, find_recipe, read_labelled]
+    readers += [load_accelerator, load_results, read_labelled]
     readers += [lambda place: Chips.load(place, network()), lambda place: Chips.import_measured(place, network())]
     kinds = ("speech_commands", "mnist", "cifar10", "audio_folder", "image_folder", "coco_vww", "visual_wake_words")
     readers += [lambda place, kind=kind: registry.load_dataset(kind, place) for kind in kinds]  # type: ignore[misc]
@@ -204,6 +204,7 @@ def read_paths(path: Path) -> None:
     for call in (*readers, *writers):
         tried(call, given)
         tried(call, Path(given))
+    tried(find_recipe, given)
 
 
 def tried(call: Callable[[Any], Any], given: Any) -> None:

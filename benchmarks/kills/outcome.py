@@ -53,6 +53,10 @@ def content(path: Path) -> Any:
         return table.drop(columns=[name for name in table.columns if name in VOLATILE]).to_csv()
     if path.suffix == ".keras":
         return arrays(whole)
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import load
+
+        return sorted((name, str(array.dtype), array.shape, array.tobytes()) for name, array in load(whole).items())
     return whole
 
 
