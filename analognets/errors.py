@@ -110,7 +110,10 @@ def reason(error: BaseException) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """Return a text of at most this length, with "..." where more of it was."""
+    """Return a text of at most this length, with "..." where more of it was, and control characters spelled out."""
+    text = "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text[: length + 1]
+    )
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 

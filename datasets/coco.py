@@ -263,7 +263,10 @@ def _labelled(root: Path, part: str, rule: str, min_area: float, on_corrupt: str
     except DataError:
         raise
     except Exception as error:  # pycocotools trusts its file
-        raise DataError(f"Can't read {path} as annotations of COCO: {error!r}. Unpack the archive again.") from error
+        raise DataError(
+            f"Can't read {path} as annotations of COCO: {type(error).__name__}: {reason(error)}. Unpack the archive "
+            "again."
+        ) from error
     if lost:
         text = f"{len(lost)} pictures of {path.name} are not in {folder}, such as {lost[0]!r}"
         if on_corrupt == "error":

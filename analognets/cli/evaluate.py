@@ -101,18 +101,15 @@ def evaluate(
     if save_chips is not None:
         refuse_taken(save_chips, learned)
 
-    from analognets.deploy.chips.by_class import accuracies
-    from analognets.deploy.chips.by_class import by_class as classes_of
+    from analognets.deploy.chips import by_class as tables
     from analognets.deploy.chips.chips import Chips, summarize
     from analognets.deploy.studies.evaluate import network_on_chips, write_evaluation
 
     network = network_on_chips(trained)
-    made = None if load_chips is None else Chips.load(load_chips, network)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
+    made = None if load_chips is None else Chips.load(load_chips, network)
     if save_chips is not None and os.path.exists(save_chips):
-        made = saved_before(save_chips, network, number, count)
-        reporter.note(f"{save_chips} holds these chips already, from an earlier try: they are used.")
-        save_chips = None
+        made, save_chips = saved_before(reporter, save_chips, network, number, count), None
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, float_accuracy = run_float(reporter, trained, task, split)
     if made is None:
@@ -124,8 +121,8 @@ def evaluate(
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
         measure = made.confusion if by_class else made.evaluate
         table = measure((inputs, labels), progress=bar.follow, **settings)
-    classes = classes_of(table, names=task.data.classes) if by_class else None
-    table = accuracies(table) if by_class else table
+    classes = tables.by_class(table, names=task.data.classes) if by_class else None
+    table = tables.accuracies(table) if by_class else table
     summary = summarize(table, float_accuracy)
     measured: dict[str, Any] = {"float_accuracy": float_accuracy, "split": split.value}
     write_evaluation(folder, trained, network, task, table, summary, batch_norm=batch_norm, classes=classes, **measured)
@@ -145,7 +142,7 @@ def refuse_taken(folder: Path, learned: bool) -> None:
         raise ChipFileError(f"--save-chips writes a new folder. Received: '{folder}', which exists.")
 
 
-def saved_before(folder: Path, network: Any, seed: int, count: int) -> Any:
+def saved_before(reporter: _console.Reporter, folder: Path, network: Any, seed: int, count: int) -> Any:
     """Return stored chips if they are the very ones that would be programmed: one seed and number gives one chip."""
     from analognets.deploy.chips.chips import Chips
 
@@ -155,6 +152,7 @@ def saved_before(folder: Path, network: Any, seed: int, count: int) -> Any:
             f"--save-chips writes a new folder. Received: '{folder}', which holds {len(found)} chips of seed "
             f"{found.seed} instead of {count} of seed {seed}."
         )
+    reporter.note(f"{folder} holds these chips already, from an earlier try: they are used.")
     return found
 
 

@@ -134,7 +134,7 @@ def _drafts(parent: Path) -> list[Path]:
     try:
         with os.scandir(parent) as entries:
             return [Path(entry.path) for entry in entries if _DRAFT.fullmatch(entry.name) and not entry.is_symlink()]
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a name may hold a null byte
         return []
 
 
