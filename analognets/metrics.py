@@ -10,7 +10,7 @@ import numpy as np
 
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["ISO_ACCURACY", "Interval", "chance_error", "mean_interval", "normalized_accuracy"]
+__all__ = ["ISO_ACCURACY", "Interval", "chance_error", "format_interval", "mean_interval", "normalized_accuracy"]
 
 ISO_ACCURACY = 0.99
 """A network above this normalised accuracy counts as accurate as its float version (Rasch et al. 2023, verified)."""
@@ -88,6 +88,30 @@ class Interval:
     def high(self) -> float:
         """The upper end."""
         return self.mean + self.half_width
+
+
+def format_interval(
+    middle: float, low: float | None, high: float | None, *, form: str = "{:.2f}", scale: float = 1.0
+) -> str:
+    """Return a figure with half its interval, as far as that is known.
+
+    Args:
+        middle: the figure.
+        low: lower end of its interval; None or nan if it is not known.
+        high: upper end, likewise.
+        form: of the figure.
+        scale: of what is shown: 100 shows shares in percent.
+
+    Examples:
+        >>> format_interval(0.914, 0.901, 0.927, scale=100)
+        '91.40 ± 1.30'
+        >>> format_interval(0.5, None, None, form="{:+.2f}")
+        '+0.50'
+    """
+    text = form.format(scale * middle)
+    if low is None or high is None or low != low or high != high:
+        return text
+    return f"{text} \N{PLUS-MINUS SIGN} {scale * (high - low) / 2:.2f}"
 
 
 def mean_interval(values: Any, groups: Sequence[str] | None = None, *, confidence: float = 0.95) -> Interval:

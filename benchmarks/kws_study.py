@@ -48,9 +48,14 @@ def call(*words: str) -> None:
             raise
 
 
-def is_evaluated(folder: Path) -> bool:
+def results_of(folder: Path, split: str = "test") -> Path:
+    """Return where the results of a run on a split of the data lie."""
+    return folder / ("results" if split == "test" else f"results_{split}")
+
+
+def is_evaluated(folder: Path, split: str = "test") -> bool:
     """Whether all results are there: the report is written last."""
-    return (folder / "results" / "report.html").exists()
+    return (results_of(folder, split) / "report.html").exists()
 
 
 def train_and_evaluate(name: str, overrides: list[str], options: argparse.Namespace) -> None:
@@ -65,7 +70,7 @@ def train_and_evaluate(name: str, overrides: list[str], options: argparse.Namesp
         call("evaluate", str(folder), "--chips", str(options.chips), "--drift-compensation", mode)
 
 
-def collect(folders: dict[str, Path]) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+def collect(folders: dict[str, Path], split: str = "test") -> tuple[pd.DataFrame, list[dict[str, object]]]:
     """Return the summaries of all variants as one table, and what each was made with."""
     tables, records = [], []
     for name, folder in folders.items():
@@ -73,7 +78,7 @@ def collect(folders: dict[str, Path]) -> tuple[pd.DataFrame, list[dict[str, obje
         stage = run.recipe.hardware_aware
         if stage is None:
             continue
-        summary = pd.read_csv(folder / "results" / "summary.csv")
+        summary = pd.read_csv(results_of(folder, split) / "summary.csv")
         summary.insert(0, "variant", name)
         summary.insert(1, "hardware", stage.hardware.preset)
         summary.insert(2, "weight_noise", stage.weight_noise)

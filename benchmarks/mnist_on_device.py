@@ -9,8 +9,9 @@ Every finished training leaves RUNS/<variant>-<seed>/record.json and is not repe
 its last whole epoch. At the end, and with --collect at any time, the records become
 results/mnist_on_device.json.
 
-Set-up as far as known (from memory of arXiv 2001.11773): sigmoid units, half the sum of squared errors, weights from
--1 to 1 on 8 uS, epsilon 0.096, 30 epochs, refresh every 100 images. Departures: batches of 10 at a learning rate of 2.0
+Set-up as far as known (arXiv 2001.11773): epsilon 0.096 and a single pulse for what exceeds it (verified); sigmoid
+units, half the sum of squared errors, weights from -1 to 1 on 8 uS, 30 epochs, refresh every 100 images (from memory).
+Departures: batches of 10 at a learning rate of 2.0
 (0.2 an image) in place of single images at 0.4, output biases that begin at the prior of a class, refresh and reading
 of all devices every 100 batches, no 8-bit converters, a batch takes one simulated second (our assumption), biases are
 digital.
@@ -45,6 +46,7 @@ SETTINGS: dict[str, Any] = {
     "device": "pulsed_pcm",
     "weight_range": 1.0,
     "epsilon": EPSILON,
+    "max_pulses": 1,
     "refresh_every": 100,
     "read_every": 100,
     "seconds_per_step": 1.0,
@@ -58,8 +60,9 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "epsilon_half": {"epsilon": EPSILON / 2},
     "epsilon_double": {"epsilon": EPSILON * 2},
     "no_accumulation": {"accumulate": False},
-    "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4, "max_pulses": 40},
-    "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8, "max_pulses": 80},
+    "ten_pulses": {"max_pulses": 10},
+    "devices_4": {"devices_per_polarity": 4, "epsilon": EPSILON / 4, "max_pulses": 4},
+    "devices_8": {"devices_per_polarity": 8, "epsilon": EPSILON / 8, "max_pulses": 8},
     "step_device": {"device": "pulsed_step_pcm"},
     "normal_steps": {"device": NORMAL_STEPS},
 }
@@ -78,14 +81,14 @@ def load(folder: Path | None) -> tuple[np.ndarray, ...]:
     return x, labels.astype("int64"), x_test, data.test.labels.astype("int64")
 
 
-def network(variant: str, seed: int, learning_rate: float) -> keras.Model:
-    """Return the compiled 784-250-10 network of a variant."""
+def network(variant: str, seed: int, learning_rate: float, changes: dict[str, Any] | None = None) -> keras.Model:
+    """Return the compiled 784-250-10 network of a variant, with further settings of its devices."""
     keras.utils.set_random_seed(seed)
     model = mnist_mlp()
     optimizer = keras.optimizers.SGD(learning_rate)
     settings = VARIANTS[variant]
     if settings is not None:
-        optimizer = MixedPrecision(optimizer, seed=seed, **{**SETTINGS, **settings})
+        optimizer = MixedPrecision(optimizer, seed=seed, **{**SETTINGS, **settings, **(changes or {})})
     model.compile(optimizer, HalfSquares(), metrics=["accuracy"], jit_compile=False, steps_per_execution=100)
     optimizer.build(model.trainable_variables)
     return model

@@ -4,7 +4,8 @@ python -m benchmarks.topology_study --data DIR [--runs runs/topologies] [--only 
 
 For each network one float training, and from it five analog ones: mapped directly, trained with the crossbar but
 without weight noise, with Gaussian noise, with the noise of the devices, and that distilled. All of it is resumable and
-what is finished is not done again; --collect only writes the tables.
+what is finished is not done again; --collect only writes the tables. With --split validation the networks are measured
+on validation clips, for choices between recipes, and the tables are called topologies_validation.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pandas as pd
 
 from analognets.metrics import chance_error, normalized_accuracy
 from analognets.training.run import Run
-from benchmarks.kws_study import call, collect, is_evaluated
+from benchmarks.kws_study import call, collect, is_evaluated, results_of
 
 TOPOLOGIES = {"cnn": "kws_resnet8", "rnn": "kws_gru", "transformer": "kws_transformer"}
 TIMES = "1s,1h,1d,1y"
@@ -46,18 +47,21 @@ def study(options: argparse.Namespace) -> None:
             words = [word for override in overrides for word in ("--set", override)]
             source = ("--float-from", str(root / "float"))
             call("train", recipe, *data, "--out", str(root / name), *source, *words)
-            if not is_evaluated(root / name):
-                call("evaluate", str(root / name), "--chips", str(options.chips), "--at", TIMES)
+            if not is_evaluated(root / name, options.split):
+                place = () if options.split == "test" else ("--split", options.split)
+                out = ("--out", str(results_of(root / name, options.split)))
+                call("evaluate", str(root / name), "--chips", str(options.chips), "--at", TIMES, *place, *out)
 
 
-def tables(runs: Path) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+def tables(runs: Path, split: str = "test") -> tuple[pd.DataFrame, list[dict[str, object]]]:
     """Return one row a network, training and time with its normalised accuracy, and what each was made with."""
     parts, records = [], []
     for topology in TOPOLOGIES:
-        folders = {name: runs / topology / name for name in VARIANTS if is_evaluated(runs / topology / name)}
+        folders = {name: runs / topology / name for name in VARIANTS}
+        folders = {name: folder for name, folder in folders.items() if is_evaluated(folder, split)}
         if not folders:
             continue
-        table, made = collect(folders)
+        table, made = collect(folders, split)
         table.insert(0, "topology", topology)
         classes = len(Run.open(next(iter(folders.values()))).record["data"]["classes"])
         table["classes"] = classes
@@ -79,16 +83,18 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=15)
     parser.add_argument("--only", default="", help="recipes, separated by commas")
     parser.add_argument("--variants", default="", help="trainings, separated by commas")
+    parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--collect", action="store_true", help="only write the table of what is done")
     options = parser.parse_args()
     if not (options.collect or options.data):
         parser.error("--data is needed, or --collect")
     if not options.collect:
         study(options)
-    table, records = tables(options.runs)
+    table, records = tables(options.runs, options.split)
     options.results.mkdir(parents=True, exist_ok=True)
-    table.to_csv(options.results / "topologies.csv", index=False, float_format="%.6g")
-    (options.results / "topologies.json").write_text(json.dumps(records, indent=1) + "\n", "utf-8")
+    name = "topologies" if options.split == "test" else f"topologies_{options.split}"
+    table.to_csv(options.results / f"{name}.csv", index=False, float_format="%.6g")
+    (options.results / f"{name}.json").write_text(json.dumps(records, indent=1) + "\n", "utf-8")
     print(table.to_string())
 
 

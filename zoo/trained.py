@@ -104,8 +104,17 @@ class TrainedNetwork:
         return digital_twin(self.model)
 
     def float_model(self) -> keras.Model:
-        """Return the float network that chips are compared with: for a run that of stage 1, else `digital_model`."""
+        """Return the float network: for a run that of stage 1, else `digital_model`."""
         return self.digital_model()
+
+    def references(self) -> dict[str, Callable[[], keras.Model]]:
+        """Return what chips are compared with, the first one foremost.
+
+        Returns:
+            "float": loads the network before training for hardware, if that is known; "digital": the same weights as on
+            the chips, without converters.
+        """
+        return {"digital": self.digital_model}
 
     @functools.cached_property
     def frontend(self) -> Any:
@@ -233,6 +242,11 @@ class TrainedRun(TrainedNetwork):
             RunError: it is not there yet, or its file is broken.
         """
         return self.run.float_model()
+
+    def references(self) -> dict[str, Callable[[], keras.Model]]:
+        """Return what chips are compared with; weights that were learned on devices have no float network before."""
+        digital = {"digital": self.float_model if self.learned_on_devices else self.digital_model}
+        return digital if self.learned_on_devices else {"float": self.float_model, **digital}
 
     def on_device_model(self) -> keras.Model:
         """Load the network with the devices it learned on."""

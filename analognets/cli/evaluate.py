@@ -40,6 +40,8 @@ class Precision(enum.StrEnum):
     bfloat16 = "bfloat16"
 
 
+LOSSES = {"loss": "loss to float", "digital_loss": "loss to digital"}
+"""Losses in points of percent, and their headings."""
 DETECTOR = ("false_alarm_rate", "miss_rate")
 
 Trained = Annotated[
@@ -101,32 +103,42 @@ def evaluate(
     if save_chips is not None:
         refuse_taken(save_chips, learned)
 
-    from analognets.deploy.chips import by_class as tables
-    from analognets.deploy.chips.chips import Chips, summarize
-    from analognets.deploy.studies.evaluate import network_on_chips, write_evaluation
+    from analognets.deploy.chips.by_class import by_class as classes_of
+    from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
 
     network = network_on_chips(trained)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
-    made = None if load_chips is None else Chips.load(load_chips, network)
-    if save_chips is not None and os.path.exists(save_chips):
-        made, save_chips = saved_before(reporter, save_chips, network, number, count), None
+    made = stored(reporter, network, load_chips, save_chips, number, count)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
-    inputs, labels, float_accuracy = run_float(reporter, trained, task, split)
+    inputs, labels, outputs = run_references(reporter, trained, task, split)
     if made is None:
         made = programmed(reporter, trained, network, task, count, number)
-    if save_chips is not None:
-        made.save(save_chips)
+        if save_chips is not None:
+            made.save(save_chips)
     settings: dict[str, Any] = {"at": times, "drift_compensation": mode, "precision": precision.value}
     settings["batch_norm_calibration"] = task.training.calibration if batch_norm else None
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
-        measure = made.confusion if by_class else made.evaluate
-        table = measure((inputs, labels), progress=bar.follow, **settings)
-    classes = tables.by_class(table, names=task.data.classes) if by_class else None
-    table = tables.accuracies(table) if by_class else table
-    summary = summarize(table, float_accuracy)
-    measured: dict[str, Any] = {"float_accuracy": float_accuracy, "split": split.value}
-    write_evaluation(folder, trained, network, task, table, summary, batch_norm=batch_norm, classes=classes, **measured)
-    show(reporter, folder, task, summary, float_accuracy, split, trained.digital_name, classes)
+        decided = made.decide((inputs, labels), progress=bar.follow, **settings)
+    right = {name: decided.right(one, labels) for name, one in outputs.items()}
+    classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
+    found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes)
+    write_evaluation(folder, found)
+    show(reporter, folder, found)
+
+
+def stored(
+    reporter: _console.Reporter, network: Any, load: Path | None, save: Path | None, seed: int, count: int
+) -> Any:
+    """Return the chips of --load-chips, or those that an interrupted command stored in --save-chips, or None."""
+    from analognets.deploy.chips.chips import Chips
+
+    if load is not None:
+        return Chips.load(load, network)
+    if save is None or not os.path.exists(save):
+        return None
+    found = saved_before(save, network, seed, count)
+    reporter.note(f"{save} holds these chips already, from an earlier try: they are used.")
+    return found
 
 
 def refuse_taken(folder: Path, learned: bool) -> None:
@@ -142,7 +154,7 @@ def refuse_taken(folder: Path, learned: bool) -> None:
         raise ChipFileError(f"--save-chips writes a new folder. Received: '{folder}', which exists.")
 
 
-def saved_before(reporter: _console.Reporter, folder: Path, network: Any, seed: int, count: int) -> Any:
+def saved_before(folder: Path, network: Any, seed: int, count: int) -> Any:
     """Return stored chips if they are the very ones that would be programmed: one seed and number gives one chip."""
     from analognets.deploy.chips.chips import Chips
 
@@ -152,18 +164,19 @@ def saved_before(reporter: _console.Reporter, folder: Path, network: Any, seed: 
             f"--save-chips writes a new folder. Received: '{folder}', which holds {len(found)} chips of seed "
             f"{found.seed} instead of {count} of seed {seed}."
         )
-    reporter.note(f"{folder} holds these chips already, from an earlier try: they are used.")
     return found
 
 
-def run_float(reporter: _console.Reporter, trained: Any, task: Any, split: Split) -> tuple[Any, Any, float]:
-    """Return features, labels and the accuracy of the float network on them."""
-    from analognets.deploy.evaluation import accuracy
-
-    with reporter.status("Running the float network ..."):
+def run_references(
+    reporter: _console.Reporter, trained: Any, task: Any, split: Split
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return features, labels and the outputs of the networks that the chips are compared with."""
+    with reporter.status("Running the digital networks ..."):
         inputs, labels = task.features(split.value)
-        outputs = trained.float_model().predict(inputs, batch_size=250, verbose=0)
-    return inputs, labels, accuracy(labels, outputs)
+        outputs = {
+            name: make().predict(inputs, batch_size=250, verbose=0) for name, make in trained.references().items()
+        }
+    return inputs, labels, outputs
 
 
 def programmed(reporter: _console.Reporter, trained: Any, network: Any, task: Any, chips: int, seed: int) -> Any:
@@ -177,27 +190,22 @@ def programmed(reporter: _console.Reporter, trained: Any, network: Any, task: An
         return chips_of(trained, network, task, chips=chips, seed=seed, progress=bar.follow)
 
 
-def show(
-    reporter: _console.Reporter,
-    folder: Path,
-    task: Any,
-    summary: Any,
-    float_accuracy: float,
-    split: Split,
-    title: str,
-    classes: Any = None,
-) -> None:
+def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     """Print the drift table, and that of each class if there is one."""
-    columns = ["at", "seconds", "mean", "std", "chips", "drift_compensation", "loss"]
-    rows = _plain(summary[columns])
+    from analognets.deploy.studies.evaluate import REFERENCES
+    from analognets.metrics import format_interval
+
+    task, classes = found.task, found.classes
+    accuracies = found.accuracies()
+    rows = _plain(found.summary.drop(columns=list(accuracies)))
     for row in rows:
         row["seconds"] = int(row["seconds"]) if float(row["seconds"]).is_integer() else row["seconds"]
-    name, clips = task.data.info.name, len(task.data.splits[split])
+    name, clips = task.data.info.name, len(found.data)
     reporter.result(
         {
-            "float_accuracy": float_accuracy,
+            **accuracies,
             "data": name,
-            "split": split.value,
+            "split": found.split,
             "clips": clips,
             "synthetic": task.data.info.synthetic,
             "results": str(folder),
@@ -205,15 +213,18 @@ def show(
             **({} if classes is None else {"by_class": _plain(classes)}),
         }
     )
-    reporter.say(f"{title}: {100 * float_accuracy:.2f} % of {clips} {split} {task.samples} ({name})")
+    for reference, right in found.references.items():
+        title = REFERENCES[reference].capitalize()
+        reporter.say(f"{title}: {100 * right.mean():.2f} % of {clips} {found.split} {task.samples} ({name})")
+    losses = [key for key in LOSSES if key in rows[0]]
     reporter.table(
-        ["time", "mean %", "std", "loss in points", "chips", "drift compensation"],
+        ["time", "accuracy %", "std of chips", *(LOSSES[key] for key in losses), "chips", "compensated"],
         [
             (
                 row["at"],
-                f"{100 * row['mean']:.2f}",
+                format_interval(row["mean"], row["low"], row["high"], scale=100),
                 "-" if row["std"] is None else f"{100 * row['std']:.2f}",
-                f"{row['loss']:.2f}",
+                *(format_interval(row[key], row[f"{key}_low"], row[f"{key}_high"], form="{:+.2f}") for key in losses),
                 row["chips"],
                 "on" if row["drift_compensation"] else "off",
             )
@@ -221,12 +232,13 @@ def show(
         ],
         title="Accuracy since programming",
     )
+    reporter.say(found.about_intervals())
     if classes is not None:
         show_classes(reporter, classes)
     if task.data.info.synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")
     also = "" if classes is None else "by_class.csv, "
-    reporter.say(f"Written to {folder}: drift.csv, summary.csv, {also}drift.png, report.html")
+    reporter.say(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
     reporter.say(f"Next: open {folder / 'report.html'}")
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -18,15 +19,15 @@ VOLATILE = {
     "test_pictures_per_second", "test_seconds", "load", "git_commit", "platform", "written", "created", "saved", "date",
 }  # fmt: skip
 """Entries of files that tell the time, not a result."""
-FOREIGN = "__autograph_generated_file"
-"""What TensorFlow writes into the folder for temporary files, and leaves there when its process is killed."""
+FOREIGN = re.compile(r"__autograph_generated_file|[a-z0-9_]{8}\Z")
+"""What TensorFlow, and Python when it looks for that folder, leave among temporary files when they are killed."""
 OURS = ("printed.txt", "operations.txt")
 
 
 def names(folder: Path) -> list[str]:
     """Return the names of all files and folders a command has left, hidden and temporary ones too."""
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-    return [name for name in found if name not in OURS and not Path(name).name.startswith(FOREIGN)]
+    return [name for name in found if name not in OURS and not FOREIGN.match(Path(name).name)]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -35,7 +36,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(repr(content(path)).encode()).hexdigest()[:16]
         for path in files
-        if path.name not in (*OURS, ".lock", "workers.log") and not path.name.startswith(FOREIGN)
+        if path.name not in (*OURS, ".lock", "workers.log") and not FOREIGN.match(path.name)
     }
 
 

@@ -8,26 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analognets.deploy.chips.decisions import MODE, READING, in_order
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["accuracies", "by_class", "confusion_counts"]
-
-READING = ["chip", "seed", "at", "seconds", "drift_compensation"]
-"""Columns that tell one reading from the others."""
-
-
-def confusion_counts(truth: np.ndarray, chosen: np.ndarray, classes: int) -> np.ndarray:
-    """Return how many samples of each class (row) were taken for each class (column), int64 (classes, classes)."""
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (truth, chosen), 1)
-    return counts
-
-
-def accuracies(confusion: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `Chips.evaluate` that belongs to one of `Chips.confusion`."""
-    right = confusion["count"].where(confusion["label"] == confusion["output"], 0)
-    sums = confusion.assign(right=right).groupby(READING, sort=False)[["right", "count"]].sum()
-    return (sums["right"] / sums["count"]).rename("accuracy").reset_index()
+__all__ = ["by_class"]
 
 
 def by_class(confusion: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -54,7 +38,7 @@ def by_class(confusion: pd.DataFrame, names: Sequence[str] | None = None) -> pd.
             f"There must be one name for each of {classes} classes. Received: {len(called)} names."
         )
     rows: list[dict[str, Any]] = []
-    groups = confusion.groupby(["drift_compensation", "seconds", "at"], sort=False)
+    groups = confusion.groupby(MODE, sort=False)
     for (mode, seconds, at), part in groups:
         chips = len(part[READING].drop_duplicates())
         part = part.sort_values([*READING, "label", "output"])
@@ -80,7 +64,4 @@ def by_class(confusion: pd.DataFrame, names: Sequence[str] | None = None) -> pd.
                     **{f"as {other}": means[number, place] for place, other in enumerate(called)},
                 }
             )
-    table = pd.DataFrame(rows)
-    return table.sort_values(
-        ["drift_compensation", "seconds"], ascending=[False, True], kind="stable", ignore_index=True
-    )
+    return in_order(pd.DataFrame(rows))

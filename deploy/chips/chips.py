@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from analognets.deploy.chips.batch_norm import restored_statistics
-from analognets.deploy.chips.by_class import READING, confusion_counts
 from analognets.deploy.chips.chip import Chip
+from analognets.deploy.chips.decisions import MODE, READING, Decisions, in_order
 from analognets.deploy.chips.files import StoredChips, load_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
-from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions
+from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions, samples_in
 from analognets.deploy.lab.measured import import_measured
 from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
@@ -117,7 +117,7 @@ class Chips:
                     progress(*done)
         return pd.DataFrame(rows, columns=[*READING, "accuracy"])
 
-    def confusion(
+    def decide(
         self,
         data: Any,
         *,
@@ -126,11 +126,11 @@ class Chips:
         batch_norm_calibration: Any = None,
         progress: Callable[[int, int], None] | None = None,
         **settings: Any,
-    ) -> pd.DataFrame:
-        """Count on every chip at every time which class the samples of each class are taken for.
+    ) -> Decisions:
+        """Return which class every chip chooses for every sample at every time.
 
-        `analognets.deploy.by_class` makes accuracies by class, false alarms and misses of it, and
-        `analognets.deploy.chips.by_class.accuracies` the table of `evaluate`.
+        What is returned gives the table of `evaluate`, mean accuracies and losses with confidence intervals that count
+        chips and test samples, and confusions; `analognets.deploy.by_class` makes accuracies by class of those.
 
         Args:
             data: as in `evaluate`, for a model with one output; labels are classes as the metric `accuracy` takes them.
@@ -140,25 +140,21 @@ class Chips:
             progress: likewise.
             **settings: of `Runner`: mode, precision, batch_size.
 
-        Returns:
-            A table with one row per chip, time, mode and pair of classes: chip, seed, at, seconds, drift_compensation,
-            label, output, count.
-
         Raises:
             InvalidArgumentError: as `analognets.deploy.accuracy`.
         """
         inputs, labels = self._data(data)
-        tables = []
-        chosen = (at, drift_compensation, batch_norm_calibration, settings)
-        with contextlib.closing(self._readings("confusion", inputs, *chosen)) as readings:
+        truth, classes, rows, chosen = np.zeros(0, int), 2, [], []
+        how = (at, drift_compensation, batch_norm_calibration, settings)
+        with contextlib.closing(self._readings("decide", inputs, *how)) as readings:
             for reading, outputs, done in readings:
-                counts = confusion_counts(*decisions(labels, outputs))
-                label, output = np.indices(counts.shape).reshape(2, -1)
-                counted = pd.DataFrame({"label": label, "output": output, "count": counts.reshape(-1)})
-                tables.append(counted.assign(**dict(zip(READING, reading, strict=True))))
+                truth, taken, classes = decisions(labels, outputs)
+                rows.append(reading)
+                chosen.append(taken.astype(np.int32))
                 if progress is not None and done is not None:
                     progress(*done)
-        return pd.concat(tables, ignore_index=True)[[*READING, "label", "output", "count"]]
+        table = pd.DataFrame(rows, columns=READING)
+        return Decisions(table, truth, np.stack(chosen), classes, samples_in(inputs))
 
     def _data(self, data: Any) -> tuple[Any, Any]:
         return as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
@@ -291,13 +287,14 @@ def program(
 def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.DataFrame:
     """Return mean, standard deviation and number of chips for each time, and the loss against the float model.
 
+    `Decisions.summary` also gives confidence intervals, which need the decision for every sample.
+
     Args:
         table: what `Chips.evaluate` returned.
         float_accuracy: accuracy of the float model, 0 to 1; adds the column `loss` in points of percent.
     """
-    groups = table.groupby(["drift_compensation", "seconds", "at"], sort=True)["accuracy"]
-    summary = groups.agg(mean="mean", std="std", chips="count").reset_index()
-    summary = summary.sort_values(["drift_compensation", "seconds"], ascending=[False, True], ignore_index=True)
+    groups = table.groupby(MODE, sort=True)["accuracy"]
+    summary = in_order(groups.agg(mean="mean", std="std", chips="count").reset_index())
     if float_accuracy is not None:
         summary["loss"] = 100 * (float_accuracy - summary["mean"])
     return summary

@@ -15,7 +15,12 @@ LABELS = {True: "with drift compensation", False: "without drift compensation"}
 
 
 def drift_figure(
-    table: pd.DataFrame, path: Any = None, *, float_accuracy: float | None = None, title: str = "Accuracy under drift"
+    table: pd.DataFrame,
+    path: Any = None,
+    *,
+    float_accuracy: float | None = None,
+    digital_accuracy: float | None = None,
+    title: str = "Accuracy under drift",
 ) -> Any:
     """Draw accuracy against the time since programming: mean line, a band of one standard deviation, every chip a dot.
 
@@ -23,6 +28,7 @@ def drift_figure(
         table: what `Chips.evaluate` returned.
         path: where to save it (PNG or SVG by its ending); None only returns the figure.
         float_accuracy: draws a dashed line for the float model, 0 to 1.
+        digital_accuracy: draws a dotted line for the same weights run digitally, 0 to 1.
         title: above the axes.
 
     Returns:
@@ -40,7 +46,9 @@ def drift_figure(
         )
         axes.plot(part["seconds"], 100 * part["accuracy"], ".", color=colour, alpha=0.25, ms=4)
     if float_accuracy is not None:
-        axes.axhline(100 * float_accuracy, color="#444444", ls="--", lw=1, label="float model, digital")
+        axes.axhline(100 * float_accuracy, color="#444444", ls="--", lw=1, label="float network")
+    if digital_accuracy is not None:
+        axes.axhline(100 * digital_accuracy, color="#444444", ls=":", lw=1, label="same weights, digital")
     times = sorted(table["seconds"].unique())
     if times[0] > 0:
         axes.set_xscale("log")

@@ -12,9 +12,12 @@ import pandas as pd
 
 from analognets.core.figures import picture_bytes
 from analognets.core.files import write_atomically
+from analognets.metrics import format_interval
 
-__all__ = ["write_report"]
+__all__ = ["LOSSES", "write_report"]
 
+LOSSES = {"loss": "loss against float, points", "digital_loss": "loss against same weights digital, points"}
+"""Columns of losses in a summary, and what to call them."""
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:right}"
@@ -39,17 +42,14 @@ def write_report(
         path: of the HTML file.
         title: heading.
         facts: short facts, shown as a two-column table.
-        summary: what `analognets.deploy.chips.chips.summarize` returned.
+        summary: what `analognets.deploy.summarize` or `Decisions.summary` returned.
         figures: matplotlib figures, embedded as PNG.
         recipe: YAML text, shown as it is.
         statement: what must be said about the data.
         classes: what `analognets.deploy.by_class` returned; shown for the last time.
     """
     rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
-    shown = summary.rename(columns={"drift_compensation": "compensated", "loss": "loss (points)"})
-    for column in ("mean", "std"):
-        shown[column] = ["-" if value != value else f"{100 * value:.2f} %" for value in shown[column]]
-    table = shown.drop(columns="seconds").to_html(index=False, border=0, float_format="{:.2f}".format)
+    table = _drift(summary).to_html(index=False, border=0)
     pictures = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
     sections = f"<h2>Accuracy since programming</h2>{table}{pictures}{_classes(classes)}"
     page = (
@@ -58,6 +58,20 @@ def write_report(
         f"{sections}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></html>"
     )
     write_atomically(Path(path), page)
+
+
+def _drift(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracies and losses over time for people."""
+    rows = []
+    for row in summary.to_dict("records"):
+        shown = {"since programming": row["at"]}
+        shown["accuracy %"] = format_interval(row["mean"], row.get("low"), row.get("high"), scale=100)
+        shown["std over chips"] = "-" if row["std"] != row["std"] else f"{100 * row['std']:.2f}"
+        for key, name in LOSSES.items():
+            if key in row:
+                shown[name] = format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), form="{:+.2f}")
+        rows.append({**shown, "chips": row["chips"], "compensated": "yes" if row["drift_compensation"] else "no"})
+    return pd.DataFrame(rows)
 
 
 def _classes(table: pd.DataFrame | None) -> str:

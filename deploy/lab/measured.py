@@ -17,13 +17,14 @@ from analognets.deploy.lab import format as form
 from analognets.deploy.lab.files import check_names, read_targets, read_tiles
 from analognets.deploy.lab.targets import (
     assembled,
+    check_fits,
     check_model,
     devices_per_polarity,
     layer_targets,
     tile_part,
 )
 from analognets.devices import Device
-from analognets.errors import ChipFileError, InvalidArgumentError, reason
+from analognets.errors import ChipFileError, InvalidArgumentError
 from analognets.layers import AnalogLayer
 from analognets.layers.noise_realization import NoiseRealization
 from analognets.units import format_duration, parse_duration
@@ -158,12 +159,13 @@ def model_targets(index: form.Handover, layers: Sequence[AnalogLayer]) -> dict[s
             f"{index.chip.devices_per_polarity} in the hand-over index. Export the targets again."
         )
     whole = {layer.name: layer_targets(layer) for layer in layers}
-    try:
-        tiles = {tile.name: tile_part(whole[tile.layer], tile, index.chip.devices_per_polarity) for tile in index.tiles}
-    except (KeyError, ValueError) as error:
-        raise ChipFileError(
-            f"A tile of the hand-over index fits no layer: {reason(error)}. Export it again."
-        ) from error
+    for tile in index.tiles:
+        if tile.layer not in whole:
+            raise ChipFileError(
+                f"Tile '{tile.name}' is of no layer of the model: '{tile.layer}'. Export the targets again."
+            )
+        check_fits(tile, whole[tile.layer].shape[1:])
+    tiles = {tile.name: tile_part(whole[tile.layer], tile, index.chip.devices_per_polarity) for tile in index.tiles}
     assembled(index, tiles)  # refuses what overlaps or is missing
     return tiles
 

@@ -332,6 +332,14 @@ def check_model(index: form.Handover, model: keras.Model, folder: Path) -> list[
     return layers
 
 
+def check_fits(tile: form.Tile, shape: tuple[int, ...]) -> None:
+    """Raise a ChipFileError unless a tile lies within its layer's kernel of that shape."""
+    (first, end), (left, right) = tile.inputs, tile.outputs
+    fits = 0 <= first < end <= shape[-2] and 0 <= left < right <= shape[-1]
+    if not fits or (tile.rows, tile.cols) != (math.prod(shape[:-2]) * (end - first), right - left):
+        raise ChipFileError(f"Tile '{tile.name}' does not fit into layer '{tile.layer}' of shape {shape}.")
+
+
 def assembled(index: form.Handover, tiles: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Return the conductances of each layer, (2, *kernel shape), from its tiles.
 
@@ -345,10 +353,8 @@ def assembled(index: form.Handover, tiles: Mapping[str, np.ndarray]) -> list[np.
         for tile in index.tiles:
             if tile.layer != entry.name:
                 continue
+            check_fits(tile, shape)
             (first, end), (left, right) = tile.inputs, tile.outputs
-            fits = 0 <= first < end <= shape[-2] and 0 <= left < right <= shape[-1]
-            if not fits or (tile.rows, tile.cols) != (math.prod(shape[:-2]) * (end - first), right - left):
-                raise ChipFileError(f"Tile '{tile.name}' does not fit into layer '{entry.name}' of shape {shape}.")
             part = tiles[tile.name].sum(axis=1)
             whole[..., first:end, left:right] = part.reshape(2, *shape[:-2], end - first, right - left)
             count[first:end, left:right] += 1

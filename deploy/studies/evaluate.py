@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 from analognets.core.files import write_atomically
 from analognets.deploy.chips.chips import Chips, program
+from analognets.deploy.chips.decisions import Decisions
 from analognets.deploy.chips.figures import drift_figure
 from analognets.deploy.chips.report import write_report
 from analognets.deploy.chips.trained_arrays import from_devices
@@ -19,7 +23,10 @@ from analognets.training import device_figure
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, TrainedRun
 
-__all__ = ["chips_of", "network_on_chips", "write_evaluation"]
+__all__ = ["REFERENCES", "Measured", "chips_of", "network_on_chips", "write_evaluation"]
+
+REFERENCES = {"float": "float network, before training for hardware", "digital": "same weights, digital"}
+"""What to call the networks of `TrainedNetwork.references`."""
 
 
 def network_on_chips(trained: TrainedNetwork) -> keras.Model:
@@ -71,54 +78,99 @@ def hardware_of(trained: TrainedNetwork) -> Any:
     return (recipe.on_device if trained.learned_on_devices else recipe.hardware_aware).hardware
 
 
-def write_evaluation(
-    folder: Path,
-    trained: TrainedNetwork,
-    network: keras.Model,
-    task: Task,
-    table: pd.DataFrame,
-    summary: pd.DataFrame,
-    *,
-    float_accuracy: float,
-    split: str,
-    batch_norm: bool,
-    classes: pd.DataFrame | None = None,
-) -> None:
-    """Write drift.csv, summary.csv, drift.png and report.html, each complete or not at all; by_class.csv if asked for.
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A network, its references and its chips on one split of the data.
 
     Args:
-        folder: that is there.
         trained: what was evaluated.
         network: of `network_on_chips`.
         task: its data.
-        table: of `Chips.evaluate`.
-        summary: of `summarize`, with the loss.
-        float_accuracy: of the float network, 0 to 1.
-        split: on which both were measured.
+        split: of the data.
+        decisions: of `Chips.decide`.
+        references: which decisions each network of `TrainedNetwork.references` gets right.
         batch_norm: whether batch-norm statistics were estimated again on each chip.
         classes: of `by_class`, or None.
     """
+
+    trained: TrainedNetwork
+    network: keras.Model
+    task: Task
+    split: str
+    decisions: Decisions
+    references: dict[str, np.ndarray]
+    batch_norm: bool = False
+    classes: pd.DataFrame | None = None
+
+    @functools.cached_property
+    def summary(self) -> pd.DataFrame:
+        """Accuracies and losses with intervals; the clips of one speaker count as one group."""
+        return self.decisions.summary(self.references, groups=self.data.speakers)
+
+    @property
+    def data(self) -> Any:
+        """The samples."""
+        return self.task.data.splits[self.split]
+
+    @property
+    def groups(self) -> int:
+        """How many speakers there are; samples without a speaker count one by one."""
+        return len(set(self.data.speakers) - {""}) + sum(not speaker for speaker in self.data.speakers)
+
+    def about_intervals(self) -> str:
+        """Return a sentence about what the intervals count."""
+        spoken = f" of {self.groups} speakers" if any(self.data.speakers) else ""
+        return (
+            f"\N{PLUS-MINUS SIGN} is half of the 95 % interval over {len(self.data)} {self.split} {self.task.samples}"
+            f"{spoken} and the chips. Losses are paired by sample. One training seed."
+        )
+
+    def accuracies(self) -> dict[str, float]:
+        """Return the accuracy of each reference, as the arguments of `drift_figure`."""
+        return {f"{name}_accuracy": float(right.mean()) for name, right in self.references.items()}
+
+    def samples(self) -> pd.DataFrame:
+        """Return for each sample what it is, which references are right about it, and which share of chips is."""
+        names = self.task.data.classes
+        known = {"name": self.data.names, "speaker": self.data.speakers}
+        known["class"] = [names[label] for label in self.data.labels]
+        table = pd.DataFrame({**known, **{name: right.astype(int) for name, right in self.references.items()}})
+        return pd.concat([table, self.decisions.by_sample()], axis=1)
+
+
+def write_evaluation(folder: Path, found: Measured) -> None:
+    """Write drift.csv, summary.csv, samples.csv, drift.png and report.html, each complete or not at all.
+
+    by_class.csv is written if there are classes.
+
+    Args:
+        folder: that is there.
+        found: what was measured.
+    """
+    trained, task, table = found.trained, found.task, found.decisions.accuracies()
     write_atomically(folder / "drift.csv", table.to_csv(index=False))
-    measured: dict[str, Any] = {"float_accuracy": float_accuracy, "split": split, "batch_norm": batch_norm}
-    write_atomically(folder / "summary.csv", summary.assign(**measured).to_csv(index=False))
-    if classes is not None:
-        write_atomically(folder / "by_class.csv", classes.to_csv(index=False))
+    said: dict[str, Any] = {"split": found.split, "batch_norm": found.batch_norm}
+    write_atomically(folder / "summary.csv", found.summary.assign(**said).to_csv(index=False))
+    write_atomically(folder / "samples.csv", found.samples().to_csv(index=False, float_format="%.6g"))
+    if found.classes is not None:
+        write_atomically(folder / "by_class.csv", found.classes.to_csv(index=False))
     else:  # one of an earlier evaluation would not belong to the other files
         (folder / "by_class.csv").unlink(missing_ok=True)
     recipe, chip = trained.known_recipe(), hardware_of(trained)
     hardware = ", ".join([chip.preset, *(f"{key} {value}" for key, value in chip.changes().items())])
     title = f"{recipe.name} on {task.data.info.name} ({hardware})"
-    figures = [drift_figure(table, folder / "drift.png", float_accuracy=float_accuracy, title=title)]
+    figures = [drift_figure(table, folder / "drift.png", title=title, **found.accuracies())]
     if isinstance(trained, TrainedRun) and trained.learned_on_devices:
         log = trained.run.path / "devices.csv"
-        devices = network.optimizer.statistics()
+        devices = found.network.optimizer.statistics()
         figures.append(device_figure(devices, log if log.is_file() else None, folder / "devices.png"))
     facts = {
-        "float accuracy": f"{100 * float_accuracy:.2f} %",
+        **{f"{REFERENCES[name]}": f"{100 * right.mean():.2f} %" for name, right in found.references.items()},
         "hardware": hardware,
         "chips": int(table["chip"].nunique()),
-        "batch-norm re-estimated": "yes" if batch_norm else "no",
-        f"{split} {task.samples}": len(task.data.splits[split]),
+        "batch-norm re-estimated": "yes" if found.batch_norm else "no",
+        f"{found.split} {task.samples}": len(found.data),
+        "intervals": found.about_intervals(),
         "recipe fingerprint": recipe.fingerprint(),
         "seed": recipe.seed,
         "code": trained.origin.get("git_commit") or trained.origin["versions"]["analognets"],
@@ -127,9 +179,9 @@ def write_evaluation(
         folder / "report.html",
         title=title,
         facts=facts,
-        summary=summary,
+        summary=found.summary.drop(columns=list(found.accuracies())),
         figures=figures,
         recipe=recipe.to_yaml(),
         statement=task.data.info.statement,
-        classes=classes,
+        classes=found.classes,
     )

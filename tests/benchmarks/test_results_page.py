@@ -16,6 +16,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def headline(results: Path, *, low: float = 0.985, high: float = 1.005) -> None:
+    """Write a table of headline networks."""
+    rows = []
+    for recipe, variant in (("kws", "hwa_8bit"), ("kws_resnet8", "hwa_standard")):
+        for at in ("1h", "1d", "1y"):
+            row = {"recipe": recipe, "variant": variant, "at": at, "seeds": 3, "chips_per_seed": 25, "clips": 1272}
+            row |= {"speakers": 54, "float_accuracy": 0.92, "digital_accuracy": 0.918}
+            for name, value, half in (("mean", 0.915, 0.026), ("loss", 0.5, 0.6), ("digital_loss", 0.3, 0.4)):
+                row |= {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+            rows.append(row | {"normalized_accuracy": 0.994, "normalized_low": low, "normalized_high": high})
+    pd.DataFrame(rows).to_csv(results / "headline.csv", index=False)
+
+
 @pytest.fixture
 def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the script, working on a README and results of its own."""
@@ -36,7 +49,10 @@ def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     ]
     columns = "variant hardware weight_noise drift_compensation seconds at mean std chips loss float_accuracy".split()
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "results" / "kws.csv", index=False)
-    record = [{"data": {"name": "speech_commands", "statement": "A part of it."}}]
+    settings = {"augmentation": {"silence_rms": [3e-5, 0.25]}}
+    record = [{"data": {"name": "speech_commands", "statement": "A part of it."}, "recipe": settings}]
+    headline(tmp_path / "results")
+    (tmp_path / "results" / "headline.json").write_text(json.dumps(record))
     (tmp_path / "results" / "kws.json").write_text(json.dumps(record))
     (tmp_path / "results" / "hwa_step.json").write_text(json.dumps({"ratio": 1.044, "ratio_cpu": 1.06}))
     return module
@@ -64,7 +80,9 @@ def test_page_and_table_are_written_and_then_up_to_date(
     assert run(generator, monkeypatch) == 0
     assert (readme.read_text(), results.read_text()) == (text, page)
     assert text.startswith("# Title\n\n<!-- results:begin") and text.endswith("<!-- results:end -->\nafter\n")
-    assert "after a day, 25 chips | 91.5 ± 0.2 % | float 92.0 % |" in text
+    assert "after a day, 25 chips, 3 trainings | 91.50 ± 2.60 % | float 92.0 %, same weights digital 91.8 % |" in text
+    assert "an hour / a year, 3 trainings | 98.5 to 100.5 / 98.5 to 100.5 % |" in text
+    assert "| AnalogNet-KWS, 8 bit | 3 | 92.00 | 91.50 ± 2.60 | 91.50 ± 2.60 | 91.50 ± 2.60 | +0.50 ± 0.60 |" in page
     assert "| 8 bit, hardware-aware | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |" in page
     assert "float accuracy 92.00 %" in page
     assert "| eta 0 % | eta 2.6 % | eta 5.6 % |" in page
@@ -89,6 +107,23 @@ def test_networks_on_the_crossbar_and_the_int8_baseline_are_shown(
     assert row in text
     assert "| float32 | 92.00 | 1209 |  |  |" in text
     assert "| int8, quantisation-aware for 3 epochs | 91.50 | 318 | 61 | 199 of 200 clips |" in text
+
+
+def test_a_star_is_claimed_only_where_its_interval_says_so(
+    generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for low, high, said in (
+        (
+            0.985,
+            1.005,
+            "- after 1h: above 99 %: none; below: none; not decided by these data: AnalogNet-KWS, 8 bit (98.5",
+        ),
+        (0.991, 1.005, "- after 1h: above 99 %: AnalogNet-KWS, 8 bit (99.1 to 100.5 %), CNN"),
+        (0.97, 0.98, "- after 1h: above 99 %: none; below: AnalogNet-KWS, 8 bit (97.0 to 98.0 %), CNN"),
+    ):
+        headline(tmp_path / "results", low=low, high=high)
+        run(generator, monkeypatch)
+        assert said in (tmp_path / "results" / "RESULTS.md").read_text()
 
 
 def test_a_changed_figure_is_noticed(generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

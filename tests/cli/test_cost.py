@@ -38,7 +38,7 @@ def test_a_run(call: Call, trained: Path) -> None:
     result = json.loads(answer.out)
     assert result["passes"] == 991  # its layers are narrow, so the passes are those of the wide ones
     record = json.loads((trained / "run.json").read_text("utf-8"))
-    (trained / "run.json").write_text(json.dumps({**record, "status": "running"}), "utf-8")
+    (trained / "run.json").write_text(json.dumps({**record, "status": "unfinished"}), "utf-8")
     assert "is not finished" in call("cost", trained).error
 
 

@@ -53,7 +53,10 @@ def test_json_is_what_the_issue_asks_for(evaluated: Any) -> None:
         assert row["chips"] == 2
         assert 0 <= row["mean"] <= 1
         assert row["std"] >= 0
-        assert row["loss"] == pytest.approx(100 * (found["float_accuracy"] - row["mean"]))
+        for name, reference in (("loss", "float"), ("digital_loss", "digital")):
+            assert row[name] == pytest.approx(100 * (found[f"{reference}_accuracy"] - row["mean"]))
+            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+        assert row["low"] <= row["mean"] <= row["high"]
     assert (found["data"], found["split"], found["clips"], found["synthetic"]) == ("speech_commands", "test", 12, False)
     assert re.search(r'"seconds": 86400,', evaluated[0].out)
 
@@ -62,7 +65,7 @@ def test_progress_goes_to_stderr(evaluated: Any) -> None:
     lines = evaluated[0].err.splitlines()
     for what, steps in (("Data", 100), ("Programming chips", 2), ("Reading chips", 4)):
         assert len([line for line in lines if line.startswith(f"{what}: {steps}/{steps} (100 %)")]) == 1
-    assert "Running the float network ..." in lines
+    assert "Running the digital networks ..." in lines
 
 
 def test_files_are_written(evaluated: Any, first_training: tuple[Path, Any]) -> None:
@@ -72,11 +75,16 @@ def test_files_are_written(evaluated: Any, first_training: tuple[Path, Any]) -> 
     assert len(table) == 2 * 2 * 2
     rows = json.loads(evaluated[0].out)["rows"]
     assert list(pd.read_csv(results / "summary.csv")["mean"]) == pytest.approx([row["mean"] for row in rows])
+    clips = pd.read_csv(results / "samples.csv")
+    assert len(clips) == 12 and {"name", "speaker", "class", "float", "digital", "25s", "1d"} <= set(clips.columns)
+    assert clips["1d, no compensation"].mean() == pytest.approx(rows[3]["mean"])
     assert (results / "drift.png").read_bytes().startswith(b"\x89PNG")
     report = (results / "report.html").read_text("utf-8")
     assert "data:image/png;base64," in report
     assert "A part of Speech Commands v0.02" in report
-    assert sorted(path.name for path in results.iterdir()) == ["drift.csv", "drift.png", "report.html", "summary.csv"]
+    assert sorted(path.name for path in results.iterdir()) == [
+        *("drift.csv", "drift.png", "report.html", "samples.csv", "summary.csv")
+    ]
 
 
 def test_stored_chips_give_the_same_table(evaluated: Any, trained: Path, call: Call, tmp_path: Path) -> None:
@@ -109,9 +117,10 @@ def test_options_reach_the_chips_and_the_table_says_what_next(trained: Path, cal
     )
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
-    assert re.match(r"Float network, digital: [\d.]+ % of 14 validation clips \(speech_commands\)", lines[0])
+    assert re.match(r"Float network, before training for hardware: [\d.]+ % of 14 validation clips", lines[0])
+    assert lines[1].startswith("Same weights, digital: ")
     row = next(line.split() for line in lines if line.strip().endswith("off"))
-    assert (row[2], row[-2]) == ("-", "1")
+    assert (row[2], row[4], row[-2]) == ("±", "-", "1")
     assert lines[-1] == f"Next: open {tmp_path / 'here' / 'report.html'}"
     assert "nan %" not in (tmp_path / "here" / "report.html").read_text("utf-8")
     assert pd.read_csv(tmp_path / "here" / "drift.csv")["drift_compensation"].tolist() == [False]
@@ -246,7 +255,7 @@ def test_on_a_terminal_bars_move_and_tensorflow_is_silent(
     os.close(ours)
     assert process.wait() == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode("utf-8"))
-    for part in ("Starting TensorFlow", "Data", "Running the float network", "Programming chips", "Reading chips"):
+    for part in ("Starting TensorFlow", "Data", "Running the digital networks", "Programming chips", "Reading chips"):
         assert part in text
     for noise in ("cuda", "absl", "0000 00:", "WARNING", "oneDNN", "Warning"):
         assert noise not in text

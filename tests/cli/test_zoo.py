@@ -147,8 +147,11 @@ def test_evaluate_takes_a_preset(
     found = json.loads(answer.out)
     assert found["results"] == "results/words.tiny"
     assert (tmp_path / "results" / "words.tiny" / "report.html").is_file()
-    assert found["float_accuracy"] == json.loads((saved[0] / "preset.json").read_text("utf-8"))["accuracy"]["digital"]
-    assert found["rows"][0]["loss"] == pytest.approx(100 * (found["float_accuracy"] - found["rows"][0]["mean"]))
+    assert "float_accuracy" not in found, "a preset holds no float network"
+    assert found["digital_accuracy"] == json.loads((saved[0] / "preset.json").read_text("utf-8"))["accuracy"]["digital"]
+    assert found["rows"][0]["digital_loss"] == pytest.approx(
+        100 * (found["digital_accuracy"] - found["rows"][0]["mean"])
+    )
     assert sorted(path.name for path in saved[0].iterdir()) == before
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from analognets.metrics import format_interval
 from analognets.zoo.presets.files import PresetRecord
 from analognets.zoo.presets.registry import bits
 from analognets.zoo.tasks import MODELS
@@ -121,24 +122,35 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
                 f"{100 * rows['mean'].iloc[0]:.2f} % of {record.accuracy.samples} {record.accuracy.split} samples."
             )
         else:
-            lines += [
-                "| since programming | accuracy % | std over chips | loss in points | chips | drift compensation |",
-                "|---|---:|---:|---:|---:|---|",
-            ]
-            for row in rows.to_dict("records"):
-                std = "-" if pd.isna(row["std"]) else f"{100 * row['std']:.2f}"
-                lines.append(
-                    f"| {row['at']} | {100 * row['mean']:.2f} | {std} | {row['loss']:.2f} | {row['chips']:.0f} | "
-                    f"{'on' if str(row['drift_compensation']) == 'True' else 'off'} |"
-                )
+            lines += _drift(rows)
         blocks.append("\n".join(lines))
     if record.accuracy.reference is not None and set(results["condition"]) - {"digital"}:
         before = f"{100 * record.accuracy.reference:.2f} %"
         blocks.append(
-            f"Losses are measured against the {before} of the float network that training for hardware began with. "
-            "Chips are programmed and read by the package's device model; none of them is real."
+            f"Losses to float are measured against the {before} of the float network that training for hardware began "
+            "with, losses to digital against the same weights without converters and chips; both in points of percent. "
+            "\N{PLUS-MINUS SIGN} is half of the 95 % interval over the test samples, grouped by speaker where that is "
+            "known, and the chips; without it only the spread over chips was measured. One training seed. Chips are "
+            "programmed and read by the package's device model; none of them is real."
         )
     return "\n\n".join(blocks)
+
+
+def _drift(rows: pd.DataFrame) -> list[str]:
+    """Return the lines of a table over drift time."""
+    losses = {"loss": "loss to float", "digital_loss": "loss to digital"}
+    losses = {key: name for key, name in losses.items() if key in rows and rows[key].notna().any()}
+    heads = ["since programming", "accuracy %", "std over chips", *losses.values(), "chips", "drift compensation"]
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 2)}---|"]
+    for row in rows.to_dict("records"):
+        cells = [row["at"], format_interval(row["mean"], row.get("low"), row.get("high"), scale=100)]
+        cells.append("-" if pd.isna(row["std"]) else f"{100 * row['std']:.2f}")
+        cells += [
+            format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), form="{:+.2f}") for key in losses
+        ]
+        cells += [f"{row['chips']:.0f}", "on" if str(row["drift_compensation"]) == "True" else "off"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _use(record: PresetRecord) -> str:

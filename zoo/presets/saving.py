@@ -42,7 +42,13 @@ from analognets.zoo.trained import TrainedRun, digital_twin, open_trained
 
 __all__ = ["RESULT_COLUMNS", "check_place", "check_saveable", "direct_mapping_results", "save_to_preset"]
 
-RESULT_COLUMNS = ("condition", "at", "seconds", "drift_compensation", "mean", "std", "chips", "loss", "float_accuracy")
+RESULT_COLUMNS = (
+    *("condition", "at", "seconds", "drift_compensation", "mean", "std", "chips", "loss", "float_accuracy"),
+    *("low", "high", "loss_low", "loss_high", "digital_accuracy"),
+    *("digital_loss", "digital_loss_low", "digital_loss_high"),
+)
+"""`loss` is against the float network, `digital_loss` against the same weights run digitally; low and high are the ends
+of 95 % intervals."""
 SAID_OF_DATA = ("name", "version", "homepage", "licence", "citation", "statement", "synthetic", "clips")
 REBUILT = 1e-5
 

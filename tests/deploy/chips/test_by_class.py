@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 
 from analognets.deploy import by_class
-from analognets.deploy.chips.by_class import accuracies, confusion_counts
 from analognets.deploy.chips.chips import program, summarize
 from analognets.deploy.chips.report import write_report
 from analognets.errors import InvalidArgumentError
 
 
 def counted(counts: list[Any], modes: list[bool] | None = None) -> pd.DataFrame:
-    """Return a table as `Chips.confusion` does, of one (classes, classes) array for each chip."""
+    """Return a table as `Decisions.confusion` does, of one (classes, classes) array for each chip."""
     rows = []
     for mode in modes or [True]:
         for chip, one in enumerate(counts):
@@ -35,13 +34,16 @@ def test_confusions_and_accuracies_are_those_of_the_same_readings(make: Any, sam
     labels = model.predict(samples, verbose=0).argmax(1)
     for form in (labels, np.eye(3)[labels]):
         settings: dict[str, Any] = {"at": ["25s", "1y"], "drift_compensation": "both"}
-        found = chips.confusion((samples, form), **settings)
-        table = chips.evaluate((samples, form), **settings)
-        pd.testing.assert_frame_equal(accuracies(found), table, check_exact=True)
-        pd.testing.assert_frame_equal(summarize(accuracies(found)), summarize(table))
+        decided = chips.decide((samples, form), **settings)
+        table, found = chips.evaluate((samples, form), **settings), decided.confusion()
+        pd.testing.assert_frame_equal(decided.accuracies(), table, check_exact=True)
+        pd.testing.assert_frame_equal(
+            decided.summary()[["drift_compensation", "seconds", "at", "mean", "std", "chips"]], summarize(table)
+        )
     outputs = chips.predict(samples, chip=1, at="1y", drift_compensation=False).argmax(1)
     part = found.query("chip == 1 and at == '1y' and not drift_compensation")
-    np.testing.assert_array_equal(part["count"].to_numpy().reshape(3, 3), confusion_counts(labels, outputs, 3))
+    expected = np.array([[((labels == one) & (outputs == other)).sum() for other in range(3)] for one in range(3)])
+    np.testing.assert_array_equal(part["count"].to_numpy().reshape(3, 3), expected)
     assert part["count"].sum() == len(samples)
 
 
@@ -74,10 +76,10 @@ def test_a_single_output_is_a_detector(samples: Any) -> None:
     model = to_analog(plain)
     calibrate(model, samples)
     truth = model.predict(samples, verbose=0)[:, 0] > 0.5
-    found = by_class(program(model, 2).confusion((samples, truth), at="25s"))
+    found = by_class(program(model, 2).decide((samples, truth), at="25s").confusion())
     assert found["class"].tolist() == ["0", "1"] and (found["miss_rate"] < 0.2).all()
     with pytest.raises(InvalidArgumentError, match=r"Labels must be 0 and 1 \(or False and True\). Received: -1"):
-        program(model, 1).confusion((samples, np.where(truth, 1, -1)), at="25s")
+        program(model, 1).decide((samples, np.where(truth, 1, -1)), at="25s")
 
 
 def test_what_does_not_fit_is_one_sentence() -> None:
@@ -87,11 +89,12 @@ def test_what_does_not_fit_is_one_sentence() -> None:
 
 def test_the_report_shows_the_classes_at_the_last_time(tmp_path: Path) -> None:
     table = counted([[[90, 10], [3, 7]]])
+    ages = pd.DataFrame([{"drift_compensation": True, "seconds": 86400.0, "at": "1d", "accuracy": 97 / 110}])
     write_report(
         tmp_path / "report.html",
         title="t",
         facts={},
-        summary=summarize(accuracies(table), 0.9),
+        summary=summarize(ages, 0.9),
         figures=[],
         classes=by_class(table, ["no <person>", "person"]),
     )

@@ -49,7 +49,7 @@ def test_the_figure_shows_mean_band_and_every_chip() -> None:
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "with drift compensation, 4 chips",
         "without drift compensation, 4 chips",
-        "float model, digital",
+        "float network",
     ]
     assert (axes.get_title(), axes.get_xscale()) == ("A title", "log")
     assert [label.get_text() for label in axes.get_xticklabels()] == list(TIMES)
@@ -111,8 +111,11 @@ def test_the_report_is_one_file_that_says_everything(tmp_path: Path) -> None:
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     for _, row in summarize(data, 0.93).iterrows():
         assert f"<td>{row['at']}</td>" in page
-        assert f"<td>{100 * row['mean']:.2f} %</td>" in page
-        assert f"<td>{row['loss']:.2f}</td>" in page
+        assert f"<td>{100 * row['mean']:.2f}</td>" in page
+        assert f"<td>{row['loss']:+.2f}</td>" in page
+    ends = {"low": 0.85, "high": 0.91, "loss_low": 1.0, "loss_high": 2.0}
+    page = write(tmp_path / "intervals.html", data, summary=summarize(data, 0.93).assign(**ends))
+    assert "accuracy %" in page and " ± 3.00</td>" in page and " ± 0.50</td>" in page
 
 
 def test_one_chip_has_no_spread(tmp_path: Path) -> None:

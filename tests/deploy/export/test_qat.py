@@ -23,9 +23,6 @@ from analognets.errors import AnalogNetsError, ConversionError, DataError, Inval
 layers = keras.layers
 needs_tfmot = pytest.mark.skipif(not qat.has_tfmot(), reason="needs tensorflow-model-optimization (extra 'tfmot')")
 
-BEFORE = set(sys.modules)
-"""Other tests of the same process may have imported the packages."""
-
 
 def network() -> keras.Model:
     """Return a net with a nested model, a + of tensors and layers whose arguments have other names in Keras 2."""
@@ -52,6 +49,7 @@ def trained(data: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamesp
     """Return a network, its int8 file after an epoch of training in another process, and what was reported."""
     if not qat.has_tfmot():
         pytest.skip("needs tensorflow-model-optimization (extra 'tfmot')")
+    before = set(sys.modules)  # other tests of the same process may have imported the packages
     model = network()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(*data, epochs=6, batch_size=50, verbose=0)
@@ -60,7 +58,8 @@ def trained(data: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamesp
     facts = to_litert_qat(
         model, path, data, epochs=1, batch_size=100, learning_rate=1e-4, progress=lambda *step: seen.append(step)
     )
-    return SimpleNamespace(model=model, facts=facts, seen=seen, path=path)
+    new = set(sys.modules) - before
+    return SimpleNamespace(new=new, model=model, facts=facts, seen=seen, path=path)
 
 
 def test_the_file_is_int8_and_computes_what_was_learned(trained: SimpleNamespace, data: Any) -> None:
@@ -83,7 +82,7 @@ def test_progress_comes_batch_by_batch(trained: SimpleNamespace) -> None:
 
 
 def test_nothing_of_tf_keras_enters_this_process(trained: SimpleNamespace) -> None:
-    assert not [name for name in set(sys.modules) - BEFORE if name.split(".")[0] in qat.PACKAGES]
+    assert not [name for name in trained.new if name.split(".")[0] in qat.PACKAGES]
     assert "TF_USE_LEGACY_KERAS" not in os.environ
 
 

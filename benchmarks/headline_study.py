@@ -1,0 +1,124 @@
+"""The headline networks with three training seeds each: accuracy and losses over drift time, with 95 % intervals.
+
+python -m benchmarks.headline_study --data DIR [--runs runs/headline] [--seeds 0 1 2] [--only kws] [--collect]
+
+RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. All
+of it is resumable, and what is finished is not done again; --collect only writes results/headline.csv and .json.
+
+An interval counts test clips, grouped by speaker, and training seeds, each with its own chips. Losses are paired: for
+each clip the float network (or the same weights, digital) of the same seed is compared with the share of chips that are
+right. The interval of A* is that of the loss, with the float accuracy taken as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analognets.metrics import Interval, chance_error, mean_interval, normalized_accuracy
+from analognets.training.run import Run
+from benchmarks.kws_study import call, is_evaluated
+
+RESULTS = Path(__file__).parents[1] / "results"
+PRESET = "hardware_aware.hardware.preset"
+NETWORKS: dict[str, dict[str, list[str]]] = {
+    "kws": {f"hwa_{bits}bit": [f"{PRESET}=aon_cim_{bits}bit"] for bits in (8, 6, 4)},
+    "kws_resnet8": {"hwa_standard": []},
+    "kws_gru": {"hwa_standard": []},
+}
+"""Recipes, and the overrides of each hardware-aware training."""
+
+
+def study(options: argparse.Namespace) -> None:
+    """Train and evaluate what is asked for and not done."""
+    for recipe, variants in NETWORKS.items():
+        for seed in options.seeds if not options.only or recipe in options.only else ():
+            root = options.runs / recipe / str(seed)
+            data = ("--data", str(options.data), "--seed", str(seed), "--keep")
+            call("train", recipe, *data, "--out", str(root / "float"), "--set", "hardware_aware=null")
+            for name, overrides in variants.items():
+                words = [word for override in overrides for word in ("--set", override)]
+                source = ("--float-from", str(root / "float"))
+                call("train", recipe, *data, "--out", str(root / name), *source, *words)
+                if not is_evaluated(root / name):
+                    call("evaluate", str(root / name), "--data", str(options.data), "--drift-compensation", "on")
+
+
+def rows_of(recipe: str, variant: str, folders: list[Path]) -> list[dict[str, Any]]:
+    """Return a row for each time, over the seeds that are evaluated."""
+    tables = [pd.read_csv(folder / "results" / "samples.csv", keep_default_na=False) for folder in folders]
+    summaries = [pd.read_csv(folder / "results" / "summary.csv") for folder in folders]
+    speakers = tables[0]["speaker"].astype(str).tolist()
+    chance = chance_error(tables[0]["class"].nunique())
+    rows = []
+    for at in summaries[0]["at"]:
+        right = np.stack([table[at].to_numpy(float) for table in tables])
+        accuracy = mean_interval(right, speakers)
+        row = {"recipe": recipe, "variant": variant, "at": at, "seeds": len(tables)}
+        row |= {"seconds": float(summaries[0].set_index("at").loc[at, "seconds"])}
+        row |= {"chips_per_seed": int(summaries[0]["chips"].iloc[0]), "clips": right.shape[1]}
+        row |= {"speakers": len(set(speakers) - {""}), **ends("mean", accuracy)}
+        row["std_over_seeds"] = float(right.mean(axis=1).std(ddof=1)) if len(tables) > 1 else None
+        row["std_over_chips"] = float(np.mean([summary.set_index("at").loc[at, "std"] for summary in summaries]))
+        for reference, name in (("float", "loss"), ("digital", "digital_loss")):
+            other = np.stack([table[reference].to_numpy(float) for table in tables])
+            row |= {f"{reference}_accuracy": float(other.mean())}
+            row |= ends(name, mean_interval(100 * (other - right), speakers))
+        error = 1 - row["float_accuracy"]
+        for name, loss in (("accuracy", "loss"), ("low", "loss_high"), ("high", "loss_low")):
+            row[f"normalized_{name}"] = normalized_accuracy(error + row[loss] / 100, error, chance)
+        rows.append(row)
+    return rows
+
+
+def ends(name: str, found: Interval) -> dict[str, float]:
+    """Return a mean and the ends of its interval as columns."""
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def collect(runs: Path) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Return the table of all networks, and what each run was made with."""
+    rows: list[dict[str, Any]] = []
+    records = []
+    for recipe, variants in NETWORKS.items():
+        for variant in variants:
+            folders = [path for path in sorted((runs / recipe).glob(f"*/{variant}")) if is_evaluated(path)]
+            if not folders:
+                continue
+            rows += rows_of(recipe, variant, folders)
+            for folder in folders:
+                run = Run.open(folder)
+                first = Run.open(folder.parent / "float")
+                kept = {key: run.record.get(key) for key in ("git_commit", "versions")}
+                data = {key: run.record["data"].get(key) for key in ("name", "version", "statement", "clips")}
+                record = {"recipe": recipe, "variant": variant, "seed": run.recipe.seed, **kept, "data": data}
+                record["fingerprint"], record["settings"] = run.recipe.fingerprint(), run.recipe.to_dict()
+                records.append({**record, "float_stage": first.recipe.to_dict()["float"]})
+    return pd.DataFrame(rows), records
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of Speech Commands")
+    parser.add_argument("--runs", type=Path, default=Path("runs/headline"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=NETWORKS)
+    parser.add_argument("--collect", action="store_true", help="only write the table of what is done")
+    options = parser.parse_args()
+    if not (options.collect or options.data):
+        parser.error("--data is needed, or --collect")
+    if not options.collect:
+        study(options)
+    table, records = collect(options.runs)
+    table.to_csv(RESULTS / "headline.csv", index=False, float_format="%.6g")
+    (RESULTS / "headline.json").write_text(json.dumps(records, indent=1) + "\n", "utf-8")
+    print(table.to_string())
+
+
+if __name__ == "__main__":
+    main()

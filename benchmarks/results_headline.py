@@ -1,0 +1,93 @@
+"""The results page's part on the headline networks: three training seeds, with 95 % intervals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analognets.metrics import ISO_ACCURACY, format_interval
+from benchmarks.markdown import markdown
+
+FILES = ("headline.csv", "headline.json")
+TITLES = {
+    ("kws", "hwa_8bit"): "AnalogNet-KWS, 8 bit",
+    ("kws", "hwa_6bit"): "AnalogNet-KWS, 6 bit",
+    ("kws", "hwa_4bit"): "AnalogNet-KWS, 4 bit",
+    ("kws_resnet8", "hwa_standard"): "CNN (ResNet-8), standard crossbar",
+    ("kws_gru", "hwa_standard"): "GRU, standard crossbar",
+}
+
+
+def shown(row: pd.Series, name: str, *, scale: float = 1.0, form: str = "{:.2f}") -> str:
+    """Return a column with half of its interval."""
+    return format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], scale=scale, form=form)
+
+
+def networks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the rows of each network by time."""
+    groups = {key: part.set_index("at") for key, part in table.groupby(["recipe", "variant"], sort=False)}
+    return [(title, groups[key]) for key, title in TITLES.items() if key in groups]
+
+
+def accuracy_table(table: pd.DataFrame) -> str:
+    """Return accuracies and losses."""
+    rows = []
+    for title, part in networks(table):
+        day, year = part.loc["1d"], part.loc["1y"]
+        rows.append(
+            [
+                title,
+                str(int(day["seeds"])),
+                f"{100 * day['float_accuracy']:.2f}",
+                *(shown(part.loc[at], "mean", scale=100) for at in ("1h", "1d", "1y")),
+                *(shown(row, name, form="{:+.2f}") for row in (day, year) for name in ("loss", "digital_loss")),
+            ]
+        )
+    losses = [f"loss to {name} at {at}" for at in ("1 d", "1 y") for name in ("float", "digital")]
+    return markdown(["network", "seeds", "float", "1h", "1d", "1y", *losses], rows)
+
+
+def iso_accuracy(table: pd.DataFrame) -> str:
+    """Return which networks keep A* of 99 %: only those whose whole interval does."""
+    said = []
+    for at in ("1h", "1d", "1y"):
+        sure, no, open_ = [], [], []
+        for title, part in networks(table):
+            row = part.loc[at]
+            star = f"{title} ({100 * row['normalized_low']:.1f} to {100 * row['normalized_high']:.1f} %)"
+            above, below = row["normalized_low"] >= ISO_ACCURACY, row["normalized_high"] < ISO_ACCURACY
+            (sure if above else no if below else open_).append(star)
+        parts = [f"above 99 %: {', '.join(sure) or 'none'}", f"below: {', '.join(no) or 'none'}"]
+        parts.append(f"not decided by these data: {', '.join(open_) or 'none'}")
+        said.append(f"- after {at}: {'; '.join(parts)}")
+    heading = "Normalised accuracy A*, 95 % intervals (of the loss; the float accuracy is taken as it is):"
+    return "\n".join([heading, "", *said])
+
+
+def headline_networks(results: Path) -> list[str]:
+    """Return the paragraphs."""
+    table = pd.read_csv(results / FILES[0])
+    records: list[dict[str, Any]] = json.loads((results / FILES[1]).read_text("utf-8"))
+    one = table.iloc[0]
+    return [
+        f"Accuracy in % with drift compensation and losses in points, each with half of its 95 % interval over "
+        f"{int(one['clips'])} test clips of {int(one['speakers'])} speakers and over the training seeds, each with its "
+        f"own {' or '.join(str(count) for count in sorted(set(table['chips_per_seed'])))} chips. "
+        "Losses are paired by clip: to the float network before training for hardware, which some networks surpass, "
+        "and to the same weights run digitally, which is what the chip alone costs ([figures](headline.csv), "
+        "[recipes, versions and commits](headline.json)). The loudness of made silence is the range of a 16-bit "
+        "microphone, from one converter step to where Gaussian noise clips at 4 sigma; it was chosen without the test "
+        "clips.",
+        f"Data: {records[0]['data']['statement']}",
+        accuracy_table(table),
+        iso_accuracy(table),
+    ]
+
+
+def row(results: Path, recipe: str, at: str) -> pd.Series:
+    """Return a row of the table for the README: of a recipe's first variant at a time."""
+    table = pd.read_csv(results / FILES[0])
+    return table[(table["recipe"] == recipe) & (table["at"] == at)].iloc[0]
