@@ -182,7 +182,8 @@ class Study:
             except Exception as error:
                 return True, f"what was there before is lost: {type(error).__name__}: {error}"
         again = self.place.run((*self.command.words, *self.more(folder)), folder)
-        if again.code != 0 or again.running:
+        refused = self.command.refused and self.command.refused in last_lines(folder)
+        if (again.code != 0 and not refused) or again.running:
             return True, f"run again, it ended with {again.code}: {last_lines(folder)}"
         now = names(folder)
         if now != self.names:

@@ -35,6 +35,7 @@ class Command:
         after: the name of a command whose "out" is there before, as "before".
         twice: it runs once before, so that the one that is killed replaces or goes on with something.
         again: words to add when it is run once more, because it begins anew otherwise or not at all.
+        refused: what it says instead when it had been finished already.
         opens: raises if what was there before, or what was written, is lost.
     """
 
@@ -42,6 +43,7 @@ class Command:
     after: str | None = None
     twice: bool = False
     again: tuple[str, ...] = ()
+    refused: str = ""
     opens: Callable[[Path], Any] | None = None
 
 
@@ -118,7 +120,7 @@ COMMANDS: dict[str, Command] = {
     "zoo save .zip": Command(
         ("zoo", "save", "before", "out.zip", "--overwrite"), "train", twice=True, opens=files_are_there("out.zip")
     ),
-    "zoo download": Command(("zoo", "download", "{address}", "--to", "out")),
+    "zoo download": Command(("zoo", "download", "{address}", "--to", "out"), refused="--to names a new folder"),
     "data prepare": Command(
         ("data", "prepare", "synthetic_persons", *sets("pictures_per_class=20", "size=48")),
     ),
