@@ -30,10 +30,15 @@ __all__ = [
     "check_choice",
     "check_integer",
     "check_number",
+    "cut",
     "reading_config",
     "reason",
     "shortened",
 ]
+
+
+LONGEST_REASON = 400
+"""Characters of what another library says that are passed on."""
 
 
 class AnalogNetsError(Exception):
@@ -52,7 +57,7 @@ class UnknownNameError(AnalogNetsError, ValueError):
         close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         guess = f" Did you mean '{close[0]}'?" if close else ""
         hint = f" {hint}" if hint else ""
-        super().__init__(f"Unknown {kind}.{guess} Known: {', '.join(known)}. Received: {name!r}.{hint}")
+        super().__init__(f"Unknown {kind}.{guess} Known: {', '.join(known)}. Received: {shortened(name)}.{hint}")
 
 
 class ConversionError(AnalogNetsError, TypeError):
@@ -101,7 +106,15 @@ class MissingExtraError(AnalogNetsError, ImportError):
 def reason(error: BaseException) -> str:
     """Return why something failed, to stand inside of a sentence: what the system says, else the first line."""
     said = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
-    return str(said or type(error).__name__).rstrip(".")
+    return cut(str(said or type(error).__name__).rstrip("."), LONGEST_REASON)
+
+
+def cut(text: str, length: int) -> str:
+    """Return a text of at most this length, with "..." where more of it was, and control characters spelled out."""
+    text = "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text[: length + 1]
+    )
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def shortened(value: Any, length: int = 80) -> str:
@@ -110,7 +123,7 @@ def shortened(value: Any, length: int = 80) -> str:
         text = repr(value[: length + 1] if isinstance(value, (str, bytes)) else value)
     except (RecursionError, ValueError):  # nested too deeply; a number of too many digits
         text = f"a {type(value).__name__}"
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+    return cut(text, length)
 
 
 @contextlib.contextmanager
@@ -149,7 +162,7 @@ def check_number(
     if not (math.isfinite(number) and low <= number <= high):
         unit = f" {unit}" if unit else ""
         raise InvalidArgumentError(
-            f"`{name}` of {owner} must be a {_bounds(low, high)}{unit}. Received: {name}={value!r}."
+            f"`{name}` of {owner} must be a {_bounds(low, high)}{unit}. Received: {name}={shortened(value)}."
         )
     return number
 
@@ -176,7 +189,7 @@ def check_integer(owner: str, name: str, value: Any, low: int, high: int) -> int
             whole = operator.index(value)
     if whole is None or not low <= whole <= high:
         raise InvalidArgumentError(
-            f"`{name}` of {owner} must be a whole number from {low} to {high}. Received: {name}={value!r}."
+            f"`{name}` of {owner} must be a whole number from {low} to {high}. Received: {name}={shortened(value)}."
         )
     return whole
 
@@ -190,5 +203,7 @@ def check_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> A
     choices = list(choices)
     if value not in choices:
         allowed = ", ".join(repr(choice) for choice in choices)
-        raise InvalidArgumentError(f"`{name}` of {owner} must be one of {allowed}. Received: {name}={value!r}.")
+        raise InvalidArgumentError(
+            f"`{name}` of {owner} must be one of {allowed}. Received: {name}={shortened(value)}."
+        )
     return value

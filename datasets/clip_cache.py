@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from analognets.core.drafts import remove_abandoned
 from analognets.core.files import remove_leftovers, write_atomically
 from analognets.core.provenance import json_sha256, sha256_of
 from analognets.datasets.base import CLIP_SAMPLES
@@ -83,6 +84,8 @@ class ClipCache:
     def load(self, key: str, clips: int) -> tuple[Stored | None, str]:
         """Return what was stored, or None if it is not there; and a note if it is there and was changed since."""
         array, facts = self._paths(key)
+        with contextlib.suppress(OSError):
+            remove_abandoned(self.folder)
         if not array.is_file() or not facts.is_file():
             return None, ""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,7 @@ def _labelled(root: Path, part: str, rule: str, min_area: float, on_corrupt: str
     path = root / "annotations" / f"instances_{part}.json"
     folder = root / part
     for needed in (path, folder):
-        if not needed.exists():
+        if not os.path.exists(needed):
             raise DataError(
                 f"COCO needs a folder that holds annotations/instances_{part}.json and {part}/. Received: {root}, "
                 f"which has no {needed.relative_to(root)}. Unpack the official archives there, or run `analognets data "
@@ -262,7 +263,10 @@ def _labelled(root: Path, part: str, rule: str, min_area: float, on_corrupt: str
     except DataError:
         raise
     except Exception as error:  # pycocotools trusts its file
-        raise DataError(f"Can't read {path} as annotations of COCO: {error!r}. Unpack the archive again.") from error
+        raise DataError(
+            f"Can't read {path} as annotations of COCO: {type(error).__name__}: {reason(error)}. Unpack the archive "
+            "again."
+        ) from error
     if lost:
         text = f"{len(lost)} pictures of {path.name} are not in {folder}, such as {lost[0]!r}"
         if on_corrupt == "error":

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from analognets.core.drafts import temporary_room
 from analognets.core.provenance import installed_version
 from analognets.core.seeds import generator
 from analognets.errors import DataError, MissingExtraError
@@ -95,7 +96,7 @@ def speak(utterances: Sequence[Utterance]) -> Iterator[tuple[np.ndarray, int]]:
     import espeakng_loader
 
     library = [espeakng_loader.get_library_path(), espeakng_loader.get_data_path()]
-    with tempfile.TemporaryFile() as jobs, tempfile.TemporaryFile() as said:
+    with temporary_room(), tempfile.TemporaryFile() as jobs, tempfile.TemporaryFile() as said:
         jobs.write(json.dumps(utterances).encode())
         jobs.seek(0)
         command = [sys.executable, "-I", "-S", str(_WORKER), *library]

@@ -126,7 +126,7 @@ def read_folders(data_dir: Path | str, suffixes: Sequence[str], *, what: str) ->
     """
     root = Path(data_dir).expanduser()
     try:
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise DataError(f"A folder of {what} is needed. Received: {root}, which does not exist or is no folder.")
         found = _Found(root, tuple(suffixes))
         items, split_folders = _sort(found)

@@ -98,7 +98,7 @@ def _known_folder(spec: KerasPictures) -> Path | None:
     root = os.environ.get("ANALOGNETS_DATA")
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
     folders = [Path(root) / spec.name, cache] if root else [cache]
-    return next((folder for folder in folders if (folder / spec.file).is_file()), None)
+    return next((folder for folder in folders if os.path.isfile(folder / spec.file)), None)
 
 
 def _by_keras(spec: KerasPictures) -> Arrays:
@@ -115,7 +115,7 @@ def _by_keras(spec: KerasPictures) -> Arrays:
 
 def _stored(spec: KerasPictures, folder: Path) -> Arrays:
     path = folder / spec.file if folder.suffix != ".npz" else folder
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"'{path}' does not exist. Give the folder that holds {spec.file}.")
     x, y, x_test, y_test = read_npz(path, KEYS, what=spec.title)
     return _checked(spec, (x, y, x_test, y_test), f"'{path}'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ def load_speech_commands(
 
 def _downloaded(cache_dir: Path | str | None) -> Path:
     folder = cache_folder(cache_dir) / "speech_commands"
-    if not (folder / TRAIN_FOLDER).is_dir():
+    if not os.path.isdir(folder / TRAIN_FOLDER):
         raise DataError(
             f"Speech Commands is not downloaded: {folder} holds no {TRAIN_FOLDER}. Run `analognets data prepare "
             f"speech_commands` to download it, or name the folder that holds {TRAIN_FOLDER}/ with data_dir (--data)."

@@ -83,10 +83,10 @@ def find_folders(data_dir: Path | str) -> tuple[Path, Path | None]:
     """
     root = Path(data_dir).expanduser()
     train = root / TRAIN_FOLDER
-    if not train.is_dir() and (root / "validation_list.txt").is_file():
+    if not os.path.isdir(train) and os.path.isfile(root / "validation_list.txt"):
         train = root
-    if not train.is_dir():
-        state = "which does not exist" if not root.is_dir() else "which holds no such folder"
+    if not os.path.isdir(train):
+        state = "which does not exist" if not os.path.isdir(root) else "which holds no such folder"
         raise DataError(
             f"Speech Commands needs a folder that holds {TRAIN_FOLDER}/ (word folders, validation_list.txt, "
             f"testing_list.txt, {NOISE_FOLDER}/) and, if at hand, {TEST_FOLDER}/. Received: {root}, {state}. "
@@ -94,7 +94,7 @@ def find_folders(data_dir: Path | str) -> tuple[Path, Path | None]:
         )
     train = train.absolute()
     test = train.parent / TEST_FOLDER
-    return train, (test if test.is_dir() else None)
+    return train, (test if os.path.isdir(test) else None)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Layout:
 
 
 def _wavs(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"Speech Commands is not complete: there is no folder {folder}. Unpack the archive again.")
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".wav"))

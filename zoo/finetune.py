@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -309,7 +310,7 @@ def check_same_weights(path: Path, recipe: Recipe) -> None:
         PresetError: it was begun with others.
         RunError: its files can't be read.
     """
-    if not (path / "run.json").is_file():
+    if not os.path.isfile(path / "run.json"):
         return
     begun = Run.open(path).recipe
     key = "weights_sha256"

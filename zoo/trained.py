@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import zipfile
 from collections.abc import Callable, Collection, Mapping
@@ -187,7 +188,7 @@ class TrainedNetwork:
 
         recipe = self.known_recipe()
         folder = self.data.get("folder") if data is None else data
-        if data is None and folder is not None and not Path(folder).is_dir():
+        if data is None and folder is not None and not os.path.isdir(Path(folder)):
             raise DataError(
                 f"The data this run was trained on were in '{folder}', which is gone. Name their new place with --data."
             )
@@ -362,17 +363,17 @@ def _by_name(source: str | Path, untrained: bool) -> TrainedNetwork:
     from analognets.zoo.presets.registry import load_preset
 
     text, path = str(source), Path(source).expanduser()
-    if (path / "run.json").exists():
+    if os.path.exists(path / "run.json"):
         _refuse_spikes(path)
         return TrainedRun(Run.open(path))
     if path.suffix in MODEL_FILES:
         model = _read_file(path)
         return TrainedNetwork(model.name, lambda: model, str(path.resolve()))
     elsewhere = "://" in text or text in bundled()
-    if elsewhere or (path / INDEX).exists() or path.is_file():
+    if elsewhere or os.path.exists(path / INDEX) or os.path.isfile(path):
         # Handles stand in recipes and reports, which are published; the cache finds a sha256 without a login.
         return TrainedPreset(load_preset(text), public_url(text) if elsewhere else str(path.resolve()))
-    if path.is_dir():
+    if os.path.isdir(path):
         raise RunError(f"'{path}' is neither a run nor a preset: it holds no 'run.json' and no '{INDEX}'.")
     if untrained:
         from analognets.zoo.tasks import plain_networks
@@ -393,7 +394,7 @@ def _read_file(path: Path) -> Any:
     import analognets.layers  # noqa: F401  (registers the classes a model file names)
     from analognets.conversion import load_model
 
-    if zipfile.is_zipfile(path):
+    if os.path.isfile(path) and zipfile.is_zipfile(path):
         import_classes(path)
     return load_model(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ def train_spiking(
             "with --set wav.I=PATH instead."
         )
     folder, kind = out or Path("runs") / recipe.name, KINDS[recipe.task]
-    if keep and not overwrite and (folder / "run.json").is_file():
+    if keep and not overwrite and os.path.isfile(folder / "run.json"):
         run = kind.open(folder)
         if run.finished and run.recipe.fingerprint() == recipe.fingerprint():
             reporter.note(f"{folder} is finished; it is kept as it is.")
             show_run(reporter, run)
             return
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+    if not overwrite and os.path.isdir(folder) and any(folder.iterdir()):
         kind.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
     reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
     with reporter.status("Starting TensorFlow and preparing the experiment ..."), _console.quiet_imports():
@@ -74,41 +75,42 @@ def _text(row: dict[str, Any]) -> str:
 
 def show_run(reporter: _console.Reporter, run: Any) -> None:
     """Print what came out of a finished spiking run."""
-    import json
+    from analognets.core.files import read_json
 
-    name = "letters.json" if run.recipe.task == "letters" else "digits.json"
-    path = run.path / "results" / name
+    letters = run.recipe.task == "letters"
+    path = run.path / "results" / ("letters.json" if letters else "digits.json")
+    again = "Train the run again with --overwrite."
+    result = read_json(path, "result of a run", hint=again)
     try:
-        result = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"'{path}' can't be read: {error}. Train the run again with --overwrite.") from error
-    result.pop("curve")
+        result.pop("curve")
+        lines, rows = _of_letters(result) if letters else (_of_digits(result), [])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunError(f"'{path}' is not the result of a run: it was cut short or changed. {again}") from error
     reporter.result({"run": str(run.path), "status": run.status, **result})
-    if run.recipe.task == "letters":
-        _show_letters(reporter, result)
-    else:
-        words = f"{100 * result['test_accuracy']:.2f} % of {result['test_pictures']:,} test pictures"
-        reporter.say(f"{words} ({100 * result['test_accuracy_weighted']:.2f} % if every spike counts for all classes)")
-        reporter.say(
-            f"{result['training_pictures_per_second']:.0f} pictures/s in training, {result['training_seconds']:.0f} s; "
-            f"{result['test_pictures_per_second']:.0f} pictures/s in the test"
-        )
+    for line in lines:
+        reporter.say(line)
+    if letters:
+        columns = ["seconds", "within 25 ms, %", "with array-level scaling, %"]
+        reporter.table(columns, rows, title="After training")
     reporter.say(f"Figures and tables: {run.path / 'results'}")
 
 
-def _show_letters(reporter: _console.Reporter, result: dict[str, Any]) -> None:
+def _of_digits(result: dict[str, Any]) -> list[str]:
+    words = f"{100 * result['test_accuracy']:.2f} % of {result['test_pictures']:,} test pictures"
+    return [
+        f"{words} ({100 * result['test_accuracy_weighted']:.2f} % if every spike counts for all classes)",
+        f"{result['training_pictures_per_second']:.0f} pictures/s in training, {result['training_seconds']:.0f} s; "
+        f"{result['test_pictures_per_second']:.0f} pictures/s in the test",
+    ]
+
+
+def _of_letters(result: dict[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
     last = result["last_epoch"]
     shares = ", ".join(f"{100 * last[f'tolerance_{ms}']:.1f} % within {ms} ms" for ms in (5, 10, 25))
-    reporter.say(
-        f"Last epoch: {shares}; {100 * last['false_share']:.1f} % false; chance {100 * result['chance_25']:.1f} %"
-    )
+    line = f"Last epoch: {shares}; {100 * last['false_share']:.1f} % false; chance {100 * result['chance_25']:.1f} %"
     means: dict[tuple[float, bool], list[float]] = {}
     for row in result["after"]:
         means.setdefault((row["seconds"], row["scaled"]), []).append(row["tolerance_25"])
     times = list(dict.fromkeys(seconds for seconds, _ in means))
     mean = {key: f"{100 * sum(values) / len(values):.1f}" for key, values in means.items()}
-    reporter.table(
-        ["seconds", "within 25 ms, %", "with array-level scaling, %"],
-        [(f"{seconds:g}", mean[seconds, False], mean[seconds, True]) for seconds in times],
-        title="After training",
-    )
+    return [line], [(f"{seconds:g}", mean[seconds, False], mean[seconds, True]) for seconds in times]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def run_recipe(
     if float_from is not None and float_from.resolve() == folder.resolve():
         raise RunError(f"--float-from and --out name the same folder, '{folder}'. Choose another one for the new run.")
     hint = resume_command(folder, data=data, float_from=float_from, skip_corrupt=skip_corrupt)
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+    if not overwrite and os.path.isdir(folder) and any(folder.iterdir()):
         Run.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
         _console.set_resume_hint(hint, finished=lambda: is_finished(folder, recipe))
     source = open_trained(Run.open(float_from), unfinished=True) if float_from else None

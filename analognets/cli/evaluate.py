@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -132,7 +134,7 @@ def stored(
 
     if load is not None:
         return Chips.load(load, network)
-    if save is None or not save.exists():
+    if save is None or not os.path.exists(save):
         return None
     found = saved_before(save, network, seed, count)
     reporter.note(f"{save} holds these chips already, from an earlier try: they are used.")
@@ -141,11 +143,14 @@ def stored(
 
 def refuse_taken(folder: Path, learned: bool) -> None:
     """Raise unless a place for chips is free, or holds chips that an interrupted command may have stored."""
-    from analognets.core.files import recover
+    from analognets.core.drafts import recover, remove_abandoned
     from analognets.deploy.chips.files import INDEX
 
-    recover(folder.absolute())
-    if folder.exists() and (learned or not (folder / INDEX).exists()):
+    place = folder.absolute()
+    recover(place)
+    with contextlib.suppress(OSError):
+        remove_abandoned(place.parent)
+    if os.path.exists(folder) and (learned or not os.path.exists(folder / INDEX)):
         raise ChipFileError(f"--save-chips writes a new folder. Received: '{folder}', which exists.")
 
 

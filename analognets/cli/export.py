@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
+import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,17 +78,18 @@ def export(
     trained = open_trained(run, wants=("recipe",))
     word = name or re.sub(r"[^A-Za-z0-9_]", "_", trained.known_recipe().name)
     word = word if word[0].isalpha() else f"net_{word}"
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise DataError(f"--out names a folder. Received: the file '{out}'.")
     start_backend(reporter)
 
+    from analognets.core.drafts import temporary_folder
     from analognets.deploy.export.qat import train_for_int8
     from analognets.deploy.export.together import refuse_existing
 
     refuse_existing(out, files_of(word, to), overwrite)
     task = None if quantize is Quantize.none else load_task(reporter, trained, data)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{word}.tflite"
+    with temporary_folder() as folder:
+        path = folder / f"{word}.tflite"
         network = digital_network(trained, to)
         if qat_epochs and task is not None:
             with Steps(reporter) as steps:

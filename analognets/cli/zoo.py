@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -111,11 +113,14 @@ def download(
     quiet: Quiet = False,
 ) -> None:
     """Fetch a preset into the cache, check it, and say where it is."""
+    from analognets.core.drafts import remove_abandoned
     from analognets.errors import PresetError
     from analognets.zoo.presets.files import INDEX
 
     reporter = _console.Reporter(json=json, quiet=quiet)
-    if to is not None and to.exists():
+    if to is not None and os.path.exists(to):
+        with contextlib.suppress(OSError):  # an earlier command may have been killed right after it was done
+            remove_abandoned(to.absolute().parent)
         raise PresetError(f"--to names a new folder. Received: '{to}', which exists.")
     preset = open_preset(reporter, handle, sha256, offline, allow_unverified)
     place = preset.path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import keras
 from analognets.conversion.identity import remade
 from analognets.conversion.own_models import has_constructor, in_class
 from analognets.conversion.support import is_analog, is_cloneable, is_composite
+from analognets.core.drafts import temporary_folder
 from analognets.errors import ConversionError
 from analognets.layers import AnalogBlock, AnalogLayer
 from analognets.layers.adapters import ADAPTERS
@@ -291,9 +291,9 @@ def same_lambda(layer: Any) -> keras.layers.Layer:
 def copy_state(old: Any, new: Any) -> None:
     """Copy what preprocessing layers keep beside their variables: vocabularies, and numbers derived from variables."""
     if hasattr(old, "save_assets") and hasattr(new, "load_assets"):
-        with tempfile.TemporaryDirectory() as folder:
-            old.save_assets(folder)
-            new.load_assets(folder)
+        with temporary_folder() as folder:
+            old.save_assets(str(folder))
+            new.load_assets(str(folder))
     if isinstance(new, keras.layers.Normalization):
         new.finalize_state()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import keras
 from analognets.conversion.load_files import ModelFile, check_size, opened
 from analognets.conversion.load_keras2 import ALIASES, MODELS, Translator
 from analognets.conversion.load_weights import check_finite, place_weights, stored_weights
-from analognets.errors import AnalogNetsError, ConversionError, DataError, reason
+from analognets.core.drafts import temporary_folder
+from analognets.errors import AnalogNetsError, ConversionError, DataError, cut, reason
 
 __all__ = ["load_model"]
 
@@ -76,10 +76,10 @@ def loaded(file: ModelFile, custom: dict[str, Any]) -> keras.Model:
         with h5py.File(file.path, "r") as source:
             place_weights(file.path, model, config, stored_weights(source), translator.old_names)
         return model
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         source = file.path
         if config != file.config or source.suffix != ".keras":
-            source = Path(folder) / "model.keras"
+            source = folder / "model.keras"
             file.rewritten(source, config)
         try:
             return keras.models.load_model(source, custom_objects=custom, compile=False, safe_mode=True)
@@ -121,7 +121,7 @@ def said(error: BaseException) -> str:
     """Return the sentence of an error of Keras that says most, which comes last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1].removeprefix("Exception encountered: ") if lines else reason(error)
-    return (text if len(text) <= 300 else f"{text[:300]} ...").rstrip(".")
+    return cut(text, 300).rstrip(".")
 
 
 def without_lists_of_one(model: keras.Model) -> keras.Model:
@@ -162,7 +162,7 @@ def name_of(entry: dict[str, Any]) -> str:
     """Return the name of a layer from its entry."""
     inside = entry.get("config")
     name = inside.get("name") if isinstance(inside, dict) else None
-    return str(name or entry.get("name") or "?")
+    return cut(str(name or entry.get("name") or "?"), 100)
 
 
 def check_code(path: Path, config: dict[str, Any]) -> None:

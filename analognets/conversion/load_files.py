@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -84,14 +85,14 @@ def opened(path: Path) -> ModelFile:
             f"'{path}' is a graph, and holds no Keras layers that could be converted. Take the `.keras` or `.h5` file "
             "that it was made from, or build the network in Python and assign its weights."
         )
-    if path.is_dir():
-        if (path / "saved_model.pb").exists():
+    if os.path.isdir(path):
+        if os.path.exists(path / "saved_model.pb"):
             raise DataError(
                 f"'{path}' is a TensorFlow SavedModel, and holds no Keras layers that could be converted. "
                 + WAY_ROUND.format(path=path)
             )
         raise DataError(f"'{path}' is a folder and no Keras model. Give a `.keras` or `.h5` file.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"There is no model file '{path}'.")
     try:
         if zipfile.is_zipfile(path):

@@ -71,19 +71,19 @@ def checking_file(begin: str, error: type[AnalogNetsError], end: str = "") -> It
 def _explain(error: pydantic.ValidationError, root: type[pydantic.BaseModel], noun: str, source: str) -> str:
     sentences: dict[str, str] = {}
     for detail in error.errors(include_url=False):
-        key, field = _find(root, detail["loc"])
-        sentences.setdefault(key or "", _sentence(key, field, detail, root, noun))
+        path, field = _find(root, detail["loc"])
+        sentences.setdefault(".".join(path), _sentence(path, field, detail, root, noun))
     lines = list(sentences.values())
     rest = [f"{len(lines) - _MANY} more keys are wrong too."] if len(lines) > _MANY else []
     return "\n".join([f"{source} is not valid: {lines[0]}", *lines[1:_MANY], *rest])
 
 
-def _sentence(key: str, field: FieldInfo | None, detail: Any, root: type[pydantic.BaseModel], noun: str) -> str:
-    kind, received = detail["type"], shortened(detail["input"])
-    if not key:
+def _sentence(path: list[str], field: FieldInfo | None, detail: Any, root: type[pydantic.BaseModel], noun: str) -> str:
+    kind, received, key = detail["type"], shortened(detail["input"]), ".".join(path)
+    if not path:
         return f"it must be a mapping of keys such as {', '.join(_names(root))}. Received: {received}."
     if field is None:
-        return _unknown(key, root, noun)
+        return _unknown(path, root, noun)
     if kind == "missing":
         return f"`{key}` is missing; it must be {_allowed(field)}."
     inner = ".".join(map(str, detail["loc"]))
@@ -91,10 +91,11 @@ def _sentence(key: str, field: FieldInfo | None, detail: Any, root: type[pydanti
     return f"`{key}` must be {_allowed(field)}. Received: {received}{place}."
 
 
-def _unknown(key: str, root: type[pydantic.BaseModel], noun: str) -> str:
-    parent, _, last = key.rpartition(".")
+def _unknown(path: list[str], root: type[pydantic.BaseModel], noun: str) -> str:
+    *parents, last = path  # a key may hold dots itself
+    key, parent = ".".join(path), ".".join(parents)
     section = root
-    for name in parent.split(".") if parent else []:
+    for name in parents:
         section = _section(_fields(section)[name].annotation) or section
     near = difflib.get_close_matches(last, _names(section), n=1, cutoff=0.6)
     guess = [f"{parent}.{near[0]}" if parent else near[0]] if near else []
@@ -131,8 +132,8 @@ def _section(annotation: Any) -> type[pydantic.BaseModel] | None:
     return None
 
 
-def _find(root: type[pydantic.BaseModel], location: tuple[Any, ...]) -> tuple[str, FieldInfo | None]:
-    """Return the dotted path of the field an error belongs to, and the field, or None if there is no such key."""
+def _find(root: type[pydantic.BaseModel], location: tuple[Any, ...]) -> tuple[list[str], FieldInfo | None]:
+    """Return the path of the field an error belongs to, and the field, or None if there is no such key."""
     section: type[pydantic.BaseModel] | None = root
     path: list[str] = []
     field: FieldInfo | None = None
@@ -143,11 +144,11 @@ def _find(root: type[pydantic.BaseModel], location: tuple[Any, ...]) -> tuple[st
             # Inside of a union pydantic adds the name of the member it tried.
             if part == section.__name__ and path:
                 continue
-            return ".".join([*path, str(part)]), None
+            return [*path, str(part)], None
         field = _fields(section)[part]
         path.append(str(part))
         section = _section(field.annotation)
-    return ".".join(path), field
+    return path, field
 
 
 def _allowed(field: FieldInfo) -> str:

@@ -8,17 +8,30 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["MARK", "draft_folder", "exchange", "put", "recover", "remove_abandoned"]
+from analognets.errors import AnalogNetsError, RunError, reason
+
+__all__ = [
+    "MARK",
+    "draft_folder",
+    "exchange",
+    "put",
+    "recover",
+    "remove_abandoned",
+    "temporary_folder",
+    "temporary_room",
+]
 
 MARK = ".part-"
 _REPLACED = "replaced"
 """Folder in a draft with what was at the target, for the moment between the two renames of `put`."""
 _DRAFT = re.compile(r"\.part-(\d+)-[0-9a-f]{8}")
 _EXCHANGE, _HERE = 2, -100  # of renameat2 in linux/fs.h and fcntl.h
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT}
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
 
 
@@ -39,6 +52,36 @@ def draft_folder(parent: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         os.close(handle)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a new folder among the system's temporary ones; those that killed processes left are removed first.
+
+    Raises:
+        RunError: it can't be made, or is full.
+    """
+    with temporary_room(), draft_folder(Path(tempfile.gettempdir())) as draft:
+        yield draft
+
+
+@contextlib.contextmanager
+def temporary_room() -> Iterator[None]:
+    """Say in one sentence that the system's folder for temporary files can't be written to, if so.
+
+    Raises:
+        RunError: it is full, read-only or missing.
+    """
+    place = tempfile.gettempdir()
+    try:
+        yield
+    except OSError as problem:
+        if isinstance(problem, AnalogNetsError) or problem.errno not in _NO_ROOM:
+            raise
+        raise RunError(
+            f"The folder for temporary files, '{place}', can't be written to: {reason(problem)}. Make room there, or "
+            "name another one by TMPDIR."
+        ) from problem
 
 
 def _new(parent: Path) -> tuple[Path, int]:
@@ -66,7 +109,7 @@ def remove_abandoned(parent: Path) -> None:
     """Remove the drafts in a folder whose writers were killed, and put back what one of them had taken away.
 
     Raises:
-        OSError: the folder can't be listed.
+        OSError: the folder is there and can't be listed.
     """
     for draft in _drafts(parent):
         with contextlib.suppress(OSError), _abandoned(draft) as free:
@@ -88,10 +131,11 @@ def recover(target: Path) -> None:
 
 
 def _drafts(parent: Path) -> list[Path]:
-    if not os.path.lexists(parent):
+    try:
+        with os.scandir(parent) as entries:
+            return [Path(entry.path) for entry in entries if _DRAFT.fullmatch(entry.name) and not entry.is_symlink()]
+    except (FileNotFoundError, ValueError):  # a name may hold a null byte
         return []
-    with os.scandir(parent) as entries:
-        return [Path(entry.path) for entry in entries if _DRAFT.fullmatch(entry.name) and not entry.is_symlink()]
 
 
 @contextlib.contextmanager

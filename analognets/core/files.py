@@ -76,7 +76,9 @@ def write_atomically(
 
 def _is_of_the_disk(problem: BaseException) -> bool:
     """Whether an error comes from writing; one of this package's own says better what is wrong, and passes through."""
-    return isinstance(problem, (OSError, SafetensorError)) and not isinstance(problem, AnalogNetsError)
+    kinds = (OSError, SafetensorError)
+    odd_name = isinstance(problem, ValueError) and str(problem) == "embedded null byte"
+    return (isinstance(problem, kinds) or odd_name) and not isinstance(problem, AnalogNetsError)
 
 
 def _flush(path: Path) -> None:
@@ -131,7 +133,7 @@ def new_folder(
     recover(at)
     if place is None:
         _refuse_taken(target, what, error, overwrite, index)
-    made = [parent for parent in at.parents if not parent.exists()]
+    made = [parent for parent in at.parents if not os.path.exists(parent)]
     done = False
     try:
         if made:
@@ -165,7 +167,7 @@ def _refuse_taken(target: Path, what: str, error: type[AnalogNetsError], overwri
             f"{what[0].upper()}{what[1:]} are not written over existing data. Received: '{target}'. Say overwrite=True "
             "(--overwrite) to, or choose a new folder."
         )
-    if index is not None and not (target / index).is_file():
+    if index is not None and not os.path.isfile(target / index):
         raise error(f"Only {what} are overwritten, and '{target}' holds none. Choose another folder.")
 
 
@@ -179,7 +181,7 @@ def make_folder(folder: Path, what: str = "folder", *, error: type[AnalogNetsErr
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:  # a name may hold a null byte
         raise error(f"The {what} '{folder}' can't be made: {reason(problem)}.") from problem
     return folder
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analognets.errors import AnalogNetsError
+from analognets.errors import AnalogNetsError, shortened
 
 __all__ = ["tensors_of"]
 
@@ -56,7 +56,7 @@ def tensors_of(content: bytes, path: Path, error: type[AnalogNetsError], *, hint
 def _bytes_of(path: Path, name: str, entry: Mapping[str, Any], error: type[AnalogNetsError]) -> int:
     kind, shape = entry["dtype"], entry["shape"]
     if kind not in DTYPES:
-        raise error(f"'{path}' may hold numbers of type {', '.join(sorted(DTYPES))}. Received: {kind!r}.")
+        raise error(f"'{path}' may hold numbers of type {', '.join(sorted(DTYPES))}. Received: {shortened(kind)}.")
     if not all(isinstance(axis, int) and axis >= 0 for axis in shape):
-        raise error(f"'{path}' must give '{name}' a shape of whole numbers. Received: {shape!r}.")
+        raise error(f"'{path}' must give '{name}' a shape of whole numbers. Received: {shortened(shape)}.")
     return math.prod(shape) * (1 if kind == "BOOL" else int(kind[1:]) // 8)

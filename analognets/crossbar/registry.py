@@ -10,7 +10,7 @@ from typing import Any, dataclass_transform
 import keras
 
 from analognets.crossbar.nonideality import NonIdeality
-from analognets.errors import InvalidArgumentError, UnknownNameError, reading_config
+from analognets.errors import InvalidArgumentError, UnknownNameError, reading_config, shortened
 
 __all__ = ["get_nonideality", "in_order", "list_nonidealities", "register_nonideality", "registered_kind"]
 
@@ -97,7 +97,8 @@ def get_nonideality(identifier: Any, **settings: Any) -> NonIdeality:
             found = keras.saving.deserialize_keras_object(identifier)
     if not isinstance(found, NonIdeality):
         raise InvalidArgumentError(
-            f"A non-ideality must be one of {', '.join(_KINDS)}, an object or a config. Received: {identifier!r}."
+            f"A non-ideality must be one of {', '.join(_KINDS)}, an object or a config. Received: "
+            f"{shortened(identifier)}."
         )
     return found
 

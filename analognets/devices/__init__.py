@@ -28,7 +28,7 @@ from analognets.devices.pulsed import PulsedDevice, PulsedLinear
 from analognets.devices.pulsed_pcm import PulsedPCM, PulsedStepPCM
 from analognets.devices.reram import ReRAM
 from analognets.devices.strengths import is_off
-from analognets.errors import InvalidArgumentError, UnknownNameError, reading_config
+from analognets.errors import InvalidArgumentError, UnknownNameError, reading_config, shortened
 
 __all__ = [
     "PCM",
@@ -111,7 +111,7 @@ def get(identifier: Any, **settings: Any) -> Device:
     if settings and not isinstance(identifier, str):
         raise InvalidArgumentError(
             "Settings of a device go with its name; change a device object with dataclasses.replace. "
-            f"Received: {identifier!r} with {', '.join(settings)}."
+            f"Received: {shortened(identifier)} with {', '.join(settings)}."
         )
     if isinstance(identifier, Device):
         return identifier
@@ -128,7 +128,7 @@ def get(identifier: Any, **settings: Any) -> Device:
         return deserialize(identifier)
     raise InvalidArgumentError(
         f"A device must be a Device object, one of the names {', '.join(list_devices())}, or a serialized device. "
-        f"Received: {identifier!r}."
+        f"Received: {shortened(identifier)}."
     )
 
 
@@ -150,7 +150,7 @@ def deserialize(config: dict[str, Any]) -> Device:
         device = None
     if not isinstance(device, Device):
         raise InvalidArgumentError(
-            f"The data is not a serialized device. Received: {config!r}. Make it with analognets.devices.serialize; a "
-            "class of your own is made known by analognets.devices.register_device."
+            f"The data is not a serialized device. Received: {shortened(config)}. Make it with "
+            "analognets.devices.serialize; a class of your own is made known by analognets.devices.register_device."
         )
     return device

@@ -115,7 +115,7 @@ class Checkpoints:
         arrays = {f"{i:05d}": np.array(ops.convert_to_numpy(v.value), order="C") for i, v in enumerate(variables)}
         self.folder.mkdir(exist_ok=True)
         name = f"{stage}-{epoch:05d}.safetensors"
-        write_atomically(self.folder / name, save(arrays, {"stage": stage, "epoch": str(epoch)}))
+        write_atomically(self.folder / name, save(arrays, {"stage": stage}))  # two entries come in any order
         now = Stored(name, file_sha256(self.folder / name), epoch, score)
         history = self._history()
         before = history[0].best if history and history[0].stage == stage else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import importlib
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -14,10 +16,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from analognets.core.config import MAX_BYTES
+from analognets.core.drafts import remove_abandoned
 from analognets.core.files import (
+    MAX_FILE,
     MAX_JSON,
     locked,
     make_folder,
+    open_plain,
     read_json,
     read_plain,
     remove_leftovers,
@@ -25,7 +30,7 @@ from analognets.core.files import (
     write_json,
 )
 from analognets.core.provenance import environment
-from analognets.errors import RecipeError, RunError
+from analognets.errors import AnalogNetsError, RecipeError, RunError, cut
 from analognets.training.checkpoints import STATE, Checkpoints
 from analognets.training.recipe import Recipe
 from analognets.training.recipe_base import BaseRecipe
@@ -85,7 +90,7 @@ class Run:
         make_folder(path, "run folder")
         with locked(path):
             remove_leftovers(path)
-            if (path / "run.json").exists() and not overwrite:
+            if os.path.exists(path / "run.json") and not overwrite:
                 return cls._take_up(path, recipe)
             cls._refuse_foreign(path)
             # The state goes first: from then on nothing of the old run can be taken for a part of the new one.
@@ -103,6 +108,8 @@ class Run:
             RunError: there is no run, or its files can't be read.
         """
         path = Path(path)
+        with contextlib.suppress(OSError):  # a run may be read from where nothing can be written
+            remove_abandoned(path)
         record = _read_record(path)
         try:
             text = read_plain(path / "recipe.yaml", "recipe", limit=MAX_BYTES).decode("utf-8")
@@ -224,15 +231,22 @@ class Run:
         import keras
 
         import analognets.layers  # noqa: F401  (registers the classes a model file names)
+        from analognets.conversion.load_files import check_size, opened
+        from analognets.conversion.load_weights import check_finite
 
         path = self.path / name
-        if not path.exists():
+        if not os.path.lexists(path):
             raise RunError(f"The run '{self.path}' has no {name} (status: {self.status}). Train it to the end first.")
         try:
             import_classes(path)
-            return keras.models.load_model(path, safe_mode=True)
+            file = opened(path)
+            check_size(file, copy.deepcopy(file.config), {})
+            model = keras.models.load_model(path, safe_mode=True)
+            check_finite(path, model)
         except Exception as error:  # Keras raises many kinds for a broken file
-            raise RunError(f"'{path}' can't be loaded: {error} Train the run again, or restore the file.") from error
+            said = str(error) if isinstance(error, AnalogNetsError) else cut(str(error), 400)
+            raise RunError(f"'{path}' can't be loaded: {said} Train the run again, or restore the file.") from error
+        return model
 
     # What train() writes
 
@@ -292,7 +306,7 @@ def import_classes(path: Path) -> None:
     What is wrong with the file is said by who loads it.
     """
     try:
-        with zipfile.ZipFile(path) as file:
+        with open_plain(path, "model", limit=MAX_FILE) as opened, zipfile.ZipFile(opened) as file:
             if file.getinfo("config.json").file_size > MAX_JSON:
                 return
             text = file.read("config.json").decode()
@@ -305,7 +319,7 @@ def import_classes(path: Path) -> None:
 
 def _read_record(path: Path) -> dict[str, Any]:
     file = path / "run.json"
-    if not file.exists():
+    if not os.path.exists(file):
         raise RunError(f"There is no run in '{path}': it holds no run.json.")
     try:
         record = read_json(file, "run's record")

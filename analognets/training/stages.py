@@ -224,14 +224,12 @@ class _Trainer:
             raise InvalidArgumentError("The recipe has no `hardware_aware` stage.")
         analog = to_analog(net, hardware, exempt=stage.exempt, **noise_of(stage))
         freeze_weight_range(analog, sigma=stage.weight_range_sigma)
-        if start is None or start.stage == FLOAT:
-            start = None
-            samples = self.data.calibration
-            samples = self._batches(0) if samples is None else samples
-            settings = stage.calibration
-            calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches)
-        for layer in analog_layers(analog):
-            layer.calibrated = True
+        start = None if start is None or start.stage == FLOAT else start
+        samples = self.data.calibration
+        samples = self._batches(0) if samples is None else samples
+        settings = stage.calibration
+        # A checkpoint that is gone on from holds the ranges, but not which layers have inputs that are never negative.
+        calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches)
         trained = self._distilled(analog, net, stage)
         self._run_stage(HARDWARE_AWARE, stage, trained, start)
         if trained is not analog:
@@ -265,6 +263,7 @@ class _Trainer:
             net.optimizer.build(net.trainable_variables)
         state = [*net.weights, *net.optimizer.variables]
         if start is None:
+            reseed(net, epoch_seed(self.recipe.seed, name, 0))  # so that this file does not depend on what ran before
             self.checkpoints.save(state, stage=name, epoch=0, rows=len(self.rows))
         else:
             self.checkpoints.restore(start.now, state)

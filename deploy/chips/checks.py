@@ -50,7 +50,8 @@ def check_stored(layer: AnalogLayer, stored: ProgrammedLayer, where: str) -> Non
     device = layer.crossbar.device
     [pair] = pair_shapes([layer])
     high = highest_conductance(device)
-    bounds = {"conductance": (0.0, high), "target": (0.0, high), "pulses": (0.0, ANY), PINNED: (-1.0, device.g_max)}
+    pinned = (-max(1.0, device.g_max), device.g_max)  # negative where a device is free
+    bounds = {"conductance": (0.0, high), "target": (0.0, high), "pulses": (0.0, ANY), PINNED: pinned}
     try:
         device.check_state(stored.state)
         shape = device.shape_of(stored.state)
@@ -96,6 +97,8 @@ def _check_weight_max(layer: AnalogLayer, stored: Any, where: str) -> None:
 
 
 def _short(values: np.ndarray) -> str:
+    if not values.size:
+        return "nothing"
     return f"{float(values):g}" if values.ndim == 0 else f"numbers up to {values.max():g} of shape {values.shape}"
 
 

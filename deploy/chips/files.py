@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -185,7 +186,7 @@ def _read_index(source: Path) -> Index:
     """Return the checked index of a folder of chips."""
     recover(source)
     path = source / INDEX
-    if not path.exists():
+    if not os.path.exists(path):
         raise ChipFileError(f"'{source}' holds no chips: '{INDEX}' is missing. Save chips there with Chips.save.")
     raw = read_json(path, "chip index", error=ChipFileError)
     if not isinstance(raw, dict) or raw.get("sha256") != _index_sha256(raw):
@@ -203,7 +204,7 @@ def _read_index(source: Path) -> Index:
 
 def _load_chip(source: Path, entry: Entry, layers: Sequence[AnalogLayer]) -> Chip:
     path = source / Path(entry.file).name
-    if not path.exists():
+    if not os.path.exists(path):
         raise ChipFileError(f"Chip {entry.number} is missing: '{path}' does not exist. Programme the chips again.")
     content = read_plain(path, "chip", error=ChipFileError)
     if sha256_of(content) != entry.sha256:

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.core.drafts import temporary_folder
 from analognets.core.files import write_atomically
 from analognets.deploy.export.agreement import FLOAT_LIMIT, INT8_LIMIT, largest_difference, relative_error
 from analognets.deploy.export.inputs import (
@@ -124,9 +125,9 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
         DataError: a file is there already, or the folder isn't.
     """
     path = Path(path)
-    if path.exists() and not (overwrite and path.is_file()):
+    if os.path.exists(path) and not (overwrite and os.path.isfile(path)):
         raise DataError(f"'{path}' exists already. Choose another name, or pass overwrite=True (--overwrite).")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise DataError(f"The folder '{path.parent}' for the file '{path.name}' does not exist. Make it first.")
     return path
 
@@ -153,8 +154,7 @@ def convert(
             f"Model '{network.name}' can't be run on the samples given: {reason(error)}. Give it inputs it takes."
         ) from error
     names = [input_name(entry.name, number if len(inputs) > 1 else None) for number, entry in enumerate(inputs)]
-    with tempfile.TemporaryDirectory(prefix="analognets-litert-") as place:
-        folder = Path(place)
+    with temporary_folder() as folder:
         job = {"model": network.name, "names": names, "quantize": io is not None, "io": io}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
         np.savez(folder / "probe.npz", **dict(zip(names, tried, strict=True)))  # type: ignore[arg-type]

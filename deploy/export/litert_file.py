@@ -11,9 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from analognets.core.files import read_plain
 from analognets.core.provenance import sha256_of
 from analognets.deploy.export.cpp_text import comment
-from analognets.errors import DataError, MissingExtraError
+from analognets.errors import DataError, MissingExtraError, reason
 
 __all__ = ["LiteRTFile", "TensorFacts", "plain_kernels_fail", "read_content", "read_litert"]
 
@@ -152,9 +153,9 @@ def read_content(source: str | Path | bytes) -> bytes:
     else:
         where = f"'{source}'"
         try:
-            content = Path(source).read_bytes()
-        except OSError as error:
-            raise DataError(f"The file {where} can't be read: {error.strerror}.") from error
+            content = read_plain(source, error=DataError)
+        except DataError as error:
+            raise DataError(f"The file {where} can't be read: {reason(error.__cause__ or error)}.") from error
     if content[4:8] != IDENTIFIER:
         raise DataError(f"{where} is no .tflite file: bytes 4 to 7 must be {IDENTIFIER!r}. Received: {content[4:8]!r}.")
     return content

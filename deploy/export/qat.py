@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.core.drafts import temporary_folder
 from analognets.core.files import write_atomically
 from analognets.deploy.export.inputs import answers, network_inputs, representative_inputs
 from analognets.deploy.export.litert import IO_TYPES, check_target, digital_model
@@ -102,8 +102,7 @@ def to_litert_qat(
     network = digital_model(model)
     record, weights = describe_network(network)
     settings = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "seed": seed, "io": io}
-    with tempfile.TemporaryDirectory(prefix="analognets-qat-") as place:
-        folder = Path(place)
+    with temporary_folder() as folder:
         record |= {**settings, "sets": write_data(folder, network, data), **output_kind(network)}
         probe = [np.array(np.load(folder / f"x0_{i}.npy", mmap_mode="r")[:PROBE]) for i in range(len(record["inputs"]))]
         (expected,) = answers(network, probe).values()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analognets.core.drafts import temporary_folder
 from analognets.deploy.export.agreement import relative_error
 from analognets.deploy.export.litert_file import TensorFacts, read_content, read_litert
 from analognets.deploy.export.litert_runtime import as_list, dequantized, quantized
@@ -149,8 +149,7 @@ def ask(
     """
     if not has_tflm():
         raise MissingExtraError("Running TensorFlow Lite for Microcontrollers", "tflm")
-    with tempfile.TemporaryDirectory(prefix="analognets-tflm-") as place:
-        folder = Path(place)
+    with temporary_folder() as folder:
         (folder / "model.tflite").write_bytes(content)
         (folder / "job.json").write_text(json.dumps({"arena": arena, "beside": beside}), "utf-8")
         if inputs is not None:

@@ -17,14 +17,14 @@ __all__ = ["refuse_existing", "write_together"]
 
 def refuse_existing(folder: Path, files: Iterable[str], overwrite: bool) -> None:
     """Raise a DataError if one of the files is there and must not be replaced."""
-    there = [file for file in files if (folder / file).exists()]
+    there = [file for file in files if os.path.exists(folder / file)]
     if there and not overwrite:
         raise DataError(
             f"'{folder}' holds {', '.join(there)} already. Choose another folder or name, or pass overwrite=True "
             "(--overwrite)."
         )
     for file in there:
-        if (folder / file).is_dir():
+        if os.path.isdir(folder / file):
             raise DataError(f"'{folder / file}' is a folder. Choose another folder or name for the files.")
 
 
@@ -40,40 +40,55 @@ def write_together(folder: Path, contents: Mapping[str, bytes], *, overwrite: bo
         DataError: one is there already, or they can't be written; what was there before is then as it was.
     """
     refuse_existing(folder, contents, overwrite)
-    if not folder.exists():
+    if not os.path.exists(folder):
         with new_folder(folder, "exported files", DataError) as draft:
             write_all(draft, contents)
         return
     try:
         with draft_folder(folder) as draft:
-            write_all(draft, contents)
-            exchange(draft, folder, list(contents))
+            new, old = draft / "new", draft / "old"
+            new.mkdir()
+            old.mkdir()
+            write_all(new, contents)
+            exchange(new, old, folder, list(contents))
     except OSError as problem:
+        if isinstance(problem, DataError):
+            raise
         raise DataError(f"The files can't be written to '{folder}': {reason(problem)}.") from problem
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files into a folder that nobody reads yet."""
     for name, content in contents.items():
-        (folder / name).write_bytes(content)
+        with (folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def exchange(draft: Path, folder: Path, names: Iterable[str]) -> None:
-    """Move files from a draft to their folder, each in one step; if one can't be moved, all is put back."""
-    old = draft / "before"
-    old.mkdir()
+def exchange(new: Path, old: Path, folder: Path, names: Iterable[str]) -> None:
+    """Move files from a draft to their folder; if one can't be moved, all is put back.
+
+    None of them is ever missing: each is there as it was until the new one takes its name.
+
+    Args:
+        new: with the files.
+        old: an empty folder beside it, for what was there.
+        folder: where they belong.
+        names: of the files.
+    """
     moved: list[str] = []
     try:
         for name in names:
-            if (folder / name).exists():
+            if os.path.exists(folder / name):
                 shutil.copy2(folder / name, old / name)
             moved.append(name)
-            os.replace(draft / name, folder / name)
+            os.replace(new / name, folder / name)
     except BaseException:
         for name in moved:
             with contextlib.suppress(OSError):
-                if (old / name).exists():
+                if os.path.exists(old / name):
                     os.replace(old / name, folder / name)
-                elif not (draft / name).exists():
+                elif not os.path.exists(new / name):
                     (folder / name).unlink(missing_ok=True)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,7 +39,7 @@ def whole_path(folder: Path, file: str, tile: str) -> Path:
     inside = not parts.is_absolute() and ".." not in parts.parts and "\\" not in file
     if not inside or not path.resolve().is_relative_to(folder.resolve()):
         raise ChipFileError(f"The file of tile '{tile}' leads out of '{folder}', which is refused. Received: {file!r}.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ChipFileError(f"Tile '{tile}' is missing: there is no file '{path}'.")
     return path
 

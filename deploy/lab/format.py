@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -340,12 +341,12 @@ def read_measurements(folder: Path) -> Measurements | None:
     Raises:
         ChipFileError: it is not valid.
     """
-    return _checked(Measurements, folder / MEASURED, "") if (folder / MEASURED).exists() else None
+    return _checked(Measurements, folder / MEASURED, "") if os.path.exists(folder / MEASURED) else None
 
 
 def _checked(kind: Any, path: Path, hint: str) -> Any:
     recover(path.parent.absolute())
-    if not path.exists():
+    if not os.path.exists(path):
         raise ChipFileError(f"'{path}' can't be read: No such file or directory. {hint}".rstrip())
     content = read_plain(path, "hand-over index", limit=MAX_JSON, error=ChipFileError, hint=hint)
     with checking_file(f"'{path}' is not valid", ChipFileError, f"Its rules are in '{SCHEMA}'."):

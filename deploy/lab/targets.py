@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -110,9 +111,9 @@ def export_targets(model: keras.Model, folder: Any, *, accelerator: Any = None, 
 
 def check_target(target: Path, overwrite: bool) -> None:
     """Raise if the folder holds measurements, which are never replaced, or another program's index.json."""
-    if (target / form.MEASURED).exists():
+    if os.path.exists(target / form.MEASURED):
         raise ChipFileError(f"'{target}' holds measurements, which are never overwritten. Choose another folder.")
-    if overwrite and (target / form.INDEX).is_file():
+    if overwrite and os.path.isfile(target / form.INDEX):
         form.read_index(target)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analognets.core.drafts import temporary_folder
 from analognets.core.files import write_atomically, write_json
 from analognets.core.provenance import git_commit
 from analognets.deploy.accelerator import place, workload
@@ -163,18 +163,18 @@ class Comparison:
         def row(version: str, value: float, facts: LiteRTFile, note: str = "") -> Row:
             return Row(name, version, None, value, None, 0, facts.size, None, facts.weights, facts.macs, None, note)
 
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "float.tflite"
+        with temporary_folder() as folder:
+            path = folder / "float.tflite"
             self.progress("Running the float network ...", 0, 0)
             outputs = network.predict(self.inputs, batch_size=250, verbose=0)
             facts = to_litert(network, path, quantize="none")
             yield row("float", accuracy(self.labels, outputs), facts, note)
             self.progress("Quantising to int8 ...", 0, 0)
-            path = Path(folder) / "ptq.tflite"
+            path = folder / "ptq.tflite"
             facts = to_litert(network, path, self.task.training.calibration)
             yield row("int8 LiteRT (PTQ)", self.litert_accuracy(path), facts)
             if epochs := self.settings.qat_epochs:
-                path = Path(folder) / "qat.tflite"
+                path = folder / "qat.tflite"
                 seed = trained.known_recipe().seed
                 train_for_int8(network, self.task, path, epochs=epochs, seed=seed, progress=self.progress)
                 found = self.litert_accuracy(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,9 @@ def retrained(
     recipe = task.recipe.replace(changes)
     trained_on = [settings["data"], settings["data_options"], trained.data.get("folder")]
     path = Path(settings["retrained"]) / point_key({**point, "data": trained_on})
-    if (path / "run.json").is_file():
+    if os.path.isfile(path / "run.json"):
         run = Run.open(path)
         if run.finished and run.recipe.fingerprint() == recipe.fingerprint():
             return run.analog_model()
-    run = Run.create(path, recipe, overwrite=(path / "run.json").is_file() and Run.open(path).finished)
+    run = Run.create(path, recipe, overwrite=os.path.isfile(path / "run.json") and Run.open(path).finished)
     return train(run, model=trained.digital_model(), data=task.training).analog_model

@@ -136,7 +136,7 @@ def load_results(folder: Any) -> pd.DataFrame:
         RunError: the folder holds no sweep.
     """
     root = Path(folder)
-    if not (root / INDEX).is_file():
+    if not os.path.isfile(root / INDEX):
         raise RunError(f"'{root}' holds no sweep: '{INDEX}' is missing.")
     found = {path: stored(root, path.stem) for path in sorted((root / POINTS).glob("*.parquet"))}
     broken = [path.name for path, row in found.items() if row is None]

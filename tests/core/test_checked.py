@@ -32,6 +32,8 @@ class Cake(Section):
         ({"name": "a", "oven": {"degree": 1.0}}, r"Did you mean 'oven.degrees'\? Known keys of `oven`: degrees, fan\."),
         ({"name": "a", "fan": True}, r"Did you mean 'oven.fan'\? Known keys of an almond cake: name, oven, eggs\."),
         ({"name": "a", "oven": {"degrees": 301.0}}, r"`oven.degrees` must be a number from 0 to 300\. Received: 301"),
+        ({"name": "a", "oven": {"a.b": 1}}, r"Unknown key 'oven\.a\.b'\. .*Known keys of `oven`: degrees, fan\."),
+        ({"name": "a", "x.y.z": 1}, r"Unknown key 'x\.y\.z'\. Known keys of an almond cake: name, oven, eggs\."),
         ("flour", "it must be a mapping of keys such as name, oven, eggs"),
     ],
 )

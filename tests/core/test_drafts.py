@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from analognets.core import drafts
-from analognets.core.drafts import draft_folder, exchange, recover
-from analognets.core.files import locked, new_folder, write_atomically
+from analognets.core.drafts import draft_folder, exchange, recover, temporary_folder
+from analognets.core.files import locked, new_folder, remove_leftovers, write_atomically
 from analognets.errors import ChipFileError, RunError
 
 EachKill = Callable[[Callable[[], object]], Iterator[int]]
@@ -78,6 +79,36 @@ def test_a_file_is_old_or_new_wherever_its_writer_is_killed(tmp_path: Path, each
     assert seen == {"old", "new" * 1000}
 
 
+def test_temporary_folders_of_the_killed_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each_kill: EachKill
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def work() -> None:
+        with temporary_folder() as folder:
+            (folder / "a" / "b").mkdir(parents=True)
+            (folder / "a" / "file").write_text("x")
+
+    for _ in each_kill(work):
+        with temporary_folder() as folder:
+            assert list(tmp_path.iterdir()) == [folder]
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_full_folder_for_temporary_files_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (
+        pytest.raises(RunError, match=r"temporary files, '.*', can't be written to: No space .* TMPDIR"),
+        temporary_folder(),
+    ):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(ChipFileError, match="mine"), temporary_folder():
+        raise ChipFileError("mine")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(RunError, match=r"nowhere', can't be written to: No such file"), temporary_folder():
+        pass
+
+
 def test_the_draft_of_a_writer_at_work_stays(tmp_path: Path) -> None:
     with draft_folder(tmp_path) as draft:
         (draft / "half").write_text("x")
@@ -120,6 +151,7 @@ def test_recovery_leaves_what_is_there(tmp_path: Path) -> None:
     recover(tmp_path / "chips")
     assert (tmp_path / "chips").exists() and not aside.exists()
     recover(tmp_path / "nowhere" / "chips")
+    remove_leftovers(tmp_path / "nowhere")
 
 
 def test_exchange_of_names(tmp_path: Path) -> None:

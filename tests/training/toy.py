@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets.layers import analog_layers
 from analognets.training import Recipe, Run, TrainingData
 
 CLIPS = 64
@@ -72,4 +73,6 @@ def outcome(path: Path) -> dict[str, Any]:
     """Return what two equal runs must agree on: both stored models to the bit, and the metrics without the clock."""
     run = Run.open(path)
     rows = [{key: value for key, value in row.items() if key != "seconds"} for row in run.metrics()]
-    return {"float": digest(run.float_model()), "analog": digest(run.analog_model()), "metrics": rows}
+    analog = run.analog_model()
+    flags = [] if analog is None else [[layer.calibrated, layer.nonnegative] for layer in analog_layers(analog)]
+    return {"float": digest(run.float_model()), "analog": digest(analog), "flags": flags, "metrics": rows}

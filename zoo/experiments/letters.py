@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from analognets.core.files import write_atomically, write_json
+from analognets.core.files import read_json, write_atomically, write_json
 from analognets.core.provenance import git_commit, sha256_of
 from analognets.devices import get as get_device
 from analognets.errors import AnalogNetsError, RecipeError
@@ -222,4 +221,4 @@ def write_results(run: LettersRun, task: LettersTask, result: dict[str, Any]) ->
 
 def load_result(run: LettersRun) -> dict[str, Any]:
     """Return what results/letters.json of a finished run holds."""
-    return json.loads((run.path / "results" / "letters.json").read_text("utf-8"))
+    return read_json(run.path / "results" / "letters.json", "result of a run")

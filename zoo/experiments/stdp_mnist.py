@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analognets.core.files import write_atomically, write_json
+from analognets.core.files import read_json, write_atomically, write_json
 from analognets.core.provenance import git_commit
 from analognets.devices import get as get_device
-from analognets.errors import RecipeError
+from analognets.errors import RecipeError, RunError
 from analognets.spiking.labels import NeuronLabels
 from analognets.spiking.winner_take_all import WinnerTakeAll, WinnerTakeAllRules
 from analognets.synapses.rows import FloatRows, MemristorRows, Rows
@@ -22,6 +25,8 @@ __all__ = ["DigitsTask", "prepare_digits", "train_digits"]
 
 Report = Callable[[int, dict[str, Any]], None]
 CLASSES = 10
+ONLINE, KEPT = "online.json", 3
+"""File beside the checkpoints with what the neurons stand for, of so many blocks."""
 LABEL, TEST, LEARN = "label", "test", "learn"
 """Streams of random draws: what is shown for labels or for the test never shares draws with learning."""
 
@@ -129,7 +134,7 @@ def train_digits(run: DigitsRun, task: DigitsTask, report: Report | None = None)
             checkpoints.restore(last.now, layer.variables)
             layer.restore()
             rows, shown = run.metrics()[: last.rows], last.epoch
-        before = None
+        known = _stored_labels(run, shown)
         while shown < task.total:
             part = _block(task, shown)
             started = time.perf_counter()
@@ -138,11 +143,12 @@ def train_digits(run: DigitsRun, task: DigitsTask, report: Report | None = None)
             shown += len(part)
             row = {"stage": "stdp", "epoch": shown, "pictures": shown, "seconds": seconds}
             row["spikes_per_picture"] = float(counts.sum(axis=1).mean())
-            row["online_accuracy"] = _online(before, counts, labels[part])
-            before = (counts, labels[part])
+            row["online_accuracy"] = None if known is None else float(np.mean(known.classify(counts) == labels[part]))
+            known = _labels_of(counts, labels[part])
             rows.append(row)
             layer.store()
             run.write_metrics(rows)
+            _store_labels(run, shown, known)
             checkpoints.save(layer.variables, stage="stdp", epoch=shown, rows=len(rows))
             if report is not None:
                 report(shown, row)
@@ -159,13 +165,38 @@ def _block(task: DigitsTask, shown: int) -> np.ndarray:
     return order[place : place + task.recipe.block]
 
 
-def _online(before: Any, counts: np.ndarray, labels: np.ndarray) -> float | None:
-    """Return the accuracy on training pictures while they are learned, with labels from the block before."""
-    if before is None or len({*before[1].tolist()}) < CLASSES:
+def _labels_of(counts: np.ndarray, labels: np.ndarray) -> NeuronLabels | None:
+    """Return what the neurons stand for by a block; by it the next one is judged while it is learned."""
+    return NeuronLabels.assign(counts, labels, CLASSES) if len({*labels.tolist()}) == CLASSES else None
+
+
+def _store_labels(run: DigitsRun, shown: int, known: NeuronLabels | None) -> None:
+    """Write down the labels of a block before its checkpoint, so that a run that goes on judges the next one alike."""
+    path = run.checkpoints.folder / ONLINE
+    path.parent.mkdir(exist_ok=True)
+    latest = {str(shown): None if known is None else known.classes.tolist(), **_read_labels(path)}
+    write_json(path, {key: latest[key] for key in sorted(latest, key=int)[-KEPT:]})
+
+
+def _stored_labels(run: DigitsRun, shown: int) -> NeuronLabels | None:
+    classes = _read_labels(run.checkpoints.folder / ONLINE).get(str(shown))
+    if classes is None or len(classes) != run.recipe.neurons:
         return None
-    earlier, known = before
-    found = NeuronLabels.assign(earlier, known, CLASSES).classify(counts)
-    return float(np.mean(found == labels))
+    return NeuronLabels((np.arange(CLASSES)[:, None] == np.asarray(classes)).astype(np.float64))
+
+
+def _read_labels(path: Path) -> dict[str, list[int] | None]:
+    """Return the classes of the neurons by the number of pictures shown; none from a file that is not there or odd."""
+    with contextlib.suppress(RunError):
+        found = read_json(path, "file of labels") if os.path.exists(path) else {}
+        plain = isinstance(found, dict) and all(key.isdecimal() for key in found)
+        if plain and all(one is None or _are_classes(one) for one in found.values()):
+            return found
+    return {}
+
+
+def _are_classes(found: Any) -> bool:
+    return isinstance(found, list) and all(type(one) is int and -1 <= one < CLASSES for one in found)
 
 
 def evaluate_digits(task: DigitsTask, rows: list[dict[str, Any]]) -> dict[str, Any]:

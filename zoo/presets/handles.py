@@ -107,9 +107,9 @@ def locate(
         return Location(known[text], index=sha256)
     path = Path(text).expanduser()
     recover(Path(os.path.abspath(path)))
-    if path.is_file():
+    if os.path.isfile(path):
         return _from_archive(path, sha256, cache)
-    if path.is_dir():
+    if os.path.isdir(path):
         return Location(path, index=sha256)
     if isinstance(handle, str) and PLAIN_NAME.fullmatch(text) and not text.endswith(".zip"):
         hint = "Or give the path of a preset's folder, https://...zip#sha256=..., or hf://user/repo@revision."

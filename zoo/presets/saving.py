@@ -128,9 +128,9 @@ def save_to_preset(
 
 def check_place(target: Path, overwrite: bool) -> None:
     """Raise a PresetError if something is there already that may not be replaced."""
-    if not (target.exists() or target.is_symlink()):
+    if not (os.path.exists(target) or os.path.islink(target)):
         return
-    ours = target.suffix == ".zip" if target.is_file() else (target / INDEX).is_file()
+    ours = target.suffix == ".zip" if os.path.isfile(target) else os.path.isfile(target / INDEX)
     if not (overwrite and ours):
         way = "Say overwrite=True (--overwrite) to replace it." if ours else "Choose a new folder."
         raise PresetError(f"Nothing is overwritten unasked. Received: '{target}', which exists. {way}")
@@ -195,7 +195,7 @@ def _summary(path: Path) -> pd.DataFrame:
 def _whole_recipe(trained: TrainedRun) -> Recipe:
     """Return the recipe of both stages, also if the first one was trained in a run of its own (--float-from)."""
     first = trained.data.get("float_from")
-    if not first or trained.recipe.float_stage.epochs or not (Path(first) / "run.json").is_file():
+    if not first or trained.recipe.float_stage.epochs or not os.path.isfile(Path(first) / "run.json"):
         return trained.recipe
     return trained.recipe.replace({"float": Run.open(first).recipe.to_dict()["float"]})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def check_place(data: Any) -> None:
         DataError: there is no such folder.
     """
     named = isinstance(data, (str, Path)) and data != "synthetic" and Path(data).suffix != ".npz"
-    if named and not Path(data).is_dir():
+    if named and not os.path.isdir(Path(data)):
         raise DataError(f"There are no data in '{data}': there is no such folder. Name the folder of the data.")
 
 
@@ -179,7 +180,7 @@ def stored_model(model: Any, mark: str, folder: Path) -> str:
     """Store a model that lives in memory, and return where it can be opened again."""
     (folder / MODELS).mkdir(exist_ok=True)
     path = folder / MODELS / f"{mark}.keras"
-    if not path.exists():
+    if not os.path.exists(path):
         write_atomically(path, model.save)
     return str(path.resolve())
 
@@ -202,7 +203,7 @@ def store_arrays(path: Path, inputs: Any, labels: Any) -> None:
         with part.open("wb") as file:
             np.savez(file, inputs=np.asarray(inputs), labels=np.asarray(labels))
 
-    if not path.exists():
+    if not os.path.exists(path):
         write_atomically(path, write)
         return
     kept_inputs, kept_labels = read_labelled(path)

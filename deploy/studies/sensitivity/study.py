@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +202,7 @@ class Study:
         seconds = parse_duration(at)
         self.at = format_duration(seconds)
         self.folder = Path(folder)
-        if self.folder.is_file():
+        if os.path.isfile(self.folder):
             raise InvalidArgumentError(f"The results go into a folder. Received: '{folder}', which is a file.")
         self.sources, named, arrays = gather(networks, self.folder, data, check)
         self.settings: dict[str, Any] = {

@@ -255,6 +255,18 @@ def test_files_come_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.M
         assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "new"}
 
 
+def test_files_are_old_or_new_wherever_their_writer_is_killed(tmp_path: Path, each_kill: Any) -> None:
+    old, new = {"a": b"old", "b": b"old"}, {"a": b"new", "b": b"new", "c": b"new"}
+    together.write_together(tmp_path / "out", old, overwrite=True)
+    for _ in each_kill(lambda: together.write_together(tmp_path / "out", new, overwrite=True)):
+        found = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+        assert set(found) >= set(old) and all(found[name] in (b"old", b"new") for name in found)
+        together.write_together(tmp_path / "out", new, overwrite=True)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == new
+        (tmp_path / "out" / "c").unlink()
+        together.write_together(tmp_path / "out", old, overwrite=True)
+
+
 def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match=r"'.*a' is a folder"):

@@ -164,6 +164,10 @@ def test_a_killed_training_of_digits_ends_as_if_it_never_was(kind: str, tmp_path
     again = train_digits(DigitsRun.create(run.path, recipe), task())
     for key in ("test_accuracy", "confusion", "neuron_classes"):
         assert again[key] == whole[key]
+    curves = [[{**row, "seconds": 0} for row in result["curve"]] for result in (again, whole)]
+    assert curves[0] == curves[1] and curves[0][1]["online_accuracy"] is not None
+    (run.path / "checkpoints" / "online.json").write_text("[1")  # only a help, so what is odd about it is passed over
+    assert DigitsRun.open(run.path).finished
 
 
 def test_test_pictures_decide_nothing_but_the_score(tmp_path: Path) -> None:

@@ -6,86 +6,19 @@ such files) must be refused, or what was read must lie within what such a thing 
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
-import importlib.util
 import json
 import shutil
-import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).parent
-
-
-def _beside(name: str) -> Any:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-data = _beside("readers_data")
-Rng = np.random.Generator
-DEEP: Any = functools.reduce(lambda inner, _: [inner], range(300), 1)
-ODD: list[Any] = [None, True, [], {}, "", "x" * 3000, "\x1b[2J\n", "../../etc/passwd", "1e300y", -1, 0, 1.5, 10**30]
-ODD += [1e308, {"a.b": 1}, [[1, [2]]], {"class_name": "Lambda"}, DEEP, [1] * 5000, "analognets.__main__"]
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the way to every value in plain data."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(way for key, one in inner for way in places(one, (*path, key)))]
-
-
-def mutated(rng: Rng, value: Any) -> Any:
-    """Return plain data with one to three values replaced, removed, doubled or added."""
-    value = copy.deepcopy(value)
-    for _ in range(int(rng.integers(1, 4))):
-        ways = [way for way in places(value) if way]
-        if not ways:
-            return value
-        *before, last = ways[int(rng.integers(len(ways)))]
-        holder = functools.reduce(lambda one, key: one[key], before, value)
-        kind = int(rng.integers(4))
-        if kind == 0:
-            del holder[last]
-        elif kind == 1 and isinstance(holder, dict):
-            holder[str(rng.choice(["new", "a.b", "", "class_name", "\udcff"]))] = copy.deepcopy(holder[last])
-        elif kind == 2 and isinstance(holder, list):
-            holder.append(copy.deepcopy(holder[last]))
-        else:
-            holder[last] = copy.deepcopy(ODD[int(rng.integers(len(ODD)))])
-    return value
-
-
-def with_damage(rng: Rng, path: Path) -> None:
-    """Damage the bytes of a file, or put something that is no plain file in its place."""
-    whole = path.read_bytes()
-    path.unlink()
-    if not data.special(rng, path):
-        path.write_bytes(data.damage(rng, whole, head=400))
-
-
-def anywhere(rng: Rng, folder: Path) -> None:
-    """Damage one file of a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    with_damage(rng, files[int(rng.integers(len(files)))])
-
-
-def rewritten(rng: Rng, path: Path) -> Any:
-    """Mutate a JSON file and return what it holds now."""
-    value = mutated(rng, json.loads(path.read_text("utf-8")))
-    path.write_text(json.dumps(value), "utf-8")
-    return value
+from benchmarks.fuzz.damage import Reader, Rng, anywhere, mutated, rewritten, with_damage
 
 
 @functools.cache
@@ -213,11 +146,15 @@ def read_lab(place: Path) -> None:
                 raise AssertionError("a measured chip computes something else than its network")
 
 
-def preset_input(rng: Rng, folder: Path) -> Path:
-    """Damage a preset, half of the times with checksums that fit."""
+def save_preset(good: Path) -> None:
     from analognets.zoo.presets.saving import save_to_preset
 
-    place = copied("tiny.analog", lambda good: save_to_preset(network(), good, classes=["a", "b", "c"]), folder)
+    save_to_preset(network(), good, classes=["a", "b", "c"])
+
+
+def preset_input(rng: Rng, folder: Path) -> Path:
+    """Damage a preset, half of the times with checksums that fit."""
+    place = copied("tiny.analog", save_preset, folder)
     if rng.random() < 0.4:
         anywhere(rng, place)
         return place
@@ -245,23 +182,36 @@ def read_preset(place: Path) -> None:
         raise AssertionError("a preset with weights that are no numbers was taken")
 
 
+def archive_input(rng: Rng, folder: Path) -> Path:
+    """Damage a preset in a .zip: the archive, or what stands in it."""
+    place = preset_input(rng, folder) if rng.random() < 0.6 else copied("tiny.analog", save_preset, folder)
+    path = folder / "tiny.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(place.iterdir()):
+            if file.is_file() and not file.is_symlink():
+                name = file.name if rng.random() < 0.95 else str(rng.choice(["../x", "/x", "preset.json", "a/b"]))
+                archive.writestr(name, file.read_bytes())
+    if rng.random() < 0.4:
+        with_damage(rng, path)
+    return path
+
+
 def run_input(rng: Rng, folder: Path) -> Path:
     """Damage the folder of a run."""
     import keras
 
-    from analognets.training.recipe import load_recipe
     from analognets.training.run import Run
     from analognets.zoo.tasks import find_recipe
 
     def make(good: Path) -> None:
-        run = Run.create(good, load_recipe(find_recipe("kws_demo").to_dict()))
+        run = Run.create(good, find_recipe("kws_demo"))
         variables = [keras.Variable(np.ones(5, "float32"))]
         for epoch in (1, 2):
             run.checkpoints.save(variables, stage="float", epoch=epoch, rows=epoch, score=0.5)
         run.write_metrics([{"stage": "float", "epoch": 1}, {"stage": "float", "epoch": 2}])
 
     place = copied("run", make, folder)
-    jsons = [place / "run.json", place / "checkpoints" / "state.json"]
+    jsons = [place / "run.json", place / "state.json"]
     if rng.random() < 0.5:
         anywhere(rng, place)
     else:
@@ -286,6 +236,58 @@ def read_run(place: Path) -> None:
     open_trained(place, unfinished=True)
 
 
+EARLIER = Path(__file__).resolve().parents[2] / "tests" / "earlier" / "files"
+"""Folders that earlier versions wrote."""
+
+
+def earlier_input(name: str) -> Callable[[Rng, Path], Path]:
+    """Return a maker of damaged copies of a stored run."""
+
+    def make_input(rng: Rng, folder: Path) -> Path:
+        place = Path(shutil.copytree(EARLIER / name, folder / name))
+        jsons = sorted(place.rglob("*.json"))
+        if rng.random() < 0.5:
+            anywhere(rng, place)
+        else:
+            rewritten(rng, jsons[int(rng.integers(len(jsons)))])
+        return place
+
+    return make_input
+
+
+def read_earlier_run(place: Path) -> None:
+    from analognets.zoo.trained import open_trained
+
+    trained = open_trained(place, unfinished=True)
+    _ = trained.classes, trained.run.metrics(), trained.run.checkpoints.latest()
+    if trained.run.finished:
+        check_outputs(trained.float_model())
+
+
+def check_outputs(model: Any) -> None:
+    """Raise unless a network gives finite outputs for zeros."""
+    import keras
+
+    given = [np.zeros((1, *(size or 1 for size in one.shape[1:])), one.dtype) for one in model.inputs]
+    for found in keras.tree.flatten(model(given if len(given) > 1 else given[0])):
+        if not np.isfinite(np.asarray(found)).all():
+            raise AssertionError("a network with weights that are no numbers was taken")
+
+
+def read_spiking_run(place: Path) -> None:
+    from analognets.cli._console import Reporter
+    from analognets.cli._spiking import show_run
+    from analognets.zoo.experiments.spiking_recipe import KINDS, task_of
+
+    task = task_of(place / "recipe.yaml")
+    run = KINDS.get(task or "", KINDS["letters"]).open(place)
+    _ = run.status, run.metrics(), run.checkpoints.latest()
+    show_run(Reporter(quiet=True), run)
+
+
+TASK, SWEPT = "benchmarks.fuzz.files:doubled", [{"x": x} for x in range(4)]
+
+
 def doubled(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     return {"double": 2 * point["x"]}
 
@@ -294,7 +296,7 @@ def sweep_input(rng: Rng, folder: Path) -> Path:
     """Damage the folder of a sweep."""
     from analognets.deploy.studies.sweep import sweep
 
-    place = copied("sweep", lambda good: sweep("readers_files:doubled", [{"x": x} for x in range(4)], good), folder)
+    place = copied("sweep", lambda good: sweep(TASK, SWEPT, good), folder)
     rows = sorted((place / "points").iterdir())
     kind = int(rng.integers(3))
     if kind == 0:
@@ -315,83 +317,21 @@ def read_sweep(place: Path) -> None:
     table = load_results(place)
     if len(table) and not (table["double"] == 2 * table["x"]).all():
         raise AssertionError("a row of another point was taken")
-    table = sweep("readers_files:doubled", [{"x": x} for x in range(4)], place)
+    table = sweep(TASK, SWEPT, place)
     if list(table["double"]) != [0, 2, 4, 6]:
         raise AssertionError("a row of another point was taken")
 
 
-def yaml_input(source: Callable[[], str]) -> Callable[[Rng, Path], Path]:
-    """Return a maker of damaged YAML: bytes, or values."""
-
-    def make_input(rng: Rng, folder: Path) -> Path:
-        from analognets.core.config import parse_yaml, write_yaml
-
-        path, text = folder / "mine.yaml", source()
-        if rng.random() < 0.5:
-            path.write_text(text, "utf-8")
-            with_damage(rng, path)
-        elif rng.random() < 0.2:
-            lines = ["a0: &a0 x", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))]
-            path.write_text("\n".join([text, *lines]), "utf-8")
-        else:
-            path.write_text(write_yaml(mutated(rng, parse_yaml(text))), "utf-8", "surrogatepass")
-        return path
-
-    return make_input
-
-
-def recipe_text() -> str:
-    from analognets.zoo.tasks import find_recipe
-
-    return find_recipe("kws").to_yaml()
-
-
-def design_text() -> str:
-    from importlib import resources
-
-    return (resources.files("analognets.deploy.accelerator") / "designs" / "aon_cim.yaml").read_text("utf-8")
-
-
-def read_recipe(path: Path) -> None:
-    from analognets.training.recipe import load_recipe
-
-    load_recipe(path).to_yaml()
-
-
-def read_design(path: Path) -> None:
-    from analognets.deploy.accelerator.design import load_accelerator
-
-    load_accelerator(str(path))
-
-
-def crossbar_input(rng: Rng, folder: Path) -> Path:
-    """Write the config of a crossbar with something wrong."""
-    import keras
-
-    from analognets.crossbar import get
-
-    hardware = get(str(rng.choice(["aon_cim_8bit", "aimc_standard", "aimc_reram"])))
-    config = hardware.get_config() if rng.random() < 0.5 else keras.saving.serialize_keras_object(hardware)
-    path = folder / "crossbar.json"
-    path.write_text(json.dumps(mutated(rng, config)), "utf-8")
-    return path
-
-
-def read_crossbar(path: Path) -> None:
-    from analognets.crossbar import get
-
-    hardware = get(json.loads(path.read_text("utf-8")))
-    if get(hardware.get_config()) != hardware:
-        raise AssertionError("a crossbar does not come back from its config")
-
-
 READERS = [
-    data.Reader("chips", chips_input, read_chips),
-    data.Reader("hand-over", lab_input, read_lab),
-    data.Reader("preset", preset_input, read_preset),
-    data.Reader("run folder", run_input, read_run),
-    data.Reader("sweep folder", sweep_input, read_sweep),
-    data.Reader("recipe", yaml_input(recipe_text), read_recipe),
-    data.Reader("accelerator", yaml_input(design_text), read_design),
-    data.Reader("crossbar config", crossbar_input, read_crossbar),
+    Reader("chips", chips_input, read_chips),
+    Reader("hand-over", lab_input, read_lab),
+    Reader("preset", preset_input, read_preset),
+    Reader("preset archive", archive_input, read_preset),
+    Reader("run folder", run_input, read_run),
+    Reader("run on devices", earlier_input("run_on_device_stopped"), read_earlier_run),
+    Reader("finished run", earlier_input("run_pictures"), read_earlier_run),
+    Reader("letters run", earlier_input("run_letters"), read_spiking_run),
+    Reader("digits run", earlier_input("run_digits"), read_spiking_run),
+    Reader("sweep folder", sweep_input, read_sweep),
 ]
+"""Folders and archives that this package writes."""

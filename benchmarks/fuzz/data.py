@@ -1,69 +1,22 @@
-"""Malformed recordings, pictures, arrays, archives and folders for the readers of `analognets.datasets`.
-
-`READERS` lists (name, make_input, read): `make_input(rng, folder)` writes one malformed input into an empty folder and
-returns its path; `read(path)` reads it. It may return or raise an `AnalogNetsError`; anything else is a fault, as is
-more than 20 s or 2 GB.
-"""
+"""Malformed recordings, pictures, arrays, archives, folders and lists for the readers of `analognets.datasets`."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
-import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-__all__ = ["READERS", "Reader", "damage"]
+from analognets.datasets.base import KWS_CLASSES
+from benchmarks.fuzz.damage import Reader, damage, mutated, special, with_damage
 
-
-class Reader(NamedTuple):
-    """A reader and what to give it; see above."""
-
-    name: str
-    make_input: Callable[[np.random.Generator, Path], Path]
-    read: Callable[[Path], Any]
-
-
-def damage(rng: np.random.Generator, whole: bytes, *, head: int = 100) -> bytes:
-    """Return bytes with something wrong: changed in the head or anywhere, cut, doubled, extended, or other ones."""
-    data = bytearray(whole)
-    kind = rng.integers(8)
-    if kind in (0, 1, 2):
-        reach = min(len(data), head) if kind else len(data)
-        for place in rng.integers(0, max(reach, 1), rng.integers(1, 6)):
-            data[place] = int(rng.choice([0, 1, 127, 128, 255, int(rng.integers(256))]))
-    elif kind == 3 and len(data) > 8:
-        place = int(rng.integers(0, min(len(data) - 4, head)))
-        value = int(rng.choice([0, 1, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1]))
-        struct.pack_into(str(rng.choice(["<I", ">I"])), data, place, value)
-    elif kind == 4:
-        del data[int(rng.integers(len(data) + 1)) :]
-    elif kind == 5:
-        place = int(rng.integers(len(data) + 1))
-        data[place:place] = rng.bytes(int(rng.integers(1, 200)))
-    elif kind == 6:
-        place = int(rng.integers(len(data) + 1))
-        data = data[:place] + data
-    else:
-        data = bytearray(rng.choice([b"", b"\0" * 5000, rng.bytes(3000), b"RIFF", b"%!PS-Adobe-3.0 EPSF-3.0\n"]))
-    return bytes(data)
-
-
-def special(rng: np.random.Generator, path: Path) -> bool:
-    """Now and then, make the path no plain file at all."""
-    kind = rng.integers(40)
-    if kind == 0:
-        os.mkfifo(path)
-    elif kind == 1:
-        path.symlink_to(str(rng.choice(["/dev/zero", "/dev/full", "/dev/null", "/nowhere", path.name])))
-    elif kind == 2:
-        path.mkdir()
-    return bool(kind < 3)
+__all__ = ["READERS"]
 
 
 def sound_bytes(rng: np.random.Generator, kind: str) -> bytes:
@@ -74,6 +27,15 @@ def sound_bytes(rng: np.random.Generator, kind: str) -> bytes:
     subtype = str(rng.choice(["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "PCM_U8"])) if kind == "WAV" else None
     samples = rng.normal(0, 0.1, (int(rng.integers(1, 30_000)), int(rng.integers(1, 3))))
     soundfile.write(file, samples, int(rng.choice([8000, 16_000, 44_100])), format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+def noise_bytes(seconds: int) -> bytes:
+    """Return a good recording of noise, a WAV at 16 kHz."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(seconds).normal(0, 0.1, 16_000 * seconds), 16_000, format="WAV")
     return file.getvalue()
 
 
@@ -207,6 +169,94 @@ def read_image_folder(folder: Path) -> Any:
     return load_image_folder(folder, cache=False, on_corrupt="skip")
 
 
+def pictures_npz(rng: np.random.Generator, folder: Path) -> Path:
+    """Write an mnist.npz with something wrong."""
+    arrays = {"x_train": rng.integers(0, 256, (30, 28, 28), np.uint8), "x_test": np.zeros((5, 28, 28), np.uint8)}
+    arrays |= {"y_train": rng.integers(0, 10, 30), "y_test": rng.integers(0, 10, 5)}
+    name, kind = str(rng.choice(sorted(arrays))), int(rng.integers(5))
+    if kind == 0:
+        del arrays[name]
+    elif kind == 1:
+        arrays[name] = arrays[name].astype(str(rng.choice(["f4", "i8", "U9", "O", "?"])))
+    elif kind == 2:
+        arrays[name] = arrays[name].reshape(-1)[: int(rng.integers(9))]
+    elif kind == 3:
+        arrays[name].reshape(-1)[:2] = rng.choice([10, 200])
+    np.savez_compressed(folder / "mnist.npz", **arrays)
+    if kind == 4 or rng.random() < 0.3:
+        with_damage(rng, folder / "mnist.npz")
+    return folder
+
+
+def read_pictures(folder: Path) -> None:
+    from analognets.datasets.mnist import load_mnist
+
+    task = load_mnist(folder, validation=5)
+    for split in (task.train, task.validation, task.test):
+        if not ((split.labels >= 0) & (split.labels < 10)).all():
+            raise AssertionError("labels of no class were taken")
+
+
+def lists_input(rng: np.random.Generator, folder: Path) -> Path:
+    """Write a small Speech Commands with a damaged list or clip."""
+    root = folder / "speech_commands_v0.02"
+    whole_second = noise_bytes(1)
+    lists: dict[str, list[str]] = {"validation": [], "testing": []}
+    for word in KWS_CLASSES[:10]:
+        (root / word).mkdir(parents=True)
+        for number in range(4):
+            name = f"{word}/aa0{number}_nohash_0.wav"
+            (root / name).write_bytes(whole_second)
+            lists.get(("", "", "validation", "testing")[number], []).append(name)
+    (root / "_background_noise_").mkdir()
+    (root / "_background_noise_" / "hiss.wav").write_bytes(noise_bytes(20))
+    for name, names in lists.items():
+        (root / f"{name}_list.txt").write_text("\n".join(names) + "\n")
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    texts = [path for path in files if path.suffix == ".txt"]
+    chosen = texts if rng.random() < 0.6 else files
+    with_damage(rng, chosen[int(rng.integers(len(chosen)))])
+    return folder
+
+
+def read_speech(folder: Path) -> Any:
+    from analognets.datasets.speech_commands import load_speech_commands
+
+    return load_speech_commands(folder, cache=False)
+
+
+def coco_input(rng: np.random.Generator, folder: Path) -> Path:
+    """Write a small COCO whose annotations are damaged."""
+    images, notes = [], []
+    for part in ("train2017", "val2017"):
+        (folder / part).mkdir()
+    for number in range(12):
+        part = "val2017" if number > 8 else "train2017"
+        (folder / part / f"{number}.jpg").write_bytes(picture_bytes(rng, "JPEG"))
+        images.append({"id": number, "file_name": f"{number}.jpg", "height": 20, "width": 30})
+        box = {"id": number, "image_id": number, "category_id": 1 + number % 2, "bbox": [1, 1, 9, 9]}
+        notes.append({**box, "area": 81.0, "iscrowd": 0})
+    (folder / "annotations").mkdir()
+    for part in ("train2017", "val2017"):
+        chosen = [image for image in images if (folder / part / image["file_name"]).exists()]
+        data = {
+            "images": chosen,
+            "annotations": [one for one in notes if any(one["image_id"] == i["id"] for i in chosen)],
+        }
+        data["categories"] = [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]
+        path = folder / "annotations" / f"instances_{part}.json"
+        path.write_text(json.dumps(mutated(rng, data) if rng.random() < 0.7 else data), "utf-8")
+        if rng.random() < 0.3:
+            with_damage(rng, path)
+    return folder
+
+
+def read_coco(folder: Path) -> Any:
+    from analognets.datasets.coco import load_coco_vww
+
+    return load_coco_vww(folder, cache=False, on_corrupt="skip")
+
+
 READERS: list[Reader] = [
     *(Reader(f"{kind} file", one_file("x.wav", lambda rng, kind=kind: sound_bytes(rng, kind)), read_sound)
       for kind in ("WAV", "FLAC", "OGG")),
@@ -218,5 +268,8 @@ READERS: list[Reader] = [
     Reader("clip cache", cache_input, read_cache),
     Reader("audio folder", folder_of(".wav", lambda rng: sound_bytes(rng, "WAV")), read_audio_folder),
     Reader("image folder", folder_of(".png", lambda rng: picture_bytes(rng, "PNG")), read_image_folder),
+    Reader("mnist.npz", pictures_npz, read_pictures),
+    Reader("Speech Commands folder", lists_input, read_speech),
+    Reader("COCO folder", coco_input, read_coco),
 ]  # fmt: skip
 """All readers of this room."""
