@@ -302,6 +302,21 @@ def exploration() -> list[str]:
     ]
 
 
+def robustness() -> list[str]:
+    """Return the paragraph on malformed inputs and kills."""
+    fuzz, kills = (json.loads((RESULTS / name).read_text("utf-8")) for name in ("fuzz.json", "kills.json"))
+    total, limits, commands = fuzz["total"], fuzz["limits"], len(kills["commands"])
+    return [
+        f"{fuzz['inputs']:,} malformed inputs over {len(fuzz['readers'])} readers: {total['refused']:,} refused in one "
+        f"sentence, {total['read']:,} read as what they hold, {fuzz['inputs'] - total['refused'] - total['read']} with "
+        f"another end (raw error, wrong data, more than {limits['seconds']:.0f} s or {limits['bytes'] / 2**30:.0f} GB, "
+        f"crash); slowest {fuzz['slowest_seconds']:.1f} s ([counts](fuzz.json)). {kills['kills']} kills over {commands} "
+        "commands, at file operations and at random moments, each followed by the same command: "
+        f"{kills['failed']} lost something, left something behind or ended otherwise than undisturbed "
+        "([counts](kills.json)).",
+    ]
+
+
 def speed() -> list[str]:
     """Return the paragraphs on speed."""
     table = speed_table()
@@ -323,6 +338,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
     ("Learning on devices", named(results_learning.ON_DEVICE), lambda: results_learning.on_device(RESULTS)),
     ("Spikes", named(results_learning.SPIKES), lambda: results_learning.spikes(RESULTS)),
+    ("Malformed inputs and kills", ("fuzz.json", "kills.json"), robustness),
     ("Speed against plain Keras", (), speed),
 )
 """Title of each section, the files it needs, and what writes it."""
