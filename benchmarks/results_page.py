@@ -310,8 +310,8 @@ def robustness() -> list[str]:
         f"{fuzz['inputs']:,} malformed inputs over {len(fuzz['readers'])} readers: {total['refused']:,} refused in one "
         f"sentence, {total['read']:,} read as what they hold, {fuzz['inputs'] - total['refused'] - total['read']} with "
         f"another end (raw error, wrong data, more than {limits['seconds']:.0f} s or {limits['bytes'] / 2**30:.0f} GB, "
-        f"crash); slowest {fuzz['slowest_seconds']:.1f} s ([counts](fuzz.json)). {kills['kills']} kills over {commands} "
-        "commands, at file operations and at random moments, each followed by the same command: "
+        f"crash); slowest {fuzz['slowest_seconds']:.1f} s ([counts](fuzz.json)). {kills['kills']} kills over "
+        f"{commands} commands, at file operations and at random moments, each followed by the same command: "
         f"{kills['failed']} lost something, left something behind or ended otherwise than undisturbed "
         "([counts](kills.json)).",
     ]
