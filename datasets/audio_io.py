@@ -192,7 +192,7 @@ def _scale(path: Path | str, subtype: str, peak: float, whole: bool) -> tuple[fl
     if subtype == "PCM_32":
         fits = 0 < peak <= 2.0**-16
         return (65536.0, {"unit": peak * 2**31}) if fits else (1.0, {})
-    if subtype not in ("FLOAT", "DOUBLE") or peak < 1 or (peak == 1 and not whole):
+    if subtype not in ("FLOAT", "DOUBLE") or peak <= 1:
         return 1.0, {}
     if not whole and peak <= _FAR_OVER:
         return 1.0, {"over": peak}
@@ -244,7 +244,11 @@ def loudest(samples: np.ndarray, length: int = CLIP_SAMPLES) -> int:
         samples: int16, at least `length` of them.
         length: how many are wanted.
     """
-    total = _energy(samples)
+    return _loudest(_energy(samples), length)
+
+
+def _loudest(total: np.ndarray, length: int) -> int:
+    """Return where the `length` samples with the most energy start, from the energy in front of each sample."""
     energy = total[length:] - total[:-length]
     best = int(np.argmax(energy))
     worse = np.flatnonzero(energy * 100 < energy[best] * 99)
@@ -252,6 +256,10 @@ def loudest(samples: np.ndarray, length: int = CLIP_SAMPLES) -> int:
     first = int(worse[place - 1]) + 1 if place else 0
     last = int(worse[place]) - 1 if place < len(worse) else len(energy) - 1
     return (first + last) // 2
+
+
+_ENERGY_BYTES = 40
+"""What finding the loudest place takes for each sample."""
 
 
 def _energy(samples: np.ndarray) -> np.ndarray:
@@ -327,8 +335,10 @@ def _one_second(path: Path, samples: np.ndarray, on_long: str) -> tuple[np.ndarr
             f"The recording {path} must be at most 1 s long. Received: {seconds:.2f} s. Cut it, or pass "
             "on_long='loudest' to keep the second with the most energy."
         )
-    start = loudest(samples) if on_long == "loudest" else (len(samples) - CLIP_SAMPLES) // 2
-    total = _energy(samples)
-    lost = 1 - int(total[start + CLIP_SAMPLES] - total[start]) / int(total[-1]) if total[-1] else 0.0
+    with DECODING.hold(_ENERGY_BYTES * len(samples)):
+        total = _energy(samples)
+        start = _loudest(total, CLIP_SAMPLES) if on_long == "loudest" else (len(samples) - CLIP_SAMPLES) // 2
+        lost = 1 - int(total[start + CLIP_SAMPLES] - total[start]) / int(total[-1]) if total[-1] else 0.0
+        del total
     clip = samples[start : start + CLIP_SAMPLES]
     return clip, {"long": seconds, **({"lost": lost} if lost > _LOST else {})}

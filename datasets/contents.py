@@ -21,7 +21,8 @@ _BLOCK = 256
 
 def is_silent(clips: np.ndarray) -> np.ndarray:
     """Return which int16 clips hold next to no sound: all within 1/256 of full scale around some offset."""
-    return np.ptp(clips.astype(np.int32), axis=1) < 2 * _QUIET
+    low, high = (end.astype(np.int32) for end in (clips.min(axis=1), clips.max(axis=1)))
+    return high - low < 2 * _QUIET
 
 
 def is_saturated(clips: np.ndarray) -> np.ndarray:
@@ -30,11 +31,13 @@ def is_saturated(clips: np.ndarray) -> np.ndarray:
     That is: over 1 % of the samples that are not 0 lie at full scale, or over 5 % at their own peak, if that is over an
     eighth of full scale; and at least 50 of them. A sine wave of full scale has 0.4 % there.
     """
-    size = np.abs(clips.astype(np.int32))
-    heard = np.count_nonzero(size, axis=1)
-    peak = size.max(axis=1, initial=0)
-    at_limit = np.count_nonzero(size >= _LIMIT, axis=1)
-    at_peak = np.count_nonzero(size == peak[:, None], axis=1)
+    lowest, highest = clips.min(axis=1), clips.max(axis=1)
+    low, high = lowest.astype(np.int32), highest.astype(np.int32)
+    peak = np.maximum(high, -low)
+    heard = np.count_nonzero(clips, axis=1)
+    at_limit = np.count_nonzero(clips >= _LIMIT, axis=1) + np.count_nonzero(clips <= -_LIMIT, axis=1)
+    at_peak = np.count_nonzero(clips == highest[:, None], axis=1) * (peak == high)
+    at_peak += np.count_nonzero(clips == lowest[:, None], axis=1) * (peak == -low)
     full = at_limit > np.maximum(_FEWEST, 0.01 * heard)
     return full | ((peak > _PEAK) & (at_peak > np.maximum(_FEWEST, 0.05 * heard)))
 

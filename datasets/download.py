@@ -19,7 +19,7 @@ from analognets.errors import ChecksumError, DataError, reason
 
 __all__ = ["download", "is_offline"]
 
-_CONNECT_SECONDS = 30
+_CONNECT_SECONDS = 10
 _PIECE = 1 << 12  # at most this much of a broken transfer is lost
 _ATTEMPTS = 4
 _WAIT_SECONDS = 0.2

@@ -13,6 +13,8 @@ __all__ = ["WavHeader", "closed", "read_header"]
 _OPEN_FROM = 0x7FFF_0000
 """Sizes from here on are placeholders of programs that stream: none of them knew how long the sound would be."""
 
+_MOST_CHUNKS = 1000
+"""So many chunks are looked at; a file with more is none."""
 _SPARE = 1024
 """Bytes behind the sound that are no chunk and yet no sign of a wrong size."""
 
@@ -57,7 +59,9 @@ def read_header(data: bytes, path: Path | str) -> WavHeader | None:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         return None
     at, form = 12, None
-    while at + 8 <= len(data):
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > len(data):
+            return None
         kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
         at += 8
         if kind == b"fmt " and at + 16 <= len(data):
@@ -87,13 +91,15 @@ def _header(data: bytes, path: Path | str, form: tuple[int, ...], at: int, size:
 
 
 def _are_chunks(data: bytes, at: int) -> bool:
-    """Whether what follows is nothing, or chunks with names that end where the file does."""
-    while at + 8 <= len(data):
+    """Whether what follows is nothing, or a few chunks with names that end where the file does."""
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > len(data):
+            return at - 1 <= len(data) <= at + 1
         if not all(32 <= byte < 127 for byte in data[at : at + 4]):
             return False
         size = struct.unpack_from("<I", data, at + 4)[0]
         at += 8 + size + size % 2
-    return at - 1 <= len(data) <= at + 1
+    return False
 
 
 def closed(data: bytes, header: WavHeader) -> bytes:

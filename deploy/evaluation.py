@@ -40,6 +40,8 @@ def decisions(labels: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray, int]:
         InvalidArgumentError: as `accuracy`.
     """
     labels, outputs = (the_one(what, arrays(value)) for what, value in (("labels", labels), ("outputs", outputs)))
+    if outputs.dtype.kind == "V" and "float" in outputs.dtype.name:  # bfloat16 and smaller, of other packages
+        outputs = outputs.astype(np.float32)
     outputs = outputs[:, None] if outputs.ndim == 1 else outputs
     check_outputs(outputs)
     classes = max(2, outputs.shape[-1])
@@ -105,7 +107,12 @@ def whole_labels(labels: np.ndarray, classes: int, single: bool) -> np.ndarray:
     """Return labels as integers, checked to be classes from 0 to classes - 1."""
     allowed = "0 and 1 (or False and True)" if single else f"whole numbers from 0 to {classes - 1}"
     if labels.dtype.kind == "O":
-        labels = np.array(labels.tolist())
+        try:
+            labels = np.array(labels.tolist())
+        except ValueError:
+            raise InvalidArgumentError(
+                f"Labels must be {allowed}, one for each output. Received: lists of different lengths."
+            ) from None
     if labels.dtype.kind not in "fiub":
         raise InvalidArgumentError(
             f"Labels must be {allowed}, in the order of the outputs. Received: {labels.dtype.name} such as "

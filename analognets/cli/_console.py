@@ -76,11 +76,11 @@ def quiet_imports() -> Iterator[None]:
     with (
         _interrupt_deferred(),
         tempfile.TemporaryFile() as held,
-        os.fdopen(os.dup(2), "w", encoding="utf-8") as shown,
+        os.fdopen(os.dup(2), "w", encoding="utf-8") as visible,
     ):
         original = os.dup(2)
         os.dup2(held.fileno(), 2)
-        _err.file = shown
+        _err.file = visible
         try:
             yield
         except Exception:

@@ -6,10 +6,12 @@ import contextlib
 import errno
 import fcntl
 import os
+import platform
 import re
 import shutil
 import tempfile
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +31,9 @@ __all__ = [
 MARK = ".part-"
 _REPLACED = "replaced"
 """Folder in a draft with what was at the target, for the moment between the two renames of `put`."""
-_DRAFT = re.compile(r"\.part-(\d+)-[0-9a-f]{8}")
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+_DRAFT = re.compile(r"\.part-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
+"""Name of a draft: the machine and process that write it, and a number."""
 _EXCHANGE, _HERE = 2, -100  # of renameat2 in linux/fs.h and fcntl.h
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT}
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
@@ -87,14 +91,19 @@ def temporary_room() -> Iterator[None]:
 def _new(parent: Path) -> tuple[Path, int]:
     """Make a draft and take its lock, which the system drops when the process ends."""
     while True:
-        draft = parent / f"{MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        draft = parent / f"{MARK}{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         draft.mkdir(mode=0o700)
         try:
             handle = _open(draft)
         except FileNotFoundError:
             continue  # another writer took it for abandoned before it was locked
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another writer is about to remove it
+            os.close(handle)
+            continue
+        except OSError:  # a file system without locks on folders
+            pass
         with contextlib.suppress(OSError):
             if os.stat(draft).st_ino == os.fstat(handle).st_ino:
                 return draft, handle
@@ -149,7 +158,8 @@ def _abandoned(draft: Path) -> Iterator[bool]:
         except BlockingIOError:
             free = False
         except OSError:  # a file system without locks on folders
-            free = not _is_running(int(_DRAFT.fullmatch(draft.name)[1]))  # type: ignore[index]
+            host, process = _DRAFT.fullmatch(draft.name).groups()  # type: ignore[union-attr]
+            free = host == _HOST and not _is_running(int(process))
         yield free
     finally:
         os.close(handle)

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import stat
 import time
@@ -18,7 +19,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from analognets.core.drafts import MARK, draft_folder, put, recover, remove_abandoned
-from analognets.errors import AnalogNetsError, RunError, reason
+from analognets.errors import AnalogNetsError, RunError, reason, shortened
 
 __all__ = [
     "MAX_FILE",
@@ -275,7 +276,7 @@ def json_of(
 ) -> Any:
     """Return the data in the content of a file of JSON; see `read_json`."""
     try:
-        data = json.loads(content.decode("utf-8"), parse_constant=_no_constant if finite else None)
+        data = json.loads(content.decode("utf-8"), **(_FINITE if finite else {}))
         _check_json(data)
     except (ValueError, RecursionError, MemoryError) as problem:
         article = "an" if what[0] in "aeiou" else "a"
@@ -286,6 +287,15 @@ def json_of(
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite_number(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{shortened(text)} is too large for a number")
+    return number
+
+
+_FINITE: dict[str, Any] = {"parse_constant": _no_constant, "parse_float": _finite_number}
 
 
 def _check_json(data: Any) -> None:

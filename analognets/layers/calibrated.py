@@ -141,8 +141,8 @@ def unused_ranges(layers: list[Any]) -> str:
     """Return a sentence that some layers have converter ranges that they do not use."""
     named = ", ".join(layer.name for layer in layers[:3]) + (", ..." if len(layers) > 3 else "")
     return (
-        f"{len(layers)} analog layer(s) have converter ranges that are not used, since they pass for not calibrated: "
-        f"{named}. Set layer.calibrated = True to use these ranges, or call analognets.layers.calibrate(model, data)."
+        f"{len(layers)} analog layer(s) have converter ranges that are not used, since `calibrated` is False: {named}. "
+        "Set layer.calibrated = True to use these ranges, or call analognets.layers.calibrate(model, data)."
     )
 
 

@@ -18,7 +18,7 @@ def by_class(confusion: pd.DataFrame, names: Sequence[str] | None = None) -> pd.
     """Return the accuracy of each class at each time, mean and standard deviation over chips, and what it is taken for.
 
     Args:
-        confusion: of `Chips.confusion`.
+        confusion: of `Decisions.confusion`.
         names: of the classes, in the order of the outputs; None: their numbers.
 
     Returns:

@@ -110,7 +110,7 @@ class Decisions:
             A row for each time and mode: drift_compensation, seconds, at, mean and std of the accuracy over chips,
             chips, low and high end of the interval; for each reference NAME its accuracy NAME_accuracy and, in points
             of percent, NAME_loss, NAME_loss_low and NAME_loss_high, which for "float" are called loss, loss_low and
-            loss_high. Ends that are not known are NaN.
+            loss_high. Ends that are not known are NaN; those of accuracies near 0 and 1 may lie beyond them.
         """
         names = [""] * self.samples if groups is None else list(groups)
         if len(names) != self.samples:
@@ -125,7 +125,7 @@ class Decisions:
             found = mean_interval(table, each, confidence=confidence)
             row: dict[str, Any] = dict(zip(MODE, key, strict=True))
             row |= {"mean": found.mean, "std": chips.std(ddof=1) if len(chips) > 1 else np.nan, "chips": len(chips)}
-            row |= {"low": max(0.0, found.low), "high": min(1.0, found.high)}
+            row |= {"low": found.low, "high": found.high}
             for name, other in (references or {}).items():
                 loss = mean_interval(100.0 * (other.astype(np.float64) - table), each, confidence=confidence)
                 of = "" if name == FLOAT else f"{name}_"

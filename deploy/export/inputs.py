@@ -13,6 +13,7 @@ import numpy as np
 
 from analognets.deploy.export.litert_runtime import as_list
 from analognets.errors import ConversionError, InvalidArgumentError, reason
+from analognets.layers.kept_state import kept_state
 
 __all__ = [
     "NetworkInput",
@@ -200,17 +201,13 @@ def answers(network: keras.Model, arrays: Sequence[np.ndarray]) -> dict[str, np.
 
 @contextlib.contextmanager
 def fresh_states(network: keras.Model) -> Iterator[None]:
-    """While active, layers that keep a state from one sample to the next begin anew; then they have their own again."""
+    """While active, recurrent layers that keep their states begin anew; then the model has its own state again."""
     keeping = [layer for layer in network._flatten_layers() if getattr(layer, "stateful", False)]
     states = [state for layer in keeping for state in keras.tree.flatten(getattr(layer, "states", None) or [])]
-    kept = [keras.ops.convert_to_numpy(state).copy() for state in states]
-    for state in states:
-        state.assign(keras.ops.zeros_like(state))
-    try:
+    with kept_state(network):
+        for state in states:
+            state.assign(keras.ops.zeros_like(state))
         yield
-    finally:
-        for state, value in zip(states, kept, strict=True):
-            state.assign(value)
 
 
 def run(network: keras.Model, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -177,11 +177,10 @@ def died(network: keras.Model, io: str | None, part: str, death: WorkerDied) -> 
     """Return the sentence about a converter or runtime that ended without an answer."""
     words = f"LiteRT's {part} {death.cause} on model '{network.name}'{' in 8 bit' if io else ''}"
     if death.code == -9:
-        return f"{words}, which the system does when memory runs out. Free some, or export a smaller network."
+        return f"{words}, as the system does when memory runs out. Free some, or export a smaller network."
     if death.code >= 0:
         return f"{words}. Received: {death.said}"
-    loops = "It can't calibrate loops: use" if part == "converter" else "Use"
-    hint = f"{loops} other layers, or quantize='none' (--quantize none)." if io else "Use other layers."
+    hint = "Use other layers, or quantize='none' (--quantize none)." if io else "Use other layers."
     return f"{words}, so no file was written. {hint}"
 
 

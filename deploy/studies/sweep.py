@@ -304,6 +304,8 @@ def run_point(task: str, settings: dict[str, Any], point: dict[str, Any]) -> Row
     began = time.monotonic()
     try:
         result = resolve(task)(settings, point)
+        if taken := sorted(set(point) & set(result)):
+            raise InvalidArgumentError(f"A task must name its figures otherwise than its point. Received: {taken}.")
         row = {**point, "status": "ok", "error": None, **result}
     except Exception as error:  # one bad point must not end the sweep
         row = {**point, "status": "failed", "error": f"{type(error).__name__}: {error}"}

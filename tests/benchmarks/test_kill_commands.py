@@ -40,10 +40,10 @@ def test_every_writing_command_is_there() -> None:
 
 def test_what_commands_leave(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"a": 1, "started": "now", "in": [{"seconds": 2}]}')
-    (tmp_path / ".part-1-0123abcd").mkdir()
+    (tmp_path / ".part-0123abcd-1-0123abcd").mkdir()
     before = contents(tmp_path)
     (tmp_path / "run.json").write_text('{"a": 1, "started": "then", "in": [{"seconds": 3}]}')
-    assert contents(tmp_path) == before and names(tmp_path) == [".part-1-0123abcd", "run.json"]
+    assert contents(tmp_path) == before and names(tmp_path) == [".part-0123abcd-1-0123abcd", "run.json"]
     (tmp_path / "run.json").write_text('{"a": 2}')
     assert contents(tmp_path) != before
 

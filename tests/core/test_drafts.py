@@ -122,25 +122,42 @@ def test_without_locks_the_process_decides(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(drafts.fcntl, "flock", unsupported)
+    kept, other = f".part-{drafts._HOST}-{os.getpid()}-0123abcd", f".part-00000000-{2**22 + 5}-0123abcd"
+    (tmp_path / other).mkdir()  # of another machine, whose processes are not known here
     for process in (2**22 + 5, os.getpid()):
-        (tmp_path / f".part-{process}-0123abcd").mkdir()
+        (tmp_path / f".part-{drafts._HOST}-{process}-0123abcd").mkdir()
     fill(tmp_path / "chips", "new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f".part-{os.getpid()}-0123abcd", "chips"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([kept, other, "chips"])
+
+
+def test_a_draft_that_another_process_is_removing_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, calls = drafts.fcntl.flock, []
+
+    def taken_first(handle: int, how: int) -> None:
+        calls.append(handle)
+        if len(calls) == 1:
+            raise BlockingIOError
+        lock(handle, how)
+
+    monkeypatch.setattr(drafts.fcntl, "flock", taken_first)
+    draft, handle = drafts._new(tmp_path)
+    os.close(handle)
+    assert len(calls) == 2 and len(list(tmp_path.iterdir())) == 2 and draft.exists()
 
 
 def test_what_only_looks_like_a_draft_stays(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("x")
-    (tmp_path / ".part-1-0123abcd").symlink_to(tmp_path / "mine")
+    (tmp_path / ".part-0123abcd-1-0123abcd").symlink_to(tmp_path / "mine")
     (tmp_path / ".part-of-a-thesis").mkdir()
     fill(tmp_path / "chips", "new")
-    names = [".part-1-0123abcd", ".part-of-a-thesis", "chips", "mine"]
+    names = [".part-0123abcd-1-0123abcd", ".part-of-a-thesis", "chips", "mine"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / "mine" / "file").read_text() == "x"
 
 
 def test_recovery_leaves_what_is_there(tmp_path: Path) -> None:
-    aside = tmp_path / ".part-1-0123abcd" / "replaced" / "chips"
+    aside = tmp_path / ".part-0123abcd-1-0123abcd" / "replaced" / "chips"
     aside.mkdir(parents=True)
     (tmp_path / "chips").mkdir()
     recover(tmp_path / "chips")

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from analognets.core import drafts, files
 from analognets.core.files import (
+    json_of,
     make_folder,
     new_folder,
     open_plain,
@@ -227,3 +228,10 @@ def test_a_clock_before_1980_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(RunError, match="the clock of this machine stands before 1980"):
         write_atomically(tmp_path / "x.keras", write)
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_that_are_too_large_are_no_finite_ones(tmp_path: Path) -> None:
+    for text in ("1e999", "-1e999", "NaN", "Infinity"):
+        with pytest.raises(RunError, match="cut short or changed"):
+            json_of(f'{{"a": {text}}}'.encode(), "x.json", finite=True)
+    assert json_of(b'{"a": 1.5, "b": 2}', "x.json", finite=True) == {"a": 1.5, "b": 2}

@@ -300,3 +300,9 @@ def test_special_files_never_hang(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="pipe.png: it is no regular file"):
         load_image_folder(tmp_path / "p", cache=False)
     assert len(load_image_folder(tmp_path / "p", cache=False, on_corrupt="skip").info.notes) == 1
+
+
+def test_a_square_wave_of_full_scale_in_floats_is_as_loud_as_it_says(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", np.sign(np.sin(np.arange(RATE) / 9)), RATE, subtype="FLOAT")
+    found = read_recording(tmp_path / "x.wav")
+    assert np.abs(found.samples.astype(int)).max() >= 32_767 and "unit" not in found.remarks

@@ -113,3 +113,17 @@ def test_structures_of_any_depth() -> None:
     assert numbers["b"].tolist() == numbers["a"][1].tolist() == TRUTH.tolist()
     inputs, labels = as_arrays([(OUTPUTS, nested), (OUTPUTS, nested)])
     assert inputs.shape == (8, 3) and labels["a"][1].shape == (8, 3)
+
+
+def test_outputs_in_bfloat16_are_numbers() -> None:
+    import keras
+
+    outputs = keras.ops.convert_to_numpy(keras.ops.cast(np.array([[0.1, 0.9], [0.8, 0.2]]), "bfloat16"))
+    assert accuracy(np.array([1, 1]), outputs) == 0.5
+
+
+def test_labels_of_different_lengths_are_one_sentence() -> None:
+    labels = np.empty(2, object)
+    labels[:] = [[0], [1, 0]]
+    with pytest.raises(InvalidArgumentError, match="one for each output. Received: lists of different lengths"):
+        accuracy(labels, np.eye(2))

@@ -311,9 +311,11 @@ def archived_index(archive: Path, content: bytes) -> bytes:
 
 def _first_come(draft: Path, target: Path) -> None:
     """Leave what another process unpacked in the meantime: it is the same."""
-    with contextlib.suppress(FileExistsError):
+    try:
+        draft.rename(target)
+    except OSError:
         if not target.exists():
-            draft.rename(target)
+            raise
 
 
 @contextlib.contextmanager

@@ -268,6 +268,15 @@ def test_a_fused_twin_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch
             np.testing.assert_array_equal(one, two)
 
 
+def test_small_samples_are_judged_beside_small_ones() -> None:
+    """A difference of an ordinary sample's own size shows, though one of the batch is 300 times as large."""
+    from analognets.deploy.chips.proof import LEVELS, _unlike
+
+    x = np.random.default_rng(0).normal(size=(len(LEVELS), 6)) * np.array(LEVELS)[:, None]
+    assert _unlike([x + np.tanh(x) / 2], [x]) != ""
+    assert _unlike([x], [x * (1 + 1e-4)]) == ""
+
+
 @pytest.mark.parametrize("shape", [(None, 2), (None, None, 2)])
 def test_open_axes_are_given_a_size(shape: tuple[int | None, ...]) -> None:
     keras.utils.set_random_seed(0)

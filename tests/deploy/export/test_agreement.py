@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analognets.deploy.export.agreement import INT8_LIMIT, largest_difference, relative_error
+from analognets.deploy.export.inputs import answers
 
 arrays = st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=8).map(lambda v: np.array([v], np.float32))
 
@@ -43,3 +46,27 @@ def test_what_can_not_be_compared_is_infinitely_far() -> None:
     for measure in (relative_error, largest_difference):
         assert measure([one], [two]) == measure([one], []) == measure([bad], [one]) == math.inf
     assert largest_difference([bad], [bad]) == 0
+
+
+class Counting(keras.layers.Layer):
+    """Counts its calls."""
+
+    def build(self, input_shape: Any) -> None:
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
+
+    def call(self, inputs: Any) -> Any:
+        self.calls.assign_add(1.0)
+        return inputs
+
+
+def test_answers_leave_all_of_the_state_as_it_was() -> None:
+    inputs = keras.Input((3, 2), batch_size=1)
+    model = keras.Model(inputs, keras.layers.GRU(2, stateful=True)(Counting()(inputs)))
+    model(np.ones((1, 3, 2), np.float32))
+    before = [np.array(one) for one in (model.layers[1].calls, *model.layers[2].states)]
+    first = answers(model, [np.ones((1, 3, 2), np.float32)])
+    second = answers(model, [np.ones((1, 3, 2), np.float32)])
+    for one, other in zip(first.values(), second.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(before, (model.layers[1].calls, *model.layers[2].states), strict=True):
+        np.testing.assert_array_equal(one, np.array(other))

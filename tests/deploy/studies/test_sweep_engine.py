@@ -27,6 +27,7 @@ from analognets.deploy.studies.sweep import (
     open_folder,
     point_key,
     resolve,
+    run_point,
     stored,
     sweep,
 )
@@ -319,3 +320,25 @@ def test_a_sweep_of_before_a_task_moved_goes_on(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "sweep.json").read_text("utf-8"))["task"] == task
     with pytest.raises(RunError, match="begun with other settings: `seed` differ"):
         open_folder(tmp_path, task, {"seed": 2}, overwrite=False)
+
+
+def echo(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
+    return {"seed": 1, "accuracy": 0.5}
+
+
+def test_a_task_names_its_figures_otherwise_than_its_point() -> None:
+    """Else the point in the row would be another one, and the sweep would run it again each time."""
+    task = "tests_sweep:echo"
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("tests_sweep", None))  # type: ignore[arg-type]
+    module.echo = echo  # type: ignore[attr-defined]
+    sys.modules["tests_sweep"] = module
+    try:
+        assert run_point(task, {}, {"bits": 8})["status"] == "ok"
+        row = run_point(task, {}, {"seed": 0})
+    finally:
+        del sys.modules["tests_sweep"]
+    assert (
+        row["status"] == "failed"
+        and row["seed"] == 0
+        and "otherwise than its point. Received: ['seed']" in row["error"]
+    )
