@@ -129,7 +129,7 @@ def test_factors_before_the_dac_keep_the_levels_of_a_coarse_adc(make: Make, nets
             layer.adc_gain.gain.assign(layer.adc_gain.gain.value / 4)
         chips = program(model, 1)
         errors[rule] = away(chips, samples, chips.predict(samples, at="20s"), at="1y")
-    assert errors["input"] < 0.2 * errors["global"]
+    assert errors["input"] < 0.5 * errors["global"]
 
 
 @pytest.mark.parametrize("settings", [{}, {"rows": 20, "cols": 3}])
