@@ -29,7 +29,7 @@ TIMES = ("25s", "1h", "1d", "1y")
 
 
 def rights(folder: Path, data: tuple[Any, Any], chips: int) -> dict[str, dict[str, np.ndarray]]:
-    """Return for each rule and time the share of chips that are right about each clip, and the float network ("float")."""
+    """Return for each rule and time the share of chips that are right about each clip; "float" is the float network."""
     trained = open_trained(folder, wants=("analog",))
     found: dict[str, dict[str, np.ndarray]] = {}
     for rule in RULES:
