@@ -63,6 +63,10 @@ Products = Annotated[Precision, typer.Option(help="Of the products behind the co
 ByClass = Annotated[
     bool, typer.Option("--by-class", help="Also accuracy and confusions of each class; false alarms of detectors.")
 ]
+Rule = Annotated[
+    str | None,
+    typer.Option("--compensation", help="Drift compensation in place of the hardware's: global, column or input."),
+]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
 Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
@@ -75,6 +79,7 @@ def evaluate(
     at: Times = None,
     seed: Seed = None,
     drift_compensation: Mode = None,
+    compensation: Rule = None,
     split: SplitOption = Split.test,
     batch_norm: BatchNorm = False,
     precision: Products = Precision.float32,
@@ -106,7 +111,7 @@ def evaluate(
     from analognets.deploy.chips.by_class import by_class as classes_of
     from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
 
-    network = network_on_chips(trained)
+    network = network_on_chips(trained, compensation)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
     made = stored(reporter, network, load_chips, save_chips, number, count)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
@@ -121,7 +126,7 @@ def evaluate(
         decided = made.decide((inputs, labels), progress=bar.follow, **settings)
     right = {name: decided.right(one, labels) for name, one in outputs.items()}
     classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
-    found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes)
+    found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation)
     write_evaluation(folder, found)
     show(reporter, folder, found)
 

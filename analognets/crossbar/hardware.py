@@ -42,8 +42,8 @@ class Crossbar:
         adc_bits: resolution of the ADCs, 2 to 16; None is an ideal ADC.
         adc_gain: "shared": one ADC gain S for all layers of a model, r_ADC = S * r_DAC * W_max (AnalogNets);
             "per_layer": every layer has its own; "fixed": r_ADC = adc_bound * alpha * gamma, nothing to calibrate.
-        drift_compensation: a `DriftCompensation`, its name ("global": one factor per tile, "column": one per column),
-            its config or None.
+        drift_compensation: a `DriftCompensation`, its name ("global": one factor per tile, "column": one per column,
+            "input": one per tile before its DACs), its config or None.
         name: what to call it in reports.
         source: where the figures come from.
         adc_bound: bound of the ADCs, > 0, where 1 is a full input on a full weight; only with adc_gain="fixed".

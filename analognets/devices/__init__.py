@@ -16,6 +16,7 @@ from analognets.devices.drift_compensation import (
     Correction,
     DriftCompensation,
     GlobalDriftCompensation,
+    InputDriftCompensation,
     get_drift_compensation,
     list_drift_compensations,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Device",
     "DriftCompensation",
     "GlobalDriftCompensation",
+    "InputDriftCompensation",
     "IdealDevice",
     "PCM14nm",
     "ParallelDevices",

@@ -88,7 +88,7 @@ class Hardware(Section):
         adc_bits: ADC resolution, 2 to 16 bits, or "ideal".
         adc_gain: "shared", one S for the chip, or "per_layer".
         device: name or config of the memory cell.
-        drift_compensation: "global", "column", "none", or the config of another rule.
+        drift_compensation: "global", "column", "input", "none", or the config of another rule.
     """
 
     preset: Annotated[str, Field(min_length=1, description="the name of a hardware preset")] = "aon_cim_8bit"
@@ -103,7 +103,7 @@ class Hardware(Section):
     # Left out of a recipe's plain data where it is not used, so that older recipes keep their fingerprints.
     drift_compensation: Annotated[
         str | dict[str, JsonValue] | None,
-        Field(description="'global', 'column', 'none', a config or null", exclude_if=is_none),
+        Field(description="'global', 'column', 'input', 'none', a config or null", exclude_if=is_none),
     ] = None
 
     @pydantic.model_validator(mode="before")

@@ -181,6 +181,8 @@ class Cost:
         """In sentences: what fits where, what was cut, what is left digital, and whether activations fit the SRAM."""
         need, has = self.activation_kb, self.accelerator.sram.value
         more = f" Activations take {need:.1f} kB and the SRAM has {has:g} kB: they do not fit." if need > has else ""
+        if products := sum(layer.work.digital_products for layer in self.layers if layer.work.analog):
+            more += f" Drift compensation multiplies inputs before the DACs: {products:,} digital products."
         if names := self.placement.workload.attention:
             more += f" Products of activations with each other, in {', '.join(names)}, are not counted."
         return self.placement.statement + more

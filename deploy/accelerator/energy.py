@@ -151,7 +151,8 @@ def events(layer: LayerWork, time: LayerTime, placement: Placement, bits: int) -
         cell     T x conducting cells: rows x columns of the block that are converted
 
     and once for each event: control (a pass), result (an ADC result), sram (a byte fetched or written, bits / 8 of a
-    byte for a number), mac (a digital product).
+    byte for a number), mac (a digital product: of a layer that is not on the array, or of an input with the factor of a
+    drift compensation before the DACs).
 
     Args:
         layer: the product.
@@ -181,5 +182,5 @@ def events(layer: LayerWork, time: LayerTime, placement: Placement, bits: int) -
         "control": float(time.passes),
         "result": float(layer.positions * results),
         "sram": layer.positions * (layer.fresh + results) * bits / 8,
-        "mac": 0.0 if layer.analog else float(layer.positions * layer.weights),
+        "mac": float(layer.digital_products),
     }

@@ -39,6 +39,7 @@ class LayerWork:
         inputs: numbers in the layer's input, of one call.
         outputs: numbers in its output, of one call.
         why_digital: the reason it is left digital; empty if it goes onto the crossbar.
+        scales_inputs: whether its drift compensation multiplies the inputs before the DACs.
     """
 
     name: str
@@ -50,6 +51,7 @@ class LayerWork:
     inputs: int
     outputs: int
     why_digital: str = ""
+    scales_inputs: bool = False
 
     @property
     def analog(self) -> bool:
@@ -70,6 +72,13 @@ class LayerWork:
     def operations(self) -> int:
         """Multiplications and additions of one inference: 2 x positions x real weights."""
         return 2 * self.positions * self.weights
+
+    @property
+    def digital_products(self) -> int:
+        """Products of one inference that the digital part computes: all, or one for each input that it scales."""
+        if not self.analog:
+            return self.positions * self.weights
+        return self.positions * self.fresh if self.scales_inputs else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,15 +152,27 @@ def workload(
             raise UnknownNameError("layer to leave digital", name, names)
     analog = any(entry.why == ALREADY for entry in products)
     layers = []
+    scaling = _scaling_inputs(model)
     for name, entry in zip(names, products, strict=True):
         why = "by request" if name in wanted else ""
         if depthwise == "digital" and "Depthwise" in entry.becomes:
             why = "depthwise layers are left digital"
         if analog and entry.why != ALREADY:
             why = "digital in the model"
-        layers.append(_work(name, entry, why))
+        layers.append(_work(name, entry, why, scales_inputs=entry.layer in scaling))
     attention = tuple(layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION))
     return Workload(model.name, tuple(layers), (*_unmodelled(planned), *_adapters(model)), attention)
+
+
+def _scaling_inputs(model: keras.Model) -> set[str]:
+    """Return the names of analog layers whose drift compensation multiplies inputs before the DACs."""
+    return {
+        layer.name
+        for layer in model._flatten_layers()
+        if isinstance(layer, AnalogLayer)
+        and (rule := layer.crossbar.drift_compensation) is not None
+        and rule.scales_inputs
+    }
 
 
 def _adapters(model: keras.Model) -> list[tuple[str, str, str, int]]:
@@ -229,7 +250,7 @@ def _built_for(model: keras.Model) -> Any:
     return keras.KerasTensor(tuple(shape))
 
 
-def _work(name: str, entry: conversion.PlannedLayer, why: str) -> LayerWork:
+def _work(name: str, entry: conversion.PlannedLayer, why: str, *, scales_inputs: bool = False) -> LayerWork:
     """Return the work of a planned product."""
     rows = matrix_shape(entry.shape)[0]
     width = entry.shape[:-2][-1:]  # the axis along which im2col moves
@@ -243,4 +264,5 @@ def _work(name: str, entry: conversion.PlannedLayer, why: str) -> LayerWork:
         inputs=entry.inputs,
         outputs=entry.outputs,
         why_digital=why,
+        scales_inputs=scales_inputs,
     )

@@ -18,7 +18,9 @@ from analognets.deploy.chips.decisions import Decisions
 from analognets.deploy.chips.figures import drift_figure
 from analognets.deploy.chips.report import write_report
 from analognets.deploy.chips.trained_arrays import from_devices
+from analognets.deploy.studies.other_hardware import on_hardware
 from analognets.errors import ConversionError
+from analognets.layers import analog_layers
 from analognets.training import device_figure
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, TrainedRun
@@ -29,19 +31,32 @@ REFERENCES = {"float": "float network, before training for hardware", "digital":
 """What to call the networks of `TrainedNetwork.references`."""
 
 
-def network_on_chips(trained: TrainedNetwork) -> keras.Model:
+def network_on_chips(trained: TrainedNetwork, compensation: str | None = None) -> keras.Model:
     """Return the model that lies on the chips: the analog one, or the one with the devices it learned on.
 
+    Args:
+        trained: where it is from.
+        compensation: name of a drift compensation in place of the hardware's own; weights and ranges stay.
+
     Raises:
-        ConversionError: there is none, or it names no classes.
+        ConversionError: there is none, or it names no classes; or it lies on devices, whose hardware is given.
+        UnknownNameError: there is no such drift compensation.
     """
+    if compensation is not None and trained.learned_on_devices:
+        raise ConversionError(
+            "A run that learned on devices keeps the drift compensation of its recipe. Received: "
+            f"{compensation!r}. Set on_device.hardware.drift_compensation in the recipe."
+        )
     network = trained.on_device_model() if trained.learned_on_devices else trained.analog_model()
     if not getattr(network, "classifies", True):
         raise ConversionError(
             f"The network of '{trained.handle}' names no classes, so it has no accuracy. Look at what it draws in "
             f"Python: analognets.training.Run.open({trained.handle!r}).on_device_model().generate(40)."
         )
-    return network
+    if compensation is None:
+        return network
+    own = analog_layers(network)[0].crossbar
+    return on_hardware(network, own.replace(drift_compensation=compensation), ranges="kept")[0]
 
 
 def chips_of(
@@ -91,6 +106,7 @@ class Measured:
         references: which decisions each network of `TrainedNetwork.references` gets right.
         batch_norm: whether batch-norm statistics were estimated again on each chip.
         classes: of `by_class`, or None.
+        compensation: drift compensation in place of the hardware's own, or None.
     """
 
     trained: TrainedNetwork
@@ -101,6 +117,7 @@ class Measured:
     references: dict[str, np.ndarray]
     batch_norm: bool = False
     classes: pd.DataFrame | None = None
+    compensation: str | None = None
 
     @functools.cached_property
     def summary(self) -> pd.DataFrame:
@@ -149,7 +166,7 @@ def write_evaluation(folder: Path, found: Measured) -> None:
     """
     trained, task, table = found.trained, found.task, found.decisions.accuracies()
     write_atomically(folder / "drift.csv", table.to_csv(index=False))
-    said: dict[str, Any] = {"split": found.split, "batch_norm": found.batch_norm}
+    said: dict[str, Any] = {"split": found.split, "batch_norm": found.batch_norm, "compensation": found.compensation}
     write_atomically(folder / "summary.csv", found.summary.assign(**said).to_csv(index=False))
     write_atomically(folder / "samples.csv", found.samples().to_csv(index=False, float_format="%.6g"))
     if found.classes is not None:
@@ -168,6 +185,7 @@ def write_evaluation(folder: Path, found: Measured) -> None:
         **{f"{REFERENCES[name]}": f"{100 * right.mean():.2f} %" for name, right in found.references.items()},
         "hardware": hardware,
         "chips": int(table["chip"].nunique()),
+        "drift compensation": found.compensation or "that of the hardware",
         "batch-norm re-estimated": "yes" if found.batch_norm else "no",
         f"{found.split} {task.samples}": len(found.data),
         "intervals": found.about_intervals(),

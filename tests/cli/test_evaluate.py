@@ -143,6 +143,21 @@ def test_each_class_is_told_of_if_asked_for(trained: Path, call: Call, tmp_path:
     assert again.code == 0 and not (here / "by_class.csv").exists(), "no file of another evaluation stays"
 
 
+def test_another_drift_compensation_can_be_tried(trained: Path, call: Call, tmp_path: Path) -> None:
+    words = ("evaluate", trained, "--chips", 2, "--at", "1y", "--drift-compensation", "on")
+    tables = {}
+    for rule in ("global", "input"):
+        answer = call(*words, "--compensation", rule, "--out", tmp_path / rule)
+        assert answer.code == 0, answer.err
+        tables[rule] = pd.read_csv(tmp_path / rule / "summary.csv")
+        assert tables[rule]["compensation"].tolist() == [rule]
+        assert f"<td>drift compensation</td><td>{rule}</td>" in (tmp_path / rule / "report.html").read_text("utf-8")
+    plain = call(*words, "--out", tmp_path / "plain", "--json")
+    assert json.loads(plain.out)["rows"][0]["mean"] == tables["global"]["mean"][0], "global is the hardware's own"
+    wrong = call(*words, "--compensation", "inputs")
+    assert wrong.code == 1 and "Unknown drift compensation. Did you mean 'input'" in wrong.error
+
+
 def test_a_missing_run(call: Call, tmp_path: Path) -> None:
     answer = call("evaluate", tmp_path / "nothing")
     assert (answer.code, answer.out) == (1, "")

@@ -121,7 +121,7 @@ def test_the_array_rule_goes_by_the_sum_of_all_conductances(decay, seed) -> None
 
 
 def test_rules_by_name() -> None:
-    assert devices.list_drift_compensations() == ["column", "global"]
+    assert devices.list_drift_compensations() == ["column", "global", "input"]
     assert devices.get_drift_compensation("global") == devices.GlobalDriftCompensation()
     column = devices.get_drift_compensation("column", readout="all_ones")
     assert column == devices.ColumnDriftCompensation("all_ones")

@@ -196,3 +196,25 @@ def test_activations_that_do_not_fit_are_said(kws: Workload) -> None:
     assert "Activations take 53.9 kB and the SRAM has 20 kB" in small.statement
     assert small.to_dict()["statement"] == small.statement
     assert "Activations" not in cost(kws, bits=8).statement
+
+
+def test_factors_on_inputs_are_digital_products() -> None:
+    """One product for each number that is fetched; time, cells and passes stay."""
+    import keras
+
+    from analognets.conversion import to_analog
+    from analognets.crossbar import get
+
+    plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(5, 3), keras.layers.Flatten()])
+    plain.add(keras.layers.Dense(4))
+    costs = {
+        rule: cost(to_analog(plain, get("aon_cim_8bit").replace(drift_compensation=rule)))
+        for rule in ("global", "input")
+    }
+    fetched = sum(layer.work.positions * layer.work.fresh for layer in costs["input"].layers)
+    assert fetched == 36 * 9 + 180, "of the convolution's window of three columns only one is new"
+    more = costs["input"].energy_terms_uj["mac"] - costs["global"].energy_terms_uj["mac"]
+    assert more == pytest.approx(fetched * AON_CIM.energy.mac.value * TERMS["mac"] * 1e-6)
+    assert costs["input"].latency_us == costs["global"].latency_us
+    assert costs["input"].statement.endswith(f"before the DACs: {fetched:,} digital products.")
+    assert "digital products." not in costs["global"].statement

@@ -15,7 +15,7 @@ from analognets.conversion import to_analog
 from analognets.deploy.chips.chips import Chips, program
 from analognets.deploy.lab import format as form
 from analognets.deploy.lab.recording import record_simulated
-from analognets.devices import PCM, get_drift_compensation
+from analognets.devices import PCM, InputDriftCompensation, get_drift_compensation
 from analognets.errors import ChipFileError, InvalidArgumentError
 from analognets.layers import analog_layers, calibrate, set_hardware
 
@@ -28,7 +28,7 @@ def away(chips: Chips, samples: np.ndarray, wanted: np.ndarray, **settings: Any)
     )
 
 
-@pytest.mark.parametrize("rule", ["global", "column"])
+@pytest.mark.parametrize("rule", ["global", "column", "input"])
 def test_plain_and_fused_agree_within_a_converter_step(
     make: Make, nets: SimpleNamespace, samples: np.ndarray, rule: str
 ) -> None:
@@ -115,3 +115,69 @@ def test_a_lab_gets_and_gives_columns(make: Make, samples: np.ndarray, tmp_path:
     set_hardware(chips.model, chips.layers[0].crossbar.replace(drift_compensation="global"))
     with pytest.raises(ChipFileError, match="must have the shape .* of what its drift compensation reads"):
         Chips.import_measured(folder, chips.model)
+
+
+def test_factors_before_the_dac_keep_the_levels_of_a_coarse_adc(make: Make, nets: SimpleNamespace) -> None:
+    """With devices that only drift, inputs within the DAC's range give what they gave before, whatever the ADC."""
+    device = PCM(programming_noise_scale=0, read_noise_scale=0)
+    samples = np.random.default_rng(5).normal(scale=0.2, size=(64, 7, 5, 2)).astype("float32")
+    errors = {}
+    for rule in ("global", "input"):
+        model = make(device, dac_bits=None, adc_bits=4, drift_compensation=rule)
+        for layer in analog_layers(model):
+            layer.input_range.assign(layer.input_range.value * 4)
+            layer.adc_gain.gain.assign(layer.adc_gain.gain.value / 4)
+        chips = program(model, 1)
+        errors[rule] = away(chips, samples, chips.predict(samples, at="20s"), at="1y")
+    assert errors["input"] < 0.5 * errors["global"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"rows": 20, "cols": 3}])
+def test_without_converters_it_does_not_matter_where_the_factor_stands(
+    make: Make, samples: np.ndarray, settings: dict[str, Any]
+) -> None:
+    outputs = []
+    for rule in ("global", "input"):
+        model = make("pcm", dac_bits=None, adc_bits=None, drift_compensation=rule, **settings)
+        for layer in analog_layers(model):
+            layer.input_range.assign(layer.input_range.value * 100)
+            layer.adc_gain.gain.assign(layer.adc_gain.gain.value * 100)
+        outputs.append(program(model, 2, seed=4).predict(samples, at="1y"))
+    np.testing.assert_allclose(*outputs, rtol=2e-3, atol=2e-4)
+
+
+def test_what_is_beyond_the_limit_is_scaled_after_the_adc(make: Make, samples: np.ndarray) -> None:
+    reads = []
+    for limit in (4.0, 1.1):
+        rule = InputDriftCompensation(limit=limit)
+        chips = program(make("pcm", drift_compensation=rule, rows=20, cols=3), 1)
+        reads.append(chips.chips[0].read(chips.layers, "1y"))
+    for free, limited in zip(*reads, strict=True):
+        assert free.input_scales.max() > 1.5 and limited.input_scales.max() == pytest.approx(1.1)
+        products = [np.asarray(one.scales) * np.asarray(one.input_scales)[:, None] for one in (free, limited)]
+        np.testing.assert_allclose(*products, rtol=1e-5)
+        np.testing.assert_allclose(np.asarray(free.scales).mean(), 1.0, atol=0.1)
+
+
+def test_realistic_hardware_takes_factors_before_the_dac(nets: SimpleNamespace, samples: np.ndarray) -> None:
+    model = to_analog(nets.small_net(), "aimc_standard")
+    calibrate(model, samples)
+    set_hardware(model, analog_layers(model)[0].crossbar.replace(drift_compensation="input"))
+    clean = model.predict(samples, verbose=0)
+    chips = program(model, 2)
+    assert away(chips, samples, clean, at="1y") < away(chips, samples, clean, at="1y", drift_compensation=False)
+
+
+def test_a_lab_gets_the_rule_and_gives_the_same_outputs(make: Make, samples: np.ndarray, tmp_path: Path) -> None:
+    chips = program(make("pcm", drift_compensation="input", rows=20, cols=3), 1, seed=3)
+    chips.save(tmp_path / "chips")
+    again = Chips.load(tmp_path / "chips", chips.model)
+    np.testing.assert_array_equal(again.predict(samples, at="1y"), chips.predict(samples, at="1y"))
+    folder = chips.export_targets(tmp_path / "targets")
+    written = form.read_index(folder)
+    assert isinstance(written.drift_compensation, form.CompensationRule)
+    assert written.drift_compensation.settings == InputDriftCompensation().get_config()
+    assert "before the DAC" in written.drift_compensation.statement
+    record_simulated(folder, chips, at="1d")
+    ours, theirs = (made.predict(samples, at="1d") for made in (chips, Chips.import_measured(folder, chips.model)))
+    assert np.mean(np.abs(ours - theirs).max(axis=1) < 1e-3) > 0.9
