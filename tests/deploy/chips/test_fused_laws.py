@@ -38,7 +38,7 @@ def differences(analog: keras.Model, inputs: Any, **settings_: Any) -> float:
     auto, plain = (
         keras.tree.flatten(chips.predict(inputs, at="1d", mode=mode, **settings_)) for mode in ("auto", "plain")
     )
-    return max(float(np.abs(a - b).max() / np.ptp(b)) for a, b in zip(auto, plain, strict=True))
+    return max(float(np.abs(a - b).max() / max(np.ptp(b), 1e-6)) for a, b in zip(auto, plain, strict=True))
 
 
 # Blocks of random networks, from inputs (height, width, channels): each keeps the number of axes.
