@@ -42,7 +42,7 @@ SYNAPSES = {
 }
 
 
-ON_DEVICE = ("mnist_on_device", "networks_on_device", "on_device_step", "training_energy")
+ON_DEVICE = ("mnist_on_device", "mnist_on_device_ablations", "networks_on_device", "on_device_step", "training_energy")
 SPIKES = ("spoken_letters", "stdp_mnist", "memristor_spike_times", "spiking_speed")
 
 
@@ -120,7 +120,7 @@ def saturation(path: Path) -> list[str]:
 
 def on_device(speed: Path) -> list[str]:
     """Return the paragraphs on mixed-precision training."""
-    mnist, networks, steps, energy = read(speed, ON_DEVICE)
+    mnist, ablations, networks, steps, energy = read(speed, ON_DEVICE)
     step, floor = steps["networks"], networks["networks"]["gan"]["device"]["records"][0]["floor"]
     costs = [
         f"{step[name]['early']['ratio']:.2f} early and {step[name]['late']['ratio']:.2f} late in training ({title})"
@@ -138,7 +138,9 @@ def on_device(speed: Path) -> list[str]:
         f"By the GAN's measure real test and training pictures are {floor:.1f} apart. Its learning rate was chosen for "
         "the devices: float training alone draws better at a larger one, which noisy pulses don't follow "
         "([trials](gan_rate_trials.json)).",
-        ablations_table(mnist),
+        "What each part is worth, with up to ten pulses a step as in earlier versions "
+        "([figures](mnist_on_device_ablations.json)):",
+        ablations_table(ablations),
         *saturation(speed / "saturation.json"),
         f"A step at batch 100 takes {'; '.join(costs)} plain Keras steps, and {floats:.1f} float32 values a synapse "
         f"beside the weight itself. Pulsing every synapse in every step would take {every:.0f} "
