@@ -110,10 +110,10 @@ def saturation(path: Path) -> list[str]:
         for name, entry in found["variants"].items()
     ]
     return [
-        "Several pulses in one step can silence an output: while all hidden units are near 0.5, the synapses of an "
-        "output collect nearly equal updates, and as many pulses on all of them drive its sigmoid so far down that its "
-        "gradient vanishes. One pulse a step, as in the published experiment, keeps that from happening ([held-out "
-        "training pictures](saturation.json)):",
+        "While all hidden units are near 0.5, the synapses of an output collect nearly equal updates, which can drive "
+        "its sigmoid so far down that its gradient vanishes: the output stays silent, for an epoch or for good. "
+        "Counted on held-out training pictures, with the single pulse a step of the published experiment and with up to ten "
+        "([figures](saturation.json)):",
         markdown(heads, rows),
     ]
 

@@ -3,10 +3,10 @@
 python -m benchmarks.saturation_study [--data DIR] [--seeds 8] [--epochs 2] [--threads 1]
 
 The 784-250-10 perceptron has sigmoid outputs and squared errors. Early in training all 250 hidden units are near 0.5,
-so the synapses of one output collect nearly equal updates. If each of them gets many pulses in one step, the output's
-input moves by up to 250 * 0.5 * pulses * epsilon at once. Far below zero the slope of the sigmoid vanishes, and the
-gradient with it: the output stays silent. The study counts outputs that no picture raises above 0.05, and the accuracy,
-on 5,000 training pictures that are held out. Test pictures are not looked at.
+so the synapses of one output collect nearly equal updates and are pulsed at nearly the same time: the output's input
+moves by up to 250 * 0.5 * epsilon for each pulse. Far below zero the slope of the sigmoid vanishes, and the gradient
+with it: the output stays silent. The study counts outputs that no picture raises above 0.05, and the accuracy, on
+5,000 training pictures that are held out. Test pictures are not looked at.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class MixedPrecisionRules(Settings):
         epsilon: step of a weight that counts as one pulse, > 0; "auto": the device's mean step. It is rounded to 16
             significant bits, which makes chi exact. 0.096 at weight_range 1 is the paper's (verified).
         max_pulses: most pulses a synapse gets in a step, 1 to 255; what is left stays in chi. The paper's is 1
-            (verified). Several pulses at once follow large steps sooner, but can drive a unit into saturation.
+            (verified). More follow large steps sooner.
         accumulate: False is the direct stochastic update: pulses with probability dW / epsilon, nothing is kept.
         refresh_every: steps between refreshes, 1 or more; None: never.
         refresh_above: pairs with a device above this are refreshed, in uS; None: `conductance_range`.
