@@ -112,8 +112,8 @@ def saturation(path: Path) -> list[str]:
     return [
         "While all hidden units are near 0.5, the synapses of an output collect nearly equal updates, which can drive "
         "its sigmoid so far down that its gradient vanishes: the output stays silent, for an epoch or for good. "
-        "Counted on held-out training pictures, with the single pulse a step of the published experiment and with up to ten "
-        "([figures](saturation.json)):",
+        "Counted on held-out training pictures, with the single pulse a step of the published experiment and with up "
+        "to ten ([figures](saturation.json)):",
         markdown(heads, rows),
     ]
 
