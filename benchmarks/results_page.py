@@ -365,7 +365,8 @@ def headline() -> str:
 def kws_headline() -> list[str]:
     row = results_headline.row(RESULTS, "kws", "1d")
     what = f"AnalogNet-KWS at 8 bit, accuracy after a day, {row['chips_per_seed']} chips, {row['seeds']} trainings"
-    result = f"{results_headline.shown(row, 'mean', scale=100)} %"
+    loss = results_headline.shown(row, "loss", form="{:+.2f}")
+    result = f"{results_headline.shown(row, 'mean', scale=100)} %; loss to float {loss} points"
     reference = f"float {100 * row['float_accuracy']:.1f} %, same weights digital {100 * row['digital_accuracy']:.1f} %"
     return ["[AnalogNets](https://arxiv.org/abs/2111.06503)", what, result, reference]
 
