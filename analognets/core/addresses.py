@@ -7,12 +7,14 @@ import re
 __all__ = ["public_url"]
 
 _CHECKSUM = re.compile(r"sha256=[0-9a-fA-F]{64}")
+_LOGIN = re.compile(r"://[^/?#\s]*@")
 
 
 def public_url(address: object) -> str:
     """Return an address as it may be shown and stored: without user, password, query and any fragment but a sha256.
 
-    A text that is no address with a host stays as it is, so handles of every kind can pass through.
+    A text that is no address with a host stays as it is, so handles of every kind can pass through. Addresses in
+    the path of another one lose their logins too.
 
     Args:
         address: such as "https://me:secret@host/x.zip?token=1#sha256=...".
@@ -27,4 +29,4 @@ def public_url(address: object) -> str:
     # A login stands in front of the first "/"; a revision of the Hub, as in "user/name@revision", behind it.
     host = host.rpartition("@")[2]
     kept = f"#{fragment}" if _CHECKSUM.fullmatch(fragment) else ""
-    return f"{scheme}://{host}{slash}{path}{'?...' if query else ''}{kept}"
+    return f"{scheme}://{host}{slash}{_LOGIN.sub('://', path)}{'?...' if query else ''}{kept}"

@@ -24,6 +24,7 @@ WORDS = st.text("abcXYZ019-_.~!$'()*,;:=+%", max_size=12)
         ("https://host/x.zip#access=SECRET", "https://host/x.zip"),
         ("hf://user/repo@main/folder", "hf://user/repo@main/folder"),
         ("hf://SECRET@user/repo@main", "hf://user/repo@main"),
+        ("hf://a/b,http://me:SECRET@host/x.zip", "hf://a/b,http://host/x.zip"),
         ("analognet_kws.hwa_8bit", "analognet_kws.hwa_8bit"),
         ("some/folder@2?x", "some/folder@2?x"),
     ],
