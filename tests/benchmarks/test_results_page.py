@@ -80,10 +80,8 @@ def test_page_and_table_are_written_and_then_up_to_date(
     assert run(generator, monkeypatch) == 0
     assert (readme.read_text(), results.read_text()) == (text, page)
     assert text.startswith("# Title\n\n<!-- results:begin") and text.endswith("<!-- results:end -->\nafter\n")
-    assert (
-        "after a day, 25 chips, 3 trainings | 91.50 ± 2.60 %; loss to float +0.50 ± 0.60 points | float 92.0 %, same weights digital 91.8 % |"
-        in text
-    )
+    assert "after a day, 25 chips, 3 trainings | 91.50 ± 2.60 %; loss to float +0.50 ± 0.60 points |" in text
+    assert "| float 92.0 %, same weights digital 91.8 % |" in text
     assert "an hour / a year, 3 trainings | 98.5 to 100.5 / 98.5 to 100.5 % |" in text
     assert "| AnalogNet-KWS, 8 bit | 3 | 92.00 | 91.50 ± 2.60 | 91.50 ± 2.60 | 91.50 ± 2.60 | +0.50 ± 0.60 |" in page
     assert "| 8 bit, hardware-aware | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |" in page
