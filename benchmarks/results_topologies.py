@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analognets.metrics import format_interval
 from benchmarks.markdown import markdown
 
 TOPOLOGY = {"cnn": "CNN", "rnn": "GRU", "transformer": "transformer", "lstm": "LSTM"}
@@ -50,6 +51,17 @@ def order(table: pd.DataFrame) -> str:
         f"{'; '.join(said)}. One training seed each; whether A* reaches 99 % is told of the headline networks, whose "
         "intervals count the test clips."
     )
+
+
+def choice(table: pd.DataFrame) -> str:
+    """Return what the CNN's recipe was chosen over, on validation clips."""
+    rows = []
+    for variant, title in (("device", "narrow, free input ranges (the recipe)"), ("wide_ranges", "wide input ranges")):
+        part = table[(table["topology"] == "cnn") & (table["variant"] == variant)]
+        for row in part.to_dict("records"):
+            loss = format_interval(row["loss"], row["loss_low"], row["loss_high"], form="{:+.2f}")
+            rows.append([title, row["at"], f"{100 * row['mean']:.2f}", loss])
+    return markdown(["CNN, validation clips", "since programming", "accuracy, %", "loss to float"], rows)
 
 
 def claims(result: dict[str, Any]) -> str:
@@ -109,6 +121,12 @@ def parts(results: Path) -> list[str]:
             "[recipes](topologies.json)):",
             accuracy_table(table),
             order(table),
+        ]
+    if (results / "topologies_validation.csv").exists():
+        found += [
+            "The CNN's recipe was chosen on validation clips, one training seed ([figures](topologies_validation.csv), "
+            "[recipes](topologies_validation.json)):",
+            choice(pd.read_csv(results / "topologies_validation.csv")),
         ]
     if (results / "sensitivity.json").exists():
         result = json.loads((results / "sensitivity.json").read_text("utf-8"))

@@ -31,6 +31,14 @@ VARIANTS: dict[str, list[str]] = {
     "distilled": [f"{STAGE}noise_model=device", f"{STAGE}weight_noise=3.0", f"{STAGE}distillation={{}}"],
 }
 """0.11 is as strong as three times the device noise on columns of normal weights cut at 2.5 sigma (0.114 to 0.118)."""
+WIDE = ("epochs=10", "learning_rate=1.0e-3", "calibration.percentile=99.995", "range_learning_rate_scale=1.0")
+ALTERNATIVES = {"cnn": {"wide_ranges": [f"{STAGE}{setting}" for setting in WIDE]}}
+"""What a recipe was chosen over; for --split validation."""
+
+
+def variants(topology: str, split: str) -> dict[str, list[str]]:
+    """Return the trainings of a network and their overrides; those it was chosen over only on validation clips."""
+    return VARIANTS if split == "test" else {**VARIANTS, **ALTERNATIVES.get(topology, {})}
 
 
 def study(options: argparse.Namespace) -> None:
@@ -41,7 +49,7 @@ def study(options: argparse.Namespace) -> None:
         root = options.runs / topology
         data = ("--data", str(options.data), "--keep")
         call("train", recipe, *data, "--out", str(root / "float"), "--set", "hardware_aware=null")
-        for name, overrides in VARIANTS.items():
+        for name, overrides in variants(topology, options.split).items():
             if options.variants and name not in options.variants.split(","):
                 continue
             words = [word for override in overrides for word in ("--set", override)]
@@ -57,7 +65,7 @@ def tables(runs: Path, split: str = "test") -> tuple[pd.DataFrame, list[dict[str
     """Return one row a network, training and time with its normalised accuracy, and what each was made with."""
     parts, records = [], []
     for topology in TOPOLOGIES:
-        folders = {name: runs / topology / name for name in VARIANTS}
+        folders = {name: runs / topology / name for name in variants(topology, split)}
         folders = {name: folder for name, folder in folders.items() if is_evaluated(folder, split)}
         if not folders:
             continue

@@ -98,3 +98,14 @@ def test_the_part_grows_with_its_results(tmp_path: Path) -> None:
     assert "636 of 1272 test clips" in text
     assert "**Yes**: mean loss 12.0 % against 3.0 %" in text
     assert "CNN A* 97.0 % as it is, 99.0 % with 2 exempt layers (10.0 % of weights); GRU A* 100.0 % as it is" in text
+
+
+def test_a_choice_is_told_with_its_intervals() -> None:
+    rows = [
+        {"topology": "cnn", "variant": variant, "at": "1h", "mean": mean, "loss": 100 * (0.92 - mean)}
+        for variant, mean in (("device", 0.91), ("wide_ranges", 0.9))
+    ]
+    table = pd.DataFrame(rows).assign(loss_low=lambda t: t["loss"] - 0.5, loss_high=lambda t: t["loss"] + 0.5)
+    text = results_topologies.choice(table)
+    assert "| narrow, free input ranges (the recipe) | 1h | 91.00 | +1.00 ± 0.50 |" in text
+    assert "| wide input ranges | 1h | 90.00 | +2.00 ± 0.50 |" in text
