@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["ISO_ACCURACY", "Interval", "chance_error", "format_interval", "mean_interval", "normalized_accuracy"]
+__all__ = [
+    "ISO_ACCURACY",
+    "Interval",
+    "chance_error",
+    "drift_cells",
+    "format_interval",
+    "mean_interval",
+    "normalized_accuracy",
+]
 
 ISO_ACCURACY = 0.99
 """A network above this normalised accuracy counts as accurate as its float version (Rasch et al. 2023, verified)."""
@@ -112,6 +120,33 @@ def format_interval(
     if low is None or high is None or low != low or high != high:
         return text
     return f"{text} \N{PLUS-MINUS SIGN} {scale * (high - low) / 2:.2f}"
+
+
+LOSSES = {"loss": "loss to float", "digital_loss": "loss to digital"}
+"""Losses of a drift table in points of percent: to the float network before training for hardware, and to the same
+weights run digitally."""
+
+
+def drift_cells(row: Mapping[Any, Any]) -> dict[str, str]:
+    """Return a row of a drift table for people, by the headings of its columns; losses that are not known are left out.
+
+    Args:
+        row: mean, std, chips, at and drift_compensation, and as far as they are known low and high, and for each of
+            `LOSSES` its value and ends.
+    """
+    std, losses = row["std"], {key: name for key, name in LOSSES.items() if row.get(key) is not None}
+    return {
+        "since programming": str(row["at"]),
+        "accuracy %": format_interval(row["mean"], row.get("low"), row.get("high"), scale=100),
+        "std over chips": "-" if std is None or std != std else f"{100 * std:.2f}",
+        **{
+            name: format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), form="{:+.2f}")
+            for key, name in losses.items()
+            if row[key] == row[key]
+        },
+        "chips": f"{row['chips']:.0f}",
+        "drift compensation": "on" if str(row["drift_compensation"]) == "True" else "off",
+    }
 
 
 def mean_interval(values: Any, groups: Sequence[str] | None = None, *, confidence: float = 0.95) -> Interval:

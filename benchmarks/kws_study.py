@@ -90,7 +90,7 @@ def collect(folders: dict[str, Path], split: str = "test") -> tuple[pd.DataFrame
                 "recipe": run.recipe.to_dict(),
                 "git_commit": run.record.get("git_commit"),
                 "versions": run.record["versions"],
-                "data": {k: v for k, v in run.record["data"].items() if k not in ("folder", "float_from")},
+                "data": {k: v for k, v in run.record["data"].items() if k not in ("folder", "float_from", "notes")},
             }
         )
     return pd.concat(tables, ignore_index=True), records

@@ -1,4 +1,4 @@
-"""Outputs that fall silent when a perceptron is learned on devices: how many, and what keeps them alive.
+"""Outputs that fall silent when a perceptron is learned on devices: how many, by devices and pulses a step.
 
 python -m benchmarks.saturation_study [--data DIR] [--seeds 8] [--epochs 2] [--threads 1]
 

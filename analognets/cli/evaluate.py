@@ -40,8 +40,6 @@ class Precision(enum.StrEnum):
     bfloat16 = "bfloat16"
 
 
-LOSSES = {"loss": "loss to float", "digital_loss": "loss to digital"}
-"""Losses in points of percent, and their headings."""
 DETECTOR = ("false_alarm_rate", "miss_rate")
 
 Trained = Annotated[
@@ -198,7 +196,7 @@ def programmed(reporter: _console.Reporter, trained: Any, network: Any, task: An
 def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     """Print the drift table, and that of each class if there is one."""
     from analognets.deploy.studies.evaluate import REFERENCES
-    from analognets.metrics import format_interval
+    from analognets.metrics import drift_cells
 
     task, classes = found.task, found.classes
     accuracies = found.accuracies()
@@ -221,20 +219,10 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     for reference, right in found.references.items():
         title = REFERENCES[reference].capitalize()
         reporter.say(f"{title}: {100 * right.mean():.2f} % of {clips} {found.split} {task.samples} ({name})")
-    losses = [key for key in LOSSES if key in rows[0]]
+    cells = [drift_cells(row) for row in rows]
     reporter.table(
-        ["time", "accuracy %", "std of chips", *(LOSSES[key] for key in losses), "chips", "compensated"],
-        [
-            (
-                row["at"],
-                format_interval(row["mean"], row["low"], row["high"], scale=100),
-                "-" if row["std"] is None else f"{100 * row['std']:.2f}",
-                *(format_interval(row[key], row[f"{key}_low"], row[f"{key}_high"], form="{:+.2f}") for key in losses),
-                row["chips"],
-                "on" if row["drift_compensation"] else "off",
-            )
-            for row in rows
-        ],
+        list(cells[0]),
+        [tuple(one.values()) for one in cells],
         title="Accuracy since programming",
     )
     reporter.say(found.about_intervals())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -46,15 +47,8 @@ def listed(group: Any, name: str) -> list[str]:
     """Return the names in an attribute, which Keras splits into several where it is long."""
     if name in group.attrs:
         return [text(one) for one in group.attrs[name]]
-    found: list[str] = []
-    while f"{name}{len(found)}" in group.attrs or f"{name}0" in group.attrs:
-        parts = []
-        for index in range(1 << 16):
-            if f"{name}{index}" not in group.attrs:
-                break
-            parts += [text(one) for one in group.attrs[f"{name}{index}"]]
-        return parts
-    return found
+    parts = itertools.takewhile(group.attrs.__contains__, (f"{name}{index}" for index in itertools.count()))
+    return [text(one) for part in parts for one in group.attrs[part]]
 
 
 def inside(group: Any, name: str) -> Any:

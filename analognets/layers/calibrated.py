@@ -106,7 +106,8 @@ class Calibrated(Adapters):
                 f"The weights of layer '{self.name}' hold low-rank adapters, which it has none of. Received: rank "
                 f"{np.shape(store[ADAPTERS[1]])[0]}. Call layer.enable_lora(rank) before loading them."
             )
-        if self._refusal and (not names or names & {*ADAPTERS}):  # Keras comes again with nothing, and tells the last
+        if self._refusal and (not names or names & {*ADAPTERS}):
+            # Keras tries a layer that raised a second time with an empty store, and shows the error of that one.
             raise ConversionError(self._refusal)
         if len(held) == len(self.own_arrays()):
             for index, variable in enumerate(self.own_arrays()):

@@ -12,12 +12,10 @@ import pandas as pd
 
 from analognets.core.figures import picture_bytes
 from analognets.core.files import write_atomically
-from analognets.metrics import format_interval
+from analognets.metrics import drift_cells
 
-__all__ = ["LOSSES", "write_report"]
+__all__ = ["write_report"]
 
-LOSSES = {"loss": "loss against float, points", "digital_loss": "loss against same weights digital, points"}
-"""Columns of losses in a summary, and what to call them."""
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:right}"
@@ -49,7 +47,7 @@ def write_report(
         classes: what `analognets.deploy.by_class` returned; shown for the last time.
     """
     rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
-    table = _drift(summary).to_html(index=False, border=0)
+    table = pd.DataFrame([drift_cells(row) for row in summary.to_dict("records")]).to_html(index=False, border=0)
     pictures = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
     sections = f"<h2>Accuracy since programming</h2>{table}{pictures}{_classes(classes)}"
     page = (
@@ -58,20 +56,6 @@ def write_report(
         f"{sections}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></html>"
     )
     write_atomically(Path(path), page)
-
-
-def _drift(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracies and losses over time for people."""
-    rows = []
-    for row in summary.to_dict("records"):
-        shown = {"since programming": row["at"]}
-        shown["accuracy %"] = format_interval(row["mean"], row.get("low"), row.get("high"), scale=100)
-        shown["std over chips"] = "-" if row["std"] != row["std"] else f"{100 * row['std']:.2f}"
-        for key, name in LOSSES.items():
-            if key in row:
-                shown[name] = format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), form="{:+.2f}")
-        rows.append({**shown, "chips": row["chips"], "compensated": "yes" if row["drift_compensation"] else "no"})
-    return pd.DataFrame(rows)
 
 
 def _classes(table: pd.DataFrame | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analognets.metrics import format_interval
+from analognets.metrics import drift_cells
 from analognets.zoo.presets.files import PresetRecord
 from analognets.zoo.presets.registry import bits
 from analognets.zoo.tasks import MODELS
@@ -138,18 +138,9 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
 
 def _drift(rows: pd.DataFrame) -> list[str]:
     """Return the lines of a table over drift time."""
-    losses = {"loss": "loss to float", "digital_loss": "loss to digital"}
-    losses = {key: name for key, name in losses.items() if key in rows and rows[key].notna().any()}
-    heads = ["since programming", "accuracy %", "std over chips", *losses.values(), "chips", "drift compensation"]
-    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 2)}---|"]
-    for row in rows.to_dict("records"):
-        cells = [row["at"], format_interval(row["mean"], row.get("low"), row.get("high"), scale=100)]
-        cells.append("-" if pd.isna(row["std"]) else f"{100 * row['std']:.2f}")
-        cells += [
-            format_interval(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), form="{:+.2f}") for key in losses
-        ]
-        cells += [f"{row['chips']:.0f}", "on" if str(row["drift_compensation"]) == "True" else "off"]
-        lines.append(f"| {' | '.join(cells)} |")
+    shown = [drift_cells(row) for row in rows.to_dict("records")]
+    lines = [f"| {' | '.join(shown[0])} |", f"|---|{'---:|' * (len(shown[0]) - 2)}---|"]
+    lines += [f"| {' | '.join(cells.values())} |" for cells in shown]
     return lines
 
 
