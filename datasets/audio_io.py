@@ -22,7 +22,10 @@ from analognets.datasets.wav_header import closed, read_header
 from analognets.errors import DataError, check_choice
 
 __all__ = [
+    "MOST_RATIO",
     "ON_LONG",
+    "RATES",
+    "UNITS",
     "Clips",
     "Progress",
     "Recording",
@@ -33,10 +36,14 @@ __all__ = [
     "read_wav",
     "resample",
     "to_int16",
+    "unit_factor",
 ]
 
 RATES = (1_000, 768_000)
 """Least and greatest samples a second of a recording."""
+
+MOST_RATIO = 200_000
+"""Largest number in the ratio of two rates, in lowest terms, between which sound is resampled."""
 
 ON_LONG = ("loudest", "middle", "error")
 """What becomes of a clip of more than a second: its loudest or its middle second is kept, or it is refused."""
@@ -44,7 +51,6 @@ ON_LONG = ("loudest", "middle", "error")
 _MOST_BYTES = 1 << 28
 _MOST_FRAMES = 1 << 25
 _MOST_SECONDS = 600
-_MOST_RATIO = 200_000
 _TAP_BYTES = 1_100
 _FRAME_BYTES = 16  # of memory while a frame is decoded, averaged and resampled
 _BLOCK = 1 << 18
@@ -157,10 +163,10 @@ def _decode(data: bytes, path: Path | str, rate: int) -> Recording:
 def _memory(path: Path | str, frames: int, found: int, rate: int) -> int:
     """Return about how many bytes decoding and resampling take; the filter grows with the terms of the ratio."""
     ratio = max(found, rate) // math.gcd(found, rate) if found != rate else 0
-    if ratio > _MOST_RATIO:
+    if ratio > MOST_RATIO:
         raise DataError(
             f"The recording {path} can't be resampled to {rate:,} Hz: the ratio of the rates, in lowest terms, may "
-            f"hold numbers up to {_MOST_RATIO:,}. Received: {found:,} Hz. Write it at a common rate, such as 48,000 Hz."
+            f"hold numbers up to {MOST_RATIO:,}. Received: {found:,} Hz. Write it at a common rate, such as 48,000 Hz."
         )
     return _FRAME_BYTES * (frames + frames * rate // found) + 4 * _BLOCK + _TAP_BYTES * ratio
 
@@ -181,13 +187,13 @@ def _mono(file: Any, path: Path | str, rate: int) -> Recording:
     mono = mono[:done]
     if not np.isfinite(mono).all():
         raise DataError(f"The recording {path} holds samples that are not finite. {_HINT}")
-    factor, remarks = _scale(path, subtype, peak, whole)
+    factor, remarks = unit_factor(path, subtype, peak, whole)
     if factor != 1:
         mono *= np.float32(factor)
     return Recording(to_int16(resample(mono, found, rate)), found, remarks)
 
 
-def _scale(path: Path | str, subtype: str, peak: float, whole: bool) -> tuple[float, Remark]:
+def unit_factor(path: Path | str, subtype: str, peak: float, whole: bool) -> tuple[float, Remark]:
     """Return what brings the samples to [-1, 1], and a remark if that is not what the file's type says."""
     if subtype == "PCM_32":
         fits = 0 < peak <= 2.0**-16
@@ -309,12 +315,12 @@ def read_clips(
     told = Notes("clips", cut=on_long) if notes is None else notes
     for name, remark in found.remarks.items():
         for kind, value in remark.items():
-            told.add(kind, f"{name} ({_UNITS[kind].format(value)})")
+            told.add(kind, f"{name} ({UNITS[kind].format(value)})")
     told.extend("skipped", found.faults)
     return Clips(found.inputs, found.kept, (*(told.sentences() if notes is None else ()), *found.notes))
 
 
-_UNITS = {
+UNITS = {
     "header": "its numbers disagree",
     "long": "{:.1f} s",
     "lost": "{:.0%}",

@@ -46,12 +46,13 @@ class WavHeader(NamedTuple):
     is_odd: bool
 
 
-def read_header(data: bytes, path: Path | str) -> WavHeader | None:
+def read_header(data: bytes, path: Path | str, length: int | None = None) -> WavHeader | None:
     """Return what the header of a RIFF file says, None if it is of another kind or has no sound.
 
     Args:
-        data: the whole file.
+        data: the whole file, or its beginning.
         path: for messages.
+        length: bytes of the whole file, where `data` is its beginning.
 
     Raises:
         DataError: the file is shorter than its header promises.
@@ -67,14 +68,14 @@ def read_header(data: bytes, path: Path | str) -> WavHeader | None:
         if kind == b"fmt " and at + 16 <= len(data):
             form = struct.unpack_from("<HHIIHH", data, at)
         if kind == b"data":
-            return None if form is None else _header(data, path, form, at, size)
+            return None if form is None else _header(data, path, form, at, size, length or len(data))
         at += size + size % 2
     return None
 
 
-def _header(data: bytes, path: Path | str, form: tuple[int, ...], at: int, size: int) -> WavHeader:
+def _header(data: bytes, path: Path | str, form: tuple[int, ...], at: int, size: int, length: int) -> WavHeader:
     encoding, channels, rate, bytes_a_second, block, bits = form
-    left = len(data) - at
+    left = length - at
     is_open = size > left and size >= _OPEN_FROM or (size == 0 and not _are_chunks(data, at))
     if is_open:
         size = left - left % max(block, 1)
@@ -85,7 +86,8 @@ def _header(data: bytes, path: Path | str, form: tuple[int, ...], at: int, size:
         )
     is_odd = encoding in _LINEAR and (block != channels * ((bits + 7) // 8) or bytes_a_second != rate * block)
     end = at + size + size % 2
-    if len(data) - end > _SPARE and not _are_chunks(data, end) and data.count(0, end) < len(data) - end:
+    whole = length == len(data)
+    if whole and length - end > _SPARE and not _are_chunks(data, end) and data.count(0, end) < length - end:
         is_odd = True
     return WavHeader(encoding, channels, rate, bits, at, size, is_open, is_odd)
 
@@ -103,8 +105,8 @@ def _are_chunks(data: bytes, at: int) -> bool:
 
 
 def closed(data: bytes, header: WavHeader) -> bytes:
-    """Return a file whose header left the size open with the right sizes in it."""
-    whole = bytearray(data[: header.start + header.size])
-    struct.pack_into("<I", whole, 4, len(whole) - 8)
-    struct.pack_into("<I", whole, header.start - 4, header.size)
+    """Return a file, or its beginning, whose header left the size open with the right sizes in it."""
+    whole, end = bytearray(data[: header.start + header.size]), header.start + header.size
+    for place, size in ((4, end - 8), (header.start - 4, header.size)):
+        struct.pack_into("<I", whole, place, min(size, 0xFFFF_FFFF))
     return bytes(whole)
