@@ -2,6 +2,7 @@ from . import accelerator as accelerator
 from . import chips as chips
 from . import export as export
 from . import lab as lab
+from . import stream as stream
 from . import studies as studies
 from .accelerator.costs import cost as cost
 from .accelerator.placement import place as place

@@ -134,14 +134,14 @@ def _sounddevice() -> Any:
         raise MissingExtraError("Listening to a microphone", "microphone") from error
     except OSError as error:
         raise DataError(
-            f"The microphone can't be used: {reason(error)}. Install PortAudio (on Debian: libportaudio2), or listen to "
-            "a file (--wav FILE)."
+            f"The microphone can't be used: {reason(error)}. Install PortAudio (on Debian: libportaudio2), or listen "
+            "to a file (--wav FILE)."
         ) from error
     return sounddevice
 
 
 def _no_microphone(error: BaseException) -> DataError:
     return DataError(
-        f"No microphone can be opened: {reason(error)}. Plug one in, name another with `device` (--device), or listen to "
-        "a file (--wav FILE)."
+        f"No microphone can be opened: {reason(error)}. Plug one in, name another with `device` (--device), or listen "
+        "to a file (--wav FILE)."
     )

@@ -10,10 +10,30 @@ from keras import ops
 from analognets.datasets.frontend import MFCC
 from analognets.errors import ConversionError, InvalidArgumentError, check_integer
 
-__all__ = ["StreamingMFCC", "Windows"]
+__all__ = ["StreamingMFCC", "Windows", "check_mfcc"]
 
 _MOST_FRAMES = 3000
 """Frames computed at once: a minute of a long block."""
+
+
+def check_mfcc(frontend: Any, owner: str = "") -> MFCC:
+    """Return a front end if it is an `MFCC`.
+
+    Args:
+        frontend: a layer, or None.
+        owner: whose it is, for the message: "the preset 'x'".
+
+    Raises:
+        ConversionError: it is none.
+    """
+    if isinstance(frontend, MFCC):
+        return frontend
+    kind = "none" if frontend is None else f"a front end of kind {type(frontend).__name__}"
+    raise ConversionError(
+        f"Listening needs a network with an MFCC front end, for sound. Received: {kind}{owner and f' of {owner}'}. "
+        "Take a network for words, such as analognet_kws.hwa_8bit (`analognets zoo list`), or give its "
+        "`frontend` in Python."
+    )
 
 
 class Windows(NamedTuple):
@@ -50,14 +70,7 @@ class StreamingMFCC:
     """
 
     def __init__(self, frontend: Any, *, samples: int | None = None, every: int = 5) -> None:
-        if not isinstance(frontend, MFCC):
-            raise ConversionError(
-                "A stream needs a network with an MFCC front end, for sound. Received: the front end "
-                f"{getattr(frontend, 'name', None) if frontend is not None else None!r} "
-                f"({type(frontend).__name__}). `analognets zoo list` shows networks for words, such as "
-                "analognet_kws.hwa_8bit."
-            )
-        self.frontend = frontend
+        self.frontend = frontend = check_mfcc(frontend)
         samples = frontend.sample_rate if samples is None else samples
         self.samples = check_integer("StreamingMFCC", "samples", samples, 1, 1 << 30)
         if self.samples < frontend.window_length:
