@@ -86,7 +86,8 @@ def export(
     from analognets.deploy.export.qat import train_for_int8
     from analognets.deploy.export.together import refuse_existing
 
-    refuse_existing(out, files_of(word, to), overwrite)
+    listens = to is Target.tflm and can_listen(trained)
+    refuse_existing(out, files_written(word, to, listens), overwrite)
     task = None if quantize is Quantize.none else load_task(reporter, trained, data)
     with temporary_folder() as folder:
         path = folder / f"{word}.tflite"
@@ -96,13 +97,33 @@ def export(
                 made = train_for_int8(network, task, path, epochs=qat_epochs, seed=seed, io=io.value, progress=steps)
         else:
             made = quantise(reporter, network, task, path, io.value)
-        finish(reporter, trained, made, out, to, overwrite)
+        finish(reporter, trained, made, out, to, overwrite, network if listens else None)
 
 
-def files_of(name: str, target: Target) -> list[str]:
+def files_written(name: str, target: Target, listens: bool) -> list[str]:
     """Return the names of the files an export writes."""
-    more = [f"{name}_model.cc", f"{name}_model.h", f"{name}_ops.h"] if target is Target.tflm else []
-    return [f"{name}.tflite", *more, f"{name}.json"]
+    from analognets.deploy.export.tflm import files_of
+
+    return files_of(name, listens=listens) if target is Target.tflm else [f"{name}.tflite", f"{name}.json"]
+
+
+def can_listen(trained: Any) -> bool:
+    """Whether a network hears words, so that a detector belongs to it."""
+    from analognets.datasets.frontend import MFCC
+    from analognets.deploy.stream.detector import NOT_REPORTED
+
+    return isinstance(trained.frontend, MFCC) and bool(set(trained.classes) - NOT_REPORTED)
+
+
+def detector_of(trained: Any, network: Any) -> Any:
+    """Return the detector of a network, with the default settings."""
+    from analognets.deploy.export.detector_text import DetectorExport
+    from analognets.deploy.export.qat import output_kind
+    from analognets.deploy.stream.detector import Detector
+    from analognets.deploy.stream.listener import stream_frontend
+
+    detector = Detector(trained.classes, stream_frontend(trained).step)
+    return DetectorExport(detector, logits=output_kind(network)["logits"])
 
 
 def digital_network(trained: Any, target: Target) -> Any:
@@ -133,8 +154,16 @@ def frontend_settings(trained: Any) -> dict[str, Any]:
     return {"preset": settings.preset, **config}
 
 
-def finish(reporter: _console.Reporter, trained: Any, facts: Any, out: Path, target: Target, overwrite: bool) -> None:
-    """Write the files and say what they are."""
+def finish(
+    reporter: _console.Reporter,
+    trained: Any,
+    facts: Any,
+    out: Path,
+    target: Target,
+    overwrite: bool,
+    listening: Any = None,
+) -> None:
+    """Write the files and say what they are; a network that is listening gets a detector."""
     import dataclasses
 
     from analognets.deploy.export.tflm import json_text, plain, to_tflm
@@ -145,14 +174,16 @@ def finish(reporter: _console.Reporter, trained: Any, facts: Any, out: Path, tar
     path, arena = facts.path, None
     if target is Target.tflm:
         with reporter.status("Writing C++ and measuring the arena ..."):
-            made = to_tflm(facts, out, name=path.stem, classes=classes, frontend=settings, overwrite=overwrite)
+            detector = None if listening is None else detector_of(trained, listening)
+            more: dict[str, Any] = {"frontend": settings, "detector": detector, "overwrite": overwrite}
+            made = to_tflm(facts, out, name=path.stem, classes=classes, **more)
         facts, arena = made.model, made.arena
     else:
         record = {**facts.to_dict(), "path": path.name, "classes": classes, "frontend": plain(settings)}
         contents = {path.name: path.read_bytes(), f"{path.stem}.json": json_text(record).encode()}
         write_together(out, contents, overwrite=overwrite)
         facts = dataclasses.replace(facts, path=out / path.name)
-    files = files_of(path.stem, target)
+    files = files_written(path.stem, target, listening is not None)
     reporter.result({**facts.to_dict(), "arena_bytes": arena, "folder": str(out), "files": files})
     reporter.say(str(facts))
     if target is Target.tflm:

@@ -11,12 +11,13 @@ from typing import Any
 
 from analognets.deploy.export.agreement import INT8_LIMIT
 from analognets.deploy.export.cpp_text import comment, float_literal, string_literal
+from analognets.deploy.export.detector_text import DetectorExport, detector_header, detector_source
 from analognets.deploy.export.litert_file import LiteRTFile, read_content, read_litert
 from analognets.deploy.export.tflm_runtime import arena_size, difference, has_tflm
 from analognets.deploy.export.together import refuse_existing, write_together
 from analognets.errors import ConversionError, InvalidArgumentError, reason
 
-__all__ = ["OPERATORS", "TFLMExport", "json_text", "plain", "resolver_method", "to_tflm"]
+__all__ = ["OPERATORS", "TFLMExport", "files_of", "json_text", "plain", "resolver_method", "to_tflm"]
 
 OPERATORS = frozenset(
     """ABS ADD ADD_N ARG_MAX ARG_MIN ASSIGN_VARIABLE AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS
@@ -79,6 +80,7 @@ def to_tflm(
     name: str = "model",
     classes: Sequence[str] = (),
     frontend: Mapping[str, Any] | None = None,
+    detector: DetectorExport | None = None,
     overwrite: bool = False,
 ) -> TFLMExport:
     """Write the C++ files with which a firmware runs a .tflite file.
@@ -86,6 +88,7 @@ def to_tflm(
     NAME_model.cc holds the file's bytes as an aligned array; NAME_model.h declares it and gives labels, scales (real =
     scale * (integer - zero point)), shapes and, where tflite-micro is installed to measure it, the arena size;
     NAME_ops.h registers exactly the operators that are needed; NAME.tflite and NAME.json hold the same for machines.
+    With a detector, NAME_detector.h and .cc turn outputs into detections of words, as `analognets.deploy.stream` does.
     Where tflite-micro is installed, TFLM's outputs are compared with LiteRT's before anything is written.
 
     Args:
@@ -94,13 +97,14 @@ def to_tflm(
         name: of files and C++ names: a letter, then letters, digits and "_".
         classes: label of each output, in order.
         frontend: settings of what computes the features, noted in the header; lists of numbers become arrays.
+        detector: of words in a stream; None leaves it out.
         overwrite: replace files of these names.
 
     Raises:
         ConversionError: TFLM has no kernel for an operator, or computes something else than LiteRT.
         DataError: the file can't be read, or one of the files exists already or can't be written.
-        InvalidArgumentError: the name is no C++ name, there are not as many labels as outputs, or a label or setting
-            can't stand in C++ or JSON.
+        InvalidArgumentError: the name is no C++ name, there are not as many labels as outputs, the detector is for
+            other classes, or a label or setting can't stand in C++ or JSON.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InvalidArgumentError(
@@ -118,8 +122,9 @@ def to_tflm(
         raise InvalidArgumentError(f"The model has {outputs} outputs. Received: {len(classes)} labels.")
     settings = plain(frontend or {})
     operators = operators_header(name, facts)
+    listens = detector_files(name, facts, detector)
     folder = Path(folder)
-    files = [f"{name}.tflite", f"{name}_model.cc", f"{name}_model.h", f"{name}_ops.h", f"{name}.json"]
+    files = files_of(name, listens=detector is not None)
     refuse_existing(folder, files, overwrite)
     arena = arena_size(content) if has_tflm() else None
     if arena is not None:
@@ -127,10 +132,27 @@ def to_tflm(
     code = f'#include "{name}_model.h"\n\n{notice(facts)}\n\n{array(name, content)}'
     header = model_header(name, facts, classes, settings, arena)
     record = {**facts.to_dict(), "path": files[0], "arena_bytes": arena, "classes": list(classes)}
-    texts = [code, header, operators, json_text({**record, "frontend": settings})]
+    record |= {} if detector is None else {"detector": detector.to_dict()}
+    texts = [code, header, operators, *listens, json_text({**record, "frontend": settings})]
     contents = [content, *(text.encode("utf-8") for text in texts)]
     write_together(folder, dict(zip(files, contents, strict=True)), overwrite=overwrite)
     return TFLMExport(folder, tuple(files), dataclasses.replace(facts, path=folder / files[0]), arena)
+
+
+def files_of(name: str, *, listens: bool) -> list[str]:
+    """Return the names of the files that `to_tflm` writes, with those of a detector or without."""
+    more = [f"{name}_detector.h", f"{name}_detector.cc"] if listens else []
+    return [f"{name}.tflite", f"{name}_model.cc", f"{name}_model.h", f"{name}_ops.h", *more, f"{name}.json"]
+
+
+def detector_files(name: str, facts: LiteRTFile, detector: DetectorExport | None) -> list[str]:
+    """Return the content of NAME_detector.h and .cc, or nothing without a detector."""
+    if detector is None:
+        return []
+    output, kind = facts.outputs[0], f"{camel(name)}Detector"
+    detector.check(output.shape[-1] if output.shape else 1)
+    header = detector_header(notice(facts), kind, f"{name.upper()}_DETECTOR_H_", detector, output)
+    return [header, detector_source(notice(facts), kind, name, detector, output)]
 
 
 def refuse_other_runtime(content: bytes) -> None:

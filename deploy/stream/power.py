@@ -51,7 +51,7 @@ class DutyCycle:
 
     @property
     def power_ungated_uw(self) -> float:
-        """Mean power in uW where the common parts of the array stay on, the most that the cost model knows of idling."""
+        """Mean power in uW where the common parts of the array stay on, all that the cost model knows of idling."""
         return self.power_uw + self.static_uw * (1 - self.duty)
 
     def to_dict(self) -> dict[str, Any]:
