@@ -47,6 +47,10 @@ COMMANDS = {
         "analognets.cli.compare:compare", "Set float, int8 on a microcontroller and analog chips side by side."
     ),
     "export": Command("analognets.cli.export:export", "Write a network as int8 .tflite or C++ for microcontrollers."),
+    "listen": Command("analognets.cli.listen:listen", "Print the words heard in a recording or from a microphone."),
+    "stream-eval": Command(
+        "analognets.cli.stream_eval:stream_eval", "False alarms per hour and misses on hours of audio, over drift time."
+    ),
     "zoo": Command("analognets.cli.zoo:zoo", "List, show, download and save pretrained networks."),
     "data": Command("analognets.cli.data:data", "List, prepare and describe data sets."),
     "doctor": Command(

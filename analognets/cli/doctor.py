@@ -36,6 +36,7 @@ EXTRAS = {
     "speech": "espeakng-loader",
     "tfmot": "tensorflow-model-optimization",
     "litert": "ai-edge-litert",
+    "microphone": "sounddevice",
     "ray": "ray",
 }
 PYTHONS = ((3, 11), (3, 13))

@@ -13,6 +13,8 @@ __all__ = ["COLOURS", "new_figure", "picture_bytes", "saved"]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 """Colours that the colour-blind can tell apart (Okabe and Ito), the most different ones first."""
 
+_ANONYMOUS = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
 
 def new_figure(width: float, height: float) -> Any:
     """Return an empty matplotlib figure of so many inches that belongs to no window and needs no closing."""
@@ -22,15 +24,19 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def picture_bytes(figure: Any, kind: str = "png", *, dpi: float = 150) -> bytes:
-    """Return a figure as the content of a file, without the version of the program that drew it.
+    """Return a figure as the content of a file, without the date and the version of the program that drew it.
 
     Args:
         figure: a matplotlib figure.
         kind: ending of the file: "png", "svg" or another that matplotlib knows.
         dpi: dots an inch.
     """
+    import matplotlib
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=dpi, format=kind, metadata={"Software": None} if kind == "png" else None)
+    # Names inside of an SVG are hashes of their content and this salt, which else is drawn at random.
+    with matplotlib.rc_context({"svg.hashsalt": "analognets"}):
+        figure.savefig(buffer, dpi=dpi, format=kind, metadata=_ANONYMOUS.get(kind))
     return buffer.getvalue()
 
 

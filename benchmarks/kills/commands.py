@@ -125,6 +125,11 @@ COMMANDS: dict[str, Command] = {
         ("data", "prepare", "synthetic_persons", *sets("pictures_per_class=20", "size=48")),
     ),
     "data info": Command(("data", "info", "audio_folder", "--data", "{inputs}/words")),
+    "listen": Command(("listen", "before", "--wav", "{inputs}/hum.wav"), "finetune"),
+    "stream-eval": Command(
+        ("stream-eval", "before", "--hours", "0.005", "--chips", "1", "--at", "25s", "--out", "out"), "finetune",
+        twice=True, opens=files_are_there("out/stream.csv", "out/det.csv", "out/words.csv", "out/stream.json"),
+    ),
     "cost": Command(("cost", "before", "--figure", "out"), "train", twice=True),
 }  # fmt: skip
 """All commands that write, by a name."""

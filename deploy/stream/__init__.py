@@ -1,22 +1,21 @@
-"""Listening: a stream of sound through front end, network and detector; long audio, false alarms and misses."""
+"""Listening: a stream of sound through front end, network and detector; long audio, false alarms and misses.
 
-from analognets.datasets.audio_blocks import RecordingBlocks
-from analognets.deploy.stream.blocks import Microphone
-from analognets.deploy.stream.detector import Detection, Detector, DetectorSettings
-from analognets.deploy.stream.frontend import StreamingMFCC, Windows
-from analognets.deploy.stream.listener import Listener, listen, stream_frontend
-from analognets.deploy.stream.network import network_for
+Everything loads on first use.
+"""
 
-__all__ = [
-    "Detection",
-    "Detector",
-    "DetectorSettings",
-    "Listener",
-    "Microphone",
-    "RecordingBlocks",
-    "StreamingMFCC",
-    "Windows",
-    "listen",
-    "network_for",
-    "stream_frontend",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "blocks": ["Microphone", "RecordingBlocks"],
+        "detector": ["Detection", "Detector", "DetectorSettings"],
+        "frontend": ["StreamingMFCC", "Windows"],
+        "listener": ["Listener", "listen", "stream_frontend"],
+        "network": ["network_for"],
+        "power": ["DutyCycle", "duty_cycle"],
+        "report": ["stream_figure", "write_stream_evaluation"],
+        "scoring": ["Truth", "match"],
+        "study": ["StreamEvaluation", "stream_evaluation"],
+    },
+)

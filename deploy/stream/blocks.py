@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analognets.datasets.audio_blocks import RecordingBlocks
 from analognets.errors import (
     DataError,
     DataWarning,
@@ -18,7 +19,7 @@ from analognets.errors import (
     shortened,
 )
 
-__all__ = ["Microphone", "samples_of"]
+__all__ = ["Microphone", "RecordingBlocks", "samples_of"]
 
 FAR_OVER = 8.0
 """Float samples up to so many times full scale are overdriven; larger ones have another unit."""

@@ -28,8 +28,10 @@ def test_the_ending_decides_on_the_kind(tmp_path: Path, name: str, start: bytes)
 
 
 def test_equal_figures_are_equal_files() -> None:
-    assert picture_bytes(drawn()) == picture_bytes(drawn())
+    for kind in ("png", "svg"):
+        assert picture_bytes(drawn(), kind) == picture_bytes(drawn(), kind)
     assert b"Software" not in picture_bytes(drawn())
+    assert b"dc:date" not in picture_bytes(drawn(), "svg")
 
 
 def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
