@@ -23,6 +23,7 @@ from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.in_memory import DeviceLog, MixedPrecision
 from analognets.training.optimizers import make_loss, make_optimizer
+from analognets.training.precision import computed_in
 from analognets.training.progress import Progress
 from analognets.training.recipe import HardwareAware, Recipe, Stage
 from analognets.training.run import Run
@@ -136,7 +137,8 @@ def clip_weights(model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = 
 
 def noise_of(stage: HardwareAware) -> dict[str, Any]:
     """Return what `to_analog` takes of a stage's noise."""
-    return {"weight_noise": stage.weight_noise, "noise_model": stage.noise_model, "drop_connect": stage.drop_connect}
+    names = ("weight_noise", "noise_model", "drop_connect", "drift_until", "range_gradient")
+    return {name: getattr(stage, name) for name in names}
 
 
 class _Both(keras.constraints.Constraint):
@@ -229,7 +231,7 @@ class _Trainer:
         samples = self._batches(0) if samples is None else samples
         settings = stage.calibration
         # A checkpoint that is gone on from holds the ranges, but not which layers have inputs that are never negative.
-        calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches)
+        calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches, rule=settings.rule)
         trained = self._distilled(analog, net, stage)
         self._run_stage(HARDWARE_AWARE, stage, trained, start)
         if trained is not analog:
@@ -246,6 +248,12 @@ class _Trainer:
     # Both
 
     def _run_stage(self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None) -> None:
+        with computed_in(net, stage.precision):
+            self._train_stage(name, stage, net, start)
+        if name != ON_DEVICE:
+            self._compile_for_use(net)
+
+    def _train_stage(self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None) -> None:
         steps = self._steps()
         ranges = _ranges(net) if isinstance(stage, HardwareAware) else []
         scale = stage.range_learning_rate_scale if isinstance(stage, HardwareAware) else 1.0
@@ -280,8 +288,6 @@ class _Trainer:
         last = self.checkpoints.latest()
         if last is not None and last.best is not None and last.best != last.now:
             self.checkpoints.restore(last.best, state)
-        if name != ON_DEVICE:
-            self._compile_for_use(net)
 
     def _epoch(self, name: str, stage: Stage, net: keras.Model, epoch: int, steps: int) -> dict[str, Any]:
         """Train one epoch; it depends on nothing but the variables, the seed, the stage and the epoch."""
