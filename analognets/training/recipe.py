@@ -138,6 +138,7 @@ class HardwareAware(Stage):
         range_learning_rate_scale: learning rate of converter ranges and ADC gain relative to the weights'; 0 keeps
             them as calibrated.
         calibration: how the converter ranges are first set.
+        steady_after: epochs after which batch-norms keep their statistics, as on a chip; null: they never do.
         noisy_validation: validate on this many noisy copies too; `select: best` then goes by their mean.
         exempt: names of layers that stay digital.
         noise_model: "gaussian"; "device" for the programming and read noise of the hardware's devices; "drift" for
@@ -162,6 +163,7 @@ class HardwareAware(Stage):
     # Left out of a recipe's plain data where they are not used, so that older recipes keep their fingerprints.
     noise_model: Annotated[Literal["gaussian", "device", "drift"], Field(exclude_if="gaussian".__eq__)] = "gaussian"
     drift_until: Annotated[Duration, Field(exclude_if="1y".__eq__)] = "1y"
+    steady_after: Annotated[Count | None, Field(exclude_if=is_none)] = None
     range_gradient: Annotated[Literal["saturated", "step"], Field(exclude_if="saturated".__eq__)] = "saturated"
     drop_connect: Annotated[float, Field(ge=0, le=0.9, exclude_if=(0.0).__eq__)] = 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -27,6 +28,7 @@ from analognets.training.precision import computed_in
 from analognets.training.progress import Progress
 from analognets.training.recipe import HardwareAware, Recipe, Stage
 from analognets.training.run import Run
+from analognets.training.statistics import steady_statistics
 from analognets.training.validation import evaluate, evaluate_noisy
 
 __all__ = ["TrainingResult", "clip_weights", "train"]
@@ -295,13 +297,18 @@ class _Trainer:
         first = start.epoch if start else 0
         message = f"Going on after epoch {first} of {stage.epochs}." if first else ""
         self.report(Progress("stage", name, first, stage.epochs, 0, steps, message=message))
-        for epoch in range(first, stage.epochs):
-            row = self._epoch(name, stage, net, epoch, steps)
-            self.rows.append(row)
-            self.run.write_metrics(self.rows)
-            score = row.get("val_noisy_accuracy", row.get("val_accuracy")) if stage.select == "best" else None
-            self.checkpoints.save(state, stage=name, epoch=epoch + 1, rows=len(self.rows), score=score)
-            self.report(Progress("epoch_end", name, epoch, stage.epochs, steps, steps, row))
+        steady = stage.steady_after if isinstance(stage, HardwareAware) else None
+        with contextlib.ExitStack() as stack:
+            for epoch in range(first, stage.epochs):
+                if steady is not None and epoch >= steady:
+                    stack.enter_context(steady_statistics(net))
+                    steady = None
+                row = self._epoch(name, stage, net, epoch, steps)
+                self.rows.append(row)
+                self.run.write_metrics(self.rows)
+                score = row.get("val_noisy_accuracy", row.get("val_accuracy")) if stage.select == "best" else None
+                self.checkpoints.save(state, stage=name, epoch=epoch + 1, rows=len(self.rows), score=score)
+                self.report(Progress("epoch_end", name, epoch, stage.epochs, steps, steps, row))
         last = self.checkpoints.latest()
         if last is not None and last.best is not None and last.best != last.now:
             self.checkpoints.restore(last.best, state)
