@@ -36,6 +36,8 @@ def test_json_and_files_say_the_same(exported: Any, first_training: tuple[Path, 
     assert record["classes"] == Run.open(first_training[0]).record["data"]["classes"]
     assert record["frontend"]["preset"] == "arm_40ms"
     assert '"yes"' in (folder / "kws_model.h").read_text()
+    assert {"kws_detector.h", "kws_detector.cc"} <= set(found["files"])
+    assert record["detector"]["step"] == 0.1 and record["detector"]["thresholds"][10:] == [2.0, 2.0]
 
 
 def test_nothing_is_replaced_unasked(exported: Any, first_training: tuple[Path, Any], call: Call) -> None:

@@ -179,7 +179,7 @@ def test_files_and_records(facts: LiteRTFile, tmp_path: Path) -> None:
     assert {"net_detector.h", "net_detector.cc"} <= set(made.files)
     record = json.loads((made.folder / "net.json").read_text())
     assert record["detector"]["thresholds"] == [0.5] * 10 + [2.0, 2.0]
-    assert (record["detector"]["window"], record["detector"]["hold"]) == (3, 10)
+    assert (record["detector"]["window"], record["detector"]["hold"]) == (5, 10)
     bare = to_tflm(facts, tmp_path / "bare", name="net", classes=CLASSES)
     assert "net_detector.h" not in bare.files and "detector" not in json.loads((bare.folder / "net.json").read_text())
 
