@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import results_headline, results_learning, results_topologies
+from benchmarks import results_headline, results_learning, results_stream, results_topologies
 from benchmarks.markdown import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -338,6 +338,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
     ("Learning on devices", named(results_learning.ON_DEVICE), lambda: results_learning.on_device(RESULTS)),
     ("Spikes", named(results_learning.SPIKES), lambda: results_learning.spikes(RESULTS)),
+    ("Always on", ("stream.json",), lambda: results_stream.parts(RESULTS)),
     ("Malformed inputs and kills", ("fuzz.json", "kills.json"), robustness),
     ("Speed against plain Keras", (), speed),
 )

@@ -144,8 +144,8 @@ def show(reporter: _console.Reporter, found: Any, record: dict[str, Any], power:
         )
     reporter.say(str(power))
     reporter.say(
-        f"An hour of audio takes {found.ratio * 3600:.0f} s on each chip at each time, features included: "
-        f"{found.ratio:.4f} of its time."
+        f"These {found.seconds:,.0f} s of audio took {found.ratio * found.seconds:.1f} s on each chip at each time, "
+        f"features included: {found.ratio:.4f} of its time."
     )
     if synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")

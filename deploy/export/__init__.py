@@ -3,5 +3,16 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ("litert", "litert_file", "litert_runtime", "pointwise", "qat", "qat_graph", "tflm", "tflm_runtime")
+    __name__,
+    (
+        "detector_text",
+        "litert",
+        "litert_file",
+        "litert_runtime",
+        "pointwise",
+        "qat",
+        "qat_graph",
+        "tflm",
+        "tflm_runtime",
+    ),
 )

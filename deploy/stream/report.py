@@ -21,14 +21,21 @@ from analognets.units import format_duration
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FILES", "stream_figure", "summary_rows", "title_of", "word_rows", "write_stream_evaluation"]
+__all__ = [
+    "FILES",
+    "det_rows",
+    "reading_rows",
+    "stream_figure",
+    "summary_rows",
+    "to_dict",
+    "word_rows",
+    "write_stream_evaluation",
+]
 
 FILES = ("stream.csv", "det.csv", "words.csv", "stream.json", "stream.svg")
 """What `write_stream_evaluation` writes."""
 
 TITLES = {"float": "float network", "digital": "same weights, digital"}
-LEAST_RATE = 0.03
-"""False alarms per hour at which a logarithmic axis shows none."""
 
 
 def title_of(network: str, at: str | None) -> str:
@@ -42,6 +49,11 @@ def groups(found: StreamEvaluation) -> dict[str, list[Reading]]:
     for reading in found.readings:
         together.setdefault(title_of(reading.network, reading.at), []).append(reading)
     return together
+
+
+def reading_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
+    """Return a row for each reference, chip and time: false alarms and misses at the threshold."""
+    return [reading.row(found.classes) for reading in found.readings]
 
 
 def summary_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
@@ -98,22 +110,23 @@ def det_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
     ]
 
 
-def stream_figure(found: StreamEvaluation, path: Any = None) -> Any:
+def stream_figure(found: StreamEvaluation | Sequence[StreamEvaluation], path: Any = None) -> Any:
     """Draw the DET curve of each reference and time, and false alarms and misses over time at the chosen threshold.
 
     Args:
-        found: from `stream_evaluation`.
+        found: from `stream_evaluation`; of several networks each gets a row.
         path: where to save it (PNG or SVG by its ending); None only returns the figure.
 
     Returns:
         The matplotlib figure.
     """
-    figure = new_figure(10.0, 4.2)
-    curves, over_time = figure.subplots(1, 2)
-    draw_curves(curves, found)
-    draw_over_time(over_time, found)
-    hours = f"{found.seconds / 3600:g} h of audio, {len(found.readings[0].sweep.truth.labels)} keywords"
-    figure.suptitle(f"{found.name}: {hours}", fontsize="medium")
+    networks = [found] if isinstance(found, StreamEvaluation) else list(found)
+    figure = new_figure(10.0, 4.0 * len(networks))
+    for one, (curves, over_time) in zip(networks, figure.subplots(len(networks), 2, squeeze=False), strict=True):
+        draw_curves(curves, one)
+        draw_over_time(over_time, one)
+        hours = f"{one.seconds / 3600:g} h of audio, {len(one.readings[0].sweep.truth.labels)} keywords"
+        curves.set_title(f"{one.name}: {hours}", fontsize="medium", loc="left")
     return saved(figure, path)
 
 
@@ -124,16 +137,19 @@ def draw_curves(axes: Axes, found: StreamEvaluation) -> None:
         misses = 100 * np.mean([reading.sweep.miss_rate for reading in readings], axis=0)
         colour, place = COLOURS[number % len(COLOURS)], readings[0].sweep.at(readings[0].threshold)
         style = "--" if readings[0].chip is None else "-"
-        axes.plot(np.maximum(alarms, LEAST_RATE), misses, style, color=colour, label=title, lw=1.2)
-        axes.plot(max(alarms[place], LEAST_RATE), misses[place], "o", color=colour, ms=5)
-    axes.set(xscale="log", xlabel="false alarms per hour", ylabel="missed keywords in %", ylim=(0, 100))
+        shown = np.maximum(alarms, 0.5 * 3600 / found.seconds)  # half an alarm stands for none
+        axes.plot(shown, misses, style, color=colour, label=title, lw=1.2)
+        axes.plot(shown[place], misses[place], "o", color=colour, ms=5)
+    axes.set(
+        xscale="log", xlabel="false alarms per hour (left edge: none)", ylabel="missed keywords in %", ylim=(0, 100)
+    )
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", title="dot: threshold of validation audio", title_fontsize="x-small")
 
 
 def draw_over_time(axes: Axes, found: StreamEvaluation) -> None:
     """Draw both rates at the chosen threshold over time since programming; dashed lines are the reference."""
-    rows = [row for row in summary_rows(found)]
+    rows = summary_rows(found)
     aged = [row for row in rows if row["seconds"] is not None]
     second = axes.twinx()
     drawn = (
@@ -149,7 +165,7 @@ def draw_over_time(axes: Axes, found: StreamEvaluation) -> None:
             if row["seconds"] is None and row[name] is not None:
                 side.axhline(scale * row[name], color=colour, ls="--", lw=1)
         side.set_ylabel(label, color=colour)
-        side.set_ylim(bottom=0)
+        side.set_ylim(0, max(1.0, side.get_ylim()[1]))
     if aged:
         times = [row["seconds"] for row in aged]
         if min(times) > 0:
@@ -186,8 +202,7 @@ def write_stream_evaluation(folder: Path, found: StreamEvaluation, power: DutyCy
         RunError: a file can't be written.
     """
     folder = make_folder(Path(folder), "folder for the results")
-    rows = [reading.row(found.classes) for reading in found.readings]
-    write_atomically(folder / "stream.csv", pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
+    write_atomically(folder / "stream.csv", pd.DataFrame(reading_rows(found)).to_csv(index=False, float_format="%.6g"))
     write_atomically(folder / "det.csv", pd.DataFrame(det_rows(found)).to_csv(index=False, float_format="%.6g"))
     write_atomically(folder / "words.csv", words_table(found.words, found.classes))
     stream_figure(found, folder / "stream.svg")

@@ -198,3 +198,20 @@ def test_spikes_on_devices_runs_in_fast_mode(tmp_path: Path) -> None:
     assert digits and float(digits[1]) > 50
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 7
+
+
+@pytest.mark.slow
+def test_always_on_runs_in_fast_mode(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
+    notebook = executed("09_always_on.py", tmp_path)
+    text = "\n".join(texts(notebook))
+    gap = re.search(r"351 windows, 1799 frames; largest difference from the clip front end: (\S+)", text)
+    assert gap and float(gap[1]) < 1e-5
+    heard = re.findall(r"^ *([\d.]+) s +(\w+) +(0\.\d+|1\.00) +said: (.+)$", text, re.MULTILINE)
+    assert heard and sum(word in said.split(", ") for _, word, _, said in heard) >= len(heard) / 2
+    assert re.search(r"title +threshold +false_alarms_per_hour +miss_rate", text)
+    assert re.search(r"aon_cim at 8 bit: 9\.0\d uJ x 10/s = 90\.\d uW mean power", text)
+    assert re.search(r"kws_detector.h, kws_detector.cc", text)
+    assert re.search(r"C\+\+ and Python: (\d+) and \1 detections, equal: True|no g\+\+ here", text)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 1

@@ -1,0 +1,67 @@
+"""The results page's part on listening: false alarms per hour and misses over drift time, from the results file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import markdown
+
+
+def rates(result: dict[str, Any]) -> str:
+    """Return false alarms per hour and misses of each network and time."""
+    rows = []
+    for network in result["networks"]:
+        for row in network["rows"]:
+            cells = [spread(row, "false_alarms_per_hour", 1.0), spread(row, "miss_rate", 100.0)]
+            rows.append([network["network"], row["title"], f"{row['threshold']:g}", *cells])
+    return markdown(["network", "since programming", "threshold", "false alarms per hour", "missed keywords, %"], rows)
+
+
+def spread(row: dict[str, Any], name: str, scale: float) -> str:
+    """Return a mean with its standard deviation over chips."""
+    std = row[f"{name}_std"]
+    return f"{scale * row[name]:.1f}" + ("" if std is None else f" ± {scale * std:.1f}")
+
+
+def powers(result: dict[str, Any]) -> str:
+    """Return the mean power of each network on the accelerator."""
+    rows = [
+        [
+            network["network"],
+            f"{power['energy_uj']:.2f}",
+            f"{power['inferences_per_second']:g}",
+            f"{100 * power['duty']:.3f}",
+            f"{power['power_uw']:.1f}",
+            f"{power['power_ungated_uw']:,.0f}",
+        ]
+        for network in result["networks"]
+        if (power := network["power"])
+    ]
+    heads = ["network", "uJ an inference", "inferences/s", "duty cycle, %", "mean power, uW", "array not gated, uW"]
+    return markdown(heads, rows)
+
+
+def parts(results: Path) -> list[str]:
+    """Return the paragraphs."""
+    result = json.loads((results / "stream.json").read_text("utf-8"))
+    first = result["networks"][0]
+    asked = first["settings"]
+    words = first["rows"][0]["words"]
+    slowest = max(network["time_ratio"] for network in result["networks"])
+    return [
+        f"Presets on {first['hours']:g} h of running audio: clips of the test split ({words} of them keywords, about "
+        f"{asked['words_per_minute']:g} clips a minute, unknown words included) over background made of its silence "
+        f"clips, {asked['noise_rms'][0]:g} to {asked['noise_rms'][1]:g} of full scale. An inference every "
+        f"{asked['step']:g} s, posteriors averaged over {asked['smoothing']:g} s, at least {asked['suppression']:g} s "
+        f"between detections. The threshold was chosen on {asked['validation_hours']:g} h of validation audio for "
+        f"{asked['target']:g} false alarms per hour after 25 s, and stays. Mean and standard deviation over "
+        f"{asked['chips']} chips, one training seed; how often words come and how loud the background is follows no "
+        "recording ([each chip](stream.csv), [each threshold](stream_det.csv), [settings](stream.json)):",
+        rates(result),
+        "![False alarms and misses](stream.svg)",
+        f"Mean power on AON-CiM, switched off between inferences. {first['power']['not_counted']}",
+        powers(result),
+        f"Evaluating took at most {slowest:.3f} of the audio's time on each chip at each time, features included.",
+    ]
