@@ -86,6 +86,10 @@ class Calibrations:
         self._found = {key: other for key, other in self._found.items() if other.model == one.model}
         self._found[one.key] = one
 
+    def complete(self, others: Iterable[Calibration]) -> None:
+        """Keep those of others for which there is none yet."""
+        self._found = {**{one.key: one for one in others}, **self._found}
+
     def get(self, key: tuple[int, bool, float]) -> Calibration | None:
         """Return the calibration made for a chip, mode and time, or None."""
         return self._found.get(key)

@@ -16,7 +16,7 @@ from analognets.errors import ConversionError, InvalidArgumentError
 from analognets.layers import analog_layers
 from analognets.layers.input_data import all_inputs
 
-__all__ = ["Calibrator"]
+__all__ = ["Calibrator", "check_can_calibrate"]
 
 FEWEST = 2
 """Samples that have a variance."""
@@ -37,9 +37,9 @@ class Calibrator:
     def __init__(self, model: keras.Model, data: Any) -> None:
         self.model = model
         self.layers = analog_layers(model)
-        self.names = tuple(norm.name for norm in checked_norms(model))
         self.inputs = checked_inputs(model, data)
         self.samples = samples_in(self.inputs)
+        self.names = tuple(norm.name for norm in check_can_calibrate(model, self.samples))
         self.inputs_sha256 = inputs_sha256(self.inputs)
         self.model_sha256 = digital_sha256(model)
 
@@ -76,17 +76,22 @@ def inputs_sha256(inputs: Any) -> str:
     return sha256_of(*(part for leaf in keras.tree.flatten(inputs) for part in (f"{leaf.dtype}{leaf.shape}", leaf)))
 
 
-def checked_norms(model: keras.Model) -> list[Any]:
-    """Return the batch-norms of a model.
+def check_can_calibrate(model: keras.Model, samples: int) -> list[Any]:
+    """Return the batch-norms of a model that can be calibrated on so many samples.
 
     Raises:
-        ConversionError: there is none.
+        ConversionError: it has none.
+        InvalidArgumentError: the samples are too few.
     """
     norms = batch_norms(model)
     if not norms:
         raise ConversionError(
             f"AdaBS needs a network with batch-norm. Received: model '{model.name}', which has none (it may be folded "
             "into the weights). Leave AdaBS out, or take a drift compensation alone."
+        )
+    if samples < FEWEST:
+        raise InvalidArgumentError(
+            f"AdaBS needs at least {FEWEST} samples, because one has no variance. Received: {samples}. Give 50 or more."
         )
     return norms
 
@@ -99,14 +104,10 @@ def checked_inputs(model: keras.Model, data: Any) -> Any:
         data: as `analognets.layers.calibrate` takes them.
 
     Raises:
-        InvalidArgumentError: there are too few samples, some are not finite, or they don't fit the model.
+        InvalidArgumentError: some samples are not finite, or they don't fit the model.
     """
     inputs = keras.tree.map_structure(np.ascontiguousarray, all_inputs(model, data))
     count = samples_in(inputs)
-    if count < FEWEST:
-        raise InvalidArgumentError(
-            f"AdaBS needs at least {FEWEST} samples, because one has no variance. Received: {count}. Give 50 or more."
-        )
     leaves, tensors = keras.tree.flatten(inputs), getattr(model, "inputs", None) or ()
     for leaf in leaves:
         bad = ~np.isfinite(leaf).reshape(count, -1).all(axis=1)

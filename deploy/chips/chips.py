@@ -17,7 +17,7 @@ from analognets.deploy.chips.calibrations import Calibration, Calibrations
 from analognets.deploy.chips.calibrator import Calibrator
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.decisions import MODE, READING, Decisions, in_order
-from analognets.deploy.chips.files import StoredChips, check_holds, load_chips, save_chips
+from analognets.deploy.chips.files import StoredChips, load_chips, same_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
 from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions, samples_in
@@ -268,7 +268,7 @@ class Chips:
         modes, times = readings_of("calibrate", at, drift_compensation)
         calibrator = Calibrator(self.model, samples)
         if folder is not None:
-            check_holds(folder, self.model, self.chips)
+            self.calibrations.complete(same_chips(folder, self.model, self.chips).calibrations(self.model))
         found, total = [], len(self.chips) * len(times)
         for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
             for mode in modes:

@@ -31,7 +31,7 @@ from analognets.deploy.chips.programming import ProgrammedLayer
 from analognets.errors import AnalogNetsError, ChipFileError
 from analognets.layers import AnalogLayer, analog_layers
 
-__all__ = ["StoredChips", "check_holds", "load_chips", "model_fingerprint", "save_chips"]
+__all__ = ["StoredChips", "load_chips", "model_fingerprint", "same_chips", "save_chips"]
 
 FORMAT = 1
 INDEX = "chips.json"
@@ -212,8 +212,8 @@ def load_chips(folder: Any, model: keras.Model) -> tuple[StoredChips, int]:
     return chips, index.seed
 
 
-def check_holds(folder: Any, model: keras.Model, chips: Sequence[Chip]) -> None:
-    """Raise unless a folder holds these very chips.
+def same_chips(folder: Any, model: keras.Model, chips: Sequence[Chip]) -> StoredChips:
+    """Return the chips of a folder, if they are these very ones.
 
     Raises:
         ChipFileError: it holds others, or none.
@@ -224,6 +224,7 @@ def check_holds(folder: Any, model: keras.Model, chips: Sequence[Chip]) -> None:
             f"Calibrations are stored beside the chips they belong to. Received: '{folder}', which holds other chips. "
             "Save these chips to a new folder first."
         )
+    return stored
 
 
 def _read_index(source: Path) -> Index:
