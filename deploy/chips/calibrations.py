@@ -90,6 +90,10 @@ class Calibrations:
         """Keep those of others for which there is none yet."""
         self._found = {**{one.key: one for one in others}, **self._found}
 
+    def clear(self) -> None:
+        """Forget all; files stay."""
+        self._found = {}
+
     def get(self, key: tuple[int, bool, float]) -> Calibration | None:
         """Return the calibration made for a chip, mode and time, or None."""
         return self._found.get(key)
