@@ -45,6 +45,7 @@ def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
     Afterwards the model is as it was, with its old statistics.
     """
     saved = [(one, one.momentum, one.trainable, one.moving_mean.numpy(), one.moving_variance.numpy()) for one in norms]
+    learned = [(variable, variable.trainable) for one in norms for variable in one.variables]
     changed: list[tuple[Any, str, Any]] = []
     try:
         changed = _without_randomness(model)
@@ -62,6 +63,9 @@ def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
                 norm.trainable = False
             norm.moving_mean.assign(mean)
             norm.moving_variance.assign(variance)
+        for variable, was_trained in learned:
+            if variable.trainable != was_trained:
+                variable.trainable = was_trained
 
 
 def estimated_statistics(

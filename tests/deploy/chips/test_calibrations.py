@@ -337,9 +337,11 @@ def test_frozen_batch_norms_are_measured_and_others_named(make: Make, samples: n
     free, frozen = make("pcm"), make("pcm")
     for norm in batch_norms(frozen):
         norm.trainable = False
+        norm.gamma.trainable = True
     found = [program(model, 1).calibrate(samples)[0] for model in (free, frozen)]
     np.testing.assert_array_equal(*(one.means[1] for one in found))
-    assert not any(norm.trainable for norm in batch_norms(frozen))
+    for norm in batch_norms(frozen):
+        assert (norm.trainable, norm.gamma.trainable, norm.beta.trainable) == (False, True, False)
 
     with pytest.raises(InvalidArgumentError, match="batch-norm 'norm' of model .* called with training=False"):
         program(make("pcm", net=fixed), 1).calibrate(samples)
