@@ -59,11 +59,6 @@ class Calibration:
         """What a chip stores of it: mean and variance of each channel in 4 bytes each."""
         return 8 * sum(mean.size for mean in self.means)
 
-    @property
-    def key(self) -> tuple[int, bool, float]:
-        """What there is one calibration for."""
-        return self.chip, self.drift_compensation, self.seconds
-
 
 class Calibrations:
     """The calibrations of some chips; at a time the latest one made at or before it counts, none before the first.
@@ -73,34 +68,43 @@ class Calibrations:
     """
 
     def __init__(self, found: Iterable[Calibration] = ()) -> None:
-        self._found = {one.key: one for one in found}
+        self._found: dict[int, dict[tuple[bool, float], Calibration]] = {}
+        for one in found:
+            self.add(one)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return sum(len(of_chip) for of_chip in self._found.values())
 
     def __iter__(self) -> Iterator[Calibration]:
-        return iter([self._found[key] for key in sorted(self._found, key=lambda key: (key[0], not key[1], key[2]))])
+        return (one for chip in sorted(self._found) for one in self.of(chip))
 
     def add(self, one: Calibration) -> None:
-        """Keep a calibration in place of one of the same chip, time and mode; those of another model are of no use."""
-        self._found = {key: other for key, other in self._found.items() if other.model == one.model}
-        self._found[one.key] = one
+        """Keep a calibration, in place of one of the same chip, time and mode."""
+        self._found.setdefault(one.chip, {})[one.drift_compensation, one.seconds] = one
 
     def complete(self, others: Iterable[Calibration]) -> None:
         """Keep those of others for which there is none yet."""
-        self._found = {**{one.key: one for one in others}, **self._found}
+        for one in others:
+            self._found.setdefault(one.chip, {}).setdefault((one.drift_compensation, one.seconds), one)
+
+    def keep(self, model: str) -> None:
+        """Forget all but those made with a digital part, by its `digital_sha256`; the others are of no use to it."""
+        mine = [one for one in self if one.model == model]
+        self.clear()
+        self.complete(mine)
 
     def clear(self) -> None:
         """Forget all; files stay."""
         self._found = {}
 
-    def get(self, key: tuple[int, bool, float]) -> Calibration | None:
-        """Return the calibration made for a chip, mode and time, or None."""
-        return self._found.get(key)
+    def get(self, chip: int, seconds: float, drift_compensation: bool) -> Calibration | None:
+        """Return the one that a chip made at this very time with this mode, or None."""
+        return self._found.get(chip, {}).get((drift_compensation, seconds))
 
     def of(self, chip: int) -> list[Calibration]:
-        """Return those of one chip."""
-        return [one for one in self if one.chip == chip]
+        """Return those of one chip, with drift compensation first, then by time."""
+        known = self._found.get(chip, {})
+        return [known[key] for key in sorted(known, key=lambda key: (not key[0], key[1]))]
 
     def at(self, chip: int, seconds: float, drift_compensation: bool) -> Calibration | None:
         """Return the one that counts for a chip at a time: the latest up to it with the same drift compensation.

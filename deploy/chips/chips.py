@@ -251,8 +251,8 @@ class Chips:
                 those that the chips are judged on.
             at: times since programming, or one: text with a unit, or seconds.
             drift_compensation: True, False, or "both".
-            folder: that these chips were saved to, in which the calibrations are stored after each chip; None: `save`
-                stores them with the chips.
+            folder: that these chips were saved to; each calibration is stored there at once. None: `save` stores them
+                with the chips.
             progress: called with (done, total) after each reading.
 
         Returns:
@@ -269,14 +269,14 @@ class Chips:
         calibrator = Calibrator(self.model, samples)
         if folder is not None:
             self.calibrations.complete(same_chips(folder, self.model, self.chips).calibrations(self.model))
-        found, total = [], len(self.chips) * len(times)
+        self.calibrations.keep(calibrator.model_sha256)
+        found: list[Calibration] = []
+        total = len(self.chips) * len(times)
         for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
             for mode in modes:
-                one = self.calibrations.get((chip.number, mode, seconds))
-                if one is None or not calibrator.made(one):
-                    one = calibrator.calibrate(chip, seconds, mode)
-                    self.calibrations.add(one)
-                found.append(one)
+                known = self.calibrations.get(chip.number, seconds, mode)
+                found.append(calibrator.completed(known, chip, seconds, mode))
+                self.calibrations.add(found[-1])
             if folder is not None:
                 save_calibrations(Path(folder), chip, self.calibrations.of(chip.number))
             if progress is not None:
