@@ -184,7 +184,7 @@ def calibrated(
     mode: Any,
     folder: Path | None,
 ) -> bool:
-    """Let chips calibrate their batch-norms on training clips, spread evenly over all of them, without augmentation.
+    """Let chips calibrate their batch-norms on training clips in the recipe's shares of classes, not augmented.
 
     Returns whether stored calibrations are to be used.
 
@@ -208,7 +208,7 @@ def calibrated(
             f"--adabs takes at most the {most:,} training {task.samples} there are. Received: {count:,}. Give fewer."
         )
     with reporter.progress("Calibrating chips", len(chips) * len(times)) as bar:
-        clips = task.features("train", count)[0]
+        clips = task.typical(count)
         chips.calibrate(clips, at=times, drift_compensation=mode, folder=folder, progress=bar.follow)
     return True
 
