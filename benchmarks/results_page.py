@@ -16,11 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-<<<<<<< HEAD
-from benchmarks import results_headline, results_learning, results_stream, results_topologies
-=======
-from benchmarks import results_adabs, results_headline, results_learning, results_topologies
->>>>>>> main
+from benchmarks import results_adabs, results_headline, results_learning, results_stream, results_topologies
 from benchmarks.markdown import markdown
 
 ROOT = Path(__file__).resolve().parents[1]

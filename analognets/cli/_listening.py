@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from analognets.deploy.stream.detector import DetectorSettings
 
-__all__ = ["Every", "Rule", "Smoothing", "Suppression", "Threshold", "settings_of"]
+__all__ = ["Every", "LoadChips", "Rule", "Smoothing", "Suppression", "Threshold", "settings_of", "stored_chips"]
 
 Threshold = Annotated[
     str | None, typer.Option(help="Least smoothed posterior: one number, or some words, such as yes=0.9,no=0.7.")
@@ -17,6 +18,10 @@ Threshold = Annotated[
 Smoothing = Annotated[float | None, typer.Option(help="Seconds over which posteriors are averaged.")]
 Suppression = Annotated[float | None, typer.Option(help="Least seconds from one detection to the next.")]
 Every = Annotated[float, typer.Option(help="Seconds from one inference to the next.")]
+LoadChips = Annotated[
+    Path | None,
+    typer.Option(help="Chips that `evaluate --save-chips` stored instead of new ones, with their calibrations."),
+]
 Rule = Annotated[
     str | None,
     typer.Option("--compensation", help="Drift compensation in place of the hardware's: global, column or input."),
@@ -48,3 +53,17 @@ def threshold_of(text: str) -> float | dict[str, float]:
         raise typer.BadParameter(
             f"--threshold takes a number from 0 to 1, or some words, such as yes=0.9,no=0.7. Received: {text!r}."
         ) from None
+
+
+def stored_chips(trained: Any, folder: Path | None, compensation: str | None) -> Any:
+    """Return the chips in a folder, or None for no folder.
+
+    Raises:
+        ChipFileError: they are of another network, or damaged.
+    """
+    if folder is None:
+        return None
+    from analognets.deploy.chips.chips import Chips
+    from analognets.deploy.studies.evaluate import network_on_chips
+
+    return Chips.load(folder, network_on_chips(trained, compensation))

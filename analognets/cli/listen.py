@@ -13,11 +13,13 @@ import typer
 from analognets.cli import _console
 from analognets.cli._listening import (
     Every,
+    LoadChips,
     Rule,
     Smoothing,
     Suppression,
     Threshold,
     settings_of,
+    stored_chips,
 )
 from analognets.cli._work import start_backend, times_of
 from analognets.cli.options import Json, Quiet
@@ -51,6 +53,7 @@ def listen(
     on: On = None,
     at: At = "25s",
     seed: Seed = 0,
+    load_chips: LoadChips = None,
     compensation: Rule = None,
     threshold: Threshold = None,
     smoothing: Smoothing = None,
@@ -79,7 +82,8 @@ def listen(
         source = opened(reporter, wav, device, front)
         chosen.thresholds(trained.classes)
         with reporter.status("Making the network ready ..."):
-            made = network_for(trained, on, at=at, seed=seed, compensation=compensation)
+            chips = stored_chips(trained, load_chips, compensation)
+            made = network_for(trained, on, at=at, seed=seed, chips=chips, compensation=compensation)
         listener = Listener(made, front, trained.classes, chosen, rate=source.rate)
         place = f"chip at {at}" if hasattr(made, "chips") else on or "digital"
         heard = [show(reporter, one) for one in until(reporter, listener, source, seconds, wav is None)]

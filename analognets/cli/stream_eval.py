@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli._listening import Every, Rule, Smoothing, Suppression, settings_of
+from analognets.cli._listening import Every, LoadChips, Rule, Smoothing, Suppression, settings_of, stored_chips
 from analognets.cli._work import Steps, load_task, start_backend, times_of
 from analognets.cli.options import Data, Json, Quiet, Split, SplitOption
 
@@ -39,6 +39,7 @@ def stream_eval(
     at: Times = None,
     chips: Count = 3,
     seed: Seed = 0,
+    load_chips: LoadChips = None,
     compensation: Rule = None,
     target: Target = 5.0,
     validation_hours: Validation = None,
@@ -80,7 +81,8 @@ def stream_eval(
     asked: dict[str, Any] = {"hours": hours, "seed": seed, "words_per_minute": words_per_minute, "split": split.value}
     if save_audio is not None:
         write_audio(reporter, save_audio, task.data, asked)
-    asked |= {"at": times, "chips": chips, "settings": settings, "target": target, "every": every}
+    stored = stored_chips(trained, load_chips, compensation)
+    asked |= {"at": times, "chips": stored or chips, "settings": settings, "target": target, "every": every}
     asked |= {"validation_hours": validation_hours, "compensation": compensation}
     with Steps(reporter) as steps:
         found = stream_evaluation(trained, task.data, progress=steps, **asked)

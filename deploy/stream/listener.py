@@ -11,6 +11,7 @@ import numpy as np
 
 from analognets.datasets.audio_blocks import RecordingBlocks
 from analognets.datasets.resampling import Resampler
+from analognets.deploy.chips.chips import Chips
 from analognets.deploy.stream.blocks import samples_of
 from analognets.deploy.stream.detector import Detection, Detector, DetectorSettings
 from analognets.deploy.stream.frontend import StreamingMFCC, check_mfcc
@@ -163,6 +164,7 @@ def listen(
     at: str | float = "25s",
     seed: int = 0,
     chip: int = 0,
+    chips: Chips | None = None,
     settings: DetectorSettings | None = None,
     every: float = EVERY,
     rate: int | None = None,
@@ -182,7 +184,8 @@ def listen(
         on: "chip", "digital" or "float"; None: a chip if the network was trained for hardware, else digital.
         at: time since the chip was programmed, such as "1d", or seconds.
         seed: of the chips, >= 0.
-        chip: which chip of that seed, from 0.
+        chip: which chip of that seed, or of `chips`, from 0.
+        chips: programmed chips of this network, with what they have stored; None: new ones.
         settings: of the detector: threshold, smoothing, suppression; None: the defaults.
         every: seconds from one inference to the next; rounded to whole frames.
         rate: samples a second of the stream; None: what it says itself, else the front end's. Others are converted.
@@ -200,7 +203,7 @@ def listen(
     front = stream_frontend(trained, every, frontend)
     blocks = _blocks(stream, front.frontend.sample_rate)
     given = getattr(blocks, "rate", None) if rate is None else rate
-    options: dict[str, Any] = {"at": at, "seed": seed, "chip": chip, "compensation": compensation}
+    options: dict[str, Any] = {"at": at, "seed": seed, "chip": chip, "chips": chips, "compensation": compensation}
     names = tuple(trained.classes if classes is None else classes)
     network = network_for(trained, on, classes=names, **options)
     return Listener(network, front, names, settings, rate=given).listen(blocks)

@@ -12,6 +12,7 @@ import scipy.special
 import tensorflow as tf
 
 from analognets.core.seeds import derive_seed
+from analognets.deploy.chips.batch_norm import held_statistics
 from analognets.deploy.chips.chips import Chips, program
 from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.runtime import NOISY_BATCH
@@ -19,6 +20,7 @@ from analognets.deploy.export.qat import output_kind
 from analognets.deploy.studies.evaluate import network_on_chips
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_integer
 from analognets.layers.noise_realization import NoiseRealization
+from analognets.units import parse_duration
 from analognets.zoo.trained import TrainedNetwork
 
 __all__ = ["PLACES", "ChipNetwork", "DigitalNetwork", "StreamNetwork", "network_for"]
@@ -106,7 +108,8 @@ class ChipNetwork(StreamNetwork):
     """A network on programmed chips, read at one time after the other; `load` comes first.
 
     The noise of products on noisy hardware depends on chip, time and number of the window, not on the blocks in which
-    the stream comes: products are computed for 50 windows at a time, each at its place.
+    the stream comes: products are computed for 50 windows at a time, each at its place. Batch-norms hold the statistics
+    of the chip's latest stored calibration up to the time of the reading (AdaBS), if there is one.
 
     Args:
         chips: from `analognets.deploy.program` or `Chips.load`.
@@ -120,6 +123,8 @@ class ChipNetwork(StreamNetwork):
         self._runner = chips.runner(batch_size=batch_size)
         self._noisy = any(not layer.crossbar.plain for layer in chips.layers)
         self._reads: list[NoiseRealization] = []
+        self._statistics: Any = None
+        self._compensation = True
         self._group = -1
 
     def load(self, at: str | float, *, chip: int = 0, drift_compensation: bool = True) -> ChipNetwork:
@@ -131,11 +136,15 @@ class ChipNetwork(StreamNetwork):
             drift_compensation: as in `Chips.predict`.
 
         Raises:
-            InvalidArgumentError: there is no such chip, or `at` is no time.
+            InvalidArgumentError: there is no such chip, `at` is no time, or a calibration is of another model.
         """
         check_integer("a stream", "chip", chip, 0, len(self.chips) - 1)
-        self._reads = self.chips.chips[chip].read(self.chips.layers, at)
+        one = self.chips.chips[chip]
+        self._reads = one.read(self.chips.layers, at)
         self._compensation = drift_compensation
+        self.chips.calibrations.check(self.model)
+        stored = self.chips.calibrations.at(one.number, parse_duration(at), drift_compensation)
+        self._statistics = None if stored is None else stored.statistics
         self._load(0)
         return self
 
@@ -144,11 +153,16 @@ class ChipNetwork(StreamNetwork):
         reads = self._reads if not group else [
             dataclasses.replace(read, seed=derive_seed(read.seed, "stream", group)) for read in self._reads
         ]  # fmt: skip
-        self._runner.load(reads, drift_compensation=self._compensation)
+        with held_statistics(self.model, self._statistics):
+            self._runner.load(reads, drift_compensation=self._compensation)
         self._group = group
 
     def outputs(self, windows: np.ndarray, first: int) -> np.ndarray:
         """Return the outputs."""
+        with held_statistics(self.model, self._statistics):
+            return self._outputs(windows, first)
+
+    def _outputs(self, windows: np.ndarray, first: int) -> np.ndarray:
         if not self._noisy:
             return self._runner.predict(np.repeat(windows, 2, axis=0) if len(windows) == 1 else windows)[: len(windows)]
         found, done = [], 0
@@ -171,6 +185,7 @@ def network_for(
     at: str | float = "25s",
     seed: int = 0,
     chip: int = 0,
+    chips: Chips | None = None,
     classes: Sequence[str] | None = None,
     compensation: str | None = None,
     drift_compensation: bool = True,
@@ -182,7 +197,8 @@ def network_for(
         on: one of `PLACES`; None: a chip if the network was trained for hardware, else digital.
         at: time since programming of the read.
         seed: of the chips.
-        chip: which chip of that seed.
+        chip: which chip of that seed, or of `chips`.
+        chips: programmed chips of this network, with what they have stored; None: new ones.
         classes: names of its outputs, where the network knows none.
         compensation: name of a drift compensation in place of the hardware's.
         drift_compensation: whether outputs are scaled back at all.
@@ -210,10 +226,12 @@ def network_for(
                 "its weights digitally (--on digital), or open the run it was made by."
             )
         return DigitalNetwork(references.get("float", trained.digital_model)(), count)
+    if chips is not None:
+        return ChipNetwork(chips, count).load(at, chip=chip, drift_compensation=drift_compensation)
     if trained.learned_on_devices:
         raise ConversionError(
             f"The run '{trained.name}' learned on devices, which are one chip with ranges set on its data. Listen to "
             "it with its weights as last read (--on digital)."
         )
-    chips = program(network_on_chips(trained, compensation), chips=chip + 1, seed=seed)
-    return ChipNetwork(chips, count).load(at, chip=chip, drift_compensation=drift_compensation)
+    made = program(network_on_chips(trained, compensation), chips=chip + 1, seed=seed)
+    return ChipNetwork(made, count).load(at, chip=chip, drift_compensation=drift_compensation)

@@ -120,7 +120,7 @@ def stream_evaluation(
     *,
     hours: float = 1.0,
     at: Sequence[str | float] = ("25s", "1d", "1y"),
-    chips: int = 3,
+    chips: int | Chips = 3,
     seed: int = 0,
     settings: DetectorSettings | None = None,
     target: float = 5.0,
@@ -146,7 +146,7 @@ def stream_evaluation(
         data: clips with the classes of the network; validation and `split` are used.
         hours: length of the test audio, 0.002 to 1000; its features take 70 MB an hour.
         at: times since programming.
-        chips: how many to programme, 1 to 1000.
+        chips: how many to programme, 1 to 1000; or programmed chips of this network, with what they have stored.
         seed: of audio and chips, >= 0.
         settings: of the detector, whose smoothing and suppression count; None: the defaults.
         target: false alarms per hour on validation audio, 0.001 to 1e6.
@@ -165,7 +165,7 @@ def stream_evaluation(
         DataError: the data have no words.
     """
     times = parse_durations(list(at))
-    count = check_integer("stream_evaluation", "chips", chips, 1, 1000)
+    count = len(chips) if isinstance(chips, Chips) else check_integer("stream_evaluation", "chips", chips, 1, 1000)
     check_number("stream_evaluation", "target", target, 1e-3, 1e6, unit="1/h")
     check_number("stream_evaluation", "tolerance", tolerance, 0, 10, unit="s")
     report: Progress = progress or (lambda what, done, total: None)
@@ -179,7 +179,7 @@ def stream_evaluation(
     }
     judge = _Judge(detector, made["validation"], made[split], target, tolerance)
     networks: list[tuple[str, StreamNetwork]] = [(name, _digital(trained, name)) for name in _reference(trained)]
-    on_chips = _chips(trained, compensation, count, seed, report) if trained.is_analog else None
+    on_chips = chips if isinstance(chips, Chips) else _chips(trained, compensation, count, seed, report)
     readings = judge.all(networks, on_chips, times, report)
     asked = {**sound, "noise_rms": list(noise_rms), "hours": hours, "validation_hours": lengths["validation"]}
     asked |= {"split": split, "step": front.step, "tolerance": tolerance, "target": target, "chips": count}
@@ -208,7 +208,10 @@ def _digital(trained: TrainedNetwork, name: str) -> DigitalNetwork:
     return found if isinstance(found, DigitalNetwork) else DigitalNetwork(found.model, len(trained.classes))
 
 
-def _chips(trained: TrainedNetwork, compensation: str | None, count: int, seed: int, report: Progress) -> Chips:
+def _chips(trained: TrainedNetwork, compensation: str | None, count: int, seed: int, report: Progress) -> Chips | None:
+    """Programme chips, if the network was trained for hardware."""
+    if not trained.is_analog:
+        return None
     network = network_on_chips(trained, compensation)
     return program(network, count, seed, progress=lambda done, total: report("Programming chips", done, total))
 

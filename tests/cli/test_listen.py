@@ -139,12 +139,18 @@ def test_the_audio_is_that_of_the_words(measured: Any, first_training: tuple[Pat
 
 
 def test_a_document(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
-    words = ("--hours", 0.01, "--chips", 1, "--at", "1d", "--out", tmp_path, "--idle-uw", 5, "--json", "-q")
+    import analognets as an
+    from analognets.zoo.trained import open_trained
+
+    an.deploy.program(open_trained(first_training[0]).model, 1, seed=7).save(tmp_path / "chips")
+    words = ("--hours", 0.01, "--load-chips", tmp_path / "chips", "--at", "1d", "--out", tmp_path, "--idle-uw", 5)
+    words = (*words, "--json", "-q")
     answer = call("stream-eval", first_training[0], *words)
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
     assert found["results"] == str(tmp_path) and found["synthetic"] is False
     assert found["power"]["idle_uw"] == 5.0 and [row["at"] for row in found["rows"]] == [None, "1d"]
+    assert [row["chips"] for row in found["rows"]] == [0, 1]
 
 
 def test_what_can_not_be_evaluated(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:

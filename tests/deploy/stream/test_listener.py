@@ -95,6 +95,23 @@ def test_a_preset_on_a_chip_hears_what_the_chip_says_of_clips() -> None:
     assert list(listen("analognet_kws.hwa_8bit", sound, at="1d", settings=DetectorSettings(1.0))) == []
 
 
+def test_stored_calibrations_count() -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(8), layers.BatchNormalization(), layers.ReLU(), layers.Dense(3)]
+    )
+    windows = np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32)
+    chips = an.deploy.program(an.to_analog(model, "aon_cim_8bit", calibrate_on=windows), 1)
+    network = ChipNetwork(chips, 3)
+    before = {at: network.load(at).posteriors(windows) for at in ("25s", "1d", "1y")}
+    chips.calibrate(windows, at="1d")
+    for at, old in before.items():
+        logits = chips.predict(windows, at=at)
+        new = network.load(at).posteriors(windows)
+        np.testing.assert_allclose(new, np.asarray(keras.ops.softmax(logits)), atol=1e-6)
+        assert np.array_equal(new, old) == (at == "25s")
+
+
 def test_noise_of_products_depends_on_the_window_not_on_blocks() -> None:
     layers = keras.layers
     model = keras.Sequential([keras.Input((6,)), layers.Dense(4, activation="relu"), layers.Dense(3)])
