@@ -28,12 +28,13 @@ OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod
 def load_model(
     path: Path | str, *, custom_objects: Mapping[str, Any] | None = None, allow_nonfinite: bool = False
 ) -> keras.Model:
-    """Load a Keras model from a `.keras` file, a legacy `.h5` file or a SavedModel of Keras 2, running none of its code.
+    """Load a Keras model from a `.keras` file, a legacy `.h5` file or a SavedModel of Keras 2; no code of it is run.
 
     Keras' safe mode is on. A file of Keras 2 computes what it did there: functions whose formula changed keep the old
     one (`hard_sigmoid` becomes `analognets.layers.hard_sigmoid_v2`), arguments that Keras 3 dropped are left out where
-    they say nothing and refused by name where they do. Every weight of an `.h5` file or a SavedModel is checked by name and
-    shape; the graph of the latter is left alone. The file is only read. The model is not compiled: optimizer, losses and metrics in the file are passed over.
+    they say nothing and refused by name where they do. Every weight of an `.h5` file or a SavedModel is checked by name
+    and shape; the graph of the latter is left alone. The file is only read. The model is not compiled: optimizer,
+    losses and metrics in the file are passed over.
 
     Args:
         path: the file, or the folder of a SavedModel.

@@ -1,4 +1,4 @@
-"""Opening `.keras` and `.h5` files and SavedModels of Keras 2: what kind each is, its config and version, and how many numbers it holds."""
+"""Opening `.keras` and `.h5` files and SavedModels: what each is, its config and version, how many numbers it holds."""
 
 from __future__ import annotations
 

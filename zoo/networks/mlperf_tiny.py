@@ -51,17 +51,10 @@ def mlperf_resnet8(
     """
     check_number("mlperf_resnet8", "input_offset", input_offset, 0, 255)
     inputs = keras.Input(tuple(input_shape), name="image")
-    x = inputs
-    if input_offset:
-        x = keras.layers.ZeroPadding2D(1, name="pad")(x)
-        x = keras.layers.Rescaling(1.0, offset=-float(input_offset), name="centre")(x)
-    x = keras.layers.Conv2D(
-        16, 3, padding="valid" if input_offset else "same", kernel_initializer="he_normal", name="stem"
-    )(x)
-    x = _norm_relu(x, "stem")
+    x = _stem(inputs, 16, 3, 1, float(input_offset))
     for number, (filters, strides) in enumerate([(16, 1), (32, 2), (64, 2)], start=1):
         block = f"block_{number}"
-        inner = _conv_norm(x, filters, 3, strides, f"{block}_1", relu=True)
+        inner = _conv_norm(x, filters, 3, strides, f"{block}_1")
         # The published file lists the second convolution, the one beside it and then the norm.
         inner = _conv(inner, filters, 3, 1, f"{block}_2")
         beside = _conv(x, filters, 1, strides, f"{block}_beside") if strides > 1 else x
@@ -70,11 +63,7 @@ def mlperf_resnet8(
         x = keras.layers.ReLU(name=f"{block}_relu")(x)
     side = min(x.shape[1], x.shape[2], 8)
     model = keras.Model(inputs, _head(x, (side, side), classes), name=name)
-    _with_weights(model, weights, "pretrainedResnet.h5")
-    if weights is not None and input_offset:
-        stem = model.get_layer("stem")
-        stem.bias.assign(stem.bias + input_offset * keras.ops.sum(stem.kernel, axis=(0, 1, 2)))
-    return model
+    return _with_weights(model, weights, "pretrainedResnet.h5", float(input_offset))
 
 
 def mlperf_ds_cnn(
@@ -106,7 +95,7 @@ def mlperf_ds_cnn(
     Source: github.com/mlcommons/tiny, benchmark/training/keyword_spotting (Apache-2.0), read from its file.
     """
     inputs = keras.Input(tuple(input_shape), name="mfcc")
-    x = _conv_norm(inputs, 64, (10, 4), 2, "stem", relu=True)
+    x = _conv_norm(inputs, 64, (10, 4), 2, "stem")
     x = keras.layers.Dropout(dropout[0], name="stem_dropout")(x)
     for number in range(1, 5):
         x = _separable(x, 64, 1, f"block_{number}")
@@ -120,6 +109,7 @@ def mlperf_mobilenet(
     *,
     classes: int = 2,
     weights: str | None = None,
+    input_offset: float = 0.0,
     name: str = "mlperf_mobilenet",
 ) -> keras.Model:
     """Build MobileNetV1 of a quarter of the width as MLPerf Tiny's visual wake words has it: 208,112 weights.
@@ -131,23 +121,37 @@ def mlperf_mobilenet(
         input_shape: (height, width, 3) of the pictures, values 0 to 1.
         classes: of pictures.
         weights: as in `mlperf_resnet8`.
+        input_offset: likewise, 0 to 1.
         name: of the model.
 
     Returns:
         A functional Keras model; output logits (batch, classes).
 
     Raises:
+        InvalidArgumentError: `input_offset` is out of range.
         DataError: the weights can't be found or read, or are those of another network.
 
     Source: github.com/mlcommons/tiny, benchmark/training/visual_wake_words (Apache-2.0), read from its file.
     """
     blocks = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2), (256, 1)]
+    check_number("mlperf_mobilenet", "input_offset", input_offset, 0, 1)
     inputs = keras.Input(tuple(input_shape), name="image")
-    x = _conv_norm(inputs, 8, 3, 2, "stem", relu=True)
+    x = _stem(inputs, 8, 3, 2, float(input_offset))
     for number, (filters, strides) in enumerate(blocks, start=1):
         x = _separable(x, filters, strides, f"block_{number}")
     model = keras.Model(inputs, _head(x, tuple(x.shape[1:3]), classes), name=name)
-    return _with_weights(model, weights, "vww_96.h5")
+    return _with_weights(model, weights, "vww_96.h5", float(input_offset))
+
+
+def _stem(x: Any, filters: int, kernel: int, strides: int, offset: float) -> Any:
+    """Add the first convolution, which sees its padded input less an offset, and its norm."""
+    if not offset:
+        return _conv_norm(x, filters, kernel, strides, "stem")
+    missing = [(-(-side // strides) - 1) * strides + kernel - side for side in x.shape[1:3]]
+    x = keras.layers.ZeroPadding2D(tuple((max(n, 0) // 2, -(-max(n, 0) // 2)) for n in missing), name="stem_pad")(x)
+    x = keras.layers.Rescaling(1.0, offset=-offset, name="stem_offset")(x)
+    x = keras.layers.Conv2D(filters, kernel, strides, kernel_initializer="he_normal", name="stem")(x)
+    return _norm_relu(x, "stem")
 
 
 def _conv(x: Any, filters: int, kernel: Any, strides: int, name: str) -> Any:
@@ -161,9 +165,8 @@ def _norm_relu(x: Any, name: str) -> Any:
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _conv_norm(x: Any, filters: int, kernel: Any, strides: int, name: str, *, relu: bool) -> Any:
-    x = _conv(x, filters, kernel, strides, name)
-    return _norm_relu(x, name) if relu else keras.layers.BatchNormalization(name=f"{name}_norm")(x)
+def _conv_norm(x: Any, filters: int, kernel: Any, strides: int, name: str) -> Any:
+    return _norm_relu(_conv(x, filters, kernel, strides, name), name)
 
 
 def _separable(x: Any, filters: int, strides: int, name: str) -> Any:
@@ -171,7 +174,7 @@ def _separable(x: Any, filters: int, strides: int, name: str) -> Any:
         3, strides, padding="same", depthwise_initializer="he_normal", name=f"{name}_depthwise"
     )(x)
     x = _norm_relu(x, f"{name}_depthwise")
-    return _conv_norm(x, filters, 1, 1, f"{name}_pointwise", relu=True)
+    return _conv_norm(x, filters, 1, 1, f"{name}_pointwise")
 
 
 def _head(x: Any, window: tuple[int, int], classes: int) -> Any:
@@ -179,7 +182,7 @@ def _head(x: Any, window: tuple[int, int], classes: int) -> Any:
     return keras.layers.Dense(classes, name="logits")(keras.layers.Flatten(name="flatten")(x))
 
 
-def _with_weights(model: keras.Model, weights: str | None, official: str) -> keras.Model:
+def _with_weights(model: keras.Model, weights: str | None, official: str, offset: float = 0.0) -> keras.Model:
     """Give a network the weights of a file, which must be those of the same layers in the same order."""
     if weights is None:
         return model
@@ -195,9 +198,12 @@ def _with_weights(model: keras.Model, weights: str | None, official: str) -> ker
             else f"'{wrong[0].path}' of shape {tuple(wrong[0].shape)} where it has {tuple(wrong[1].shape)}"
         )  # fmt: skip
         raise DataError(
-            f"The model in '{path}' is not {model.name} with this input and these classes; give the file '{official}' of "
-            f"MLPerf Tiny or one of the same architecture. Received: {what}."
+            f"The model in '{path}' is not {model.name} with this input and these classes; give MLPerf Tiny's "
+            f"'{official}' or a file of the same architecture. Received: {what}."
         )
     for source, target in zip(found, wanted, strict=True):
         target.assign(source)
+    if offset:  # what the stem no longer sees comes back with its bias
+        stem = model.get_layer("stem")
+        stem.bias.assign(stem.bias + offset * keras.ops.sum(stem.kernel, axis=(0, 1, 2)))
     return model
