@@ -35,6 +35,7 @@ def train_batches(
     word_power: float = 1.0,
     extra: tuple[TaskData, float | Mapping[str, float]] | None = None,
     steps: int | None = None,
+    mixup: float = 0.0,
 ) -> tf.data.Dataset:
     """Return one epoch of training batches: (features float32, labels int32 (batch,)).
 
@@ -57,11 +58,16 @@ def train_batches(
         extra: a second data set with the same classes (such as synthetic speech) and the share of each class's clips
             drawn from its `train` split: one number from 0 to 1, or a mapping of class names to such numbers.
         steps: batches in an epoch; None: as many full batches as `data.train` has.
+        mixup: alpha of the mix of the features of two clips, 0 to 10: m x_1 + (1 - m) x_2 with m from Beta(alpha,
+            alpha), and the same mix of their labels, which then are float32 shares (batch, classes). 0: none.
 
     Raises:
         InvalidArgumentError: a setting is not allowed, data and front end don't fit, or there is nothing to draw.
         UnknownNameError: `balance` or `extra` names a class that `data` doesn't have.
+
+    Source: mixup: Zhang et al., ICLR 2018 (from memory).
     """
+    check_number("train_batches", "mixup", mixup, 0, 10)
     _check_kinds(data.train, frontend, augmentation)
     augmentation = augmentation or (ImageAugmentation() if data.kind == "image" else Augmentation())
     order, labels = sample_epoch(
@@ -92,7 +98,8 @@ def train_batches(
     def make(order: Any, label: Any, seed: Any) -> tuple[Any, Any]:
         audio = tf.numpy_function(functools.partial(_gather, splits), [order], splits[0].dtype, stateful=False)
         audio.set_shape([batch_size, *shape])
-        return graph(audio, label == silence, seed, noise), label
+        found = graph(audio, label == silence, seed, noise)
+        return _mixed(found, tf.one_hot(label, len(data.classes)), mixup, seed[0]) if mixup else (found, label)
 
     batches = tf.data.Dataset.from_tensor_slices((order, labels, seeds)).map(make)
     return _quiet(batches.prefetch(2))
@@ -196,6 +203,17 @@ def _quiet(batches: tf.data.Dataset) -> tf.data.Dataset:
     options.autotune.enabled = False  # its thread makes every short pass wait for whole steps of up to seconds
     options.deterministic = True
     return batches.with_options(options)
+
+
+def _mixed(inputs: Any, shares: Any, alpha: float, seed: Any) -> tuple[Any, Any]:
+    """Return each sample mixed with the one at the other end of the batch, and so its shares of the classes."""
+    pair = tf.random.stateless_gamma((2, tf.shape(inputs)[0]), seed ^ tf.constant([0, 0x5F3759DF]), alpha) + 1e-9
+    part = pair[0] / tf.reduce_sum(pair, axis=0)
+    mixed = []
+    for values in (inputs, shares):
+        own = tf.reshape(part, [-1] + [1] * (len(values.shape) - 1))
+        mixed.append(own * values + (1.0 - own) * tf.reverse(values, [0]))
+    return mixed[0], mixed[1]
 
 
 def _gather(splits: list[np.ndarray], order: np.ndarray) -> np.ndarray:

@@ -54,8 +54,9 @@ MODELS = {
 }
 """Networks that a recipe can name, and the module of each."""
 
-SAMPLING = ("balance", "word_power", "steps")
-"""What a recipe can say about how clips are drawn: arguments of `train_batches`."""
+SAMPLING = ("balance", "word_power", "steps", "mixup", "synthetic_speech")
+"""What a recipe can say about how clips are drawn: arguments of `train_batches`, and `synthetic_speech`: the share of
+synthetic clips in each class, as one number or by class, and options of their loader."""
 
 SYNTHETIC = "synthetic"
 """What a user says in the place of a folder for generated data."""
@@ -277,6 +278,11 @@ def prepare(
     data_dir = None if data_dir == SYNTHETIC else data_dir
     data = load_dataset(recipe.dataset.name, data_dir, progress=progress, **{**recipe.dataset.options, **options})
     settings: dict[str, Any] = {"augmentation": augmentation, "batch_size": recipe.batch_size, **recipe.sampling}
+    spoken = settings.pop("synthetic_speech", None)
+    if spoken is not None:
+        spoken = dict(spoken) if isinstance(spoken, Mapping) and "share" in spoken else {"share": spoken}
+        share = spoken.pop("share")
+        settings["extra"] = (load_dataset("synthetic_speech", None, progress=progress, **spoken), share)
     calibration = data.train.select(slice(None, None, max(1, math.ceil(len(data.train) / CALIBRATION_CLIPS))))
     training = TrainingData(
         train_batches=lambda epoch: train_batches(data, frontend, seed=recipe.seed, epoch=epoch, **settings),

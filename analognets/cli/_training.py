@@ -54,6 +54,7 @@ def run_recipe(
         Run.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
         _console.set_resume_hint(hint, finished=lambda: is_finished(folder, recipe))
     source = open_trained(Run.open(float_from), unfinished=True) if float_from else None
+    teacher = open_trained(recipe.teacher).float_model() if recipe.teacher else None
     reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
     start_backend(reporter)
     network, training = gather(reporter, recipe, data, source, skip_corrupt)
@@ -63,7 +64,7 @@ def run_recipe(
     from analognets.training import train as run_stages
 
     with TrainingBars(reporter) as bars:
-        run_stages(run, model=network, data=training, progress=bars)
+        run_stages(run, model=network, data=training, teacher=teacher, progress=bars)
     _console.set_resume_hint(None)
     report(reporter, Run.open(run.path))
 

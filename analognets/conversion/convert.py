@@ -37,12 +37,14 @@ from analognets.layers import (
     freeze_weight_range,
 )
 from analognets.layers.calibrated import unused_ranges
+from analognets.units import parse_duration
 
 __all__ = ["to_analog", "to_digital"]
 
 L = keras.layers
 ANALOG_SETTINGS = (
     "crossbar", "weight_noise", "adc_gain", "calibrated", "seed", "noise_model", "drop_connect", "nonnegative",
+    "drift_until", "range_gradient",
 )  # fmt: skip
 SIGMA = 2.0
 """Where `calibrate_on` clips the weights, in standard deviations of each kernel."""
@@ -120,6 +122,8 @@ def to_analog(
     exempt: str | Iterable[str] = (),
     noise_model: str = "gaussian",
     drop_connect: float = 0.0,
+    drift_until: float | str = "1y",
+    range_gradient: str = "saturated",
     calibrate_on: Any = None,
 ) -> keras.Model:
     """Return an analog copy of any Keras model: products on crossbars, all the rest stays digital Keras.
@@ -140,8 +144,11 @@ def to_analog(
         hardware: a `Crossbar`, the name of a preset, or a config.
         weight_noise: eta >= 0, the training noise as a share of W_max, or a factor of the devices' own noise.
         exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
-        noise_model: "gaussian" or "device", what the training noise is.
+        noise_model: what the training noise is: "gaussian", "device" for that of devices right after programming, or
+            "drift" for devices read at a time drawn for each step, with the hardware's drift compensation.
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
+        drift_until: latest time of "drift", since programming: seconds or a text such as "1y".
+        range_gradient: "saturated" or "step", see `analognets.crossbar.convert`.
         calibrate_on: inputs as `analognets.layers.calibrate` takes them, up to 1000 of them are used: an array, a dict
             or list of arrays, a tuple (inputs, labels), or an iterable (tf.data, PyDataset) of batches of these. None
             leaves W_max, converters and compilation to you.
@@ -151,7 +158,7 @@ def to_analog(
 
     Raises:
         ConversionError: the model is not built, can't be rebuilt, or has no layer to convert.
-        InvalidArgumentError: `weight_noise`, `noise_model` or `drop_connect` is out of range, or `calibrate_on` holds
+        InvalidArgumentError: a setting of the training noise is out of range, or `calibrate_on` holds
             no batch or leads to NaN or infinity.
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
     """
@@ -161,7 +168,13 @@ def to_analog(
         warnings.warn(unused_ranges(idle), stacklevel=2)
     hardware = crossbars.get(hardware)
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
-    settings = {"weight_noise": weight_noise, "noise_model": noise_model, "drop_connect": drop_connect}
+    settings = {
+        "weight_noise": weight_noise,
+        "noise_model": noise_model,
+        "drop_connect": drop_connect,
+        "drift_until": parse_duration(drift_until),
+        "range_gradient": range_gradient,
+    }
     analog = ToAnalog(Planner(model, hardware, exempt), settings).model(model)
     return analog if calibrate_on is None else made_ready(analog, model, calibrate_on)
 

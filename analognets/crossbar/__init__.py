@@ -6,7 +6,9 @@ from analognets.crossbar.cells import (
     programming_draws,
     read,
     read_conductances_with,
+    read_draws,
     read_with,
+    tile_responses,
 )
 from analognets.crossbar.converters import convert, levels, steps
 from analognets.crossbar.effects import Effect, list_effects, possible_effects
@@ -70,9 +72,11 @@ __all__ = [
     "programming_draws",
     "read",
     "read_conductances_with",
+    "read_draws",
     "read_with",
     "register_nonideality",
     "steps",
+    "tile_responses",
     "tiled_product",
     "weights_to_conductances",
 ]

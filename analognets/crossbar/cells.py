@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 from keras import ops
 
 from analognets.crossbar.hardware import Crossbar
-from analognets.crossbar.mapping import conductances_to_weights, weights_to_conductances
+from analognets.crossbar.mapping import Tiling, conductances_to_weights, weights_to_conductances
 from analognets.crossbar.nonidealities import StuckDevices
 from analognets.crossbar.nonideality import draw_uniform
 from analognets.devices import State
 
-__all__ = ["program", "program_with", "programming_draws", "read", "read_conductances_with", "read_with"]
+__all__ = [
+    "program",
+    "program_with",
+    "programming_draws",
+    "read",
+    "read_conductances_with",
+    "read_draws",
+    "read_with",
+    "tile_responses",
+]
 
 PINNED = "pinned"
 """Name of the array of a state that says what devices hold which can't be programmed: uS, -1 for all others."""
 
 
-def programming_draws(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: int) -> dict[str, Any]:
+def programming_draws(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any) -> dict[str, Any]:
     """Return the draws that programming a kernel needs; those of the device are the device's own.
 
     Args:
         crossbar: the hardware.
         kernel_shape: (..., inputs, outputs).
-        seed: whole number >= 0.
+        seed: whole number >= 0, or a SeedGenerator where each call must draw anew, as in training.
     """
     shape = (2, *kernel_shape)
-    draws = dict(crossbar.device.programming_draws(shape, seed))
+    draws = _of_device(crossbar.device.programming_draws, shape, seed)
     for one in _stuck(crossbar):
         for part in ("place", "value"):
             draws[f"{one.name} {part}"] = draw_uniform(shape, seed, f"{one.name} {part}")
     return draws
+
+
+def read_draws(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any) -> dict[str, Any]:
+    """Return the draws that one reading of a kernel's pairs needs; arguments as for `programming_draws`."""
+    return _of_device(crossbar.device.read_draws, (2, *kernel_shape), seed)
+
+
+def _of_device(draw: Callable[[tuple[int, ...], int], dict[str, Any]], shape: tuple[int, ...], seed: Any) -> Any:
+    """Return a device's standard-normal draws; devices know whole numbers, a generator renews what they draw."""
+    if not isinstance(seed, keras.random.SeedGenerator):
+        return dict(draw(shape, seed))
+    wanted = draw(shape, 0)
+    return {name: keras.random.normal(one.shape, dtype="float32", seed=seed) for name, one in wanted.items()}
 
 
 def program_with(crossbar: Crossbar, weights: Any, weight_scale: Any, draws: Mapping[str, Any]) -> State:
@@ -65,6 +88,28 @@ def read_with(crossbar: Crossbar, state: Mapping[str, Any], time: Any, draws: Ma
     """Return what a kernel's devices hold at `time`, in [-1, 1] up to noise, with the given draws; see `read`."""
     conductances = read_conductances_with(crossbar, state, time, draws)
     return conductances_to_weights(conductances, 1.0, crossbar.device.g_max)
+
+
+def tile_responses(crossbar: Crossbar, tiling: Tiling, kernel: Any) -> Any:
+    """Return what the drift compensation reads out of the tiles of a kernel; ones where there is none.
+
+    Args:
+        crossbar: the hardware.
+        tiling: of the kernel.
+        kernel: W / gamma as read, shape (..., inputs, outputs).
+
+    Returns:
+        Shape (row blocks, column blocks), or (row blocks, columns) if the rule reads one number per column.
+    """
+    rule = crossbar.drift_compensation
+    if rule is None:
+        return ops.ones(tiling.shape)
+    rows: list[list[Any]] = [[] for _ in tiling.row_blocks]
+    for row_block, _, (inputs, outputs) in tiling.blocks():
+        tile = kernel[..., inputs, outputs]
+        response = rule.response(ops.reshape(tile, (-1, tile.shape[-1])))
+        rows[row_block].append(ops.reshape(response, (-1,)))
+    return ops.stack([ops.concatenate(row, axis=0) for row in rows])
 
 
 def program(crossbar: Crossbar, weights: Any, *, weight_scale: Any = 1.0, seed: int) -> State:

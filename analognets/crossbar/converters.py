@@ -9,9 +9,10 @@ from keras import ops
 
 from analognets.errors import check_integer
 
-__all__ = ["MAX_BITS", "MIN_BITS", "check_bits", "convert", "levels", "steps"]
+__all__ = ["MAX_BITS", "MIN_BITS", "RANGE_GRADIENTS", "check_bits", "convert", "levels", "steps"]
 
 MIN_BITS, MAX_BITS = 2, 16
+RANGE_GRADIENTS = ("saturated", "step")
 
 
 def check_bits(owner: str, name: str, bits: int | None) -> int | None:
@@ -37,30 +38,51 @@ def steps(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
-def convert(inputs: Any, value_range: Any, bits: int | None, *, axis: int | None = None) -> Any:
+def convert(
+    inputs: Any, value_range: Any, bits: int | None, *, axis: int | None = None, range_gradient: str = "saturated"
+) -> Any:
     """Convert with a symmetric uniform converter, the same rule for DAC and ADC.
 
     q(x; b, r) = r/n * round(clip(x, -r, r) * n/r),  n = 2^(b-1) - 1
 
-    The gradient to x is 1 inside of the range and 0 outside; the gradient to r is the sum of sign(x) over the
-    saturated values (straight-through estimator of the PACT family).
+    The gradient to x is 1 inside of the range and 0 outside. That to r is the sum of sign(x) over the saturated values
+    (straight-through estimator of the PACT family), and with range_gradient="step" also of (q(x) - x) / r over the
+    others, which tells a range that its steps are too wide.
 
     Args:
         inputs: tensor of any shape.
         value_range: r > 0 in the unit of the inputs; a scalar, or a vector along `axis`.
         bits: b from 2 to 16; None is an ideal converter that neither rounds nor saturates.
         axis: the axis of a vector-valued range.
+        range_gradient: "saturated" or "step".
 
     Raises:
         InvalidArgumentError: `bits` is not None or a whole number from 2 to 16.
 
-    Source: AnalogNets (arXiv 2111.06503) from memory; the symmetric grid is the one of aihwkit's and Buechel's code.
+    Source: AnalogNets (arXiv 2111.06503) from memory; the symmetric grid is the one of aihwkit's and Buechel's code;
+    "step": learned step size quantization, Esser et al., ICLR 2020 (from memory), without their factor of the gradient,
+    which Adam divides out.
     """
     if check_bits("convert", "bits", bits) is None:
         return inputs
     dtype = keras.backend.standardize_dtype(inputs.dtype)
     value_range = ops.convert_to_tensor(value_range, dtype="float32")
+    inputs = ops.cast(inputs, "float32")
     outputs = keras.quantizers.fake_quant_with_min_max_vars(
-        ops.cast(inputs, "float32"), -value_range, value_range, num_bits=bits, narrow_range=True, axis=axis
+        inputs, -value_range, value_range, num_bits=bits, narrow_range=True, axis=axis
     )
+    if range_gradient == "step":
+        outputs = outputs + _rounding_gradient(inputs, outputs, value_range, axis)
     return ops.cast(outputs, dtype)
+
+
+def _rounding_gradient(inputs: Any, outputs: Any, value_range: Any, axis: int | None) -> Any:
+    """Return zeros whose gradient to the range is that of the rounding, (q(x) - x) / r inside of the range."""
+    if axis is not None:
+        shape = [1] * len(inputs.shape)
+        shape[axis] = -1
+        value_range = ops.reshape(value_range, shape)
+    fixed = ops.stop_gradient(value_range)
+    inside = ops.abs(inputs) <= fixed
+    share = ops.where(inside, ops.stop_gradient(outputs - inputs) / fixed, 0.0)
+    return share * (value_range - fixed)

@@ -159,6 +159,7 @@ class Tile:
         nonnegative: the inputs are known not to be negative, as after a ReLU, which spares work.
         straight_through: the gradient is that of the converters and the plain product; False: also that of the
             deterministic non-idealities.
+        range_gradient: of the converters, see `convert`.
 
     Raises:
         InvalidArgumentError: the weights have more rows than a tile, the ADC has no bound, or a seed is missing.
@@ -187,7 +188,9 @@ class Tile:
         joint: bool = True,
         nonnegative: bool = False,
         straight_through: bool = True,
+        range_gradient: str = "saturated",
     ) -> None:
+        self.range_gradient = range_gradient
         self.crossbar, self.seed, self.product, self.axis, self.joint = crossbar, seed, product, axis, joint
         self.nonnegative, self.straight_through, self.input_range = nonnegative, straight_through, input_range
         self.input_scale, self.output_scale = input_scale, output_scale
@@ -209,7 +212,9 @@ class Tile:
         inputs = ops.convert_to_tensor(inputs)
         if self.input_scale is not None:
             inputs = inputs * ops.cast(self.input_scale, inputs.dtype)
-        return inputs if self.input_range is None else convert(inputs, self.input_range, self.crossbar.dac_bits)
+        if self.input_range is None:
+            return inputs
+        return convert(inputs, self.input_range, self.crossbar.dac_bits, range_gradient=self.range_gradient)
 
     def after_dac(self, inputs: Any) -> Any:
         """Return the outputs of the tile for inputs that have been converted."""
@@ -219,7 +224,8 @@ class Tile:
                 inputs = inputs + ops.cast(disturbance * self.input_range, inputs.dtype)
         outputs, products = self._products(inputs)
         outputs = self._disturbed(outputs, products)
-        outputs = self._scaled(convert(outputs, self.bound, self.crossbar.adc_bits), self.scale)
+        converted = convert(outputs, self.bound, self.crossbar.adc_bits, range_gradient=self.range_gradient)
+        outputs = self._scaled(converted, self.scale)
         return outputs if self.output_scale is None else self._scaled(outputs, self.output_scale)
 
     def _scaled(self, outputs: Any, factor: Any) -> Any:
@@ -293,8 +299,8 @@ class PlainTile(Tile):
     y = b * ADC( DAC(a x) W ),  with the ranges alpha of the DAC and r of the ADC, r = S * alpha * gamma
 
     Args:
-        crossbar, weights, dtype, input_scale, output_scale, product, axis: as for `Tile`; `weights` may be of whatever
-            shape `product` takes.
+        crossbar, weights, dtype, input_scale, output_scale, product, axis, range_gradient: as for `Tile`; `weights` may
+            be of whatever shape `product` takes.
         input_range: alpha > 0, a scalar; None: no DAC.
         adc_range: r > 0, in the unit of the outputs: a scalar, or a vector with one number per column; None: no ADC.
 
@@ -313,8 +319,9 @@ class PlainTile(Tile):
         output_scale: Any = None,
         product: Callable[[Any, Any], Any] = ops.matmul,
         axis: int = -1,
+        range_gradient: str = "saturated",
     ) -> None:
-        self.crossbar, self.product, self.axis = crossbar, product, axis
+        self.crossbar, self.product, self.axis, self.range_gradient = crossbar, product, axis, range_gradient
         self.input_range, self.adc_range = input_range, adc_range
         self.input_scale, self.output_scale = input_scale, output_scale
         self.kernel = ops.cast(weights, dtype)
@@ -325,5 +332,6 @@ class PlainTile(Tile):
         outputs = self.product(inputs, self.kernel)
         if self.adc_range is not None:
             axis = self.axis if len(ops.shape(self.adc_range)) else None
-            outputs = convert(outputs, self.adc_range, self.crossbar.adc_bits, axis=axis)
+            bits, kind = self.crossbar.adc_bits, self.range_gradient
+            outputs = convert(outputs, self.adc_range, bits, axis=axis, range_gradient=kind)
         return outputs if self.output_scale is None else self._scaled(outputs, self.output_scale)

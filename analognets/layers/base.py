@@ -11,13 +11,16 @@ from keras import ops
 
 from analognets import crossbar as crossbars
 from analognets.crossbar import PlainTile, Tile, Tiling, draw_periphery, tiled_product
+from analognets.crossbar.converters import RANGE_GRADIENTS
 from analognets.crossbar.read_out import prepare_pool
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_number
 from analognets.layers.adc_gain import ADCGain, PositiveRange, gain_from_config, gain_to_config
+from analognets.layers.aged_weights import DRIFT_TIME, AgedKernel, aged, drawn_time
 from analognets.layers.calibrated import Calibrated, check_not_quantized
 from analognets.layers.noise_realization import NoiseRealization, StepSeeds
 from analognets.layers.ranges import FrozenRange, along_columns, largest_weights, over_kernel, range_shape
 from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
+from analognets.units import parse_duration
 
 __all__ = ["AnalogLayer"]
 
@@ -40,9 +43,13 @@ class AnalogLayer(Calibrated):
         adc_gain: the `ADCGain` to share with other layers; None makes one of its own.
         calibrated: whether the converter ranges have been set.
         seed: seed of the training noise.
-        noise_model: "gaussian" or "device", see `analognets.layers.weight_noise`.
+        noise_model: "gaussian" or "device", see `analognets.layers.weight_noise`; or "drift": devices that are read at
+            a time drawn for each step, log-uniform from their first reading to `drift_until`, with the drift
+            compensation of the crossbar, see `analognets.layers.aged_weights`.
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
         nonnegative: whether the inputs are never negative, as `calibrate` has found; spares work where |x| is needed.
+        drift_until: latest time of the noise model "drift": seconds since programming, or a text such as "1y".
+        range_gradient: "saturated" or "step": what converter ranges learn from, see `analognets.crossbar.convert`.
 
     Raises:
         InvalidArgumentError: an argument is out of range.
@@ -65,6 +72,8 @@ class AnalogLayer(Calibrated):
         noise_model: str = "gaussian",
         drop_connect: float = 0.0,
         nonnegative: bool = False,
+        drift_until: float | str = "1y",
+        range_gradient: str = "saturated",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -75,6 +84,9 @@ class AnalogLayer(Calibrated):
         self.weight_noise = check_number(owner, "weight_noise", weight_noise, 0.0, 10.0)
         check_choice(owner, "noise_model", noise_model, NOISE_MODELS)
         self.noise_model = noise_model
+        self.drift_until = parse_duration(drift_until)
+        check_choice(owner, "range_gradient", range_gradient, RANGE_GRADIENTS)
+        self.range_gradient = range_gradient
         self.drop_connect = check_number(owner, "drop_connect", drop_connect, 0.0, 0.9)
         self.nonnegative = bool(nonnegative)
         if not (adc_gain is None or isinstance(adc_gain, ADCGain)):
@@ -85,6 +97,8 @@ class AnalogLayer(Calibrated):
         self.calibrated = bool(calibrated)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        # The same in all layers of a model, so that in a step all of them are read at one time.
+        self.time_generator = keras.random.SeedGenerator(0, name=DRIFT_TIME) if noise_model == "drift" else None
         self._observer: Any = None
         self._fixed: NoiseRealization | None = None
 
@@ -194,9 +208,8 @@ class AnalogLayer(Calibrated):
         kernel = self.within_range(ops.convert_to_tensor(self.kernel_variable, dtype=self.compute_dtype))
         if not training:
             return kernel
-        for unused in self.unused_ranges():
-            kernel = kernel + ops.cast(0.0 * ops.sum(unused), kernel.dtype)
-        if self.weight_noise:
+        kernel = self._with_unused_ranges(kernel)
+        if self.weight_noise and self.noise_model != "drift":
             kernel = noisy(
                 ops.cast(kernel, "float32"),
                 self.range_on_kernel(self.weight_range()),
@@ -208,6 +221,24 @@ class AnalogLayer(Calibrated):
         if self.drop_connect:
             kernel = dropped(kernel, self.drop_connect, self.seed_generator)
         return ops.cast(kernel, self.compute_dtype)
+
+    def aged_kernel(self, kernel: Any, time: Any, strength: Any, seed: Any) -> AgedKernel:
+        """Return a kernel of the kernel variable's shape as new devices hold it at a time, laid out on the crossbar.
+
+        Args:
+            kernel: of the kernel variable's shape.
+            time: seconds since programming, a scalar tensor.
+            strength: as in `analognets.layers.aged_weights.aged`.
+            seed: a SeedGenerator.
+        """
+        kernel = self.to_crossbar(ops.cast(kernel, "float32"))
+        gamma = over_kernel(self.weight_range(), self.tiling)
+        return aged(kernel, gamma, self.crossbar, self.tiling, time=time, strength=strength, seed=seed)
+
+    def _with_unused_ranges(self, kernel: Any) -> Any:
+        for unused in self.unused_ranges():
+            kernel = kernel + ops.cast(0.0 * ops.sum(unused), kernel.dtype)
+        return kernel
 
     def unused_ranges(self) -> list[Any]:
         """Ranges no converter uses now; added as zeros they get a gradient of zero, so Keras has none to miss."""
@@ -250,10 +281,20 @@ class AnalogLayer(Calibrated):
             return self._fixed
         kernel = self.effective_kernel(training)
         whole = not self.calibrated or self.crossbar.plain and not self.splits_rows
+        scales = input_scales = None
+        if training and self.weight_noise and self.time_generator is not None:
+            time = drawn_time(self.crossbar.device.first_reading, self.drift_until, self.time_generator)
+            strength = self.weight_noise * self.noise_scale
+            kernel, scales, input_scales = self.aged_kernel(kernel, time, strength, self.seed_generator)
+            kernel = ops.cast(self.from_crossbar(kernel) if whole else kernel, self.compute_dtype)
+        elif not whole:
+            kernel = self.to_crossbar(kernel)
         return NoiseRealization(
-            kernel if whole else self.to_crossbar(kernel),
+            kernel,
             kind="training" if training else "inference",
             whole=whole,
+            scales=scales,
+            input_scales=input_scales,
             seed=self.seed_generator,
         )
 
@@ -290,6 +331,7 @@ class AnalogLayer(Calibrated):
                 "output_scale": None if now.scales is None else along_columns(now.scales, self.tiling, i),
                 "product": product,
                 "axis": self.channel_axis,
+                "range_gradient": self.range_gradient if now.kind == "training" else "saturated",
             }
             for i in range(len(kernels))
         ]
@@ -405,6 +447,8 @@ class AnalogLayer(Calibrated):
             "noise_model": self.noise_model,
             "drop_connect": self.drop_connect,
             "nonnegative": self.nonnegative,
+            "drift_until": self.drift_until,
+            "range_gradient": self.range_gradient,
         }
 
     @classmethod

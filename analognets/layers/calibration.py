@@ -32,6 +32,7 @@ __all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compile
 SAMPLES = 50_000
 SHAPING = ("rows", "cols", "weight_scale", "input_range", "adc_gain")
 """Settings of a crossbar that the variables of a layer depend on."""
+RULES = ("percentile", "abs_max", "least_error")
 GAIN_CANDIDATES = np.geomspace(0.02, 1.2, 60)
 
 
@@ -135,7 +136,10 @@ class Observer:
                     "Calibration data must give finite inputs at every analog layer. Received: NaN or infinity at "
                     f"layer '{layer.name}'. Check the data and the model's weights."
                 )
-            value = np.mean(largest) if rule == "abs_max" else np.percentile(values, percentile)
+            if rule == "least_error":
+                value = best_gain([values], layer.crossbar.dac_bits)
+            else:
+                value = np.mean(largest) if rule == "abs_max" else np.percentile(values, percentile)
             found.append(max(float(value), PositiveRange.smallest))
         return np.reshape(np.asarray(found, np.float32), tuple(layer.input_range.shape))
 
@@ -173,8 +177,8 @@ def calibrate(
     """Set the converter ranges of every analog layer from data and switch the converters on.
 
     r_DAC = the percentile of |x| at the layer's input, or at that of each row block where the hardware has an input
-    range per tile; S = the value with the least summed relative ADC error over the layers that share it, products taken
-    in units of r_DAC * W_max. Hardware whose ADC bound is fixed needs no S.
+    range per tile, or what another rule says; S = the value with the least summed relative ADC error over the layers
+    that share it, products taken in units of r_DAC * W_max. Hardware whose ADC bound is fixed needs no S.
 
     Args:
         model: a built model with analog layers; its compiled functions are dropped, weights stay.
@@ -185,7 +189,8 @@ def calibrate(
         batch_size: for array data.
         batches: how many batches to use; None is all.
         seed: of the sampling of values.
-        rule: "percentile", or "abs_max" for the mean over batches of the largest |x|.
+        rule: "percentile"; "abs_max" for the mean over batches of the largest |x|; "least_error" for the range with the
+            least mean square error of the DAC.
 
     Returns:
         How many samples were used.
@@ -200,7 +205,7 @@ def calibrate(
     """
     check_number("calibrate", "percentile", percentile, 50, 100)
     check_integer("calibrate", "batch_size", batch_size, 1, 1 << 20)
-    check_choice("calibrate", "rule", rule, ("percentile", "abs_max"))
+    check_choice("calibrate", "rule", rule, RULES)
     layers = analog_layers(model)
     observer = Observer(np.random.default_rng(seed))
     samples = _run_observed(model, layers, observer, input_batches(model, data, batch_size, batches))

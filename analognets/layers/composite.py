@@ -17,6 +17,7 @@ __all__ = ["PRODUCT_SETTINGS", "AnalogComposite", "assign_arrays", "kernel_of", 
 
 PRODUCT_SETTINGS = (
     "crossbar", "weight_noise", "adc_gain", "calibrated", "noise_model", "drop_connect", "nonnegative",
+    "drift_until", "range_gradient",
 )  # fmt: skip
 """Arguments of an analog layer that a composite layer hands on to its products and keeps in its config."""
 LORA_SETTINGS = ("lora_rank", "lora_alpha")
@@ -40,8 +41,10 @@ class AnalogComposite(Base):
         adc_gain: the `ADCGain` to share with other layers; None makes one for the products of this layer, or one for
             each if the crossbar has a gain per layer.
         calibrated: whether the converter ranges have been set.
-        noise_model: "gaussian" or "device".
+        noise_model: "gaussian", "device" or "drift".
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
+        drift_until: as in `AnalogLayer`.
+        range_gradient: likewise.
         products: settings of single products by name that differ from those above; None leaves a product digital.
 
     Raises:
@@ -58,6 +61,8 @@ class AnalogComposite(Base):
         calibrated: bool = False,
         noise_model: str = "gaussian",
         drop_connect: float = 0.0,
+        drift_until: float | str = "1y",
+        range_gradient: str = "saturated",
         products: Mapping[str, Mapping[str, Any] | None] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -74,6 +79,8 @@ class AnalogComposite(Base):
             "calibrated": calibrated,
             "noise_model": noise_model,
             "drop_connect": drop_connect,
+            "drift_until": drift_until,
+            "range_gradient": range_gradient,
         }
         settings: dict[str, dict[str, Any] | None] = {}
         for name in self.product_attributes:

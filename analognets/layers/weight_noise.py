@@ -11,7 +11,7 @@ from analognets.devices import Device
 
 __all__ = ["NOISE_MODELS", "dropped", "noisy"]
 
-NOISE_MODELS = ("gaussian", "device")
+NOISE_MODELS = ("gaussian", "device", "drift")
 
 
 def noisy(kernel: Any, gamma: Any, device: Device, *, model: str, strength: Any, seed: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from analognets.core.seeds import epoch_seed, seed_of_words
 from analognets.errors import InvalidArgumentError, check_integer, check_number
 from analognets.layers import analog_layers, freeze_weight_range
+from analognets.layers.aged_weights import DRIFT_TIME
 
 __all__ = ["BatchProgress", "EpochSeeds", "NoiseRamp", "WeightRangeRefresh", "reseed"]
 
@@ -121,7 +122,8 @@ class BatchProgress(keras.callbacks.Callback):
 def reseed(model: keras.Model, seed: int) -> None:
     """Set every random generator of a model, those in nested layers included, to a state that `seed` decides.
 
-    Each `keras.random.SeedGenerator` that a layer holds as an attribute gets a state of its own. Python's, NumPy's and
+    Each `keras.random.SeedGenerator` that a layer holds as an attribute gets a state of its own; those that draw the
+    time of a training step all get the same one. Python's, NumPy's and
     TensorFlow's global seeds are set too; randomness a layer draws from anything else is not reached.
 
     Args:
@@ -130,5 +132,8 @@ def reseed(model: keras.Model, seed: int) -> None:
     """
     keras.utils.set_random_seed(seed)
     states = [v for v in model.variables if v.name == "seed_generator_state"]
-    for index, state in enumerate(states):
+    times = [v for v in states if DRIFT_TIME in v.path]
+    for index, state in enumerate(v for v in states if DRIFT_TIME not in v.path):
         state.assign(np.array([seed_of_words([seed, index]), 0]))
+    for state in times:
+        state.assign(np.array([seed_of_words([seed, *DRIFT_TIME.encode()]), 0]))

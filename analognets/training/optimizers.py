@@ -11,7 +11,7 @@ from keras import ops
 
 from analognets.training.recipe import Stage
 
-__all__ = ["HalfSquares", "SmoothedCrossentropy", "WarmupSchedule", "make_loss", "make_optimizer"]
+__all__ = ["HalfSquares", "LabelAccuracy", "SmoothedCrossentropy", "WarmupSchedule", "make_loss", "make_optimizer"]
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
 
@@ -58,9 +58,9 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="analognets")
 class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross entropy of integer labels with label smoothing.
+    """Cross entropy of integer labels, or of shares of the classes, with label smoothing.
 
-    L = -(1 - s) * log p(label) - s * mean over classes of log p
+    L = -(1 - s) * sum over classes of share * log p - s * mean over classes of log p,  share = 1 for the label, else 0
 
     Args:
         smoothing: s, 0 to 1.
@@ -73,19 +73,37 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.from_logits = bool(from_logits)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        labels = ops.cast(y_true, "int32")
-        if len(labels.shape) == len(y_pred.shape):
-            labels = ops.squeeze(labels, axis=-1)
         if self.from_logits:
             logs = ops.log_softmax(y_pred, axis=-1)
         else:
             logs = ops.log(ops.clip(y_pred, keras.config.epsilon(), 1.0))
-        chosen = ops.sum(ops.one_hot(labels, ops.shape(logs)[-1], dtype=logs.dtype) * logs, axis=-1)
+        if are_shares(y_true, y_pred):
+            shares = ops.cast(y_true, logs.dtype)
+        else:
+            labels = ops.cast(y_true, "int32")
+            labels = ops.squeeze(labels, axis=-1) if len(labels.shape) == len(y_pred.shape) else labels
+            shares = ops.one_hot(labels, ops.shape(logs)[-1], dtype=logs.dtype)
+        chosen = ops.sum(shares * logs, axis=-1)
         return -(1.0 - self.smoothing) * chosen - self.smoothing * ops.mean(logs, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the configuration as plain data."""
         return {**super().get_config(), "smoothing": self.smoothing, "from_logits": self.from_logits}
+
+
+def are_shares(y_true: Any, y_pred: Any) -> bool:
+    """Whether targets are shares of the classes, (batch, classes), as mixup makes them, and not labels."""
+    return len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1] > 1
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class LabelAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Share of the samples whose label, or class of the largest share, is the network's answer."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Count one batch; arguments as for any Keras metric."""
+        labels = ops.argmax(y_true, axis=-1) if are_shares(y_true, y_pred) else y_true
+        return super().update_state(labels, y_pred, sample_weight)
 
 
 @keras.saving.register_keras_serializable(package="analognets")

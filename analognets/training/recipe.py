@@ -12,6 +12,7 @@ from analognets.errors import RecipeError
 from analognets.training.recipe_base import BaseRecipe, split_override
 from analognets.training.recipe_parts import (
     Count,
+    Duration,
     Durations,
     FrontEnd,
     Hardware,
@@ -43,6 +44,20 @@ __all__ = [
 ]
 
 
+class Distillation(Section):
+    """How a stage also learns from a teacher: the recipe's, or in stage 2 without one the network of stage 1.
+
+    Args:
+        temperature: T that softens the outputs of both, 1 to 100.
+        soft_share: share of the teacher in the loss, 0 to 1; the labels have the rest.
+
+    Source: Rasch et al., Nat. Commun. 14:5282 (2023), T = 10 and 75 % (verified).
+    """
+
+    temperature: Annotated[float, Field(ge=1, le=100)] = 10.0
+    soft_share: Share = 0.75
+
+
 class Stage(Section):
     """What both stages of a training have.
 
@@ -59,6 +74,8 @@ class Stage(Section):
         select: "last" keeps the last epoch, "best" the one with the best validation accuracy.
         momentum: of "sgd" (Nesterov's), 0 to 1; beta_1 of the others where it is given.
         loss: "cross_entropy" of logits, or "half_squares": half the summed squares of output minus one-hot label.
+        distillation: how much is learned from the outputs of a teacher; null is nothing.
+        precision: "float32", or "mixed_bfloat16" to compute the steps in bfloat16; the network stays float32.
     """
 
     epochs: Count = 30
@@ -76,6 +93,8 @@ class Stage(Section):
     loss: Annotated[Literal["cross_entropy", "half_squares"], Field(exclude_if="cross_entropy".__eq__)] = (
         "cross_entropy"
     )
+    distillation: Annotated[Distillation | None, Field(exclude_if=is_none)] = None
+    precision: Annotated[Literal["float32", "mixed_bfloat16"], Field(exclude_if="float32".__eq__)] = "float32"
 
 
 class FloatStage(Stage):
@@ -97,24 +116,14 @@ class Calibration(Section):
     Args:
         batches: of calibration data.
         percentile: share of a layer's inputs in percent that the DAC does not clip, 50 to 100.
+        rule: "percentile", "abs_max" or "least_error", as in `analognets.layers.calibrate`.
     """
 
     batches: Positive = 10
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.995
-
-
-class Distillation(Section):
-    """How stage 2 also learns from the network of stage 1.
-
-    Args:
-        temperature: T that softens the outputs of both, 1 to 100.
-        soft_share: share of the teacher in the loss, 0 to 1; the labels have the rest.
-
-    Source: Rasch et al., Nat. Commun. 14:5282 (2023), T = 10 and 75 % (verified).
-    """
-
-    temperature: Annotated[float, Field(ge=1, le=100)] = 10.0
-    soft_share: Share = 0.75
+    rule: Annotated[Literal["percentile", "abs_max", "least_error"], Field(exclude_if="percentile".__eq__)] = (
+        "percentile"
+    )
 
 
 class HardwareAware(Stage):
@@ -129,11 +138,14 @@ class HardwareAware(Stage):
         range_learning_rate_scale: learning rate of converter ranges and ADC gain relative to the weights'; 0 keeps
             them as calibrated.
         calibration: how the converter ranges are first set.
+        steady_after: epochs after which batch-norms keep their statistics, as on a chip; null: they never do.
         noisy_validation: validate on this many noisy copies too; `select: best` then goes by their mean.
         exempt: names of layers that stay digital.
-        noise_model: "gaussian", or "device" for the programming and read noise of the hardware's devices.
+        noise_model: "gaussian"; "device" for the programming and read noise of the hardware's devices; "drift" for
+            devices read at a time drawn for each step, with the hardware's drift compensation.
+        drift_until: latest time of "drift" since programming, such as "1y".
+        range_gradient: what converter ranges learn from: "saturated" values, or the rounding too ("step").
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
-        distillation: how much is learned from the outputs of stage 1's network; null is nothing.
         epochs, optimizer, learning_rate, ...: as in `Stage`.
 
     Source: AnalogNets (arXiv 2111.06503), stage 2 (from memory); noisy validation: Buechel et al., ICLR 2022.
@@ -149,9 +161,11 @@ class HardwareAware(Stage):
     noisy_validation: Annotated[int, Field(ge=0, le=100)] = 0
     exempt: Annotated[list[str], Field(description="a list of layer names")] = []
     # Left out of a recipe's plain data where they are not used, so that older recipes keep their fingerprints.
-    noise_model: Annotated[Literal["gaussian", "device"], Field(exclude_if="gaussian".__eq__)] = "gaussian"
+    noise_model: Annotated[Literal["gaussian", "device", "drift"], Field(exclude_if="gaussian".__eq__)] = "gaussian"
+    drift_until: Annotated[Duration, Field(exclude_if="1y".__eq__)] = "1y"
+    steady_after: Annotated[Count | None, Field(exclude_if=is_none)] = None
+    range_gradient: Annotated[Literal["saturated", "step"], Field(exclude_if="saturated".__eq__)] = "saturated"
     drop_connect: Annotated[float, Field(ge=0, le=0.9, exclude_if=(0.0).__eq__)] = 0.0
-    distillation: Annotated[Distillation | None, Field(exclude_if=is_none)] = None
 
 
 class Evaluation(Section):
@@ -190,6 +204,7 @@ class Recipe(BaseRecipe):
         hardware_aware: stage 2, or null for plain training only.
         evaluation: defaults of the evaluation.
         on_device: learning on memory devices; null where there is none.
+        teacher: preset or run folder of the network that stages with `distillation` learn from; null is none.
 
     Raises:
         RecipeError: from the constructors `from_dict`, `from_yaml` and `load_recipe`.
@@ -205,6 +220,7 @@ class Recipe(BaseRecipe):
     hardware_aware: HardwareAware | None = HardwareAware()
     evaluation: Evaluation = Evaluation()
     on_device: Annotated[OnDevice | None, Field(exclude_if=is_none)] = None
+    teacher: Annotated[str | None, Field(exclude_if=is_none)] = None
 
     @property
     def learns_on_devices(self) -> bool:

@@ -34,13 +34,13 @@ def is_none(value: Any) -> bool:
     return value is None
 
 
-def _are_durations(values: list[str | float]) -> list[str | float]:
-    for value in values:
-        parse_duration(value)
-    return values
+def _is_duration(value: str | float) -> str | float:
+    parse_duration(value)
+    return value
 
 
-Durations = Annotated[list[str | float], AfterValidator(_are_durations)]
+Duration = Annotated[str | float, AfterValidator(_is_duration), Field(description="a duration such as '1d' or '1y'")]
+Durations = Annotated[list[str | float], AfterValidator(lambda values: [_is_duration(one) for one in values])]
 
 
 class Named(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -22,10 +23,12 @@ from analognets.training.callbacks import BatchProgress, NoiseRamp, reseed
 from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.in_memory import DeviceLog, MixedPrecision
-from analognets.training.optimizers import make_loss, make_optimizer
+from analognets.training.optimizers import LabelAccuracy, make_loss, make_optimizer
+from analognets.training.precision import computed_in
 from analognets.training.progress import Progress
 from analognets.training.recipe import HardwareAware, Recipe, Stage
 from analognets.training.run import Run
+from analognets.training.statistics import steady_statistics
 from analognets.training.validation import evaluate, evaluate_noisy
 
 __all__ = ["TrainingResult", "clip_weights", "train"]
@@ -56,6 +59,7 @@ def train(
     model: keras.Model | Callable[[], keras.Model],
     data: Any,
     from_logits: bool = True,
+    teacher: keras.Model | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
     """Train in two stages or on devices, or go on with a run that was interrupted at whatever moment.
@@ -75,6 +79,7 @@ def train(
             recipe's seed).
         data: a `TrainingData`, or any object with its attributes.
         from_logits: whether the model's outputs are logits or probabilities.
+        teacher: a built network for stages with `distillation`; None: stage 2 learns from the network of stage 1.
         progress: called with a `Progress` now and then; what it raises ends the session, and the run can be resumed.
 
     Raises:
@@ -92,7 +97,7 @@ def train(
         net = model if isinstance(model, keras.Model) else model()
         if not net.built:
             raise InvalidArgumentError("The model must be built: give it an Input, or call it once on data.")
-        trainer = _Trainer(run, data, from_logits, progress or (lambda event: None))
+        trainer = _Trainer(run, data, from_logits, progress or (lambda event: None), teacher)
         start = trainer.resume()
         if recipe.hardware_aware and start is None:
             # What can't be converted is better known before stage 1 than after it.
@@ -136,7 +141,8 @@ def clip_weights(model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = 
 
 def noise_of(stage: HardwareAware) -> dict[str, Any]:
     """Return what `to_analog` takes of a stage's noise."""
-    return {"weight_noise": stage.weight_noise, "noise_model": stage.noise_model, "drop_connect": stage.drop_connect}
+    names = ("weight_noise", "noise_model", "drop_connect", "drift_until", "range_gradient")
+    return {name: getattr(stage, name) for name in names}
 
 
 class _Both(keras.constraints.Constraint):
@@ -159,8 +165,16 @@ def on_devices(recipe: Recipe) -> Callable[[keras.optimizers.Optimizer], MixedPr
 class _Trainer:
     """One session of a run: what both stages share."""
 
-    def __init__(self, run: Run, data: Any, from_logits: bool, report: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        data: Any,
+        from_logits: bool,
+        report: Callable[[Progress], None],
+        teacher: keras.Model | None = None,
+    ) -> None:
         self.run = run
+        self.teacher = teacher
         self.recipe = run.recipe
         self.data = data
         self.from_logits = from_logits
@@ -188,11 +202,14 @@ class _Trainer:
             return
         exempt = tuple(later.exempt) if later else ()
         undo = clip_weights(net, sigma=stage.weight_clip_sigma, exempt=exempt) if stage.weight_clip_sigma else None
+        trained = self._distilled(net, self.teacher, stage)
         try:
-            self._run_stage(FLOAT, stage, net, start)
+            self._run_stage(FLOAT, stage, trained, start)
         finally:
             if undo:
                 undo()
+        if trained is not net:
+            self._compile_for_use(net)
         self._save(net, "float.keras")
 
     def on_device_stage(self, net: keras.Model, start: Checkpoint | None) -> None:
@@ -229,23 +246,33 @@ class _Trainer:
         samples = self._batches(0) if samples is None else samples
         settings = stage.calibration
         # A checkpoint that is gone on from holds the ranges, but not which layers have inputs that are never negative.
-        calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches)
-        trained = self._distilled(analog, net, stage)
+        calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches, rule=settings.rule)
+        trained = self._distilled(analog, net if self.teacher is None else self.teacher, stage)
         self._run_stage(HARDWARE_AWARE, stage, trained, start)
         if trained is not analog:
             self._compile_for_use(analog)
         self._save(analog, "analog.keras")
         return analog
 
-    def _distilled(self, analog: keras.Model, teacher: keras.Model, stage: HardwareAware) -> keras.Model:
-        """Return what is trained: the analog network, in a `Distiller` if the recipe asks for it."""
+    def _distilled(self, net: keras.Model, teacher: keras.Model | None, stage: Stage) -> keras.Model:
+        """Return what is trained: the network, in a `Distiller` if the recipe asks for it."""
         if stage.distillation is None:
-            return analog
-        return Distiller(analog, teacher, from_logits=self.from_logits, **stage.distillation.model_dump())
+            return net
+        if teacher is None:
+            raise InvalidArgumentError(
+                "`float.distillation` needs a teacher. Received: none. Set `teacher` of the recipe to a preset or run."
+            )
+        return Distiller(net, teacher, from_logits=self.from_logits, **stage.distillation.model_dump())
 
     # Both
 
     def _run_stage(self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None) -> None:
+        with computed_in(net, stage.precision):
+            self._train_stage(name, stage, net, start)
+        if name != ON_DEVICE:
+            self._compile_for_use(net)
+
+    def _train_stage(self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None) -> None:
         steps = self._steps()
         ranges = _ranges(net) if isinstance(stage, HardwareAware) else []
         scale = stage.range_learning_rate_scale if isinstance(stage, HardwareAware) else 1.0
@@ -256,7 +283,7 @@ class _Trainer:
         net.compile(
             optimizer=optimizer,
             loss=make_loss(stage, self.from_logits),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            metrics=[LabelAccuracy(name="accuracy")],
             jit_compile=False,
         )
         if not net.optimizer.built:  # a wrapper that Keras added for mixed precision
@@ -270,18 +297,21 @@ class _Trainer:
         first = start.epoch if start else 0
         message = f"Going on after epoch {first} of {stage.epochs}." if first else ""
         self.report(Progress("stage", name, first, stage.epochs, 0, steps, message=message))
-        for epoch in range(first, stage.epochs):
-            row = self._epoch(name, stage, net, epoch, steps)
-            self.rows.append(row)
-            self.run.write_metrics(self.rows)
-            score = row.get("val_noisy_accuracy", row.get("val_accuracy")) if stage.select == "best" else None
-            self.checkpoints.save(state, stage=name, epoch=epoch + 1, rows=len(self.rows), score=score)
-            self.report(Progress("epoch_end", name, epoch, stage.epochs, steps, steps, row))
+        steady = stage.steady_after if isinstance(stage, HardwareAware) else None
+        with contextlib.ExitStack() as stack:
+            for epoch in range(first, stage.epochs):
+                if steady is not None and epoch >= steady:
+                    stack.enter_context(steady_statistics(net))
+                    steady = None
+                row = self._epoch(name, stage, net, epoch, steps)
+                self.rows.append(row)
+                self.run.write_metrics(self.rows)
+                score = row.get("val_noisy_accuracy", row.get("val_accuracy")) if stage.select == "best" else None
+                self.checkpoints.save(state, stage=name, epoch=epoch + 1, rows=len(self.rows), score=score)
+                self.report(Progress("epoch_end", name, epoch, stage.epochs, steps, steps, row))
         last = self.checkpoints.latest()
         if last is not None and last.best is not None and last.best != last.now:
             self.checkpoints.restore(last.best, state)
-        if name != ON_DEVICE:
-            self._compile_for_use(net)
 
     def _epoch(self, name: str, stage: Stage, net: keras.Model, epoch: int, steps: int) -> dict[str, Any]:
         """Train one epoch; it depends on nothing but the variables, the seed, the stage and the epoch."""

@@ -9,7 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.layers import analog_layers
+from analognets.layers import AnalogLayer, analog_layers
+from analognets.layers.aged_weights import drawn_time
+from analognets.layers.ranges import over_kernel
 from analognets.layers.weight_noise import noisy
 
 __all__ = ["evaluate", "evaluate_noisy", "noisy_weights"]
@@ -40,6 +42,21 @@ def evaluate_noisy(net: keras.Model, dataset: Any, *, copies: int, eta: float, s
     return {"val_noisy_accuracy": float(np.mean(scores))}
 
 
+def _one_draw(layer: AnalogLayer, kernel: Any, eta: float, seed: int) -> Any:
+    """Return a kernel with one draw of the layer's noise; drift compensation is multiplied into aged weights."""
+    kernel = keras.ops.cast(kernel, "float32")
+    if layer.noise_model != "drift":
+        gamma, device = layer.range_on_kernel(layer.weight_range()), layer.crossbar.device
+        return noisy(kernel, gamma, device, model=layer.noise_model, strength=eta, seed=seed)
+    generator = keras.random.SeedGenerator(seed)
+    time = drawn_time(layer.crossbar.device.first_reading, layer.drift_until, generator)
+    old = layer.aged_kernel(kernel, time, eta, generator)
+    factor = 1.0 if old.scales is None else old.scales
+    factor = factor if old.input_scales is None else factor * old.input_scales[:, None]
+    spread = factor if old.scales is None else over_kernel(factor, layer.tiling)
+    return layer.from_crossbar(old.kernel * spread)
+
+
 @contextmanager
 def noisy_weights(net: keras.Model, eta: float, rng: np.random.Generator) -> Iterator[None]:
     """While active, the model's analog kernels carry one draw of the noise they are trained with, eta times."""
@@ -47,15 +64,7 @@ def noisy_weights(net: keras.Model, eta: float, rng: np.random.Generator) -> Ite
     clean = [keras.ops.convert_to_numpy(layer.kernel_variable.value) for layer in layers]
     try:
         for layer, kernel in zip(layers, clean, strict=True):
-            changed = noisy(
-                keras.ops.cast(kernel, "float32"),
-                layer.range_on_kernel(layer.weight_range()),
-                layer.crossbar.device,
-                model=layer.noise_model,
-                strength=eta,
-                seed=int(rng.integers(1 << 31)),
-            )
-            layer.kernel_variable.assign(changed)
+            layer.kernel_variable.assign(_one_draw(layer, kernel, eta, int(rng.integers(1 << 31))))
         yield
     finally:
         for layer, kernel in zip(layers, clean, strict=True):

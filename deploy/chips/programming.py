@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from analognets.crossbar import Crossbar, Tiling, program_with, programming_draws, read_with
+from analognets.crossbar import Crossbar, program_with, programming_draws, read_draws, read_with, tile_responses
 from analognets.deploy.chips.compiled import compiled
 from analognets.devices import Correction, derive_seed
 from analognets.layers import AnalogLayer
@@ -129,7 +129,7 @@ class ChipArithmetic:
         self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int, purpose: str
     ) -> list[tuple[Any, np.ndarray]]:
         draws = [
-            hardware.device.read_draws(shape, derive_seed(seed, index, purpose, repr(float(seconds))))
+            read_draws(hardware, shape[1:], derive_seed(seed, index, purpose, repr(float(seconds))))
             for index, (hardware, shape) in enumerate(zip(self.hardware, self.shapes, strict=True))
         ]
         for hardware, layer in zip(self.hardware, programmed, strict=True):
@@ -145,22 +145,6 @@ def peripheries(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:
         return []
     drawn = layer.draw_periphery([derive_seed(seed, "chip", block) for block in range(layer.tiling.shape[0])])
     return [{name: np.asarray(ops.convert_to_numpy(value)) for name, value in one.items()} for one in drawn]
-
-
-def tile_responses(hardware: Crossbar, tiling: Tiling, kernel: Any) -> Any:
-    """Return the read-outs of the tiles of a kernel in units of W_max that the drift compensation goes by.
-
-    Of shape (row blocks, column blocks), or (row blocks, columns) if there is one per column.
-    """
-    rule = hardware.drift_compensation
-    if rule is None:
-        return tf.ones(tiling.shape)
-    rows: list[list[Any]] = [[] for _ in tiling.row_blocks]
-    for row_block, _, (inputs, outputs) in tiling.blocks():
-        tile = kernel[..., inputs, outputs]
-        response = rule.response(ops.reshape(tile, (-1, tile.shape[-1])))
-        rows[row_block].append(ops.reshape(response, (-1,)))
-    return tf.stack([tf.concat(row, axis=0) for row in rows])
 
 
 def drift_correction(hardware: Crossbar, reference: np.ndarray, responses: np.ndarray) -> Correction:

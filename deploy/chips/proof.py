@@ -9,10 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.crossbar import tile_responses
 from analognets.crossbar.converters import MAX_BITS
 from analognets.deploy.chips.fused import FusedTwin, Graph, fused_twin
 from analognets.deploy.chips.loading import compensated, load_twin
-from analognets.deploy.chips.programming import drift_correction, tile_responses
+from analognets.deploy.chips.programming import drift_correction
 from analognets.layers import AnalogLayer, analog_layers
 from analognets.layers.kept_state import kept_state
 from analognets.layers.noise_realization import NoiseRealization

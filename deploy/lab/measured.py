@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets.crossbar import tile_responses
 from analognets.deploy.chips.chip import Chip
-from analognets.deploy.chips.programming import ProgrammedLayer, drift_correction, tile_responses
+from analognets.deploy.chips.programming import ProgrammedLayer, drift_correction
 from analognets.deploy.lab import format as form
 from analognets.deploy.lab.files import check_names, read_targets, read_tiles
 from analognets.deploy.lab.targets import (

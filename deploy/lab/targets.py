@@ -15,12 +15,11 @@ from safetensors.numpy import save_file
 
 from analognets._version import __version__
 from analognets.core.files import file_sha256, new_folder, write_json
-from analognets.crossbar import Crossbar, steps
+from analognets.crossbar import Crossbar, steps, tile_responses
 from analognets.deploy.accelerator.design import Accelerator, load_accelerator
 from analognets.deploy.accelerator.placement import Block, Placement, place
 from analognets.deploy.accelerator.schedule import schedule
 from analognets.deploy.chips.files import model_fingerprint
-from analognets.deploy.chips.programming import tile_responses
 from analognets.deploy.lab import format as form
 from analognets.errors import ChipFileError, ConversionError, NotCalibratedError
 from analognets.layers import AnalogLayer, analog_layers

@@ -116,3 +116,20 @@ def test_wrong_bits_are_one_sentence(bits: object) -> None:
     with pytest.raises(InvalidArgumentError, match="`adc_bits` of Crossbar"):
         check_bits("Crossbar", "adc_bits", bits)
     assert check_bits("Crossbar", "adc_bits", None) is None
+
+
+@QUICK
+@given(VALUES, RANGES, st.integers(2, 8))
+def test_the_step_gradient_to_a_range_is_that_of_rounding_and_saturation(
+    values: np.ndarray, value_range: np.float32, bits: int
+) -> None:
+    inputs, r = tf.constant(values * value_range), tf.Variable(value_range)
+    with tf.GradientTape() as tape:
+        outputs = convert(inputs, r, bits, range_gradient="step")
+        total = tf.reduce_sum(outputs)
+    plain = converted(inputs.numpy(), value_range, bits)
+    np.testing.assert_array_equal(outputs.numpy(), plain)
+    x = inputs.numpy().astype(np.float64)
+    edge = np.abs(np.abs(x) / value_range - 1) < 1e-5  # on the edge either form is right
+    wanted = np.where(np.abs(x) > value_range, np.sign(x), (plain - x) / value_range)
+    assert abs(float(tape.gradient(total, r)) - wanted.sum()) < 1e-3 * len(x) + 2 * edge.sum()

@@ -229,3 +229,22 @@ def test_missing_noise_and_empty_splits_are_named(data: TaskData, frontend: MFCC
         train_batches(quiet, frontend, augmentation=AUGMENTATION, batch_size=10)
     with pytest.raises(InvalidArgumentError, match="Features need at least one clip"):
         features(data.test, frontend)
+
+
+def test_mixup_mixes_features_and_labels_alike(data: TaskData, frontend: MFCC) -> None:
+    settings = {"batch_size": 8, "seed": 3, "epoch": 1, "steps": 4}
+    plain = list(train_batches(data, frontend, **settings))
+    mixed = list(train_batches(data, frontend, mixup=0.4, **settings))
+    parts = []
+    for (x, y), (mixed_x, shares) in zip(plain, mixed, strict=True):
+        assert shares.dtype == tf.float32 and shares.shape == (8, len(CLASSES))
+        np.testing.assert_allclose(shares.numpy().sum(-1), 1.0, atol=1e-6)
+        first, second = x.numpy(), x.numpy()[::-1]
+        gap = (first - second).reshape(8, -1)
+        part = ((mixed_x.numpy() - second).reshape(8, -1) * gap).sum(-1) / (gap**2).sum(-1)  # of each clip itself
+        one_hot = np.eye(len(CLASSES))[y.numpy()]
+        np.testing.assert_allclose(shares, part[:, None] * one_hot + (1 - part[:, None]) * one_hot[::-1], atol=1e-3)
+        parts.extend(part)
+    assert min(parts) >= -1e-3 and max(parts) <= 1.001 and np.std(parts) > 0.2  # 0.37 for Beta(0.4, 0.4)
+    again = list(train_batches(data, frontend, mixup=0.4, **settings))
+    np.testing.assert_array_equal(again[2][0], mixed[2][0])

@@ -107,3 +107,29 @@ def test_recipes_say_what_is_wrong_and_leave_it_out_when_unused(toy: ModuleType)
     assert chosen.to_dict()["hardware_aware"]["distillation"] == {"temperature": 10.0, "soft_share": 0.75}
     with pytest.raises(RecipeError, match=r"`hardware_aware.distillation.temperature` must be"):
         toy.recipe(hardware_aware__distillation={"temperature": 0})
+
+
+def test_stage_1_learns_from_a_teacher_given(toy: ModuleType, tmp_path: Path) -> None:
+    recipe = toy.recipe(float__distillation={"temperature": 2.0}, hardware_aware__distillation={})
+    with pytest.raises(InvalidArgumentError, match="needs a teacher"):
+        train(Run.create(tmp_path / "none", recipe), model=toy.model, data=toy.data())
+    teacher = toy.model()
+    weights = [np.array(one) for one in teacher.get_weights()]
+    taught = train(Run.create(tmp_path / "taught", recipe), model=toy.model, data=toy.data(), teacher=teacher)
+    plain = train(Run.create(tmp_path / "plain", toy.recipe()), model=toy.model, data=toy.data())
+    assert toy.digest(taught.float_model) != toy.digest(plain.float_model)
+    for old, new in zip(weights, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_steps_in_bfloat16_leave_float32_networks(toy: ModuleType, tmp_path: Path) -> None:
+    stages = {"float__precision": "mixed_bfloat16", "hardware_aware__precision": "mixed_bfloat16"}
+    found = train(Run.create(tmp_path / "half", toy.recipe(**stages)), model=toy.model, data=toy.data())
+    plain = train(Run.create(tmp_path / "plain", toy.recipe()), model=toy.model, data=toy.data())
+    for one in (found.float_model, found.analog_model):
+        assert {layer.dtype_policy.name for layer in one._flatten_layers()} == {"float32"}
+    inputs = toy.arrays()[0]
+    assert found.float_model.predict(inputs, verbose=0).dtype == np.float32
+    assert toy.digest(found.float_model) != toy.digest(plain.float_model)
+    pairs = zip(found.float_model.get_weights(), plain.float_model.get_weights(), strict=True)
+    assert max(float(np.abs(a - b).max()) for a, b in pairs) < 0.2

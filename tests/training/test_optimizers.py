@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import log_softmax
 
-from analognets.training.optimizers import SmoothedCrossentropy, WarmupSchedule, make_optimizer
+from analognets.training.optimizers import LabelAccuracy, SmoothedCrossentropy, WarmupSchedule, make_optimizer
 from analognets.training.recipe import Stage
 
 
@@ -98,3 +99,18 @@ def test_gradients_are_clipped_by_their_global_norm() -> None:
     optimizer.apply([np.full((2, 2), 30.0, "float32"), np.float32(0.0)], [kernel, gain])
     # One Nesterov step is (1 + momentum) times the clipped gradient, whose norm of 1 is 0.5 in each of four entries.
     assert kernel.numpy()[0, 0] == pytest.approx(1 - 1.9 * 0.5, rel=1e-5)
+
+
+def test_shares_of_classes_are_targets_too() -> None:
+    rng = np.random.default_rng(0)
+    logits, shares = rng.normal(size=(7, 4)).astype("float32"), rng.dirichlet(np.ones(4), 7).astype("float32")
+    labels = rng.integers(0, 4, 7)
+    loss = SmoothedCrossentropy(0.1)
+    wanted = -(0.9 * shares + 0.1 / 4) * log_softmax(logits, -1)
+    np.testing.assert_allclose(loss(shares, logits), wanted.sum(-1).mean(), rtol=1e-5)
+    np.testing.assert_allclose(loss(np.eye(4, dtype="float32")[labels], logits), loss(labels, logits), rtol=1e-6)
+    accuracy = LabelAccuracy()
+    accuracy.update_state(shares, logits)
+    accuracy.update_state(labels, logits)
+    right = (shares.argmax(-1) == logits.argmax(-1)).sum() + (labels == logits.argmax(-1)).sum()
+    assert float(accuracy.result()) == pytest.approx(right / 14)

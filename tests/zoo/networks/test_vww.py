@@ -53,6 +53,13 @@ def test_the_input_size_is_an_argument_and_changes_no_weight(model, size) -> Non
     assert other.count_params() == model.count_params() + 3 * (128 + 1)
 
 
-def test_blocks_that_keep_their_shape_carry_a_sum(model) -> None:
-    sums = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Add)]
+def test_the_main_network_is_a_plain_chain(model) -> None:
+    assert not any(isinstance(layer, keras.layers.Add) for layer in model.layers)
+    assert all(isinstance(layer.input, keras.KerasTensor) for layer in model.layers)
+
+
+def test_blocks_of_the_variant_that_keep_their_shape_carry_a_sum(model) -> None:
+    variant = analognet_vww(residual=True)
+    sums = [layer.name for layer in variant.layers if isinstance(layer, keras.layers.Add)]
     assert sums == ["block_2_add", "block_3_add", "block_5_add", "block_7_add"]
+    assert variant.count_params() == model.count_params()
