@@ -54,9 +54,9 @@ def recipe_of(suite: Suite, member: Member, bits: int, *, model: str | None, see
     return recipe.replace(QUICK) if quick else recipe
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Loaded:
-    """A member's data.
+    """A member's data; two are equal if they are one.
 
     Args:
         task: of its recipe.
@@ -127,6 +127,12 @@ def data_of(settings: dict[str, Any], member: Member, point: dict[str, Any]) -> 
     return loaded(settings["suite"], member.key, point["data"], settings["limit"], settings["seed"])
 
 
+@functools.lru_cache(maxsize=1)
+def float_outputs(path: str, data: Loaded) -> Any:
+    """Return the outputs of a published float network on a member's test samples."""
+    return load_model(path).predict(data.inputs, batch_size=250, verbose=0)
+
+
 def float_network(settings: dict[str, Any], member: Member) -> keras.Model:
     return load_model(settings["files"][member.model])
 
@@ -155,7 +161,7 @@ def published(settings: dict[str, Any], suite: Suite, member: Member, point: dic
     data = data_of(settings, member, point)
     if data is None:
         return {**row, "accuracy": None}
-    outputs = model.predict(data.inputs, batch_size=250, verbose=0)
+    outputs = float_outputs(settings["files"][member.model], data)
     return {**row, "accuracy": accuracy(data.labels, outputs), **data.facts(member.stand_in)}
 
 
@@ -193,14 +199,14 @@ def direct(settings: dict[str, Any], suite: Suite, member: Member, point: dict[s
     analog = to_analog(model, hardware, exempt=spared(model))
     freeze_weight_range(analog, sigma=None)
     calibrate(analog, data.calibration)
-    return aged(settings, member, analog, data, float_model=model)
+    return aged(settings, member, analog, data)
 
 
 def finetuned(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str, Any]) -> Row:
     """Return accuracy over time of the network that a recipe has trained from the published weights."""
     run = Run.open(Path(settings["runs"]) / f"{member.key}_{point['bits']}bit")
     data, stage = needed(settings, member, point), run.recipe.hardware_aware
-    row = aged(settings, member, run.analog_model(), data, float_model=run.float_model())
+    row = aged(settings, member, run.analog_model(), data)
     return {**row, "epochs": 0 if stage is None else stage.epochs, "recipe": run.recipe.name}
 
 
@@ -211,12 +217,13 @@ def needed(settings: dict[str, Any], member: Member, point: dict[str, Any]) -> L
     return data
 
 
-def aged(
-    settings: dict[str, Any], member: Member, analog: keras.Model, data: Loaded, *, float_model: keras.Model
-) -> Row:
-    """Return accuracies on chips with their intervals at each time, plain and with batch-norm statistics set anew."""
+def aged(settings: dict[str, Any], member: Member, analog: keras.Model, data: Loaded) -> Row:
+    """Return accuracies on chips at each time, plain and with batch-norm statistics set anew, and their intervals.
+
+    Losses are those to the published float network.
+    """
     chips = program(analog, chips=settings["chips"], seed=settings["seed"])
-    outputs = float_model.predict(data.inputs, batch_size=250, verbose=0)
+    outputs = float_outputs(settings["files"][member.model], data)
     row: Row = {"chips": settings["chips"]}
     for name, calibration in (("", None), ("adabs_", data.calibration)):
         if calibration is not None and not has_batch_norm(analog):
