@@ -73,9 +73,15 @@ def write(
     shown = wide(suite, found, measured, settings)
     about = about_suite(suite, settings)
     write_atomically(root / "benchmark.csv", frame.to_csv(index=False, float_format="%.6g"))
-    record = {"suite": suite.name, "title": suite.title, "source": suite.source, "settings": dict(settings)}
+    record: dict[str, Any] = {
+        "suite": suite.name,
+        "title": suite.title,
+        "source": suite.source,
+        "settings": dict(settings),
+    }
     members = [about_member(suite, key, measured) for key in (member.key for member in suite.members)]
-    write_json(root / "benchmark.json", {**record, **environment(), "members": members, "figures": rows})
+    record |= {**environment(), "members": members, "table": dataclasses.asdict(shown), "about": about}
+    write_json(root / "benchmark.json", {**record, "figures": rows})
     write_atomically(root / "benchmark.md", as_markdown(suite, shown, about))
     write_atomically(root / "benchmark.html", as_html(suite, shown, about, found))
     return frame
