@@ -191,12 +191,12 @@ def _with_weights(model: keras.Model, weights: str | None, official: str, offset
     path = published_file(official) if weights == OFFICIAL else Path(weights)
     found = [variable for layer in load_model(path).layers for variable in layer.weights]
     wanted = [variable for layer in model.layers for variable in layer.weights]
-    wrong = next((pair for pair in zip(found, wanted, strict=False) if pair[0].shape != pair[1].shape), None)
-    if len(found) != len(wanted) or wrong:
-        what = (
-            f"{len(found)} arrays of weights instead of {len(wanted)}" if len(found) != len(wanted)
-            else f"'{wrong[0].path}' of shape {tuple(wrong[0].shape)} where it has {tuple(wrong[1].shape)}"
-        )  # fmt: skip
+    other = [pair for pair in zip(found, wanted, strict=False) if pair[0].shape != pair[1].shape]
+    if len(found) != len(wanted) or other:
+        what = f"{len(found)} arrays of weights instead of {len(wanted)}"
+        if len(found) == len(wanted):
+            (first, ours), *_ = other
+            what = f"'{first.path}' of shape {tuple(first.shape)} where it has {tuple(ours.shape)}"
         raise DataError(
             f"The model in '{path}' is not {model.name} with this input and these classes; give MLPerf Tiny's "
             f"'{official}' or a file of the same architecture. Received: {what}."

@@ -151,10 +151,10 @@ class _Rows:
         if row is not None:
             return None, str(row["error"]).partition(": ")[2] or str(row["error"])
         name = self.member.int8 if kind in ("int8", "arena") else self.member.model
-        if name in self.missing:
-            return None, self.missing[name]
         if name is None:
             return None, "no int8 file is published with it"
+        if name in self.missing:
+            return None, self.missing[name]
         if kind in ("direct", "finetuned"):
             known = self.member.no_data if not self.member.recipe else ""
             return None, known or ("not trained yet" if self.has_data() and kind == "finetuned" else self.no_data())

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from analognets.errors import DataError, InvalidArgumentError, UnknownNameError
 
@@ -176,19 +175,28 @@ def data_folders(suite: Suite, named: Sequence[str | Path]) -> dict[str, Path]:
     """
     own: dict[str, Path] = {}
     roots: list[Path] = []
-    for entry in named:
-        key, equals, place = str(entry).partition("=")
-        path = Path(place if equals and not os.path.isdir(entry) else str(entry)).expanduser()
-        if not os.path.isdir(path):
-            raise DataError(f"There is no folder of data '{path}'. Name one that exists with --data.")
-        if path == Path(str(entry)).expanduser():
-            if not any(member.data_folder([path]) for member in suite.members):
-                raise DataError(f"'{path}' holds no data of {suite.name}. It looks for {wanted(suite)}.")
-            roots.append(path)
-        else:
-            own[suite.member(key).key] = path
+    for entry in map(str, named):
+        key, equals, place = entry.partition("=")
+        if equals and not os.path.isdir(entry):
+            own[suite.member(key).key] = existing(place)
+            continue
+        roots.append(existing(entry))
+        if not any(member.data_folder(roots[-1:]) for member in suite.members):
+            raise DataError(f"'{roots[-1]}' holds no data of {suite.name}. It looks for {wanted(suite)}.")
     found = {member.key: member.data_folder(roots) for member in suite.members if member.recipe}
     return {**{key: path for key, path in found.items() if path is not None}, **own}
+
+
+def existing(folder: str) -> Path:
+    """Return the path of a folder of data.
+
+    Raises:
+        DataError: it does not exist.
+    """
+    path = Path(folder).expanduser()
+    if not os.path.isdir(path):
+        raise DataError(f"There is no folder of data '{path}'. Name one that exists with --data.")
+    return path
 
 
 def wanted(suite: Suite) -> str:
@@ -199,8 +207,3 @@ def wanted(suite: Suite) -> str:
         if entries:
             said.append(f"{' or '.join(entries)} ({member.key})")
     return "; ".join(said) or "none"
-
-
-def plain(value: Any) -> str:
-    """Return a path or text without the folders before its last part."""
-    return Path(str(value)).name

@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     arrays = {f"x_{name}": rng.integers(0, 256, (count, 32, 32, 3), np.uint8) for name, count in SPLITS.items()}
     arrays |= {f"y_{name}": np.arange(count)[:, None] % 10 for name, count in SPLITS.items()}
-    np.savez(root / "data" / "cifar10" / "cifar10.npz", **arrays)
+    np.savez(root / "data" / "cifar10" / "cifar10.npz", **arrays)  # type: ignore[arg-type]
     return root
 
 

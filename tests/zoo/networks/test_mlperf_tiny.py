@@ -18,7 +18,7 @@ from analognets.zoo.published import PUBLISHED, is_official, published_file
 from analognets.zoo.tasks import build_model, find_recipe
 
 # Weights of products, and all numbers, as in the published files.
-NETWORKS = {
+NETWORKS: dict[str, tuple[Callable[..., Any], str, float, int, int]] = {
     "mlperf_resnet8": (mlperf_resnet8, "pretrainedResnet.h5", 255.0, 77_360, 78_666),
     "mlperf_ds_cnn": (mlperf_ds_cnn, "kws_ref_model", 20.0, 22_016, 24_908),
     "mlperf_mobilenet": (mlperf_mobilenet, "vww_96.h5", 1.0, 208_112, 221_794),
