@@ -24,7 +24,7 @@ from analognets.errors import DataError
 from analognets.layers import calibrate, freeze_weight_range
 from analognets.training.recipe import Recipe
 from analognets.training.run import Run
-from analognets.zoo.tasks import Task, evenly, find_recipe, prepare
+from analognets.zoo.tasks import Task, build_model, evenly, find_recipe, prepare
 
 __all__ = ["KINDS", "Loaded", "loaded", "measure", "recipe_of"]
 
@@ -133,19 +133,25 @@ def float_outputs(path: str, data: Loaded) -> Any:
     return load_model(path).predict(data.inputs, batch_size=250, verbose=0)
 
 
-def float_network(settings: dict[str, Any], member: Member) -> keras.Model:
-    return load_model(settings["files"][member.model])
+def network_of(settings: dict[str, Any], suite: Suite, member: Member, bits: int = 8) -> tuple[keras.Model, list[str]]:
+    """Return a member's network with its published weights, as it is mapped, and the layers that stay digital.
 
-
-def spared(model: keras.Model) -> list[str]:
-    """Return the names of the layers that stay digital: depthwise ones, of whose cells a crossbar wastes nearly all."""
-    return [layer.name for layer in model.layers if "Depthwise" in type(layer).__name__]
+    With a recipe both are the recipe's. Else it is the published file, without its depthwise layers, of whose cells a
+    crossbar wastes nearly all.
+    """
+    path = settings["files"][member.model]
+    model = load_model(path)
+    if member.recipe is None:
+        return model, [layer.name for layer in model.layers if "Depthwise" in type(layer).__name__]
+    recipe = recipe_of(suite, member, bits, model=path, seed=settings["seed"], quick=False)
+    stage = recipe.hardware_aware
+    made = build_model(recipe, classes=int(model.output_shape[-1]), input_shape=tuple(model.input_shape[1:]))
+    return made, [] if stage is None else list(stage.exempt)
 
 
 def published(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str, Any]) -> Row:
     """Return what the float network is, what its conversion leaves digital, and its accuracy on the data at hand."""
-    model = float_network(settings, member)
-    exempt = spared(model)
+    model, exempt = network_of(settings, suite, member)
     report = plan(model, suite.hardware.format(bits=8), exempt=exempt)
     products = [layer for layer in report.layers if layer.product]
     left = [layer for layer in products if not layer.converted]
@@ -184,8 +190,8 @@ def arena(settings: dict[str, Any], suite: Suite, member: Member, point: dict[st
 
 def chip(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str, Any]) -> Row:
     """Return what an inference costs on the accelerator."""
-    model = float_network(settings, member)
-    analog = to_analog(model, suite.hardware.format(bits=point["bits"]), exempt=spared(model))
+    model, exempt = network_of(settings, suite, member, point["bits"])
+    analog = to_analog(model, suite.hardware.format(bits=point["bits"]), exempt=exempt)
     found = cost(analog, suite.accelerator, bits=point["bits"])
     names = ("energy_uj", "inferences_per_second", "latency_us", "tops_per_watt", "utilisation")
     return {**{name: float(getattr(found, name)) for name in names}, "arrays": found.placement.arrays}
@@ -194,9 +200,9 @@ def chip(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str
 def direct(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str, Any]) -> Row:
     """Return accuracy over time of the published weights as they are: W_max = max |W|, ranges set on data."""
     data = needed(settings, member, point)
-    model = float_network(settings, member)
+    model, exempt = network_of(settings, suite, member, point["bits"])
     hardware = crossbar.get(suite.hardware.format(bits=point["bits"]))
-    analog = to_analog(model, hardware, exempt=spared(model))
+    analog = to_analog(model, hardware, exempt=exempt)
     freeze_weight_range(analog, sigma=None)
     calibrate(analog, data.calibration)
     return aged(settings, member, analog, data)

@@ -35,7 +35,7 @@ frontend: {preset: rgb_32, options: {mean: 0.0, std: 1.0}}
 batch_size: 8
 sampling: {steps: 1}
 float: {epochs: 0, weight_clip_sigma: null}
-hardware_aware: {epochs: 1, hardware: aon_cim_8bit}
+hardware_aware: {epochs: 1, hardware: aon_cim_8bit, exempt: [depth]}
 """
 FEW: dict[str, Any] = {"bits": (8,), "chips": 1, "limit": 9, "at": ("1d",)}
 
