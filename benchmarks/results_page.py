@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import results_headline, results_learning, results_topologies
+from benchmarks import results_adabs, results_headline, results_learning, results_topologies
 from benchmarks.markdown import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -345,6 +345,7 @@ def named(names: tuple[str, ...]) -> tuple[str, ...]:
 
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Headline networks", results_headline.FILES, lambda: results_headline.headline_networks(RESULTS)),
+    ("Batch-norms calibrated on the chip", results_adabs.FILES, lambda: results_adabs.parts(RESULTS)),
     ("AnalogNet-KWS: bits, training noise and ablations", ("kws.csv", "kws.json"), kws),
     ("Depthwise layers on a crossbar", ("depthwise.csv",), depthwise),
     ("The int8 baseline", ("int8_baseline.json",), baseline),

@@ -58,6 +58,9 @@ SAMPLING = ("balance", "word_power", "steps", "mixup", "synthetic_speech")
 """What a recipe can say about how clips are drawn: arguments of `train_batches`, and `synthetic_speech`: the share of
 synthetic clips in each class, as one number or by class, and options of their loader."""
 
+SHARES = ("balance", "word_power")
+"""Those of them that say how often each class and word comes."""
+
 SYNTHETIC = "synthetic"
 """What a user says in the place of a folder for generated data."""
 
@@ -215,6 +218,22 @@ class Task:
         samples = self.data.splits[split]
         chosen = evenly(len(samples), limit)
         return features(samples if chosen is None else samples.select(chosen), self.frontend)
+
+    def typical(self, count: int, seed: int = 0) -> Any:
+        """Return features of training samples as a device in use meets them, without augmentation and labels.
+
+        They are drawn in the shares of the classes that the recipe's batches have: statistics of a network that was
+        trained on even shares don't fit samples of which a third are of one class.
+
+        Args:
+            count: how many, at least 1; with more than there are of a class some come again.
+            seed: of the draw.
+        """
+        from analognets.datasets.pipeline import features, sample_epoch
+
+        shares: dict[str, Any] = {name: self.recipe.sampling[name] for name in SHARES if name in self.recipe.sampling}
+        order, _ = sample_epoch(self.data, batch_size=count, steps=1, seed=seed, **shares)
+        return features(self.data.splits["train"].select(order[0]), self.frontend)[0]
 
 
 def data_record(data: Any) -> dict[str, Any]:

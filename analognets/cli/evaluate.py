@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 from analognets.cli import _console
 from analognets.cli._work import load_task, results_folder, start_backend, times_of
 from analognets.cli.options import Data, Json, Quiet, Split, SplitOption
-from analognets.errors import ChipFileError
+from analognets.errors import ChipFileError, InvalidArgumentError
 
 __all__ = ["evaluate"]
 
@@ -57,6 +58,19 @@ Mode = Annotated[
 BatchNorm = Annotated[
     bool, typer.Option("--batch-norm", help="Re-estimate batch-norm statistics on each chip (AdaBS).")
 ]
+AdaBS = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Let each chip calibrate its batch-norms on N unlabelled training clips at each time (AdaBS), kept with "
+        "--save-chips; 0: as trained, also where chips have stored a calibration.",
+    ),
+]
+AdaBSAt = Annotated[
+    str | None,
+    typer.Option("--adabs-at", metavar="TIMES", help="Times of --adabs, such as 1h,30d; the latest up to then counts."),
+]
 Products = Annotated[Precision, typer.Option(help="Of the products behind the converters.")]
 ByClass = Annotated[
     bool, typer.Option("--by-class", help="Also accuracy and confusions of each class; false alarms of detectors.")
@@ -80,6 +94,8 @@ def evaluate(
     compensation: Rule = None,
     split: SplitOption = Split.test,
     batch_norm: BatchNorm = False,
+    adabs: AdaBS = None,
+    adabs_at: AdaBSAt = None,
     precision: Products = Precision.float32,
     by_class: ByClass = False,
     save_chips: Save = None,
@@ -89,8 +105,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy over drift time on simulated chips; write table, figure and report."""
-    if load_chips is not None and not chips is seed is save_chips is None:
-        raise typer.BadParameter("--load-chips programmes no chips: leave --chips, --seed and --save-chips out.")
+    check_options(load_chips, (chips, seed, save_chips), batch_norm, adabs, adabs_at)
     from analognets.zoo.trained import open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
@@ -110,6 +125,7 @@ def evaluate(
     from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
 
     network = network_on_chips(trained, compensation)
+    check_adabs(network, adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
     made = stored(reporter, network, load_chips, save_chips, number, count)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
@@ -118,15 +134,83 @@ def evaluate(
         made = programmed(reporter, trained, network, task, count, number)
         if save_chips is not None:
             made.save(save_chips)
-    settings: dict[str, Any] = {"at": times, "drift_compensation": mode, "precision": precision.value}
-    settings["batch_norm_calibration"] = task.training.calibration if batch_norm else None
+    when, anew = times_of(adabs_at) or times, task.training.calibration if batch_norm else None
+    use = calibrated(reporter, task, made, adabs, when, mode, save_chips) and not batch_norm
+    settings: dict[str, Any] = {"precision": precision.value, "batch_norm_calibration": anew, "adabs": use}
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
-        decided = made.decide((inputs, labels), progress=bar.follow, **settings)
+        decided = made.decide((inputs, labels), at=times, drift_compensation=mode, progress=bar.follow, **settings)
     right = {name: decided.right(one, labels) for name, one in outputs.items()}
     classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
-    found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation)
+    used = made.calibrations.table() if use else None
+    found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation, used)
     write_evaluation(folder, found)
     show(reporter, folder, found)
+
+
+def check_options(
+    load: Path | None, programming: tuple[Any, ...], batch_norm: bool, adabs: int | None, adabs_at: str | None
+) -> None:
+    """Raise if options don't go together.
+
+    Args:
+        load: --load-chips.
+        programming: options of chips that are programmed.
+        batch_norm: --batch-norm.
+        adabs: --adabs.
+        adabs_at: --adabs-at.
+    """
+    if load is not None and any(one is not None for one in programming):
+        raise typer.BadParameter("--load-chips programmes no chips: leave --chips, --seed and --save-chips out.")
+    if adabs_at is not None and not adabs:
+        raise typer.BadParameter("--adabs-at says when to calibrate: give --adabs N too, N > 0.")
+    if batch_norm and adabs is not None:
+        raise typer.BadParameter("--batch-norm and --adabs set the same statistics: give one of them.")
+
+
+def check_adabs(network: Any, count: int | None) -> None:
+    """Raise unless the batch-norms of a network can be calibrated on so many clips, if they are to be."""
+    from analognets.deploy.chips.calibrator import check_can_calibrate
+
+    if count:
+        check_can_calibrate(network, count)
+
+
+def calibrated(
+    reporter: _console.Reporter,
+    task: Any,
+    chips: Any,
+    count: int | None,
+    times: Sequence[Any],
+    mode: Any,
+    folder: Path | None,
+) -> bool:
+    """Let chips calibrate their batch-norms on training clips in the recipe's shares of classes, not augmented.
+
+    Returns whether stored calibrations are to be used.
+
+    Args:
+        reporter: shows it.
+        task: the data.
+        chips: to calibrate.
+        count: how many clips; 0: no stored calibration is used; None: those that are there.
+        times: since programming.
+        mode: drift compensation: True, False or "both".
+        folder: where the chips are stored, and their calibrations; or None.
+
+    Raises:
+        InvalidArgumentError: there are fewer training clips.
+    """
+    if not count:
+        return count is None
+    most = len(task.data.splits["train"])
+    if count > most:
+        raise InvalidArgumentError(
+            f"--adabs takes at most the {most:,} training {task.samples} there are. Received: {count:,}. Give fewer."
+        )
+    with reporter.progress("Calibrating chips", len(chips) * len(times)) as bar:
+        clips = task.typical(count)
+        chips.calibrate(clips, at=times, drift_compensation=mode, folder=folder, progress=bar.follow)
+    return True
 
 
 def stored(
@@ -226,6 +310,8 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
         title="Accuracy since programming",
     )
     reporter.say(found.about_intervals())
+    if on := max(found.calibrated_on()):
+        reporter.say(f"AdaBS: batch-norms calibrated on {on} training {task.samples} by each chip, without labels.")
     if classes is not None:
         show_classes(reporter, classes)
     if task.data.info.synthetic:

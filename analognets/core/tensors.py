@@ -12,7 +12,7 @@ import numpy as np
 
 from analognets.errors import AnalogNetsError, shortened
 
-__all__ = ["tensors_of"]
+__all__ = ["metadata_of", "tensors_of"]
 
 MAX_HEADER = 16 * 2**20
 DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
@@ -60,3 +60,9 @@ def _bytes_of(path: Path, name: str, entry: Mapping[str, Any], error: type[Analo
     if not all(isinstance(axis, int) and axis >= 0 for axis in shape):
         raise error(f"'{path}' must give '{name}' a shape of whole numbers. Received: {shortened(shape)}.")
     return math.prod(shape) * (1 if kind == "BOOL" else int(kind[1:]) // 8)
+
+
+def metadata_of(content: bytes) -> dict[str, Any]:
+    """Return the texts in the header of a safetensors file that `tensors_of` has read; none if there are none."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return dict(header.get("__metadata__") or {})

@@ -139,8 +139,8 @@ class Observer:
             if rule == "least_error":
                 value = best_gain([values], layer.crossbar.dac_bits)
             else:
-                value = np.mean(largest) if rule == "abs_max" else np.percentile(values, percentile)
-            found.append(max(float(value), PositiveRange.smallest))
+                value = float(np.mean(largest) if rule == "abs_max" else np.percentile(values, percentile))
+            found.append(max(value, PositiveRange.smallest))
         return np.reshape(np.asarray(found, np.float32), tuple(layer.input_range.shape))
 
 

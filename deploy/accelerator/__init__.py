@@ -1,5 +1,6 @@
 """The layer-serial accelerator: where each weight lies, what each inference costs."""
 
+from analognets.deploy.accelerator.adabs import AdaBSCost, adabs_cost
 from analognets.deploy.accelerator.constants import Constant
 from analognets.deploy.accelerator.costs import Cost, LayerCost, cost
 from analognets.deploy.accelerator.design import Accelerator, list_accelerators, load_accelerator
@@ -10,6 +11,7 @@ from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
 
 __all__ = [
     "Accelerator",
+    "AdaBSCost",
     "Block",
     "Constant",
     "Cost",
@@ -19,6 +21,7 @@ __all__ = [
     "LayerWork",
     "Placement",
     "Workload",
+    "adabs_cost",
     "cost",
     "list_accelerators",
     "load_accelerator",

@@ -10,13 +10,21 @@ import keras
 import numpy as np
 
 from analognets.deploy.chips.loading import compensated
+from analognets.errors import InvalidArgumentError
 from analognets.layers import AnalogLayer
 from analognets.layers.kept_state import kept_state
 from analognets.layers.noise_realization import NoiseRealization
 
-__all__ = ["restored_statistics"]
+__all__ = ["Statistics", "batch_norms", "estimated_statistics", "held_statistics", "restored_statistics"]
 
+Statistics = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Mean and variance of each batch-norm, in the order of `batch_norms`."""
 RANDOM_RATES = ("rate", "stddev")
+
+
+def batch_norms(model: keras.Model) -> list[Any]:
+    """Return the batch-norms of a model, those of nested models included."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _without_randomness(model: keras.Model) -> list[tuple[Any, str, Any]]:
@@ -31,6 +39,112 @@ def _without_randomness(model: keras.Model) -> list[tuple[Any, str, Any]]:
 
 
 @contextlib.contextmanager
+def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
+    """While active, a call in training mode leaves the statistics of its batch in the batch-norms, also in frozen ones.
+
+    Afterwards the model is as it was, with its old statistics.
+    """
+    saved = [(one, one.momentum, one.trainable, one.moving_mean.numpy(), one.moving_variance.numpy()) for one in norms]
+    learned = [(variable, variable.trainable) for one in norms for variable in one.variables]
+    changed: list[tuple[Any, str, Any]] = []
+    try:
+        changed = _without_randomness(model)
+        for norm in norms:
+            norm.momentum = 0.0
+            if not norm.trainable:
+                norm.trainable = True
+        yield
+    finally:
+        for layer, name, value in changed:
+            setattr(layer, name, value)
+        for norm, momentum, trainable, mean, variance in saved:
+            norm.momentum = momentum
+            if not trainable:
+                norm.trainable = False
+            norm.moving_mean.assign(mean)
+            norm.moving_variance.assign(variance)
+        for variable, was_trained in learned:
+            if variable.trainable != was_trained:
+                variable.trainable = was_trained
+
+
+def estimated_statistics(
+    model: keras.Model,
+    layers: Sequence[AnalogLayer],
+    reads: Sequence[NoiseRealization],
+    drift_compensation: bool,
+    inputs: Any,
+) -> Statistics:
+    """Return mean and variance in front of each batch-norm, measured on `inputs` with the weights as read from a chip.
+
+    Each is measured while all batch-norms before it hold the new statistics already, as a chip does it: layer after
+    layer, running sums of each channel over all inputs. One pass in training mode over all of them at once gives the
+    same numbers. The model is left as it was.
+
+    Args:
+        model: with at least one batch-norm.
+        layers: its analog layers.
+        reads: what `Chip.read` returned, one for each of them.
+        drift_compensation: with the digital drift compensation, or with factors of 1.
+        inputs: all samples.
+
+    Raises:
+        InvalidArgumentError: a batch-norm keeps its statistics in training mode too, or the numbers are not finite.
+
+    Source: AdaBS of Joshi et al., Nat. Commun. 11:2473 (2020); full sums instead of a moving average are our
+    simplification.
+    """
+    norms = batch_norms(model)
+    statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
+    with _measuring(model, norms), contextlib.ExitStack() as stack:
+        stack.enter_context(kept_state(model, but=statistics))
+        marks = [norm.moving_mean.numpy() + 1.0 for norm in norms]
+        for norm, mark in zip(norms, marks, strict=True):
+            norm.moving_mean.assign(mark)
+        for layer, read in zip(layers, reads, strict=True):
+            stack.enter_context(layer.fixed_noise(compensated(layer, read, drift_compensation)))
+        model(keras.tree.map_structure(np.asarray, inputs), training=True)
+        found = [(norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
+    for norm, mark, (mean, variance) in zip(norms, marks, found, strict=True):
+        if np.array_equal(mean, mark):
+            raise InvalidArgumentError(
+                "AdaBS measures batch-norms that normalise by their inputs in training mode. Received: batch-norm "
+                f"'{norm.name}' of model '{model.name}', which is not called or is called with training=False. Build "
+                "the model without that argument."
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+            raise InvalidArgumentError(
+                f"AdaBS needs finite numbers in front of each batch-norm. Received: NaN or infinity at '{norm.name}'. "
+                "Look for NaN in the inputs and in the weights."
+            )
+    return found
+
+
+@contextlib.contextmanager
+def held_statistics(model: keras.Model, statistics: Statistics | None) -> Iterator[None]:
+    """While active, the batch-norms of a model hold these statistics; then the old ones again.
+
+    Args:
+        model: whose they are.
+        statistics: None changes nothing.
+    """
+    if statistics is None:
+        yield
+        return
+    norms = batch_norms(model)
+    saved = [(norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
+    try:
+        for norm, (mean, variance) in zip(norms, statistics, strict=True):
+            norm.moving_mean.assign(mean)
+            norm.moving_variance.assign(variance)
+        yield
+    finally:
+        for norm, (mean, variance) in zip(norms, saved, strict=True):
+            norm.moving_mean.assign(mean)
+            norm.moving_variance.assign(variance)
+
+
+@contextlib.contextmanager
 def restored_statistics(
     model: keras.Model,
     layers: Sequence[AnalogLayer],
@@ -40,33 +154,9 @@ def restored_statistics(
 ) -> Iterator[None]:
     """While active, the batch-norms hold statistics measured on `inputs` with these weights; then the old ones again.
 
-    Does nothing if `inputs` is None. The statistics are those of one pass over all inputs in training mode, layer after
-    layer, with the weights as read from the chip.
-
-    Source: AdaBS of Joshi et al., Nat. Commun. 11:2473 (2020); one full pass instead of a moving average is our
-    simplification.
+    Does nothing if `inputs` is None or there is no batch-norm; see `estimated_statistics`.
     """
-    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-    if inputs is None or not norms:
+    measured = inputs is not None and batch_norms(model)
+    found = estimated_statistics(model, layers, reads, drift_compensation, inputs) if measured else None
+    with held_statistics(model, found):
         yield
-        return
-    saved = [(norm, norm.momentum, norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
-    changed: list[tuple[Any, str, Any]] = []
-    try:
-        changed = _without_randomness(model)
-        for norm in norms:
-            norm.momentum = 0.0
-        statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(kept_state(model, but=statistics))
-            for layer, read in zip(layers, reads, strict=True):
-                stack.enter_context(layer.fixed_noise(compensated(layer, read, drift_compensation)))
-            model(keras.tree.map_structure(np.asarray, inputs), training=True)
-        yield
-    finally:
-        for layer, name, value in changed:
-            setattr(layer, name, value)
-        for norm, momentum, mean, variance in saved:
-            norm.momentum = momentum
-            norm.moving_mean.assign(mean)
-            norm.moving_variance.assign(variance)

@@ -11,10 +11,13 @@ import keras
 import numpy as np
 import pandas as pd
 
-from analognets.deploy.chips.batch_norm import restored_statistics
+from analognets.deploy.chips.batch_norm import held_statistics, restored_statistics
+from analognets.deploy.chips.calibration_files import save_calibrations
+from analognets.deploy.chips.calibrations import Calibration, Calibrations
+from analognets.deploy.chips.calibrator import Calibrator
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.decisions import MODE, READING, Decisions, in_order
-from analognets.deploy.chips.files import StoredChips, load_chips, save_chips
+from analognets.deploy.chips.files import StoredChips, load_chips, same_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
 from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions, samples_in
@@ -25,7 +28,7 @@ from analognets.errors import ChipFileError, NotCalibratedError, check_choice, c
 from analognets.layers import analog_layers
 from analognets.layers.calibrated import unused_ranges
 from analognets.layers.input_data import all_inputs
-from analognets.units import DRIFT_TIMES, format_duration, parse_durations
+from analognets.units import DRIFT_TIMES, format_duration, parse_duration, parse_durations
 
 __all__ = ["Chips", "program", "summarize"]
 
@@ -37,13 +40,17 @@ class Chips:
         model: the calibrated analog model: its digital part (batch-norm, biases, converter ranges) serves all chips.
         chips: the programmed chips.
         seed: the seed they were programmed from.
+        calibrations: batch-norm statistics that the chips measured themselves, see `calibrate`.
     """
 
-    def __init__(self, model: keras.Model, chips: Sequence[Chip], seed: int) -> None:
+    def __init__(
+        self, model: keras.Model, chips: Sequence[Chip], seed: int, calibrations: Sequence[Calibration] = ()
+    ) -> None:
         self.model = model
         self.layers = analog_layers(model)
         self.chips: Sequence[Chip] = chips if isinstance(chips, StoredChips) else list(chips)
         self.seed = seed
+        self.calibrations = Calibrations(calibrations)
         self._runners: dict[tuple[str, str, int], Runner] = {}
 
     def __len__(self) -> int:
@@ -60,7 +67,14 @@ class Chips:
         return self._runners[key]
 
     def predict(
-        self, inputs: Any, *, chip: int = 0, at: str | float = "25s", drift_compensation: bool = True, **settings: Any
+        self,
+        inputs: Any,
+        *,
+        chip: int = 0,
+        at: str | float = "25s",
+        drift_compensation: bool = True,
+        adabs: bool = True,
+        **settings: Any,
     ) -> Any:
         """Return the outputs of one chip at one time, an array or what structure of arrays the model returns.
 
@@ -69,15 +83,19 @@ class Chips:
             chip: which one, from 0.
             at: time of the read, such as "1d", or seconds.
             drift_compensation: scale the outputs of each tile back to its level after programming.
+            adabs: with the batch-norm statistics of the latest stored calibration up to then, see `calibrate`.
             **settings: of `Runner`: mode, precision, batch_size.
 
         Raises:
-            InvalidArgumentError: there is no such chip.
+            InvalidArgumentError: there is no such chip, or its calibration is of another model.
         """
         check_integer("predict", "chip", chip, 0, len(self) - 1)
-        runner = self.runner(**settings)
-        runner.load(self.chips[chip].read(self.layers, at), drift_compensation=drift_compensation)
-        return runner.predict(arrays(inputs))
+        runner, one = self.runner(**settings), self.chips[chip]
+        self._check_calibrations(adabs)
+        reads = one.read(self.layers, at)
+        with self._stored_statistics(one, parse_duration(at), drift_compensation, adabs):
+            runner.load(reads, drift_compensation=drift_compensation)
+            return runner.predict(arrays(inputs))
 
     def evaluate(
         self,
@@ -86,6 +104,7 @@ class Chips:
         at: str | float | Sequence[str | float] = DRIFT_TIMES,
         drift_compensation: bool | str = True,
         batch_norm_calibration: Any = None,
+        adabs: bool = True,
         metric: Callable[[Any, Any], float] = accuracy,
         progress: Callable[[int, int], None] | None = None,
         **settings: Any,
@@ -98,8 +117,10 @@ class Chips:
             at: times since programming, or one: text with a unit, or seconds.
             drift_compensation: True, False, or "both".
             batch_norm_calibration: inputs, as `analognets.layers.calibrate` takes them, on which the batch-norm
-                statistics are estimated anew for each chip and time (AdaBS, Joshi et al. 2020); None leaves them as
-                trained.
+                statistics are estimated anew for each chip and time (AdaBS, Joshi et al. 2020), in place of any
+                stored ones; None leaves them as stored or trained.
+            adabs: with the batch-norm statistics of the latest stored calibration of the chip up to that time, see
+                `calibrate`; before the first one, and if this is False, with those of the training.
             metric: function of (labels, outputs) that returns a number; a model with several outputs needs one.
             progress: called with (done, total) after each reading.
             **settings: of `Runner`: mode, precision, batch_size.
@@ -109,7 +130,7 @@ class Chips:
         """
         inputs, labels = self._data(data)
         rows = []
-        chosen = (at, drift_compensation, batch_norm_calibration, settings)
+        chosen = (at, drift_compensation, batch_norm_calibration, adabs, settings)
         with contextlib.closing(self._readings("evaluate", inputs, *chosen)) as readings:
             for reading, outputs, done in readings:
                 rows.append((*reading, metric(labels, outputs)))
@@ -124,6 +145,7 @@ class Chips:
         at: str | float | Sequence[str | float] = DRIFT_TIMES,
         drift_compensation: bool | str = True,
         batch_norm_calibration: Any = None,
+        adabs: bool = True,
         progress: Callable[[int, int], None] | None = None,
         **settings: Any,
     ) -> Decisions:
@@ -137,6 +159,7 @@ class Chips:
             at: as in `evaluate`.
             drift_compensation: likewise.
             batch_norm_calibration: likewise.
+            adabs: likewise.
             progress: likewise.
             **settings: of `Runner`: mode, precision, batch_size.
 
@@ -145,7 +168,7 @@ class Chips:
         """
         inputs, labels = self._data(data)
         truth, classes, rows, chosen = np.zeros(0, int), 2, [], []
-        how = (at, drift_compensation, batch_norm_calibration, settings)
+        how = (at, drift_compensation, batch_norm_calibration, adabs, settings)
         with contextlib.closing(self._readings("decide", inputs, *how)) as readings:
             for reading, outputs, done in readings:
                 truth, taken, classes = decisions(labels, outputs)
@@ -160,27 +183,110 @@ class Chips:
         return as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
 
     def _readings(
-        self, owner: str, inputs: Any, at: Any, drift_compensation: Any, batch_norm_calibration: Any, settings: Any
+        self,
+        owner: str,
+        inputs: Any,
+        at: Any,
+        drift_compensation: Any,
+        batch_norm_calibration: Any,
+        adabs: bool,
+        settings: Any,
     ) -> Generator[tuple[tuple[Any, ...], Any, tuple[int, int] | None]]:
         """Yield what tells a reading from others, its outputs, and after the last mode of each time (done, total)."""
-        check_choice(owner, "drift_compensation", drift_compensation, (True, False, "both"))
-        modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
-        times = parse_durations([at] if isinstance(at, (str, int, float)) else list(at))
+        modes, times = readings_of(owner, at, drift_compensation)
         runner = self.runner(**settings)
         seen = None if batch_norm_calibration is None else all_inputs(self.model, batch_norm_calibration)
+        stored = adabs and seen is None
+        self._check_calibrations(stored)
+        changing = seen is not None or (stored and len(self.calibrations) > 0)
         total, refresh = len(self.chips) * len(times), True
         for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
             reads = chip.read(self.layers, seconds)
             for mode in modes:
-                with restored_statistics(self.model, self.layers, reads, mode, seen):
-                    runner.load(reads, drift_compensation=mode, refresh=refresh or seen is not None)
+                with (
+                    self._stored_statistics(chip, seconds, mode, stored),
+                    restored_statistics(self.model, self.layers, reads, mode, seen),
+                ):
+                    runner.load(reads, drift_compensation=mode, refresh=refresh or changing)
                     refresh = False
                     outputs = runner.predict(inputs)
                     reading = (chip.number, chip.seed, format_duration(seconds), seconds, mode)
                     yield reading, outputs, (number + 1, total) if mode is modes[-1] else None
 
+    def _check_calibrations(self, adabs: bool) -> None:
+        check_choice("Chips", "adabs", adabs, (True, False))
+        if adabs:
+            self.calibrations.check(self.model)
+
+    def _stored_statistics(self, chip: Chip, seconds: float, mode: bool, adabs: bool) -> Any:
+        """While active, the batch-norms hold what a chip's calibration says for a time, if there is one."""
+        found = self.calibrations.at(chip.number, seconds, mode) if adabs else None
+        return held_statistics(self.model, None if found is None else found.statistics)
+
+    def calibrate(
+        self,
+        samples: Any,
+        *,
+        at: str | float | Sequence[str | float] = "1d",
+        drift_compensation: bool | str = True,
+        folder: Any = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Calibration]:
+        """Let each chip measure its batch-norm statistics at some times and keep them (AdaBS).
+
+        `predict`, `evaluate` and `decide` then use them: at each time the latest calibration of the chip up to it, with
+        the same drift compensation; before the first one the statistics of the training. Labels are not used. What a
+        chip has measured already on the same samples is not measured again, so that an interrupted call goes on where
+        it was.
+
+        A device does it layer after layer: it runs all samples up to a batch-norm and adds up the numbers in front of
+        it and their squares for each channel; mean and variance follow, and go into the digital scales in front of the
+        next layer. That is a pass over the samples for each batch-norm, a square and two additions a number, two sums a
+        channel of one layer as state, and 8 bytes a channel kept; `analognets.deploy.accelerator.adabs_cost` counts
+        them. The statistics hold for the weights as they are read then: a later reading has other read noise.
+
+        Args:
+            samples: at least 2, such as clips that a device has heard, as `analognets.layers.calibrate` takes inputs.
+                They lie in memory at once with the activations of a layer. Take training or validation samples, never
+                those that the chips are judged on.
+            at: times since programming, or one: text with a unit, or seconds.
+            drift_compensation: True, False, or "both".
+            folder: that these chips were saved to; each calibration is stored there at once. None: `save` stores them
+                with the chips.
+            progress: called with (done, total) after each reading.
+
+        Returns:
+            The calibrations of these times, chip by chip.
+
+        Raises:
+            ConversionError: the network has no batch-norm.
+            InvalidArgumentError: the samples are too few, not finite or of another shape.
+            ChipFileError: the folder holds other chips, or can't be written.
+
+        Source: Joshi et al., Nat. Commun. 11:2473 (2020); full sums instead of a moving average are our simplification.
+        """
+        modes, times = readings_of("calibrate", at, drift_compensation)
+        calibrator = Calibrator(self.model, samples)
+        if folder is not None:
+            self.calibrations.complete(same_chips(folder, self.model, self.chips).calibrations(self.model))
+        self.calibrations.keep(calibrator.model_sha256)
+        found: list[Calibration] = []
+        total = len(self.chips) * len(times)
+        for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
+            for mode in modes:
+                known = self.calibrations.get(chip.number, seconds, mode)
+                found.append(calibrator.completed(known, chip, seconds, mode))
+                self.calibrations.add(found[-1])
+            if folder is not None:
+                save_calibrations(Path(folder), chip, self.calibrations.of(chip.number))
+            if progress is not None:
+                progress(number + 1, total)
+        return found
+
     def save(self, folder: Any, *, overwrite: bool = False) -> None:
         """Store the chips as open files (one safetensors file per chip and a JSON index), complete or not at all.
+
+        The calibrations of a chip lie in a further file, calibration_NNNN.safetensors.
 
         Raises:
             ChipFileError: the folder exists already and `overwrite` is False, it holds something else than chips, or it
@@ -188,7 +294,7 @@ class Chips:
         """
         if any(type(chip) is not Chip for chip in self.chips):
             raise ChipFileError("Measured chips lie in open files already: keep the folder they were imported from.")
-        save_chips(folder, self.model, self.chips, self.seed, overwrite=overwrite)
+        save_chips(folder, self.model, self.chips, self.seed, calibrations=self.calibrations, overwrite=overwrite)
 
     @classmethod
     def load(cls, folder: Any, model: keras.Model) -> Chips:
@@ -199,7 +305,7 @@ class Chips:
                 another model.
         """
         chips, seed = load_chips(folder, model)
-        return cls(model, chips, seed)
+        return cls(model, chips, seed, chips.calibrations(model))
 
     def export_targets(self, folder: Any, *, accelerator: Any = None, overwrite: bool = False) -> Path:
         """Write all that a lab needs to programme this model into real devices, as open files.
@@ -239,6 +345,13 @@ class Chips:
                 model.
         """
         return cls(model, import_measured(folder, model), 0)
+
+
+def readings_of(owner: str, at: Any, drift_compensation: Any) -> tuple[list[bool], list[float]]:
+    """Return the modes and the times in seconds of an evaluation, checked."""
+    check_choice(owner, "drift_compensation", drift_compensation, (True, False, "both"))
+    modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
+    return modes, parse_durations([at] if isinstance(at, (str, int, float)) else list(at))
 
 
 def program(

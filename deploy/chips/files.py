@@ -18,13 +18,20 @@ from analognets.core.checked import Section, checking_file
 from analognets.core.files import file_sha256, new_folder, read_json, read_plain, recover
 from analognets.core.provenance import json_sha256, sha256_of
 from analognets.core.tensors import tensors_of
+from analognets.deploy.chips.calibration_files import (
+    calibration_file,
+    devices_sha256,
+    load_calibrations,
+    save_calibrations,
+)
+from analognets.deploy.chips.calibrations import Calibration, Calibrations
 from analognets.deploy.chips.checks import check_stored
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.programming import ProgrammedLayer
 from analognets.errors import AnalogNetsError, ChipFileError
 from analognets.layers import AnalogLayer, analog_layers
 
-__all__ = ["StoredChips", "load_chips", "model_fingerprint", "save_chips"]
+__all__ = ["StoredChips", "load_chips", "model_fingerprint", "same_chips", "save_chips"]
 
 FORMAT = 1
 INDEX = "chips.json"
@@ -81,14 +88,24 @@ def model_fingerprint(model: keras.Model) -> str:
     return sha256_of(*parts)
 
 
-def save_chips(folder: Any, model: keras.Model, chips: Sequence[Chip], seed: int, *, overwrite: bool) -> None:
-    """Write the chips of a model, programmed from a seed; see `Chips.save`."""
+def save_chips(
+    folder: Any,
+    model: keras.Model,
+    chips: Sequence[Chip],
+    seed: int,
+    *,
+    calibrations: Calibrations,
+    overwrite: bool,
+) -> None:
+    """Write the chips of a model, programmed from a seed, and their calibrations; see `Chips.save`."""
     target, layers = Path(folder), analog_layers(model)
     with new_folder(target, "chips", ChipFileError, overwrite=overwrite, index=INDEX) as draft:
         entries = []
         for chip in chips:
             name = f"chip_{chip.number:04d}.safetensors"
             save_file(_arrays(chip), draft / name)
+            if found := calibrations.of(chip.number):
+                save_calibrations(draft, chip, found)
             entries.append(
                 {"file": name, "number": chip.number, "seed": chip.seed, "sha256": file_sha256(draft / name)}
             )
@@ -140,6 +157,19 @@ class StoredChips(Sequence[Chip]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def calibrations(self, model: keras.Model) -> list[Calibration]:
+        """Return what the chips measured of a model's batch-norms, as far as there are files of it.
+
+        Raises:
+            ChipFileError: a file is cut short or changed, or belongs to another chip or model.
+        """
+        return [
+            one
+            for place, entry in enumerate(self._entries)
+            if os.path.lexists(path := calibration_file(self._source, entry.number))
+            for one in load_calibrations(path, model, self[place])
+        ]
+
     def __iter__(self) -> Iterator[Chip]:
         return (self[number] for number in range(len(self)))
 
@@ -180,6 +210,21 @@ def load_chips(folder: Any, model: keras.Model) -> tuple[StoredChips, int]:
     for _ in chips:  # what can't be read is told now, not hours later
         pass
     return chips, index.seed
+
+
+def same_chips(folder: Any, model: keras.Model, chips: Sequence[Chip]) -> StoredChips:
+    """Return the chips of a folder, if they are these very ones.
+
+    Raises:
+        ChipFileError: it holds others, or none.
+    """
+    stored, _ = load_chips(folder, model)
+    if [(chip.number, devices_sha256(chip)) for chip in stored] != [(one.number, devices_sha256(one)) for one in chips]:
+        raise ChipFileError(
+            f"Calibrations are stored beside the chips they belong to. Received: '{folder}', which holds other chips. "
+            "Save these chips to a new folder first."
+        )
+    return stored
 
 
 def _read_index(source: Path) -> Index:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analognets.core.files import write_atomically
+from analognets.deploy.chips.calibrations import SAME_TIME
 from analognets.deploy.chips.chips import Chips, program
 from analognets.deploy.chips.decisions import Decisions
 from analognets.deploy.chips.figures import drift_figure
@@ -107,6 +108,7 @@ class Measured:
         batch_norm: whether batch-norm statistics were estimated again on each chip.
         classes: of `by_class`, or None.
         compensation: drift compensation in place of the hardware's own, or None.
+        adabs: the stored calibrations in use, of `Calibrations.table`, or None.
     """
 
     trained: TrainedNetwork
@@ -118,6 +120,7 @@ class Measured:
     batch_norm: bool = False
     classes: pd.DataFrame | None = None
     compensation: str | None = None
+    adabs: pd.DataFrame | None = None
 
     @functools.cached_property
     def summary(self) -> pd.DataFrame:
@@ -142,6 +145,11 @@ class Measured:
             f"{spoken} and the chips. Losses are paired by sample. One training seed."
         )
 
+    def calibrated_on(self) -> list[int]:
+        """Return for each row of the summary on how many samples the chips calibrated their batch-norms, 0 for none."""
+        rows = self.summary[["seconds", "drift_compensation"]].itertuples(index=False)
+        return [samples_at(self.adabs, seconds, mode) for seconds, mode in rows]
+
     def accuracies(self) -> dict[str, float]:
         """Return the accuracy of each reference, as the arguments of `drift_figure`."""
         return {f"{name}_accuracy": float(right.mean()) for name, right in self.references.items()}
@@ -153,6 +161,21 @@ class Measured:
         known["class"] = [names[label] for label in self.data.labels]
         table = pd.DataFrame({**known, **{name: right.astype(int) for name, right in self.references.items()}})
         return pd.concat([table, self.decisions.by_sample()], axis=1)
+
+
+def samples_at(table: pd.DataFrame | None, seconds: float, mode: bool) -> int:
+    """Return how many samples the calibration that counts at a time has, 0 for none; of chips that differ, the least.
+
+    Args:
+        table: of `Calibrations.table`, or None.
+        seconds: since programming.
+        mode: whether drift compensation is on.
+    """
+    if table is None:
+        return 0
+    past = table[(table["drift_compensation"] == mode) & (table["seconds"] <= seconds * SAME_TIME)]
+    latest = past.sort_values("seconds").groupby("chip")["samples"].last()
+    return int(latest.min()) if len(latest) else 0
 
 
 def write_evaluation(folder: Path, found: Measured) -> None:
@@ -167,6 +190,7 @@ def write_evaluation(folder: Path, found: Measured) -> None:
     trained, task, table = found.trained, found.task, found.decisions.accuracies()
     write_atomically(folder / "drift.csv", table.to_csv(index=False))
     said: dict[str, Any] = {"split": found.split, "batch_norm": found.batch_norm, "compensation": found.compensation}
+    said["adabs"] = found.calibrated_on()
     write_atomically(folder / "summary.csv", found.summary.assign(**said).to_csv(index=False))
     write_atomically(folder / "samples.csv", found.samples().to_csv(index=False, float_format="%.6g"))
     if found.classes is not None:
@@ -187,6 +211,7 @@ def write_evaluation(folder: Path, found: Measured) -> None:
         "chips": int(table["chip"].nunique()),
         "drift compensation": found.compensation or "that of the hardware",
         "batch-norm re-estimated": "yes" if found.batch_norm else "no",
+        **({"AdaBS, training samples": on} if (on := max(found.calibrated_on())) else {}),
         f"{found.split} {task.samples}": len(found.data),
         "intervals": found.about_intervals(),
         "recipe fingerprint": recipe.fingerprint(),

@@ -275,3 +275,42 @@ def test_on_a_terminal_bars_move_and_tensorflow_is_silent(
     for noise in ("cuda", "absl", "0000 00:", "WARNING", "oneDNN", "Warning"):
         assert noise not in text
     assert text.split("\r\n")[-2].startswith("Next: open ")
+
+
+def test_chips_calibrate_their_batch_norms_and_keep_that(trained: Path, call: Call, tmp_path: Path) -> None:
+    words = ("evaluate", trained, "--at", "25s,1d", "--drift-compensation", "on", "--json")
+    chips, tables, answers = tmp_path / "chips", {}, {}
+    for name, more in {
+        "adabs": ("--chips", 2, "--adabs", 8, "--adabs-at", "1h", "--save-chips", chips),
+        "again": ("--chips", 2, "--adabs", 8, "--adabs-at", "1h", "--save-chips", chips),
+        "off": ("--load-chips", chips, "--adabs", 0),
+        "anew": ("--load-chips", chips, "--adabs", 12),
+    }.items():
+        answer = answers[name] = call(*words, *more, "--out", tmp_path / name)
+        assert answer.code == 0, answer.err
+        tables[name] = pd.read_csv(tmp_path / name / "summary.csv")
+    used = {name: table["adabs"].tolist() for name, table in tables.items()}
+    assert used == {"adabs": [0, 8], "again": [0, 8], "off": [0, 0], "anew": [12, 12]}
+    assert "Calibrating chips: 2/2" in answers["adabs"].err and "Calibrating" not in answers["off"].err
+    columns = ["mean", "low", "high"]
+    pd.testing.assert_frame_equal(tables["again"][columns], tables["adabs"][columns])
+    assert tables["off"]["mean"][0] == tables["adabs"]["mean"][0], "no calibration before an hour"
+    assert "<td>AdaBS, training samples</td><td>8</td>" in (tmp_path / "adabs" / "report.html").read_text("utf-8")
+    assert sorted(path.name for path in chips.glob("calibration*")) == [
+        *("calibration_0000.safetensors", "calibration_0001.safetensors")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "match"),
+    [
+        (("--adabs", "1"), 1, "AdaBS needs at least 2 samples, because one has no variance. Received: 1"),
+        (("--adabs", "100000"), 1, "--adabs takes at most the .* training clips there are. Received: 100,000"),
+        (("--adabs-at", "1h"), 2, "give --adabs N too"),
+        (("--adabs", "10", "--batch-norm"), 2, "set the same statistics"),
+    ],
+)
+def test_a_calibration_that_can_not_be(trained: Path, call: Call, words: Any, code: int, match: str) -> None:
+    answer = call("evaluate", trained, "--chips", 1, "--at", "1d", *words)
+    assert (answer.code, answer.out) == (code, "")
+    assert re.search(match, answer.err)

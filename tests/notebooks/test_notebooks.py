@@ -198,3 +198,18 @@ def test_spikes_on_devices_runs_in_fast_mode(tmp_path: Path) -> None:
     assert digits and float(digits[1]) > 50
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 7
+
+
+@pytest.mark.slow
+def test_four_bits_for_a_year_runs_in_fast_mode(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
+    notebook = executed("08_four_bits_for_a_year.py", tmp_path)
+    text = "\n".join(texts(notebook))
+    used = re.search(r"levels in use \(perplexity\): ([\d.]+) at 25s, ([\d.]+) at 1y", text)
+    assert used and float(used[2]) < float(used[1]) < 15
+    year = {name: float(value) for name, value in re.findall(r"([a-z]+(?: \+ AdaBS)?) ([\d.]+) %", text)}
+    assert {"global", "column", "input", "input + AdaBS"} <= set(year)
+    assert year["input + AdaBS"] > year["global"]
+    assert "before the DACs" in text and "AdaBS with 100 samples" in text
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 3

@@ -228,3 +228,12 @@ def test_calibration_reaches_from_the_first_clip_to_the_last(clips: int, monkeyp
     assert 500 <= len(calibration) <= tasks.CALIBRATION_CLIPS
     assert calibration[-1].mean() > 1 - 0.02
     assert calibration[0].mean() == -1
+
+
+def test_typical_samples_come_in_the_shares_of_training(loads: list[tuple[Any, ...]]) -> None:
+    task = prepare(find_recipe("kws", [*TINY, "sampling={balance: {unknown: 0.5, silence: 0.5}}"]), calibrate=False)
+    found = task.typical(12, seed=1)
+    own = task.features("train")[0]
+    labels = [int(task.data.train.labels[np.abs(own - one).sum((1, 2, 3)).argmin()]) for one in found]
+    assert sorted(labels) == [KWS_CLASSES.index("silence")] * 6 + [KWS_CLASSES.index("unknown")] * 6
+    np.testing.assert_array_equal(task.typical(12, seed=1), found)

@@ -184,12 +184,13 @@ def _summary(path: Path) -> pd.DataFrame:
     """
     table = pd.read_csv(path)
     other = "split" in table and set(table["split"]) != {"test"} or "batch_norm" in table and table["batch_norm"].any()
+    other = other or "adabs" in table and bool(table["adabs"].any())
     if other or "compensation" in table and table["compensation"].notna().any():
         raise PresetError(
             f"'{path}' was not measured on the test split with the network as trained. Run `analognets evaluate "
             f"{path.parents[1]}` again before saving."
         )
-    return table.drop(columns=["split", "batch_norm", "compensation"], errors="ignore")
+    return table.drop(columns=["split", "batch_norm", "compensation", "adabs"], errors="ignore")
 
 
 def _whole_recipe(trained: TrainedRun) -> Recipe:

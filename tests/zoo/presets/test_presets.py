@@ -79,7 +79,7 @@ def test_the_vww_stand_in_says_so_and_keeps_the_limit_of_the_issue() -> None:
         assert "stand-in" in an.zoo.load_preset(f"analognet_vww.{kind}").card
 
 
-@pytest.mark.parametrize("other", [{"split": "validation"}, {"batch_norm": True}])
+@pytest.mark.parametrize("other", [{"split": "validation"}, {"batch_norm": True}, {"adabs": 50}])
 def test_a_card_takes_no_figures_but_those_of_the_test_split(tmp_path: Path, other: dict[str, Any]) -> None:
     path = tmp_path / "results" / "summary.csv"
     path.parent.mkdir()
