@@ -95,8 +95,8 @@ def about_suite(suite: Suite, settings: Mapping[str, Any]) -> list[str]:
         f"seed; energy and speed: cost model of {suite.accelerator}.",
         "Mapped as it is: published weights, W_max = max |W|, converter ranges set on training samples, no training. "
         "AdaBS: batch-norm statistics set anew on each chip at that time, on up to 1,000 unlabelled training samples.",
-        "Mapped networks and fine-tuned ones leave the same layers digital, which the table names: depthwise ones, since "
-        "on a crossbar nearly all of their cells would hold no weight, and what a recipe exempts.",
+        "Mapped and fine-tuned networks leave the same layers digital, which the table names: depthwise ones, since on "
+        "a crossbar nearly all of their cells would hold no weight, and what a recipe exempts.",
     ]
     return ["A quick try: its figures say nothing.", *said] if settings["quick"] else said
 
