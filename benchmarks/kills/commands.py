@@ -130,6 +130,10 @@ COMMANDS: dict[str, Command] = {
         ("stream-eval", "before", "--hours", "0.005", "--chips", "1", "--at", "25s", "--out", "out"), "finetune",
         twice=True, opens=files_are_there("out/stream.csv", "out/det.csv", "out/words.csv", "out/stream.json"),
     ),
+    "benchmark": Command(
+        ("benchmark", "mlperf-tiny", "--models", "{inputs}/models", "--only", "ad", "--bits", "8", "--quick", "--out",
+         "out"),
+    ),
     "cost": Command(("cost", "before", "--figure", "out"), "train", twice=True),
 }  # fmt: skip
 """All commands that write, by a name."""
@@ -165,7 +169,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def write_network(folder: Path) -> None:
-    """Write an analog network and data that it was calibrated on."""
+    """Write an analog network and data that it was calibrated on, and one under the name of a published network."""
     import keras
 
     from analognets.conversion import to_analog
@@ -179,3 +183,6 @@ def write_network(folder: Path) -> None:
     analog = to_analog(net, "aimc_standard")
     calibrate(analog, inputs)
     analog.save(folder / "net.keras")
+    (folder / "models").mkdir()
+    published = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="middle")])
+    published.save(folder / "models" / "ad01.h5")  # named as MLPerf Tiny's autoencoder

@@ -55,7 +55,8 @@ def test_the_input_size_is_an_argument_and_changes_no_weight(model, size) -> Non
 
 def test_the_main_network_is_a_plain_chain(model) -> None:
     assert not any(isinstance(layer, keras.layers.Add) for layer in model.layers)
-    assert all(isinstance(layer.input, keras.KerasTensor) for layer in model.layers)
+    assert all(isinstance(layer.input, keras.KerasTensor) for layer in model.layers[1:])
+    assert all(len(layer._inbound_nodes) == 1 for layer in model.layers)
 
 
 def test_blocks_of_the_variant_that_keep_their_shape_carry_a_sum(model) -> None:
