@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class Resampler:
         from scipy.signal import resample_poly
 
         first = self._start // self._down * self._up
-        taps = _taps(self._up, self._down)
+        taps: Any = _taps(self._up, self._down)
         sound = resample_poly(self._kept, self._up, self._down, window=taps)[self._given - first : ready - first]
         self._given = ready
         needed = max(0, -((self._half - ready * self._down) // self._up))

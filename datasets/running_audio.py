@@ -158,7 +158,8 @@ class RunningAudio:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the sound as int16 blocks of 5 to 20 s; each iteration gives the same."""
-        tail, first = np.zeros(0, np.float32), 0
+        tail: np.ndarray = np.zeros(0, np.float32)
+        first = 0
         for number, piece in enumerate(self._segments):
             length = piece.end - piece.begin
             noise = piece.loudness * self._filled(number, length + _FADE)
