@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
+from analognets.core.markdown import markdown
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """Return a table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+__all__ = ["markdown"]

@@ -291,6 +291,21 @@ def accelerator() -> list[str]:
     ]
 
 
+def mlperf_tiny() -> list[str]:
+    """Return the paragraphs on the networks of MLPerf Tiny."""
+    result = json.loads((RESULTS / "mlperf_tiny.json").read_text("utf-8"))
+    table = result["table"]
+    notes = "\n".join(f"{number}. {note}" for number, note in enumerate(table["notes"], start=1))
+    return [
+        "By `analognets benchmark mlperf-tiny` ([all figures](mlperf_tiny.csv), [versions](mlperf_tiny.json)). "
+        + " ".join(result["about"]),
+        markdown(table["header"], table["rows"]),
+        notes,
+        "Measured on:",
+        "\n".join(f"- {line}" for line in table["data"]),
+    ]
+
+
 def exploration() -> list[str]:
     """Return the paragraphs on accuracy against efficiency."""
     points = pd.read_csv(RESULTS / "explore_kws.csv")
@@ -335,6 +350,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Depthwise layers on a crossbar", ("depthwise.csv",), depthwise),
     ("The int8 baseline", ("int8_baseline.json",), baseline),
     ("The accelerator", ("accelerator_paper.json",), accelerator),
+    ("MLPerf Tiny on an analog chip", ("mlperf_tiny.csv", "mlperf_tiny.json"), mlperf_tiny),
     ("Accuracy against efficiency", ("explore_kws.csv",), exploration),
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
     ("Learning on devices", named(results_learning.ON_DEVICE), lambda: results_learning.on_device(RESULTS)),

@@ -78,7 +78,7 @@ class Resampler:
         from scipy.signal import resample_poly
 
         first = self._start // self._down * self._up
-        taps: Any = _taps(self._up, self._down)
+        taps: Any = _taps(self._up, self._down)  # the stubs of SciPy know no arrays here
         sound = resample_poly(self._kept, self._up, self._down, window=taps)[self._given - first : ready - first]
         self._given = ready
         needed = max(0, -((self._half - ready * self._down) // self._up))

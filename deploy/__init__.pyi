@@ -23,4 +23,8 @@ from .studies.sensitivity.equal_error import equal_error_study as equal_error_st
 from .studies.sensitivity.layer_study import layer_study as layer_study
 from .studies.sensitivity.one_effect import sweep_nonideality as sweep_nonideality
 from .studies.sensitivity.threshold import threshold_study as threshold_study
+from .studies.suites.run import benchmark as benchmark
+from .studies.suites.suite import Member as Member
+from .studies.suites.suite import Suite as Suite
+from .studies.suites.suite import register_suite as register_suite
 from .studies.sweep import sweep as sweep

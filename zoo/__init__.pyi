@@ -3,6 +3,7 @@ from . import finetune as finetune
 from . import networks as networks
 from . import own_data as own_data
 from . import presets as presets
+from . import published as published
 from . import tasks as tasks
 from . import trained as trained
 from .finetune import finetune_recipe as finetune_recipe
@@ -21,6 +22,9 @@ from .networks.kws_models import keyword_transformer as keyword_transformer
 from .networks.kws_models import lstm_kws as lstm_kws
 from .networks.kws_models import resnet8_kws as resnet8_kws
 from .networks.kws_models import resnet15_kws as resnet15_kws
+from .networks.mlperf_tiny import mlperf_ds_cnn as mlperf_ds_cnn
+from .networks.mlperf_tiny import mlperf_mobilenet as mlperf_mobilenet
+from .networks.mlperf_tiny import mlperf_resnet8 as mlperf_resnet8
 from .networks.resnet import resnet32 as resnet32
 from .networks.vww import analognet_vww as analognet_vww
 from .presets.registry import from_preset as from_preset

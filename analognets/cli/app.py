@@ -46,6 +46,9 @@ COMMANDS = {
     "compare": Command(
         "analognets.cli.compare:compare", "Set float, int8 on a microcontroller and analog chips side by side."
     ),
+    "benchmark": Command(
+        "analognets.cli.benchmark:benchmark", "Measure the networks of MLPerf Tiny on analog chips, in one table."
+    ),
     "export": Command("analognets.cli.export:export", "Write a network as int8 .tflite or C++ for microcontrollers."),
     "listen": Command("analognets.cli.listen:listen", "Print the words heard in a recording or from a microphone."),
     "stream-eval": Command(

@@ -1,8 +1,9 @@
-"""Loading Keras models that others have saved: never running code from a file, old `.h5` files included."""
+"""Loading Keras models that others have saved, those of Keras 2 included: no code from a file is ever run."""
 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import keras
 
 from analognets.conversion.load_files import ModelFile, check_size, opened
 from analognets.conversion.load_keras2 import ALIASES, MODELS, Translator
+from analognets.conversion.load_saved_model import saved_weights
 from analognets.conversion.load_weights import check_finite, place_weights, stored_weights
 from analognets.core.drafts import temporary_folder
 from analognets.errors import AnalogNetsError, ConversionError, DataError, cut, reason
@@ -26,15 +28,16 @@ OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod
 def load_model(
     path: Path | str, *, custom_objects: Mapping[str, Any] | None = None, allow_nonfinite: bool = False
 ) -> keras.Model:
-    """Load a Keras model from a `.keras` file or a legacy `.h5` file of Keras 2, without running any code from it.
+    """Load a Keras model from a `.keras` file, a legacy `.h5` file or a SavedModel of Keras 2; no code of it is run.
 
     Keras' safe mode is on. A file of Keras 2 computes what it did there: functions whose formula changed keep the old
     one (`hard_sigmoid` becomes `analognets.layers.hard_sigmoid_v2`), arguments that Keras 3 dropped are left out where
-    they say nothing and refused by name where they do. Every weight of an `.h5` file is checked by name and shape. The
-    file is only read. The model is not compiled: optimizer, losses and metrics in the file are passed over.
+    they say nothing and refused by name where they do. Every weight of an `.h5` file or a SavedModel is checked by name
+    and shape; the graph of the latter is left alone. The file is only read. The model is not compiled: optimizer,
+    losses and metrics in the file are passed over.
 
     Args:
-        path: the file.
+        path: the file, or the folder of a SavedModel.
         custom_objects: classes and functions by the names that the file uses for them.
         allow_nonfinite: take weights that are NaN or infinite too.
 
@@ -43,7 +46,7 @@ def load_model(
 
     Raises:
         DataError: the file is missing, broken, holds weights only, NaN or infinite ones or far fewer than its model
-            has, or is no Keras model (a SavedModel, a .tflite).
+            has, or is no Keras model (a SavedModel without Keras layers, a .tflite).
         ConversionError: the file holds Python code (a Lambda layer), layers of a class that is not known, or arguments
             of Keras 2 that Keras 3 can't say.
 
@@ -73,6 +76,9 @@ def loaded(file: ModelFile, custom: dict[str, Any]) -> keras.Model:
     check_size(file, copy.deepcopy(config), custom)
     if not file.zipped:
         model = built(file, copy.deepcopy(config), custom)
+        if os.path.isdir(file.path):
+            place_weights(file.path, model, config, saved_weights(file.path), translator.old_names)
+            return model
         with h5py.File(file.path, "r") as source:
             place_weights(file.path, model, config, stored_weights(source), translator.old_names)
         return model

@@ -1,4 +1,4 @@
-"""Opening `.keras` and `.h5` files: what kind each is, its config and version, and how many numbers it holds."""
+"""Opening `.keras` and `.h5` files and SavedModels: what each is, its config and version, how many numbers it holds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
+from analognets.conversion.load_saved_model import GRAPH, keras_config, saved_bytes
 from analognets.conversion.sizes import declared_bytes
 from analognets.core.files import json_of
 from analognets.errors import AnalogNetsError, DataError, reason
@@ -43,8 +44,8 @@ class ModelFile:
     """A Keras model file that is opened for its config.
 
     Args:
-        path: the file.
-        zipped: whether it is a `.keras` file, else an `.h5` one.
+        path: the file, or the folder of a SavedModel.
+        zipped: whether it is a `.keras` file, else an `.h5` one or a folder.
         config: the entry of the model.
         version: of the Keras that wrote it, as far as it says.
         held: bytes of weights in it.
@@ -85,16 +86,14 @@ def opened(path: Path) -> ModelFile:
             f"'{path}' is a graph, and holds no Keras layers that could be converted. Take the `.keras` or `.h5` file "
             "that it was made from, or build the network in Python and assign its weights."
         )
-    if os.path.isdir(path):
-        if os.path.exists(path / "saved_model.pb"):
-            raise DataError(
-                f"'{path}' is a TensorFlow SavedModel, and holds no Keras layers that could be converted. "
-                + WAY_ROUND.format(path=path)
-            )
+    folder = os.path.isdir(path)
+    if folder and not os.path.exists(path / GRAPH):
         raise DataError(f"'{path}' is a folder and no Keras model. Give a `.keras` or `.h5` file.")
-    if not os.path.isfile(path):
+    if not folder and not os.path.isfile(path):
         raise DataError(f"There is no model file '{path}'.")
     try:
+        if folder:
+            return opened_folder(path)
         if zipfile.is_zipfile(path):
             return opened_zip(path)
         if h5py.is_hdf5(path):
@@ -107,6 +106,21 @@ def opened(path: Path) -> ModelFile:
         f"'{path}' is neither a `.keras` file nor a legacy `.h5` file, or it is cut short. Save or copy it again: "
         "model.save('model.keras') or, in Keras 2, model.save('model.h5')."
     )
+
+
+def opened_folder(path: Path) -> ModelFile:
+    """Return the SavedModel of a Keras 2 network.
+
+    Raises:
+        DataError: it is a graph alone.
+    """
+    found = keras_config(path)
+    if found is None:
+        raise DataError(
+            f"'{path}' is a TensorFlow SavedModel, and holds no Keras layers that could be converted. "
+            + WAY_ROUND.format(path=path)
+        )
+    return ModelFile(path, False, found[0], found[1], saved_bytes(path))
 
 
 def opened_zip(path: Path) -> ModelFile:

@@ -14,7 +14,7 @@ from analognets.core.figures import picture_bytes
 from analognets.core.files import write_atomically
 from analognets.metrics import drift_cells
 
-__all__ = ["write_report"]
+__all__ = ["page", "write_report"]
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -50,12 +50,22 @@ def write_report(
     table = pd.DataFrame([drift_cells(row) for row in summary.to_dict("records")]).to_html(index=False, border=0)
     pictures = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
     sections = f"<h2>Accuracy since programming</h2>{table}{pictures}{_classes(classes)}"
-    page = (
+    body = f"<table>{rows}</table>{sections}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre>"
+    write_atomically(Path(path), page(title, statement, body))
+
+
+def page(title: str, statement: str, body: str) -> str:
+    """Return a self-contained page of HTML.
+
+    Args:
+        title: heading, plain text.
+        statement: the first paragraph, plain text.
+        body: what follows, HTML.
+    """
+    return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p>{html.escape(statement)}</p><table>{rows}</table>"
-        f"{sections}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></html>"
+        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p>{html.escape(statement)}</p>{body}</html>"
     )
-    write_atomically(Path(path), page)
 
 
 def _classes(table: pd.DataFrame | None) -> str:
