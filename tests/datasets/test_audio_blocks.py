@@ -22,7 +22,7 @@ SOUND = (0.3 * np.random.default_rng(3).normal(size=30_000)).clip(-1, 1)
 
 
 @given(st.sampled_from(RATES), st.sampled_from(RATES), st.lists(st.integers(0, 4000), max_size=8), st.integers(0, 9999))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_a_rate_is_changed_block_by_block_as_all_at_once(found: int, wanted: int, blocks: list[int], seed: int) -> None:
     sound = np.random.default_rng(seed).normal(size=sum(blocks)).astype(np.float32)
     resampler = Resampler(found, wanted)

@@ -61,7 +61,7 @@ def test_windows_equal_clips(kind: str, every: int) -> None:
 
 
 @given(st.lists(st.integers(0, 9000), min_size=1, max_size=12), st.sampled_from([1, 3, 49]), st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_blocks_don_t_matter(blocks: list[int], every: int, divided: bool) -> None:
     frontend = MFCC.from_preset("mlperf_tiny" if divided else "arm_40ms")
     sound = SOUND[: sum(blocks)]

@@ -45,7 +45,7 @@ def test_loud_seconds_are_heard_once_each(toy: Any, bursts: np.ndarray) -> None:
     assert all(start < time < start + 1.5 for start, (time, _) in zip((3, 7), found, strict=True))
 
 
-@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
 @pytest.mark.parametrize("kind", ["wav", "blocks"])
 def test_any_source_and_rate(toy: Any, bursts: np.ndarray, tmp_path: Path, rate: int, kind: str) -> None:
     from scipy.signal import resample_poly
@@ -61,7 +61,7 @@ def test_any_source_and_rate(toy: Any, bursts: np.ndarray, tmp_path: Path, rate:
 
 
 @given(st.lists(st.integers(0, 192_000), max_size=20), st.sampled_from(["digital", "chip"]))
-@settings(max_examples=12)
+@settings(max_examples=6)
 def test_blocks_don_t_matter(toy: Any, toy_chips: Any, bursts: np.ndarray, cuts: list[int], on: str) -> None:
     network = DigitalNetwork(toy.model, 3) if on == "digital" else ChipNetwork(toy_chips, 3).load("1d", chip=1)
     listener = Listener(network, StreamingMFCC(toy.frontend), toy.classes, SETTINGS)
