@@ -64,9 +64,6 @@ def aged(kernel: Any, gamma: Any, crossbar: Crossbar, tiling: Tiling, *, time: A
     Returns:
         An `AgedKernel`.
 
-    Raises:
-        InvalidArgumentError: the device can't be drawn, such as one that is only read.
-
     Source: ours; noise of the devices in training is of Rasch et al., Nat. Commun. 14:5282 (2023), at 20 s there.
     """
     clean = ops.stop_gradient(kernel)

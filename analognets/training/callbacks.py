@@ -123,8 +123,8 @@ def reseed(model: keras.Model, seed: int) -> None:
     """Set every random generator of a model, those in nested layers included, to a state that `seed` decides.
 
     Each `keras.random.SeedGenerator` that a layer holds as an attribute gets a state of its own; those that draw the
-    time of a training step all get the same one. Python's, NumPy's and
-    TensorFlow's global seeds are set too; randomness a layer draws from anything else is not reached.
+    time of a training step all get the same one. Python's, NumPy's and TensorFlow's global seeds are set too;
+    randomness a layer draws from anything else is not reached.
 
     Args:
         model: a built model.

@@ -51,10 +51,10 @@ def _one_draw(layer: AnalogLayer, kernel: Any, eta: float, seed: int) -> Any:
     generator = keras.random.SeedGenerator(seed)
     time = drawn_time(layer.crossbar.device.first_reading, layer.drift_until, generator)
     old = layer.aged_kernel(kernel, time, eta, generator)
-    factor = 1.0 if old.scales is None else old.scales
-    factor = factor if old.input_scales is None else factor * old.input_scales[:, None]
-    spread = factor if old.scales is None else over_kernel(factor, layer.tiling)
-    return layer.from_crossbar(old.kernel * spread)
+    if old.scales is None:
+        return layer.from_crossbar(old.kernel)
+    factor = old.scales if old.input_scales is None else old.scales * old.input_scales[:, None]
+    return layer.from_crossbar(old.kernel * over_kernel(factor, layer.tiling))
 
 
 @contextmanager
