@@ -27,7 +27,11 @@ from benchmarks.kws_study import call, is_evaluated
 RESULTS = Path(__file__).parents[1] / "results"
 PRESET = "hardware_aware.hardware.preset"
 NETWORKS: dict[str, dict[str, list[str]]] = {
-    "kws": {f"hwa_{bits}bit": [f"{PRESET}=aon_cim_{bits}bit"] for bits in (8, 6, 4)},
+    "kws": {
+        "hwa_8bit": [],
+        "hwa_6bit": [f"{PRESET}=aon_cim_6bit"],
+        "hwa_4bit": [f"{PRESET}=aon_cim_4bit", "hardware_aware.epochs=80"],
+    },
     "kws_resnet8": {"hwa_standard": []},
     "kws_gru": {"hwa_standard": []},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,9 +10,34 @@ import keras
 
 from analognets.errors import check_choice
 
-__all__ = ["PRECISIONS", "computed_in"]
+__all__ = ["PRECISIONS", "computed_in", "multiplies_bfloat16", "resolved"]
 
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("float32", "mixed_bfloat16", "auto")
+"""What a stage can be computed in; "auto" is one of the others, by the processor."""
+
+
+def resolved(precision: str) -> str:
+    """Return the precision that a name stands for here: "auto" is "mixed_bfloat16" where it is faster, else "float32".
+
+    Args:
+        precision: one of `PRECISIONS`.
+    """
+    check_choice("computed_in", "precision", precision, PRECISIONS)
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if multiplies_bfloat16() else "float32"
+
+
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Return whether this processor has instructions that multiply bfloat16 numbers (on x86 AVX512-BF16 or AMX)."""
+    from llvmlite import binding
+
+    try:
+        features = binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know this processor
+        return False
+    return any(features.get(name, False) for name in ("avx512bf16", "amx-bf16", "bf16"))
 
 
 @contextmanager
@@ -24,12 +50,12 @@ def computed_in(net: keras.Model, precision: str) -> Iterator[None]:
     Args:
         net: a built model with float32 variables.
         precision: "float32" leaves every layer its own policy; "mixed_bfloat16" gives all that compute in float32 that
-            policy.
+            policy; "auto" is one of the two (see `resolved`).
 
     Raises:
         InvalidArgumentError: there is no such precision.
     """
-    check_choice("computed_in", "precision", precision, PRECISIONS)
+    precision = resolved(precision)
     layers = [layer for layer in net._flatten_layers() if layer.dtype_policy.name == "float32"]
     before = [layer.dtype_policy for layer in layers]
     if precision == "float32":

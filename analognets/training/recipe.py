@@ -75,7 +75,8 @@ class Stage(Section):
         momentum: of "sgd" (Nesterov's), 0 to 1; beta_1 of the others where it is given.
         loss: "cross_entropy" of logits, or "half_squares": half the summed squares of output minus one-hot label.
         distillation: how much is learned from the outputs of a teacher; null is nothing.
-        precision: "float32", or "mixed_bfloat16" to compute the steps in bfloat16; the network stays float32.
+        precision: "float32", or "mixed_bfloat16" to compute the steps in bfloat16, which is faster on processors that
+            multiply it; "auto" is "mixed_bfloat16" on those and "float32" elsewhere. The network stays float32.
     """
 
     epochs: Count = 30
@@ -94,7 +95,7 @@ class Stage(Section):
         "cross_entropy"
     )
     distillation: Annotated[Distillation | None, Field(exclude_if=is_none)] = None
-    precision: Annotated[Literal["float32", "mixed_bfloat16"], Field(exclude_if="float32".__eq__)] = "float32"
+    precision: Annotated[Literal["float32", "mixed_bfloat16", "auto"], Field(exclude_if="float32".__eq__)] = "float32"
 
 
 class FloatStage(Stage):

@@ -24,7 +24,7 @@ from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.in_memory import DeviceLog, MixedPrecision
 from analognets.training.optimizers import LabelAccuracy, make_loss, make_optimizer
-from analognets.training.precision import computed_in
+from analognets.training.precision import computed_in, resolved
 from analognets.training.progress import Progress
 from analognets.training.recipe import HardwareAware, Recipe, Stage
 from analognets.training.run import Run
@@ -267,6 +267,8 @@ class _Trainer:
     # Both
 
     def _run_stage(self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None) -> None:
+        if stage.precision == "auto":
+            self.report(Progress("notice", name, message=f"Steps are computed in {resolved('auto')}."))
         with computed_in(net, stage.precision):
             self._train_stage(name, stage, net, start)
         if name != ON_DEVICE:

@@ -120,16 +120,3 @@ def test_stage_1_learns_from_a_teacher_given(toy: ModuleType, tmp_path: Path) ->
     assert toy.digest(taught.float_model) != toy.digest(plain.float_model)
     for old, new in zip(weights, teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-def test_steps_in_bfloat16_leave_float32_networks(toy: ModuleType, tmp_path: Path) -> None:
-    stages = {"float__precision": "mixed_bfloat16", "hardware_aware__precision": "mixed_bfloat16"}
-    found = train(Run.create(tmp_path / "half", toy.recipe(**stages)), model=toy.model, data=toy.data())
-    plain = train(Run.create(tmp_path / "plain", toy.recipe()), model=toy.model, data=toy.data())
-    for one in (found.float_model, found.analog_model):
-        assert {layer.dtype_policy.name for layer in one._flatten_layers()} == {"float32"}
-    inputs = toy.arrays()[0]
-    assert found.float_model.predict(inputs, verbose=0).dtype == np.float32
-    assert toy.digest(found.float_model) != toy.digest(plain.float_model)
-    pairs = zip(found.float_model.get_weights(), plain.float_model.get_weights(), strict=True)
-    assert max(float(np.abs(a - b).max()) for a, b in pairs) < 0.2

@@ -1,0 +1,47 @@
+"""The precision of a stage's steps: the network stays float32, and "auto" goes by the processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from analognets.training import Run, precision, train
+
+
+def test_steps_in_bfloat16_leave_float32_networks(toy: ModuleType, tmp_path: Path) -> None:
+    stages = {"float__precision": "mixed_bfloat16", "hardware_aware__precision": "mixed_bfloat16"}
+    found = train(Run.create(tmp_path / "half", toy.recipe(**stages)), model=toy.model, data=toy.data())
+    plain = train(Run.create(tmp_path / "plain", toy.recipe()), model=toy.model, data=toy.data())
+    for one in (found.float_model, found.analog_model):
+        assert {layer.dtype_policy.name for layer in one._flatten_layers()} == {"float32"}
+    inputs = toy.arrays()[0]
+    assert found.float_model.predict(inputs, verbose=0).dtype == np.float32
+    assert toy.digest(found.float_model) != toy.digest(plain.float_model)
+    pairs = zip(found.float_model.get_weights(), plain.float_model.get_weights(), strict=True)
+    assert max(float(np.abs(a - b).max()) for a, b in pairs) < 0.2
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_goes_by_the_processor(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: fast)
+    heard: list[str] = []
+    options = {"model": toy.model, "data": toy.data()}
+    run = Run.create(tmp_path / "auto", toy.recipe(float__precision="auto", hardware_aware=None))
+    found = train(run, **options, progress=lambda event: heard.append(event.message))
+    name = "mixed_bfloat16" if fast else "float32"
+    assert f"Steps are computed in {name}." in heard
+    fixed = toy.recipe(float__precision=name, hardware_aware=None)
+    assert toy.digest(found.float_model) == toy.digest(
+        train(Run.create(tmp_path / "own", fixed), **options).float_model
+    )
+    assert run.recipe.to_dict()["float"]["precision"] == "auto"
+
+
+def test_the_processor_answers() -> None:
+    assert precision.multiplies_bfloat16() in (True, False)
+    assert precision.resolved("auto") in ("float32", "mixed_bfloat16")
