@@ -1,6 +1,7 @@
-"""The headline networks with three training seeds each: accuracy and losses over drift time, with 95 % intervals.
+"""The headline networks with some training seeds each: accuracy and losses over drift time, with 95 % intervals.
 
-python -m benchmarks.headline_study --data DIR [--runs runs/headline] [--seeds 0 1 2] [--only kws] [--collect]
+python -m benchmarks.headline_study --data DIR [--pictures DIR] [--runs runs/headline] [--seeds 0 1 2] [--only kws]
+    [--collect]
 
 RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. All
 of it is resumable, and what is finished is not done again; --collect only writes results/headline.csv and .json.
@@ -34,23 +35,27 @@ NETWORKS: dict[str, dict[str, list[str]]] = {
     },
     "kws_resnet8": {"hwa_standard": []},
     "kws_gru": {"hwa_standard": []},
+    "vww_photographs": {f"hwa_{bits}bit": [f"{PRESET}=aon_cim_{bits}bit"] for bits in (8, 6, 4)},
 }
 """Recipes, and the overrides of each hardware-aware training."""
+PICTURES = ("vww_photographs",)
+"""The recipes of pictures."""
 
 
 def study(options: argparse.Namespace) -> None:
     """Train and evaluate what is asked for and not done."""
     for recipe, variants in NETWORKS.items():
-        for seed in options.seeds if not options.only or recipe in options.only else ():
+        folder = options.pictures if recipe in PICTURES else options.data
+        for seed in options.seeds if folder and (not options.only or recipe in options.only) else ():
             root = options.runs / recipe / str(seed)
-            data = ("--data", str(options.data), "--seed", str(seed), "--keep")
+            data = ("--data", str(folder), "--seed", str(seed), "--keep")
             call("train", recipe, *data, "--out", str(root / "float"), "--set", "hardware_aware=null")
             for name, overrides in variants.items():
                 words = [word for override in overrides for word in ("--set", override)]
                 source = ("--float-from", str(root / "float"))
                 call("train", recipe, *data, "--out", str(root / name), *source, *words)
                 if not is_evaluated(root / name):
-                    call("evaluate", str(root / name), "--data", str(options.data), "--drift-compensation", "on")
+                    call("evaluate", str(root / name), "--data", str(folder), "--drift-compensation", "on")
 
 
 def rows_of(recipe: str, variant: str, folders: list[Path]) -> list[dict[str, Any]]:
@@ -109,14 +114,15 @@ def collect(runs: Path) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of Speech Commands")
+    parser.add_argument("--pictures", type=Path, help="folder of photographs with and without persons")
     parser.add_argument("--runs", type=Path, default=Path("runs/headline"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=NETWORKS)
     parser.add_argument("--note", default="", help="how the networks were trained, if not by this script alone")
     parser.add_argument("--collect", action="store_true", help="only write the table of what is done")
     options = parser.parse_args()
-    if not (options.collect or options.data):
-        parser.error("--data is needed, or --collect")
+    if not (options.collect or options.data or options.pictures):
+        parser.error("--data or --pictures is needed, or --collect")
     if not options.collect:
         study(options)
     table, records = collect(options.runs)

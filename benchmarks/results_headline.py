@@ -1,4 +1,4 @@
-"""The results page's part on the headline networks: three training seeds, with 95 % intervals."""
+"""The results page's part on the headline networks: some training seeds each, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ TITLES = {
     ("kws", "hwa_4bit"): "AnalogNet-KWS, 4 bit",
     ("kws_resnet8", "hwa_standard"): "CNN (ResNet-8), standard crossbar",
     ("kws_gru", "hwa_standard"): "GRU, standard crossbar",
+    ("vww_photographs", "hwa_8bit"): "AnalogNet-VWW, 8 bit",
+    ("vww_photographs", "hwa_6bit"): "AnalogNet-VWW, 6 bit",
+    ("vww_photographs", "hwa_4bit"): "AnalogNet-VWW, 4 bit",
 }
 
 
@@ -67,28 +70,36 @@ def iso_accuracy(table: pd.DataFrame) -> str:
     return "\n".join([heading, "", *said])
 
 
+def samples(table: pd.DataFrame) -> str:
+    """Return over what the intervals are: clips by speaker, and pictures, of which no person is known."""
+    said = []
+    for count, speakers in table[["clips", "speakers"]].drop_duplicates().itertuples(index=False):
+        said.append(f"{count} test clips of {speakers} speakers" if speakers else f"{count} test pictures")
+    return " or ".join(said)
+
+
 def headline_networks(results: Path) -> list[str]:
     """Return the paragraphs."""
     table = pd.read_csv(results / FILES[0])
     about: dict[str, Any] = json.loads((results / FILES[1]).read_text("utf-8"))
-    one = table.iloc[0]
+    chips = " or ".join(str(count) for count in sorted(set(table["chips_per_seed"])))
     return [
         f"Accuracy in % with drift compensation and losses in points, each with half of its 95 % interval over "
-        f"{int(one['clips'])} test clips of {int(one['speakers'])} speakers and over the training seeds, each with its "
-        f"own {' or '.join(str(count) for count in sorted(set(table['chips_per_seed'])))} chips. "
-        "Losses are paired by clip: to the float network before training for hardware, which some networks surpass, "
-        "and to the same weights run digitally, which is what the chip alone costs ([figures](headline.csv), "
+        f"{samples(table)} and over the training seeds, each with its own {chips} chips. "
+        "Losses are paired by clip or picture: to the float network before training for hardware, which some networks "
+        "surpass, and to the same weights run digitally, which is what the chip alone costs ([figures](headline.csv), "
         "[recipes, versions and commits](headline.json)). The loudness of made silence is the range of a 16-bit "
         "microphone, from one converter step to where Gaussian noise clips at 4 sigma; it was chosen without the test "
         "clips.",
-        f"Data: {about['runs'][0]['data']['statement']}",
+        *(f"Data: {statement}" for statement in dict.fromkeys(run["data"]["statement"] for run in about["runs"])),
         about["note"],
         accuracy_table(table),
         iso_accuracy(table),
     ]
 
 
-def row(results: Path, recipe: str, at: str) -> pd.Series:
-    """Return a row of the table for the README: of a recipe's first variant at a time."""
+def row(results: Path, recipe: str, at: str, variant: str | None = None) -> pd.Series:
+    """Return a row of the table for the README: of a recipe's variant, or its first one, at a time."""
     table = pd.read_csv(results / FILES[0])
-    return table[(table["recipe"] == recipe) & (table["at"] == at)].iloc[0]
+    of_recipe = table[(table["recipe"] == recipe) & (table["at"] == at)]
+    return (of_recipe if variant is None else of_recipe[of_recipe["variant"] == variant]).iloc[0]

@@ -389,6 +389,13 @@ def kws_headline() -> list[str]:
     return ["[AnalogNets](https://arxiv.org/abs/2111.06503)", what, result, reference]
 
 
+def four_bits_headline() -> list[str]:
+    day, year = (results_headline.row(RESULTS, "kws", at, "hwa_4bit") for at in ("1d", "1y"))
+    what = f"AnalogNet-KWS at 4 bit, loss to float after a day / a year, {day['seeds']} trainings"
+    losses = " / ".join(results_headline.shown(row, "loss", form="{:+.2f}") for row in (day, year))
+    return ["four bits for a year", what, f"{losses} points", f"float {100 * day['float_accuracy']:.1f} %"]
+
+
 def accelerator_headline() -> list[str]:
     result = json.loads((RESULTS / "accelerator_paper.json").read_text("utf-8"))
     found = {
@@ -440,6 +447,7 @@ def spikes_headline() -> list[str]:
 
 HEADLINES: tuple[tuple[str, Callable[[], list[str]]], ...] = (
     ("headline.csv", kws_headline),
+    ("headline.csv", four_bits_headline),
     ("accelerator_paper.json", accelerator_headline),
     ("headline.csv", standard_headline),
     ("mnist_on_device.json", devices_headline),
