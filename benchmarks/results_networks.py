@@ -97,8 +97,8 @@ def parts(results: Path) -> list[str]:
     table, notes = comparison(result)
     return [
         f"The networks of Rasch et al. 2023 on tiles of 512 x 512 (`{result['hardware']}`): each figure as `plan` "
-        "gives it from the shapes of the Keras model, and in brackets as their Table 1 prints it (all of them read in the "
-        "paper). An MVM is one product of a vector and the matrix on one tile, the mean reuse is MVMs by tiles, a "
+        "gives it from the shapes of the Keras model, and in brackets as their Table 1 prints it (all of them read in "
+        "the paper). An MVM is one product of a vector and the matrix on one tile, the mean reuse is MVMs by tiles, a "
         "multiply-add is two operations. Networks for ImageNet keep their first convolution and last layer digital, as "
         "there. The last row is a variant that the paper does not have ([figures](networks_at_scale.csv), "
         "[origins](networks_at_scale.json)).",
