@@ -16,7 +16,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import results_adabs, results_headline, results_learning, results_stream, results_topologies
+from benchmarks import (
+    results_adabs,
+    results_headline,
+    results_learning,
+    results_networks,
+    results_stream,
+    results_topologies,
+)
 from benchmarks.markdown import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -353,6 +360,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("MLPerf Tiny on an analog chip", ("mlperf_tiny.csv", "mlperf_tiny.json"), mlperf_tiny),
     ("Accuracy against efficiency", ("explore_kws.csv",), exploration),
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
+    ("Large networks on tiles", results_networks.FILES, lambda: results_networks.parts(RESULTS)),
     ("Learning on devices", named(results_learning.ON_DEVICE), lambda: results_learning.on_device(RESULTS)),
     ("Spikes", named(results_learning.SPIKES), lambda: results_learning.spikes(RESULTS)),
     ("Always on", ("stream.json",), lambda: results_stream.parts(RESULTS)),

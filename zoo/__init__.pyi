@@ -12,10 +12,15 @@ from .networks.baselines import ds_cnn as ds_cnn
 from .networks.baselines import micronet_kws_m as micronet_kws_m
 from .networks.baselines import micronet_kws_s as micronet_kws_s
 from .networks.baselines import mobilenet_v1_025 as mobilenet_v1_025
+from .networks.bert import albert_base as albert_base
+from .networks.bert import bert_base as bert_base
 from .networks.bert import bert_tiny as bert_tiny
 from .networks.digits import mnist_cnn as mnist_cnn
 from .networks.digits import mnist_mlp as mnist_mlp
 from .networks.gan import mnist_gan as mnist_gan
+from .networks.imagenet import resnet18 as resnet18
+from .networks.imagenet import resnet50 as resnet50
+from .networks.imagenet import wide_resnet50 as wide_resnet50
 from .networks.kws import analognet_kws as analognet_kws
 from .networks.kws_models import gru_kws as gru_kws
 from .networks.kws_models import keyword_transformer as keyword_transformer
@@ -26,6 +31,10 @@ from .networks.mlperf_tiny import mlperf_ds_cnn as mlperf_ds_cnn
 from .networks.mlperf_tiny import mlperf_mobilenet as mlperf_mobilenet
 from .networks.mlperf_tiny import mlperf_resnet8 as mlperf_resnet8
 from .networks.resnet import resnet32 as resnet32
+from .networks.resnet import wide_resnet16 as wide_resnet16
+from .networks.sequences import lstm_language_model as lstm_language_model
+from .networks.sequences import rnn_transducer as rnn_transducer
+from .networks.sequences import speech_lstm as speech_lstm
 from .networks.vww import analognet_vww as analognet_vww
 from .presets.registry import from_preset as from_preset
 from .presets.registry import list_models as list_models

@@ -3,5 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ("baselines", "bert", "digits", "gan", "kws", "kws_models", "resnet", "vww")
+    __name__, ("baselines", "bert", "digits", "gan", "imagenet", "kws", "kws_models", "resnet", "sequences", "vww")
 )

@@ -1,4 +1,4 @@
-"""The residual network of the CIFAR-10 experiments on analog chips."""
+"""The residual networks of the CIFAR experiments on analog chips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-__all__ = ["resnet32"]
+__all__ = ["resnet32", "wide_resnet16"]
 
 
 def resnet32(
@@ -64,4 +64,60 @@ def resnet32(
                 x = conv(x, width, 1, strides, f"{label}_shortcut", relu=False)
             x = keras.layers.ReLU(name=f"{label}_relu")(keras.layers.Add(name=f"{label}_add")([x, y]))
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name=name)
+
+
+def wide_resnet16(
+    input_shape: Sequence[int] = (32, 32, 3),
+    *,
+    classes: int = 100,
+    factor: int = 8,
+    dropout: float = 0.0,
+    momentum: float = 0.9,
+    initializer: Any = "he_normal",
+    name: str = "wide_resnet16",
+) -> keras.Model:
+    """Build Wide ResNet-16-8: 11 million weights.
+
+    conv 3x3 to 16 channels; three stages of two blocks of two 3x3 convolutions with 128, 256 and 512 channels, each of
+    them behind batch-norm and ReLU; the first block of a stage has a 1x1 shortcut, in the later two with stride 2;
+    batch-norm, ReLU, average pool; dense.
+
+    Args:
+        input_shape: (height, width, channels).
+        classes: number of classes.
+        factor: how many times 16, 32 and 64 channels the stages have.
+        dropout: between the convolutions of a block, 0 to 1.
+        momentum: of the batch-norms' moving statistics, 0 to 1.
+        initializer: of all kernels; "zeros" is quickest where only shapes matter.
+        name: of the model.
+
+    Returns:
+        A functional Keras model; input (batch, height, width, channels), output logits (batch, classes).
+
+    Source: Zagoruyko & Komodakis, arXiv 1605.07146 (from memory).
+    """
+
+    def conv(x: Any, width: int, size: int, strides: int, label: str) -> Any:
+        settings = {"padding": "same", "use_bias": False, "kernel_initializer": initializer}
+        return keras.layers.Conv2D(width, size, strides=strides, name=label, **settings)(x)
+
+    def active(x: Any, label: str) -> Any:
+        x = keras.layers.BatchNormalization(momentum=momentum, name=f"{label}_norm")(x)
+        return keras.layers.ReLU(name=f"{label}_relu")(x)
+
+    inputs = keras.Input(tuple(input_shape), name="pictures")
+    x = conv(inputs, 16, 3, 1, "stem")
+    for stage, width in enumerate((16 * factor, 32 * factor, 64 * factor), start=1):
+        for block in (1, 2):
+            label = f"stage_{stage}_block_{block}"
+            strides = 2 if stage > 1 and block == 1 else 1
+            y = active(x, f"{label}_1")
+            if block == 1:
+                x = conv(y, width, 1, strides, f"{label}_shortcut")
+            y = active(conv(y, width, 3, strides, f"{label}_conv_1"), f"{label}_2")
+            if dropout:
+                y = keras.layers.Dropout(dropout, name=f"{label}_drop")(y)
+            x = keras.layers.Add(name=f"{label}_add")([x, conv(y, width, 3, 1, f"{label}_conv_2")])
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(active(x, "last"))
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name=name)
