@@ -1,5 +1,4 @@
-"""Checks a built site without the internet: every link leads somewhere, nothing is loaded from another server, and every
-public name is in the reference.
+"""Checks a built site offline: every link leads somewhere, no file is from elsewhere, every public name is described.
 
 python docs/_sphinx/check_site.py FOLDER
 """

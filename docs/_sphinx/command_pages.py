@@ -26,11 +26,13 @@ def _command(name: str, command: Any, level: int) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"```text\nanalognets {name} {usage}\n```\n\n| | what it is | default |\n| --- | --- | --- |\n"
     for parameter in command.get_params(context):
-        options = parameter.param_type_name == "option"
-        names = ", ".join([*parameter.opts, *parameter.secondary_opts]) if options else parameter.metavar or parameter.name
+        spelled = [*parameter.opts, *parameter.secondary_opts]
+        if parameter.param_type_name != "option":
+            spelled = [parameter.metavar or parameter.name]
         default = parameter.default
         shown = isinstance(default, (str, int, float)) and not isinstance(default, bool) and default != ""
-        yield f"| `{_cell(names)}` | {_cell(getattr(parameter, 'help', ''))} | {_cell(default) if shown else ''} |\n"
+        cells = [f"`{_cell(', '.join(spelled))}`", _cell(getattr(parameter, "help", "")), _cell(default if shown else "")]
+        yield f"| {' | '.join(cells)} |\n"
     yield "\n"
 
 

@@ -19,7 +19,7 @@ def _weights(rows: int, columns: int) -> tuple[np.ndarray, float]:
 
 
 def _signal_path() -> Any:
-    """Draw one sample on its way: inputs before and behind 4-bit DACs, conductances, sums before and behind the ADCs."""
+    """Draw one sample on its way: inputs before and behind the DACs, conductances, sums before and behind the ADCs."""
     from analognets import crossbar
     from analognets.core.figures import COLOURS, new_figure
 

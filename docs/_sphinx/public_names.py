@@ -185,13 +185,15 @@ class PublicNames:
 
     @cached_property
     def places(self) -> dict[tuple[str, str], str]:
-        """Where each object is documented, by `Entry.key`: the shortest name that users import it by.
+        """Where each object that is no module is documented, by `Entry.key`: the shortest name that users import it by.
 
         Constants are documented where they are defined, since their text stands there.
         """
         found: dict[tuple[str, str], str] = {}
         for module in self.files:
             for entry in self.entries(module):
+                if entry.kind == "module":
+                    continue
                 best = found.get(entry.key, module)
                 if entry.kind == "data" and entry.origin in self.files:
                     found[entry.key] = entry.origin

@@ -147,7 +147,10 @@ def _page(source: Path, executed: Path, folder: Path) -> Path:
     else:
         note = "This notebook has not been executed since it was changed, so its outputs are missing."
     text = f":::{{note}}\n`notebooks/{source.name}`. {note}\n:::"
-    notebook["cells"].insert(1, {"cell_type": "markdown", "metadata": {}, "source": text})
+    cell = {"cell_type": "markdown", "metadata": {}, "source": text}
+    if notebook["nbformat_minor"] >= 5:
+        cell["id"] = "how-it-was-executed"
+    notebook["cells"].insert(1, cell)
     path = folder / source.name
     path.write_text(json.dumps(notebook), "utf-8")
     return path
