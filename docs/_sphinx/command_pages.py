@@ -31,7 +31,8 @@ def _command(name: str, command: Any, level: int) -> Iterator[str]:
             spelled = [parameter.metavar or parameter.name]
         default = parameter.default
         shown = isinstance(default, (str, int, float)) and not isinstance(default, bool) and default != ""
-        cells = [f"`{_cell(', '.join(spelled))}`", _cell(getattr(parameter, "help", "")), _cell(default if shown else "")]
+        text = _cell(getattr(parameter, "help", ""))
+        cells = [f"`{_cell(', '.join(spelled))}`", text, _cell(default if shown else "")]
         yield f"| {' | '.join(cells)} |\n"
     yield "\n"
 

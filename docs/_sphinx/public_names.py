@@ -60,7 +60,7 @@ class Source:
     Args:
         summary: first line of its docstring.
         shown: its `__all__`.
-        defined: kind and summary of its classes and functions.
+        defined: kind and summary of its classes and functions, and of data with a text below it.
         imported: names that it imports, with the module that each is from.
     """
 
@@ -74,8 +74,10 @@ class Source:
         """Read a source; the syntax tree, which is large, is dropped at once."""
         tree = ast.parse(text)
         found = cls(_first_line(tree))
-        for node in tree.body:
+        for node, after in zip(tree.body, [*tree.body[1:], None], strict=True):
             target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                found.defined[target.id] = "data", str(after.value.value).strip().partition("\n")[0]
             if isinstance(node, ast.ClassDef):
                 kind = "exception" if node.name.endswith(("Error", "Warning")) else "class"
                 found.defined[node.name] = kind, _first_line(node)

@@ -150,7 +150,7 @@ def test_links_of_the_pages_lead_somewhere(site: Any, names: Any) -> None:
                 if not (target.is_relative_to(DOCS) and exists_after_the_build(target, site, names)):
                     broken.append(f"{page.name}: {address}")
         for block in re.findall(r"```\{toctree\}(.*?)```", text, re.DOTALL):
-            for name in re.findall(r"^(?!:)(\S+)$", block, re.MULTILINE):
+            for name in re.findall(r"^(?!:)(?:\w+ <)?([^\s>]+)>?$", block, re.MULTILINE):
                 target = (page.parent / (name if name.startswith("api/") else f"{name}.md")).resolve()
                 if not exists_after_the_build(target, site, names):
                     broken.append(f"{page.name}: {name}")
