@@ -54,6 +54,10 @@ def normalized_accuracy(error: Any, float_error: Any, chance_error: Any) -> Any:
     Raises:
         InvalidArgumentError: a number is not finite, or guessing is not worse than the float network.
 
+    Examples:
+        >>> normalized_accuracy(error=0.125, float_error=0.0, chance_error=0.5)
+        0.75
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 3 (verified).
     """
     values, reference, chance = (np.asarray(value, dtype=float) for value in (error, float_error, chance_error))

@@ -277,6 +277,10 @@ def get(identifier: Any) -> Crossbar:
     Raises:
         InvalidArgumentError: the identifier is none of these.
         UnknownNameError: no preset has that name.
+
+    Examples:
+        >>> get("aon_cim_8bit").replace(adc_bits=6).adc_bits
+        6
     """
     if isinstance(identifier, Crossbar):
         return identifier

@@ -26,6 +26,10 @@ def weights_to_conductances(weights: Any, weight_max: Any, g_max: float) -> Any:
     Returns:
         Conductances in uS with a leading axis of 2: the positive and the negative device.
 
+    Examples:
+        >>> weights_to_conductances([0.5, -1.0, 2.0], weight_max=1.0, g_max=25.0).numpy().tolist()
+        [[12.5, 0.0, 25.0], [0.0, 25.0, 0.0]]
+
     Source: aihwkit's single-pair converter (verified); that AnalogNets (arXiv 2111.06503) maps so is from memory.
     """
     scaled = ops.clip(ops.convert_to_tensor(weights, "float32") * (g_max / weight_max), -g_max, g_max)

@@ -109,6 +109,10 @@ def get(identifier: Any, **settings: Any) -> Device:
     Raises:
         UnknownNameError: no device has that name, or it has no such setting.
         InvalidArgumentError: the identifier is none of these, or settings came without a name.
+
+    Examples:
+        >>> get("pcm", read_noise_scale=0.0).read_noise_scale
+        0.0
     """
     if settings and not isinstance(identifier, str):
         raise InvalidArgumentError(

@@ -74,7 +74,7 @@ class Source:
         """Read a source; the syntax tree, which is large, is dropped at once."""
         tree = ast.parse(text)
         found = cls(_first_line(tree))
-        for node, after in zip(tree.body, [*tree.body[1:], None], strict=True):
+        for node, after in zip(tree.body, [*tree.body, None][1:], strict=True):
             target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
             if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 found.defined[target.id] = "data", str(after.value.value).strip().partition("\n")[0]
