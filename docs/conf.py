@@ -19,6 +19,7 @@ project_copyright = author
 version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "site_pages"]
+smartquotes = False  # would make one dash of the two in front of an option
 exclude_patterns = ["_build", "_sphinx", "executed"]
 
 html_theme = "furo"

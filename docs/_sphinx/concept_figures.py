@@ -99,7 +99,7 @@ def _compensation() -> Any:
             if rule is not None:
                 now = now * np.asarray(rule.scale(reference, rule.response(now)))
             errors.append(100 * np.linalg.norm(now - weights / weight_max) / np.linalg.norm(weights / weight_max))
-        axes.plot(seconds, errors, "o-", color=colour, label=name)
+        axes.plot(seconds, errors, "s--" if name == "column" else "o-", ms=4, color=colour, label=name)
     axes.set(xscale="log", xlabel="time since programming", ylabel="error of the weights, %", ylim=0)
     axes.set_xticks(seconds, TIMES)
     axes.minorticks_off()

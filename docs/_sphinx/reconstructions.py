@@ -12,6 +12,8 @@ from public_names import PublicNames
 __all__ = ["equation", "reconstructions"]
 
 WORD = "our reconstruction"
+LONGEST = 300
+"""Characters of a sentence that are shown; of longer ones their end."""
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -41,6 +43,8 @@ def _sentence(docstring: str) -> str:
     start = max(start, 0)
     end = re.search(r"\.(?= |$)", flat[at:])
     text = flat[start : at + (end.end() if end else len(flat))].strip()
+    if len(text) > LONGEST:
+        text = f"... {text[-LONGEST:].partition(' ')[2]}"
     return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
 
 
