@@ -28,10 +28,14 @@ NOTES = {
 EXECUTE = """
 import sys
 import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 source, target = sys.argv[1:]
 notebook = nbformat.read(source, 4)
-NotebookClient(notebook, kernel_name="python3", timeout=None).execute()
+# No folder of kernels: that leaves the kernel of the interpreter that runs this.
+kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+NotebookClient(notebook, km=kernel, timeout=None).execute()
 nbformat.write(notebook, target)
 """
 

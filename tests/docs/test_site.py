@@ -167,6 +167,17 @@ def test_roles_name_public_names(names: Any) -> None:
             assert target in documented or owner in documented, f"{page.name}: {target}, {target in shown}"
 
 
+def test_pages_name_no_path_of_some_machine() -> None:
+    for path in [*pages(), *(DOCS / "_sphinx").glob("*.py"), DOCS / "conf.py"]:
+        assert not re.search(r"(?<![\w.])/(?:home|root|work)/", path.read_text("utf-8")), path
+
+
+def test_the_first_page_answers_questions() -> None:
+    """A stranger's questions, each with the page that answers it: one click from the first page."""
+    text = (DOCS / "index.md").read_text("utf-8")
+    assert len(re.findall(r"^\| [^|]+\? \| \[[^|]+\]\([^)]+\) \|$", text, re.MULTILINE)) >= 5
+
+
 def test_figures_of_pages_come_from_files(site: Any) -> None:
     known = {*site.results_pages.tables(ROOT), "reconstructions"}
     known |= {"equation_tile", "equation_converter", "equation_pcm", "equation_compensation"}
