@@ -29,6 +29,10 @@ def chance_error(classes: int) -> float:
 
     Raises:
         InvalidArgumentError: `classes` is less than 2.
+
+    Examples:
+        >>> chance_error(4)
+        0.75
     """
     if classes < 2:
         raise InvalidArgumentError(f"Guessing needs at least 2 classes. Received: classes={classes!r}.")

@@ -255,7 +255,12 @@ _PRESETS = resources.files("analognets.crossbar") / "presets"
 
 
 def list_presets() -> list[str]:
-    """Return the names of the hardware presets."""
+    """Return the names of the hardware presets.
+
+    Examples:
+        >>> "aimc_standard" in list_presets()
+        True
+    """
     return yaml_names(_PRESETS)
 
 

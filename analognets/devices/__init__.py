@@ -93,7 +93,12 @@ def register_device(name: str, package: str = "Custom") -> Callable[[type], type
 
 
 def list_devices() -> list[str]:
-    """Return the names that `get` knows."""
+    """Return the names that `get` knows.
+
+    Examples:
+        >>> "pcm" in list_devices()
+        True
+    """
     return sorted(_DEVICES)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from docstrings import to_rst
+from made import fill
 from public_names import Entry, PublicNames
 
 __all__ = ["page", "write_pages"]
@@ -77,18 +77,12 @@ def page(names: PublicNames, module: str) -> str:
     return text
 
 
-def write_pages(root: Path, folder: Path) -> list[Path]:
-    """Write all pages of the reference into a folder that is theirs alone, and return their paths.
+def write_pages(root: Path, folder: Path) -> None:
+    """Write all pages of the reference into a folder that is theirs alone.
 
     Args:
         root: folder of the repository.
         folder: of the pages; what is there from an earlier build goes.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     names = PublicNames(root)
-    written = []
-    for module in names.files:
-        written.append(folder / f"{module}.rst")
-        written[-1].write_text(page(names, module), "utf-8")
-    return written
+    fill(folder, {f"{module}.rst": page(names, module) for module in names.files})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
+
+from made import fill
 
 __all__ = ["sections", "slug", "tables", "write_pages"]
 
@@ -47,29 +48,25 @@ def _finetune(root: Path) -> str:
     return "\n".join(lines) + f"\n\n{result['caveat']} Words: {', '.join(result['words'])}."
 
 
-def write_pages(root: Path, folder: Path) -> list[Path]:
+def write_pages(root: Path, folder: Path) -> None:
     """Write a page for each section of the results and one that lists them; results files stand beside them.
 
     Args:
         root: folder of the repository.
         folder: of the pages, theirs alone.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for path in (root / "results").iterdir():
-        if path.suffix in (".png", ".csv", ".json"):
-            shutil.copy(path, folder / path.name)
-    written = []
-    for title, body in sections(root).items():
-        written.append(folder / f"{slug(title)}.md")
-        written[-1].write_text(f"# {title}\n\n{body}\n", "utf-8")
-    names = "\n".join(path.stem for path in written)
-    index = folder / "index.md"
-    index.write_text(
+    contents: dict[str, str | bytes] = {
+        path.name: path.read_bytes()
+        for path in (root / "results").iterdir()
+        if path.suffix in (".png", ".csv", ".json")
+    }
+    found = sections(root)
+    contents |= {f"{slug(title)}.md": f"# {title}\n\n{body}\n" for title, body in found.items()}
+    names = "\n".join(map(slug, found))
+    contents["index.md"] = (
         "# Results\n\nEach page is made from the results files in `results/` by `python -m benchmarks.results_page`; "
-        "a file names its recipe, seeds, data and commit. What the network learned is measured on simulated chips; no "
+        "a file names its recipe, seeds, data and commit. All chips are simulated; no "
         "figure here comes from a chip that was built. [What is a reconstruction](../reconstructions.md) says where a "
-        f"paper left something open.\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n",
-        "utf-8",
+        f"paper left something open.\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
     )
-    return [index, *written]
+    fill(folder, contents)

@@ -11,6 +11,7 @@ import concept_figures
 import results_pages
 import tutorials
 from docstrings import process_docstring
+from made import fill
 from public_names import PublicNames
 from reconstructions import equation, reconstructions
 
@@ -41,11 +42,12 @@ def _write(app: Any) -> None:
     tutorials.write_pages(ROOT, source / "tutorials")
     api_pages.write_pages(ROOT, source / "api")
     results_pages.write_pages(ROOT, source / "results")
-    reference = source / "reference"
-    reference.mkdir(exist_ok=True)
-    (reference / "commands.md").write_text(command_pages.commands_page(), "utf-8")
-    (reference / "presets.md").write_text(command_pages.presets_page(ROOT), "utf-8")
-    (reference / "names.md").write_text(command_pages.names_page(), "utf-8")
+    reference = {
+        "commands.md": command_pages.commands_page(),
+        "presets.md": command_pages.presets_page(ROOT),
+        "names.md": command_pages.names_page(),
+    }
+    fill(source / "reference", reference)
     concept_figures.write_figures(source / "figures")
 
 

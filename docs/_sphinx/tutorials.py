@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from made import fill
+
 __all__ = ["code", "execute", "stored", "write_pages"]
 
+MODE = "analognets_mode"
+"""Where an executed notebook says how it was executed."""
 MODES = ("fast", "full", "keep")
 NOTES = {
     "fast": "The outputs are those of the short mode (`ANALOGNETS_FAST=1`): every step is shown, with so little "
@@ -95,12 +98,12 @@ def keep(notebook: dict[str, Any], path: Path, mode: str) -> None:
         if cell["cell_type"] == "code":
             cell["outputs"] = [one for one in cell["outputs"] if one.get("name") != "stderr"]
     kernel = notebook["metadata"].get("kernelspec", {})
-    notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}, "analognets_mode": mode}
+    notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}, MODE: mode}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def write_pages(root: Path, folder: Path) -> list[Path]:
+def write_pages(root: Path, folder: Path) -> None:
     """Write the pages of the tutorials, executing what has to be.
 
     Args:
@@ -121,24 +124,17 @@ def write_pages(root: Path, folder: Path) -> list[Path]:
         print(f"executing {len(left)} notebooks ({mode}): {', '.join(one.stem for one in left)}", flush=True)
         with ThreadPoolExecutor(min(4, max(1, (os.cpu_count() or 2) // 2))) as pool:
             list(pool.map(lambda one: execute(one, executed, mode), left))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    written = [_page(source, executed, folder) for source in sources]
-    names = "\n".join(path.stem for path in written)
-    index = folder / "index.md"
-    index.write_text(
+    contents = {source.name: _page(source, executed) for source in sources}
+    names = "\n".join(source.stem for source in sources)
+    contents["index.md"] = (
         "# Tutorials\n\nThe notebooks of the repository with their outputs. All run offline on a laptop; words are "
-        f"spoken by espeak-ng, pictures are drawn.\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n",
-        "utf-8",
+        f"spoken by espeak-ng, pictures are drawn.\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
     )
-    return [index, *written]
+    fill(folder, contents)
 
 
-MODE = "analognets_mode"
-
-
-def _page(source: Path, executed: Path, folder: Path) -> Path:
-    """Write the page of one notebook: its title, how it was executed, its cells, with the outputs that there are."""
+def _page(source: Path, executed: Path) -> str:
+    """Return the page of one notebook: its title, how it was executed, its cells, with the outputs that there are."""
     notebook = _read(source)
     if stored(source, executed):
         kept = _read(executed / source.name)
@@ -155,6 +151,4 @@ def _page(source: Path, executed: Path, folder: Path) -> Path:
     if notebook["nbformat_minor"] >= 5:
         cell["id"] = "how-it-was-executed"
     notebook["cells"].insert(1, cell)
-    path = folder / source.name
-    path.write_text(json.dumps(notebook), "utf-8")
-    return path
+    return json.dumps(notebook)

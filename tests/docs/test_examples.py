@@ -14,12 +14,23 @@ import analognets
 RUN = (
     "analognets.conversion.convert",
     "analognets.conversion.plan",
+    "analognets.crossbar.converters",
     "analognets.crossbar.hardware",
     "analognets.crossbar.mapping",
+    "analognets.deploy.accelerator.costs",
+    "analognets.deploy.accelerator.placement",
     "analognets.deploy.chips.chips",
     "analognets.devices",
+    "analognets.devices.drift_compensation",
+    "analognets.devices.pcm",
+    "analognets.layers.attention",
+    "analognets.layers.dense",
+    "analognets.layers.einsum",
+    "analognets.layers.recurrent",
     "analognets.metrics",
     "analognets.units",
+    "analognets.zoo.networks.kws",
+    "analognets.zoo.presets.registry",
 )
 
 

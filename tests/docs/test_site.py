@@ -18,7 +18,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-MODULES = ("public_names", "docstrings", "api_pages", "results_pages", "reconstructions", "tutorials", "check_site")
+MODULES = (
+    "made", "public_names", "docstrings", "api_pages", "results_pages", "reconstructions", "tutorials", "check_site",
+)  # fmt: skip
 HOW_TO = (
     "own-model", "finetune-words", "choose-bits", "add-a-device", "read-a-chip", "microcontroller", "cluster",
     "reproduce-a-paper",
@@ -216,6 +218,14 @@ def test_a_changed_notebook_counts_as_not_executed(site: Any, tmp_path: Path) ->
     notebook["cells"][0]["source"] = "1 + 2"
     (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
     assert not site.tutorials.stored(tmp_path / "n.ipynb", kept)
+
+
+def test_what_did_not_change_is_not_written(site: Any, tmp_path: Path) -> None:
+    site.made.fill(tmp_path, {"a.md": "a", "b.md": "b"})
+    before = (tmp_path / "a.md").stat().st_mtime_ns
+    site.made.fill(tmp_path, {"a.md": "a", "c.png": b"c"})
+    assert (tmp_path / "a.md").stat().st_mtime_ns == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.md", "c.png"]
 
 
 def test_the_link_check_sees_what_is_broken(site: Any, tmp_path: Path) -> None:
