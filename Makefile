@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types bench clean
+.PHONY: help demo test lint format types bench docs clean
 
 VENV ?= .venv
 ifeq ($(VENV),active)
@@ -60,8 +60,13 @@ bench: $(VENV)/.made-dev  ## Measure speed against plain Keras
 	PYTHONSAFEPATH= $(BIN)/python -m benchmarks.hwa_step
 	PYTHONSAFEPATH= $(BIN)/python -m benchmarks.drift_evaluation
 
+# Notebooks whose code changed are executed first, in their short mode; ANALOGNETS_DOCS_NOTEBOOKS=full runs all in full.
+docs: $(VENV)/.made-docs  ## Build the documentation site in docs/_build/html
+	PYTHONSAFEPATH= $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs 2 -b html docs docs/_build/html
+	PYTHONSAFEPATH= $(BIN)/python docs/_sphinx/check_site.py docs/_build/html
+
 clean:  ## Remove the environment and what tools cached; keep runs
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@"$(PYTHON)" $(IS_SUPPORTED) || { echo "analognets needs Python 3.11, 3.12 or 3.13 with its venv module;" \
@@ -78,4 +83,9 @@ $(VENV)/.made-demo: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.made-dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing analognets and its tools into $(VENV): TensorFlow alone is 0.5 GB to fetch and 2 GB on disk"
 	@$(PIP) install -e '.[dev]'
+	@touch $@
+
+$(VENV)/.made-docs: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing analognets and Sphinx into $(VENV): TensorFlow alone is 0.5 GB to fetch and 2 GB on disk"
+	@$(PIP) install -e '.[docs]'
 	@touch $@

@@ -29,6 +29,10 @@ def chance_error(classes: int) -> float:
 
     Raises:
         InvalidArgumentError: `classes` is less than 2.
+
+    Examples:
+        >>> chance_error(4)
+        0.75
     """
     if classes < 2:
         raise InvalidArgumentError(f"Guessing needs at least 2 classes. Received: classes={classes!r}.")
@@ -53,6 +57,10 @@ def normalized_accuracy(error: Any, float_error: Any, chance_error: Any) -> Any:
 
     Raises:
         InvalidArgumentError: a number is not finite, or guessing is not worse than the float network.
+
+    Examples:
+        >>> normalized_accuracy(error=0.125, float_error=0.0, chance_error=0.5)
+        0.75
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 3 (verified).
     """

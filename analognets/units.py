@@ -26,6 +26,10 @@ def parse_duration(value: str | float) -> float:
 
     Raises:
         InvalidArgumentError: the text has no known unit, or the duration is negative or longer than `LONGEST`.
+
+    Examples:
+        >>> parse_duration("1d")
+        86400.0
     """
     seconds: float | None = None
     if isinstance(value, str):
@@ -55,7 +59,12 @@ def parse_durations(values: Sequence[str | float]) -> list[float]:
 
 
 def format_duration(seconds: float) -> str:
-    """Return the shortest text that `parse_duration` reads back exactly: 86400.0 -> "1d", 5400.0 -> "1.5h"."""
+    """Return the shortest text that `parse_duration` reads back exactly: 86400.0 -> "1d", 5400.0 -> "1.5h".
+
+    Examples:
+        >>> format_duration(2_592_000.0)
+        '30d'
+    """
     for unit in ("y", "d", "h", "min"):
         amount = round(seconds / SECONDS[unit] * 4) / 4
         if amount >= 1 and amount * SECONDS[unit] == seconds:

@@ -161,6 +161,12 @@ def to_analog(
         InvalidArgumentError: a setting of the training noise is out of range, or `calibrate_on` holds
             no batch or leads to NaN or infinity.
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> analog = to_analog(model, hardware="aon_cim_8bit", weight_noise=0.05, calibrate_on=np.eye(4))
+        >>> analog.layers[0].__class__.__name__
+        'AnalogDense'
     """
     check_model(model)
     idle = [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer) and layer.unused_ranges_set()]
@@ -266,6 +272,11 @@ def to_digital(model: keras.Model) -> keras.Model:
 
     Raises:
         ConversionError: the model is not built, can't be rebuilt, or has no analog layer.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> to_digital(to_analog(model)).layers[0].__class__.__name__
+        'Dense'
     """
     check_model(model)
     records: list[LayerConversion] = []

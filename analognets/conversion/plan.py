@@ -68,6 +68,12 @@ def plan(
     Raises:
         ConversionError: the model is not built, or with `inputs` can't be rebuilt.
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="logits")])
+        >>> print(plan(model, hardware="aon_cim_8bit"))
+        1 of 1 products analog (80.0 % of weights, 100.0 % of multiplications) on aon_cim_8bit
+          analog    logits (Dense): 4 x 3 cells, tiles: 1
     """
     check_model(model)
     run = None if inputs is None else watch(model, inputs)

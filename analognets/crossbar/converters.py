@@ -29,12 +29,21 @@ def levels(bits: int) -> int:
 
     Raises:
         InvalidArgumentError: `bits` is not a whole number from 2 to 16.
+
+    Examples:
+        >>> levels(8)
+        255
     """
     return 2 ** check_integer("levels", "bits", bits, MIN_BITS, MAX_BITS) - 1
 
 
 def steps(bits: int) -> int:
-    """Return how many steps lie between zero and full scale: n = 2^(b-1) - 1 (127 at 8 bit)."""
+    """Return how many steps lie between zero and full scale: n = 2^(b-1) - 1 (127 at 8 bit).
+
+    Examples:
+        >>> steps(8)
+        127
+    """
     return 2 ** (bits - 1) - 1
 
 
@@ -58,6 +67,10 @@ def convert(
 
     Raises:
         InvalidArgumentError: `bits` is not None or a whole number from 2 to 16.
+
+    Examples:
+        >>> convert(ops.convert_to_tensor([0.1, 0.6, 3.0]), value_range=1.0, bits=2).numpy().tolist()
+        [0.0, 1.0, 1.0]
 
     Source: AnalogNets (arXiv 2111.06503) from memory; the symmetric grid is the one of aihwkit's and Buechel's code;
     "step": learned step size quantization, Esser et al., ICLR 2020 (from memory), without their factor of the gradient,

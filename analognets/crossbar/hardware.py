@@ -255,7 +255,12 @@ _PRESETS = resources.files("analognets.crossbar") / "presets"
 
 
 def list_presets() -> list[str]:
-    """Return the names of the hardware presets."""
+    """Return the names of the hardware presets.
+
+    Examples:
+        >>> "aimc_standard" in list_presets()
+        True
+    """
     return yaml_names(_PRESETS)
 
 
@@ -277,6 +282,10 @@ def get(identifier: Any) -> Crossbar:
     Raises:
         InvalidArgumentError: the identifier is none of these.
         UnknownNameError: no preset has that name.
+
+    Examples:
+        >>> get("aon_cim_8bit").replace(adc_bits=6).adc_bits
+        6
     """
     if isinstance(identifier, Crossbar):
         return identifier

@@ -26,6 +26,10 @@ def weights_to_conductances(weights: Any, weight_max: Any, g_max: float) -> Any:
     Returns:
         Conductances in uS with a leading axis of 2: the positive and the negative device.
 
+    Examples:
+        >>> weights_to_conductances([0.5, -1.0, 2.0], weight_max=1.0, g_max=25.0).numpy().tolist()
+        [[12.5, 0.0, 25.0], [0.0, 25.0, 0.0]]
+
     Source: aihwkit's single-pair converter (verified); that AnalogNets (arXiv 2111.06503) maps so is from memory.
     """
     scaled = ops.clip(ops.convert_to_tensor(weights, "float32") * (g_max / weight_max), -g_max, g_max)
@@ -39,6 +43,10 @@ def conductances_to_weights(conductances: Any, weight_max: Any, g_max: float) ->
         conductances: uS, with a leading axis of 2.
         weight_max: the weight that maps to g_max.
         g_max: largest conductance in uS.
+
+    Examples:
+        >>> conductances_to_weights(np.array([[12.5], [0.0]]), weight_max=1.0, g_max=25.0).tolist()
+        [0.5]
     """
     return (conductances[0] - conductances[1]) * (weight_max / g_max)
 
@@ -51,6 +59,10 @@ def column_scales(weights: Any) -> Any:
 
     Returns:
         A float32 vector with one number > 0 a column.
+
+    Examples:
+        >>> column_scales([[0.5, 0.0], [-2.0, 0.0]]).numpy().tolist()
+        [2.0, 1.0]
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 21 (verified).
     """
@@ -85,6 +97,10 @@ class Tiling:
 
     Raises:
         ConversionError: one input channel alone needs more rows than a tile has.
+
+    Examples:
+        >>> Tiling((3, 3, 64, 96), rows=512, cols=512).row_blocks
+        ((0, 32), (32, 64))
     """
 
     def __init__(self, kernel_shape: tuple[int, ...], rows: int, cols: int) -> None:

@@ -93,7 +93,12 @@ def register_device(name: str, package: str = "Custom") -> Callable[[type], type
 
 
 def list_devices() -> list[str]:
-    """Return the names that `get` knows."""
+    """Return the names that `get` knows.
+
+    Examples:
+        >>> "pcm" in list_devices()
+        True
+    """
     return sorted(_DEVICES)
 
 
@@ -109,6 +114,10 @@ def get(identifier: Any, **settings: Any) -> Device:
     Raises:
         UnknownNameError: no device has that name, or it has no such setting.
         InvalidArgumentError: the identifier is none of these, or settings came without a name.
+
+    Examples:
+        >>> get("pcm", read_noise_scale=0.0).read_noise_scale
+        0.0
     """
     if settings and not isinstance(identifier, str):
         raise InvalidArgumentError(

@@ -343,6 +343,10 @@ def get_drift_compensation(identifier: Any, **settings: Any) -> DriftCompensatio
     Raises:
         UnknownNameError: no rule has that name, or it has no such setting.
         InvalidArgumentError: the identifier is none of these, or a setting is out of range.
+
+    Examples:
+        >>> type(get_drift_compensation("column")).__name__
+        'ColumnDriftCompensation'
     """
     if isinstance(identifier, str):
         if identifier not in _RULES:

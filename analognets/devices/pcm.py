@@ -82,6 +82,11 @@ class PCM(Device):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> state = PCM(read_noise_scale=0.0).program([5.0, 20.0], seed=0)
+        >>> PCM(read_noise_scale=0.0).read(state, "1y").shape
+        TensorShape([2])
+
     Source: Nandakumar et al., ICECS 2019; Joshi et al., Nat. Commun. 11:2473 (2020); every constant verified in
     IBM/aihwkit, inference/noise/pcm.py and docs/source/pcm_inference.rst. That AnalogNets (arXiv 2111.06503) used
     this model with 25 uS is from memory.

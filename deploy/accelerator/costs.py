@@ -242,6 +242,10 @@ def cost(
         UnknownNameError: there is no such accelerator or layer.
         InvalidArgumentError: an option is not allowed, or the accelerator has no such precision.
 
+    Examples:
+        >>> cost(analognets.zoo.analognet_kws((49, 10, 1), classes=12), "aon_cim", bits=8).passes
+        991
+
     Source: our reconstruction; the constants of the accelerator name their own origins.
     """
     design = load_accelerator(accelerator)

@@ -228,6 +228,10 @@ def place(
         UnknownNameError: there is no such accelerator or layer.
         InvalidArgumentError: an option is not allowed.
 
+    Examples:
+        >>> place(analognets.zoo.analognet_kws((49, 10, 1), classes=12), "aon_cim").arrays
+        1
+
     Source: our reconstruction of AON-CiM's mapping (AnalogNets, arXiv 2111.06503): all layers in one array.
     """
     chip = load_accelerator(accelerator)

@@ -374,6 +374,13 @@ def program(
         NotCalibratedError: converter ranges have not been set.
         InvalidArgumentError: a number is out of range.
 
+    Examples:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> analog = analognets.to_analog(model, calibrate_on=np.eye(4))
+        >>> chips = program(analog, chips=2, seed=0)
+        >>> chips.predict(np.eye(4), chip=1, at="1y").shape
+        (4, 3)
+
     Source: the equations of the hardware's device model, which names its own source.
     """
     count = check_integer("program", "chips", chips, 1, 1_000_000)

@@ -35,6 +35,10 @@ def analognet_kws(
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
 
+    Examples:
+        >>> analognet_kws((49, 10, 1), classes=12).output_shape
+        (None, 12)
+
     Source: AnalogNets (arXiv 2111.06503) gives the utilisation (from memory); the layer list is our reconstruction from
     MicroNet-KWS-S with its depthwise-separable pairs replaced by 3x3 convolutions.
     """

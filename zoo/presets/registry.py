@@ -86,6 +86,10 @@ def load_preset(
         ChecksumError: what came is not what was asked for.
         DataError: it can't be downloaded.
         MissingExtraError: hf:// needs huggingface_hub.
+
+    Examples:
+        >>> load_preset("analognet_kws.float").classes[:3]
+        ('down', 'go', 'left')
     """
     place = locate(
         handle,
