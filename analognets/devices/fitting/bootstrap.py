@@ -1,0 +1,172 @@
+"""How well the constants of a fit are known: a bootstrap over cells and over the laws that the data can't tell apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from analognets.devices.fitting.laws import PARTS, laws_of
+from analognets.devices.fitting.likelihood import Likelihood
+from analognets.devices.fitting.search import Alternative, Model, Solved, Task
+
+__all__ = ["Draws", "bootstrap", "constants_of"]
+
+ORDER = tuple(PARTS)
+BENT = ("drift_mean", "drift_spread")
+"""Parts whose laws are lines that may stop."""
+KNOTS = 20
+"""Places along ln g at which a line may stop in a replicate."""
+PIECE = 100
+"""Replicates that are computed at once."""
+WORST = 1e-9
+"""Least eigenvalue of the information, as a share of the largest, in which a direction of constants counts as told."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """Replicates of all constants.
+
+    Args:
+        names: of the constants, such as "programming_fit[0]".
+        values: shape (replicates, constants).
+        loose: constants of the chosen laws that the readings do not tell at all.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    loose: tuple[str, ...]
+
+    def interval(self, share: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Return low and high ends of the intervals that hold this share of the replicates."""
+        low, high = np.quantile(self.values, [(1.0 - share) / 2.0, (1.0 + share) / 2.0], axis=0)
+        return low, high
+
+
+def constants_of(task: Task, model: Model) -> dict[str, float]:
+    """Return all constants of the device's fields by name."""
+    found = {}
+    for part, solved in model.items():
+        for place, value in enumerate(solved.law.device(solved.constants, task.scale)):
+            found[f"{PARTS[part].field}[{place}]"] = value
+    return found
+
+
+def bootstrap(task: Task, model: Model, alternatives: Sequence[Alternative], *, replicates: int, seed: int) -> Draws:
+    """Return constants of resampled cells.
+
+    A replicate takes as many cells as there are, with replacement. Scores and curvature of every cell are computed once
+    and summed with the replicate's weights, so that replicates cost no fit. Programming and read noise have one of their
+    laws in proportion to its Akaike weight exp(-excess of AIC / 2), with the constants after one Newton step from the
+    fit. Lines of drift are fitted anew, over a grid of places where they may stop, and have the law of lowest AIC.
+    """
+    random = np.random.default_rng(seed)
+    others = [other for other in alternatives if other.part not in BENT]
+    shares = np.exp(-0.5 * np.array([0.0, *(other.excess for other in others)]))
+    numbers = random.choice(len(shares), replicates, p=shares / shares.sum())
+    fitted = task.posterior(model, curvature=True)
+    rows: list[dict[str, float]] = [{} for _ in range(replicates)]
+    loose: set[str] = set()
+    cells = len(task.cells)
+    for begin in range(0, replicates, PIECE):
+        piece = range(begin, min(begin + PIECE, replicates))
+        weights = np.stack([np.bincount(random.integers(0, cells, cells), minlength=cells) for _ in piece])
+        for number in np.unique(numbers[list(piece)]):
+            other = others[number - 1] if number else None
+            chosen = {**model, other.part: other.solved} if other else dict(model)
+            mine = [at for at in piece if numbers[at] == number]
+            found, open_ = _resampled(task, chosen, weights[[at - begin for at in mine]].astype(np.float64))
+            loose |= set() if number else open_
+            for at, one in zip(mine, found, strict=True):
+                rows[at] = constants_of(task, one)
+        for part in BENT:
+            if part in model:
+                lines = _bent(task, fitted, model, part, weights.astype(np.float64))
+                for at, line in zip(piece, lines, strict=True):
+                    rows[at].update({f"{PARTS[part].field}[{place}]": float(value) for place, value in enumerate(line)})
+    names = tuple(rows[0])
+    return Draws(names, np.array([[row[name] for name in names] for row in rows]), tuple(sorted(loose)))
+
+
+def _bent(task: Task, fitted: Likelihood, model: Model, part: str, weights: np.ndarray) -> np.ndarray:
+    """Return slope, offset, low and high of the line with the lowest AIC in each replicate, (replicates, 4).
+
+    The likelihood of each cell is taken as a parabola in the cell's value, as it is at the fit.
+    """
+    row, log_g = ORDER.index(part), task.scale.log_g
+    stiff = fitted.curvature[:, row, row]
+    pull = stiff * task.values(model)[row] + fitted.score[:, row]
+    most = max(law.free for law in laws_of(part, task.scale))
+    knots = np.unique(np.quantile(log_g, np.linspace(0.0, 1.0, KNOTS)))
+    pairs = [(one, two) for place, one in enumerate(knots) for two in knots[place + 1 :]]
+    counts = np.array([2 + (one > knots[0]) + (two < knots[-1]) for one, two in pairs])
+    kept = counts <= most
+    x = np.array([np.clip(log_g, one, two) for (one, two), keep in zip(pairs, kept, strict=True) if keep])
+    x = x.reshape(-1, len(log_g))
+    ends = np.array([pair for pair, keep in zip(pairs, kept, strict=True) if keep]).reshape(-1, 2)
+    a11, a12, r1 = (weights @ (value * x**power).T for value, power in ((stiff, 2), (stiff, 1), (pull, 1)))
+    a22, r2 = (weights @ stiff)[:, None], (weights @ pull)[:, None]
+    determinant = a11 * a22 - a12**2
+    fine = (determinant > 1e-9 * np.abs(a11 * a22)) & (a22 > 0)
+    safe = np.where(fine, determinant, 1.0)
+    slope, offset = (a22 * r1 - a12 * r2) / safe, (a11 * r2 - a12 * r1) / safe
+    stops = np.sort(offset[..., None] + slope[..., None] * ends, axis=-1)
+    aic = np.where(fine & (stops[..., 0] >= 0), 2.0 * counts[kept] - slope * r1 - offset * r2, np.inf)
+    level = np.maximum(r2 / np.where(a22 > 0, a22, 1.0), 0.0)[:, 0]
+    flat = 2.0 - level * (2.0 * r2 - level[:, None] * a22)[:, 0]
+    if not len(ends):
+        return np.stack([np.zeros_like(level), level, level, level], axis=1)
+    best = aic.argmin(1)
+    at = np.arange(len(best)), best
+    line = np.concatenate([slope[at][:, None], offset[at][:, None], stops[at]], axis=1)
+    flats = np.stack([np.zeros_like(level), level, level, level], axis=1)
+    return np.where((flat <= aic[at])[:, None], flats, line)
+
+
+def _resampled(task: Task, model: Model, weights: np.ndarray) -> tuple[list[dict[str, Solved]], set[str]]:
+    """Return models after one Newton step for each row of weights, and names of constants that no step can tell."""
+    parts = [part for part in model if model[part].law.free]
+    units = np.concatenate([model[part].law.units for part in parts])
+    start = np.concatenate([model[part].constants for part in parts])
+    bounds = np.array([bound for part in parts for bound in model[part].law.bounds])
+    names = [f"{PARTS[part].field}[{place}]" for part in parts for place in model[part].law.places]
+    score, information = _of_cells(task, model, parts, units)
+    values, vectors = np.linalg.eigh(information.sum(0))
+    told = values > WORST * values.max()
+    at_edge = (start <= bounds[:, 0]) | (start >= bounds[:, 1])
+    open_ = {name for name, row, edge in zip(names, vectors, at_edge, strict=True)
+             if edge or (row[~told] ** 2).sum() > 0.1}  # fmt: skip
+    found = []
+    ends = np.cumsum([model[part].law.free for part in parts])[:-1]
+    for weight in weights:
+        step = _step(np.tensordot(weight, information, axes=1), weight @ score) * units
+        moved = np.clip(start + np.where(at_edge, 0.0, step), *bounds.T)
+        pieces = np.split(moved, ends)
+        found.append({**model, **{p: Solved(model[p].law, c) for p, c in zip(parts, pieces, strict=True)}})
+    return found, open_
+
+
+def _step(information: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Return a Newton step along the directions that the cells tell."""
+    values, vectors = np.linalg.eigh(information)
+    kept = values > WORST * max(values.max(), 1e-300)
+    inverse = np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)
+    return vectors @ (inverse * (vectors.T @ score))
+
+
+def _of_cells(task: Task, model: Model, parts: Sequence[str], units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return score (cells, constants) and information (cells, constants, constants) in units of the constants."""
+    found = task.posterior(model, curvature=True)
+    slopes = [task.slopes(model, part) for part in parts]
+    rows = [ORDER.index(part) for part in parts]
+    score = np.concatenate([s * found.score[:, r, None] for s, r in zip(slopes, rows, strict=True)], axis=1)
+    blocks = [
+        [
+            one[:, :, None] * other[:, None, :] * found.curvature[:, r, c, None, None]
+            for other, c in zip(slopes, rows, strict=True)
+        ]
+        for one, r in zip(slopes, rows, strict=True)
+    ]
+    information = np.concatenate([np.concatenate(line, axis=2) for line in blocks], axis=1)
+    return score * units, information * units[:, None] * units[None, :]
