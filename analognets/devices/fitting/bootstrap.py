@@ -18,6 +18,8 @@ BENT = ("drift_mean", "drift_spread")
 """Parts whose laws are lines that may stop."""
 KNOTS = 20
 """Places along ln g at which a line may stop in a replicate."""
+FEWEST = 10
+"""Cells beyond a place where a line may stop."""
 PIECE = 100
 """Replicates that are computed at once."""
 WORST = 1e-9
@@ -98,7 +100,8 @@ def _bent(task: Task, fitted: Likelihood, model: Model, part: str, weights: np.n
     stiff = fitted.curvature[:, row, row]
     pull = stiff * task.values(model)[row] + fitted.score[:, row]
     most = max(law.free for law in laws_of(part, task.scale))
-    knots = np.unique(np.quantile(log_g, np.linspace(0.0, 1.0, KNOTS)))
+    margin = min(0.4, max(0.03, FEWEST / len(log_g)))
+    knots = np.unique(np.quantile(log_g, [0.0, *np.linspace(margin, 1.0 - margin, KNOTS), 1.0]))
     pairs = [(one, two) for place, one in enumerate(knots) for two in knots[place + 1 :]]
     counts = np.array([2 + (one > knots[0]) + (two < knots[-1]) for one, two in pairs])
     kept = counts <= most

@@ -191,7 +191,7 @@ def fit_device(
     told = _told(model, draws, stuck)
     device = _device(task, model, (full, first, pulse), stuck, draws, f"{source}{'; ' if source else ''}{found.source}")
     shown = tuple((other.part, other.solved.law.name, other.excess) for other in others)
-    residuals = residuals_of(device, ordinary)
+    residuals = residuals_of(dataclasses.replace(device, stuck_shares=(0.0, 0.0)), ordinary)
     laws = {part: model[part].law.name if part in model else "not told" for part in PARTS}
     verdict = verdict_of(found, task, laws, shown, draws, told, stuck, residuals, first)
     return DeviceFit(device, laws, shown, told, draws, stuck, found, residuals, verdict)

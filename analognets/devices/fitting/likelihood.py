@@ -235,24 +235,24 @@ def _curvature(
 def _add_zeros(cells: Cells, values: np.ndarray, log: np.ndarray, score: np.ndarray, second: np.ndarray) -> None:
     """Add, in place, what readings of exactly 0 say: noise that took a reading to 0, or a cell programmed to 0."""
     b, s, _, _, q = values
-    some = cells.zero.sum(-1) > 0
-    empty = cells.positive.sum(-1) == 0
-    if not some.any():
+    some = cells.zero.any(-1) & cells.positive.any(-1)
+    if some.any():
+        argument = -1.0 / (q[some, None] * np.sqrt(cells.variance[some]))
+        each = log_ndtr(argument)
+        ratio = np.exp(-0.5 * argument**2 - 0.5 * np.log(2.0 * np.pi) - each)
+        log[some] += (cells.zero[some] * each).sum(-1)
+        score[some, 4] += (cells.zero[some] * ratio * -argument).sum(-1) / q[some]
+    empty = ~cells.positive.any(-1)
+    if not empty.any():
         return
-    argument = -1.0 / (q[:, None] * np.sqrt(cells.variance))
-    each = log_ndtr(argument)
-    ratio = np.exp(-0.5 * argument**2 - 0.5 * np.log(2.0 * np.pi) - each)
-    log += (cells.zero * each).sum(-1) * ~empty
-    score[:, 4] += (cells.zero * ratio * -argument / q[:, None]).sum(-1) * ~empty
-    at = -(cells.target + b) / s
-    below = log_ndtr(at)
-    rate = np.exp(-0.5 * at**2 - 0.5 * np.log(2.0 * np.pi) - below)
-    log[empty] = below[empty]
-    score[empty] = 0.0
-    score[empty, 0] = (-rate / s)[empty]
-    score[empty, 1] = (-rate * at / s)[empty]
-    second[empty] = 0.0
+    s = s[empty]
+    at = -(cells.target[empty] + b[empty]) / s
+    log[empty] = log_ndtr(at)
+    rate = np.exp(-0.5 * at**2 - 0.5 * np.log(2.0 * np.pi) - log[empty])
     bend = rate * (at + rate)
-    second[empty, 0, 0] = (bend / s**2)[empty]
-    second[empty, 1, 1] = ((bend * at - 2.0 * rate) * at / s**2)[empty]
-    second[empty, 0, 1] = second[empty, 1, 0] = ((bend * at - rate) / s**2)[empty]
+    score[empty] = 0.0
+    score[empty, 0], score[empty, 1] = -rate / s, -rate * at / s
+    second[empty] = 0.0
+    second[empty, 0, 0] = bend / s**2
+    second[empty, 1, 1] = (bend * at - 2.0 * rate) * at / s**2
+    second[empty, 0, 1] = second[empty, 1, 0] = (bend * at - rate) / s**2

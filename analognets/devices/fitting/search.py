@@ -189,7 +189,8 @@ def _bent(task: Task, model: Model, law: Law, part: str) -> list[np.ndarray]:
     found, row = task.posterior(model, curvature=True), ORDER.index(part)
     weight, log_g = found.curvature[:, row, row], task.scale.log_g
     pull = weight * task.values(model)[row] + found.score[:, row]
-    knots = np.unique(np.quantile(log_g, np.linspace(0.0, 1.0, BENDS)))
+    margin = min(0.4, max(0.03, 10.0 / len(log_g)))
+    knots = np.unique(np.quantile(log_g, [0.0, *np.linspace(margin, 1.0 - margin, BENDS), 1.0]))
     starts: list[tuple[float, np.ndarray]] = []
     for place, first in enumerate(knots):
         for last in knots[place + 1 :]:

@@ -26,7 +26,8 @@ class Stuck:
     """What was found.
 
     Args:
-        ordinary: mask of the cells that follow their target.
+        ordinary: mask of the cells that follow their target; cells that read as stuck ones do are none, even where
+            their target is near.
         shares: (low, high) of stuck cells among those where they can be told.
         conductances: (low, high) in uS; 0 where there are none.
         counts: (low, high) of stuck cells.
@@ -70,6 +71,7 @@ def find_stuck(found: Measurements, g_max: float) -> Stuck:
     off = first - found.target - centre
     odd = np.abs(off) > limit
     steady = np.nanmax(found.conductance, axis=1) - np.nanmin(found.conductance, axis=1) <= CLOSE * g_max
+    same = np.zeros_like(odd)
     masks, shares, values, counts, seen = [], [], [], [], []
     for sign in (-1, 1):
         suspects = odd & steady & (np.sign(off) == sign)
@@ -87,15 +89,25 @@ def find_stuck(found: Measurements, g_max: float) -> Stuck:
         if not stuck.any():
             end = 0.0 if sign < 0 else g_max
             far = sign * (end - found.target - centre) > limit
+        same |= _like(found, first, stuck, value, g_max)
         masks.append(stuck)
         values.append(value)
         counts.append(int(stuck.sum()))
         seen.append(max(int(far.sum()), int(stuck.sum())))
         shares.append(counts[-1] / seen[-1] if seen[-1] else 0.0)
-    ordinary = ~odd
+    ordinary = ~odd & ~same
     return Stuck(
         ordinary, _pair(shares), _pair(values), _pair(counts), _pair(seen), int((odd & ~masks[0] & ~masks[1]).sum())
     )
+
+
+def _like(found: Measurements, first: np.ndarray, stuck: np.ndarray, value: float, g_max: float) -> np.ndarray:
+    """Return which cells can't be told from stuck ones: as near to their conductance, and as steady."""
+    if not stuck.any():
+        return stuck
+    width = np.nanmax(found.conductance, axis=1) - np.nanmin(found.conductance, axis=1)
+    near = 2.0 * np.abs(first[stuck] - value).max() + 1e-3 * g_max
+    return (np.abs(first - value) <= near) & (width <= 2.0 * width[stuck].max() + 1e-3 * g_max)
 
 
 def _pair(values: list) -> tuple:
