@@ -144,8 +144,8 @@ def get(identifier: Any, **settings: Any) -> Device:
     if isinstance(identifier, dict):
         return deserialize(identifier)
     raise InvalidArgumentError(
-        f"A device must be a Device object, one of the names {', '.join(list_devices())}, the path of a device file, or "
-        f"a serialized device. Received: {shortened(identifier)}."
+        f"A device must be a Device object, one of the names {', '.join(list_devices())}, the path of a device "
+        f"file, or a serialized device. Received: {shortened(identifier)}."
     )
 
 

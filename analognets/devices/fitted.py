@@ -32,7 +32,8 @@ class FittedDevice(PCM):
 
     With g = G_target / g_max, N independent standard-normal draws and the other symbols as in `PCM`:
 
-        programming  G_prog = max(0, G_target + s * (bias(g) + sigma_prog(g) * N1)),   bias(g) = sum_i b_i g^i * g_max / g_max_fit
+        programming  G_prog = max(0, G_target + s * (bias(g) + sigma_prog(g) * N1))
+                     bias(g) = sum_i b_i g^i * g_max / g_max_fit                                [uS]
         drift        ln D is multiplied by exp(-E_a / k * (1 / T - 1 / T_ref))
         stuck cells  with probability p_low or p_high, G = G_low or G_high at every time, whatever the target
 
@@ -49,8 +50,8 @@ class FittedDevice(PCM):
         reference_temperature: T_ref in K, at which the drift exponents are those of the fit.
         source: which data the constants come from.
         uncertainty: what is known of the constants, as the fit wrote it: `names` of constants such as
-            "programming_fit[0]", `low` and `high` ends of their 95 % intervals, and `draws`, one list of values for each
-            replicate of the bootstrap.
+            "programming_fit[0]", `low` and `high` ends of their 95 % intervals, and `draws`, one list of values for
+            each replicate of the bootstrap.
 
     Raises:
         InvalidArgumentError: a setting is out of range.

@@ -1,4 +1,4 @@
-"""How well the constants of a fit are known: a bootstrap over cells and over the laws that the data can't tell apart."""
+"""How well constants are known: a bootstrap over cells and over the laws that the data can't tell apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from analognets.devices.fitting.laws import PARTS, laws_of
 from analognets.devices.fitting.likelihood import Likelihood
-from analognets.devices.fitting.search import Alternative, Model, Solved, Task
+from analognets.devices.fitting.search import FEWEST, Alternative, Model, Solved, Task
 
 __all__ = ["Draws", "bootstrap", "constants_of"]
 
@@ -18,8 +18,6 @@ BENT = ("drift_mean", "drift_spread")
 """Parts whose laws are lines that may stop."""
 KNOTS = 20
 """Places along ln g at which a line may stop in a replicate."""
-FEWEST = 10
-"""Cells beyond a place where a line may stop."""
 PIECE = 100
 """Replicates that are computed at once."""
 WORST = 1e-9

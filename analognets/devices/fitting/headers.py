@@ -111,8 +111,8 @@ def _check_form(columns: list[Column], readings: list[Column]) -> None:
     has_time = any(column.role == "time" for column in columns)
     if wide and (has_time or len(wide) < len(readings)):
         raise DataError(
-            "A table is either long, with one column of conductances and one of times, or wide, with the time in the name "
-            f"of every column of conductances. Received: {', '.join(column.name for column in readings)}"
+            "A table is either long, with one column of conductances and one of times, or wide, with the time in the "
+            f"name of every column of conductances. Received: {', '.join(column.name for column in readings)}"
             f"{' and a column of times' if has_time else ''}."
         )
     if not wide and len(readings) > 1:
@@ -122,8 +122,8 @@ def _check_form(columns: list[Column], readings: list[Column]) -> None:
         )
     if not wide and not has_time:
         raise DataError(
-            "The table says nothing about when the cells were read. Received: no column such as time_s, and no time in the "
-            f"name of '{readings[0].name}'. Add a column of times since programming, or name it conductance_uS@25s."
+            "The table says nothing about when the cells were read. Received: no column such as time_s, and no time in "
+            f"the name of '{readings[0].name}'. Add a column of times since programming, or name it conductance_uS@25s."
         )
 
 

@@ -184,7 +184,7 @@ def _line(small: float, stops: str) -> Law:
 
 
 def _power(free: int) -> Law:
-    """Return min(factor g^-exponent, high), with exponent 0 for one constant, and high at the edge of the data for two."""
+    """Return min(factor g^-exponent, high): exponent 0 for one constant, high at the edge of the data for two."""
     name = ("constant", "power of g", "power of g that stops at a high value")[free - 1]
 
     def parts(c: np.ndarray, s: Scale) -> tuple[np.ndarray, float]:

@@ -239,14 +239,15 @@ def _from_wide(frame: pd.DataFrame, columns: list[Column]) -> dict[str, np.ndarr
 
 def _check_values(long: dict[str, np.ndarray]) -> None:
     checks = (
-        ("time", long["time"] > 0, "Times since programming must be greater than 0, since drift is counted in their logarithm",
-         "Give the time at which the first reading was made, such as 25 s", "s"),
-        ("target", long["target"] >= 0, "Target conductances must be at least 0", "Correct or leave out the rows", "uS"),
-        ("conductance", ~(long["conductance"] < 0), "Read conductances must be at least 0",
-         "Subtract the instrument's offset, or leave out the rows", "uS"),
-        ("conductance", ~np.isinf(long["conductance"]), "Read conductances must be finite", "Leave out resistances of 0", "uS"),
+        ("time", long["time"] > 0, "s", "Times since programming must be greater than 0, since drift counts in their "
+         "logarithm", "Give the time at which the first reading was made, such as 25 s"),
+        ("target", long["target"] >= 0, "uS", "Target conductances must be at least 0", "Correct or leave out the rows"),
+        ("conductance", ~(long["conductance"] < 0), "uS", "Read conductances must be at least 0",
+         "Subtract the instrument's offset, or leave out the rows"),
+        ("conductance", ~np.isinf(long["conductance"]), "uS", "Read conductances must be finite",
+         "Leave out resistances of 0"),
     )  # fmt: skip
-    for name, fine, rule, advice, unit in checks:
+    for name, fine, unit, rule, advice in checks:
         if not fine.all():
             at = int(np.argmin(fine))
             raise DataError(
@@ -274,8 +275,8 @@ def _by_cell(long: dict[str, np.ndarray]) -> Measurements:
             at = int(np.argmax(differs))
             raise DataError(
                 f"All rows of a cell must have the same {name}. Received: {long[name][first][number[at]]:g} and "
-                f"{long[name][order][at]:g} {unit} for the cell {shortened(str(names[number[at]]))}. Give a cell that was "
-                "programmed again another name."
+                f"{long[name][order][at]:g} {unit} for the cell {shortened(str(names[number[at]]))}. Give a cell that "
+                "was programmed again another name."
             )
     temperature = long["temperature"][first] if "temperature" in long else None
     return Measurements(tuple(map(str, names)), long["target"][first], time, conductance, temperature)
@@ -284,8 +285,8 @@ def _by_cell(long: dict[str, np.ndarray]) -> Measurements:
 def _check_cells(found: Measurements) -> None:
     if len(found) < MIN_CELLS:
         raise DataError(
-            f"A fit needs at least {MIN_CELLS} cells; a few hundred tell a law. Received: {len(found)} cells. Measure more "
-            "cells, at several targets and times."
+            f"A fit needs at least {MIN_CELLS} cells; a few hundred tell a law. Received: {len(found)} cells. Measure "
+            "more cells, at several targets and times."
         )
     top = found.target.max()
     if top <= 0:

@@ -12,12 +12,16 @@ from scipy.optimize import minimize
 from analognets.devices.fitting.laws import PARTS, Law, Scale, laws_of
 from analognets.devices.fitting.likelihood import Cells, Likelihood, posterior
 
-__all__ = ["Alternative", "Model", "Solved", "Task", "start_of", "search"]
+__all__ = ["FEWEST", "SUPPORTED", "Alternative", "Model", "Solved", "Task", "start_of", "search"]
 
 ORDER = tuple(PARTS)
 SWEEPS = 2
+SUPPORTED = 2.0
+"""Laws whose AIC lies so little above the lowest are supported by the data as well (Burnham and Anderson 2002)."""
 CLOSE = 6.0
 """Laws whose AIC is so much above the lowest are not counted as possible."""
+FEWEST = 10
+"""Cells beyond a place where a law may stop, at least."""
 BENDS = 12
 """Places along ln g at which a law may bend where its search starts."""
 NO_READ_NOISE = 1e-4
@@ -60,7 +64,6 @@ class Task:
         scale: their conductances.
         drifts: whether drift is fitted.
         noisy: whether read noise is fitted.
-        spread: about the standard deviation of first readings in uS, what values are floored by.
     """
 
     cells: Cells
@@ -189,7 +192,7 @@ def _bent(task: Task, model: Model, law: Law, part: str) -> list[np.ndarray]:
     found, row = task.posterior(model, curvature=True), ORDER.index(part)
     weight, log_g = found.curvature[:, row, row], task.scale.log_g
     pull = weight * task.values(model)[row] + found.score[:, row]
-    margin = min(0.4, max(0.03, 10.0 / len(log_g)))
+    margin = min(0.4, max(0.03, FEWEST / len(log_g)))
     knots = np.unique(np.quantile(log_g, [0.0, *np.linspace(margin, 1.0 - margin, BENDS), 1.0]))
     starts: list[tuple[float, np.ndarray]] = []
     for place, first in enumerate(knots):
@@ -240,9 +243,19 @@ def _candidates(task: Task, model: Model, part: str, known: Mapping[str, Solved]
         tried = [{**model, part: Solved(law, start)} for start in starts]
         best = tried[0] if len(tried) == 1 else min(tried, key=task.aic)
         after, log = task.maximise(best, [part], steps=30, precision=1e-7)
+        if _idle(task, after, part):
+            continue
         solved[law.name] = after[part]
         found.append((2.0 * (law.free + others) - 2.0 * log, after[part]))
     return found
+
+
+def _idle(task: Task, model: Model, part: str) -> bool:
+    """Whether a value at which a law stops is that of too few cells to be told."""
+    stops = [column for column, place in enumerate(model[part].law.places) if place >= 2]
+    if not stops or "stops" not in model[part].law.name:
+        return False
+    return bool((task.slopes(model, part)[:, stops].sum(0) < FEWEST).any())
 
 
 def _hopeless(law: Law, found: Sequence[tuple[float, Solved]]) -> bool:
@@ -250,7 +263,8 @@ def _hopeless(law: Law, found: Sequence[tuple[float, Solved]]) -> bool:
     by_name = {one.law.name: aic for aic, one in found}
     lowest = min(by_name.values(), default=np.inf)
     if law.name == "line in ln g that stops at a low and high value":
-        return by_name["line in ln g"] < min(aic for name, aic in by_name.items() if "stops" in name)
+        bent = [aic for name, aic in by_name.items() if "stops" in name]
+        return by_name["line in ln g"] < min(bent, default=np.inf)
     if len(found) < 3 or "stops" in law.name:
         return False
     return found[-1][0] > lowest + 1.5
@@ -269,7 +283,7 @@ def search(task: Task) -> tuple[dict[str, Solved], list[Alternative]]:
     """Return the most likely model whose parts have the laws of lowest AIC, and other laws that are nearly as good.
 
     The parts are gone through in turn, twice, each with the others as they are; all constants are then fitted
-    together.
+    together. Of the laws whose AIC lies within 2 of the lowest, which the data support as well, the simplest is taken.
     """
     model = start_of(task)
     model, _ = task.maximise(model, task.parts, steps=40)
@@ -280,7 +294,9 @@ def search(task: Task) -> tuple[dict[str, Solved], list[Alternative]]:
             if part in model:
                 known = {one.law.name: one for _, one in found.get(part, [])} | {model[part].law.name: model[part]}
                 found[part] = _candidates(task, model, part, known)
-                model[part] = min(found[part], key=lambda pair: pair[0])[1]
+                lowest = min(aic for aic, _ in found[part])
+                enough = [pair for pair in found[part] if pair[0] <= lowest + SUPPORTED]
+                model[part] = min(enough, key=lambda pair: (pair[1].law.free, pair[0]))[1]
         if sweep and before == {part: solved.law.name for part, solved in model.items()}:
             break
         model, _ = task.maximise(model, task.parts, steps=60)
@@ -292,5 +308,5 @@ def search(task: Task) -> tuple[dict[str, Solved], list[Alternative]]:
             if solved.law.name != model[part].law.name:
                 excess = task.aic({**model, part: solved}) - aic
                 if excess < CLOSE:
-                    others.append(Alternative(part, solved, max(excess, 0.0)))
+                    others.append(Alternative(part, solved, excess))
     return model, others

@@ -62,8 +62,8 @@ def find_stuck(found: Measurements, g_max: float) -> Stuck:
     """Return which cells are stuck.
 
     A first reading is extraordinary if it is more than 6 robust standard deviations of the cells with neighbouring
-    targets, and more than 5 % of g_max, away from where these read. Extraordinary cells that read the same low (or high)
-    conductance, at all times, are stuck.
+    targets, and more than 5 % of g_max, away from where these read. Extraordinary cells that read the same low (or
+    high) conductance, at all times, are stuck.
     """
     first = found.conductance[:, 0]
     centre, spread = _ordinary(found.target, first - found.target)

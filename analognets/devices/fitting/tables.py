@@ -42,8 +42,8 @@ def tabulate(found: Measurements, g_max: float, *, levels: int = 12, shares: int
         groups = np.array_split(np.argsort(target, kind="stable"), min(levels, max(1, len(target) // LEAST)))
     if min(map(len, groups)) < LEAST:
         raise DataError(
-            f"A tabulated device needs at least {LEAST} cells a level. Received: a level with {min(map(len, groups))}. Ask "
-            "for fewer levels or measure more cells."
+            f"A tabulated device needs at least {LEAST} cells a level. Received: a level with {min(map(len, groups))}. "
+            "Ask for fewer levels or measure more cells."
         )
     probabilities = (np.arange(shares) + 0.5) / shares
     places = np.array([target[group].mean() for group in groups])
@@ -68,8 +68,8 @@ def _common(found: Measurements) -> tuple[np.ndarray, np.ndarray]:
     whole &= shape and (found.time == times).all(1) if shape else np.zeros_like(whole)
     if whole.sum() < LEAST:
         raise DataError(
-            f"A tabulated device needs cells that were all read at the same times. Received: {len(times)} different times "
-            f"and {int(whole.sum())} cells read at each of them, once. Round the times, or take the fitted device."
+            f"A tabulated device needs cells that were all read at the same times. Received: {len(times)} different "
+            f"times and {int(whole.sum())} cells read at each of them, once. Round the times, or take the fitted device."
         )
     return times, whole
 

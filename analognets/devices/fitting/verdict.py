@@ -10,7 +10,7 @@ from analognets.devices.fitting.bootstrap import Draws
 from analognets.devices.fitting.laws import PARTS
 from analognets.devices.fitting.measurements import Measurements
 from analognets.devices.fitting.residuals import Residuals, format_time
-from analognets.devices.fitting.search import Task
+from analognets.devices.fitting.search import SUPPORTED, Task
 from analognets.devices.fitting.stuck import Stuck
 
 __all__ = ["verdict_of"]
@@ -18,8 +18,6 @@ __all__ = ["verdict_of"]
 YEAR = 31_536_000.0
 FEW = 200
 """Cells below which spreads are known to 5 % at best."""
-CLOSE = 2.0
-"""AIC difference below which two laws are as good as each other."""
 OFF = 0.05
 
 
@@ -51,14 +49,14 @@ def _not_told(found: Measurements, task: Task, t_0: float) -> Iterator[str]:
     if not task.drifts:
         last = format_time(float(np.nanmax(found.time)))
         yield (
-            f"Drift can't be told: the cells were read from {format_time(t_0)} to {last} after programming; it is left out "
-            "of the device. Read the same cells again at least an hour later."
+            f"Drift can't be told: the cells were read from {format_time(t_0)} to {last} after programming; it is left "
+            "out of the device. Read the same cells again at least an hour later."
         )
     if not task.noisy:
         need = "three" if task.drifts else "two"
         yield (
-            f"Read noise can't be told from programming noise: that takes at least {need} readings a cell; it is left out "
-            "of the device, and what there is of it counts as programming noise."
+            f"Read noise can't be told from programming noise: that takes at least {need} readings a cell; it is left "
+            "out of the device, and what there is of it counts as programming noise."
         )
     if found.temperature is None:
         yield "The table holds no temperatures: the device is that of the temperature of the measurement."
@@ -74,8 +72,8 @@ def _levels(found: Measurements, task: Task, laws: Mapping[str, str]) -> Iterato
     levels = len(np.unique(np.round(task.scale.g, 3)))
     if levels < 3:
         yield (
-            f"How anything depends on conductance can't be told from {levels} target{'s' if levels > 1 else ''}: every law "
-            "is a constant. Programme cells to at least 5 targets from 0 to g_max."
+            f"How anything depends on conductance can't be told from {levels} target{'s' if levels > 1 else ''}: every "
+            "law is a constant. Programme cells to at least 5 targets from 0 to g_max."
         )
     elif levels < 7:
         yield f"The targets lie at only {levels} conductances: between them the laws are interpolated."
@@ -96,7 +94,7 @@ def _outside(found: Measurements, task: Task) -> Iterator[str]:
 
 def _laws(laws: Mapping[str, str], alternatives: Sequence[tuple[str, str, float]]) -> Iterator[str]:
     for part in laws:
-        near = [law for name, law, excess in alternatives if name == part and excess < CLOSE]
+        near = [law for name, law, excess in alternatives if name == part and excess < SUPPORTED]
         if near:
             yield f"{_title(part)}: the data can't tell '{laws[part]}' from '{near[0]}'."
 
@@ -128,8 +126,8 @@ def _stuck(stuck: Stuck) -> Iterator[str]:
             yield f"No cell is stuck {word}; up to {high:.2g} % of cells could be."
     if stuck.others:
         yield (
-            f"{stuck.others} cells read more than 6 standard deviations from their like and are stuck at neither end; they "
-            "were left out, and the device has none like them."
+            f"{stuck.others} cells read more than 6 standard deviations from their like and are stuck at neither end; "
+            "they were left out, and the device has none like them."
         )
 
 
