@@ -1,9 +1,10 @@
 """Recovery: devices fitted to simulated cells of 20 hidden devices, whose constants and accuracies are known.
 
-python -m benchmarks.device_fit [--devices 20] [--cells 1500] [--chips 20] > results/device_fit.json
+python -m benchmarks.device_fit [--devices 20] [--cells 2000] [--chips 20] > results/device_fit.json
 
-Hidden devices have constants of their own, drawn by seed: g_max, programming noise and its mean error, drift, read noise,
-stuck cells and reading times. Their cells are simulated here in NumPy, from the equations, by no code of the package.
+Hidden devices have constants of their own, drawn by seed: g_max, programming noise and its mean error, drift, read
+noise, stuck cells and reading times. Their cells are simulated here in NumPy, from the equations, by no code of the
+package.
 Counted is how many of the hidden constants lie in the 95 % intervals of the fit, and how far the accuracy of a small
 network after a day on chips of the fitted device is from that on chips of the hidden one.
 """
@@ -55,7 +56,7 @@ def hidden(seed: int) -> FittedDevice:
         drift_mean_fit=(slope, low - slope * bend, low, 0.3),
         drift_spread_fit=(spread_slope, spread - spread_slope * spread_bend, spread, 0.2),
         read_noise_fit=(c(0.004, 0.012), c(0.4, 0.8), 0.5),
-        stuck_shares=(c(0.0, 0.03), c(0.0, 0.02)),
+        stuck_shares=(c(0.0, 0.005), c(0.0, 0.003)),
         stuck_conductances=(c(0.0, 0.01) * g_max, c(0.9, 1.0) * g_max),
     )
 
@@ -98,7 +99,8 @@ def recovered(device: FittedDevice, fit: Any) -> list[dict[str, Any]]:
             truth, row = float(getattr(device, field)[place]), table.loc[name]
             rows.append({
                 "constant": name, "hidden": truth, "fitted": float(row["value"]), "low": float(row["low"]),
-                "high": float(row["high"]), "told": bool(row["told"]), "inside": bool(row["low"] <= truth <= row["high"]),
+                "high": float(row["high"]), "told": bool(row["told"]),
+                "inside": bool(row["low"] <= truth <= row["high"]),
             })  # fmt: skip
     return rows
 
@@ -130,7 +132,7 @@ def main() -> None:
     """Run the benchmark and print its results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=20)
-    parser.add_argument("--cells", type=int, default=1500)
+    parser.add_argument("--cells", type=int, default=2000)
     parser.add_argument("--chips", type=int, default=20)
     settings = parser.parse_args()
     subject, rows = network(), []
@@ -142,7 +144,8 @@ def main() -> None:
         constants = recovered(device, fit)
         one, two = (accuracy(subject, each, settings.chips) for each in (device, fit.device))
         inside = sum(row["inside"] for row in constants)
-        rows.append({"seed": seed, "inside": inside, "constants": constants, "laws": dict(fit.laws), "cpu_seconds": seconds,
+        rows.append({"seed": seed, "inside": inside, "constants": constants, "laws": dict(fit.laws),
+                     "cpu_seconds": seconds,
                      "accuracy_1d_hidden": one, "accuracy_1d_fitted": two, "difference": two - one})  # fmt: skip
         print(f"device {seed}: {inside} of {len(constants)} inside, {one:.2f} and {two:.2f} %, {seconds:.0f} s",
               file=sys.stderr, flush=True)  # fmt: skip

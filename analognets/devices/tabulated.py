@@ -26,10 +26,10 @@ class TabulatedDevice(Device):
 
         G(t) = max(0, q(G_target, t, Phi(z))),   z = sqrt(m) N1 + sqrt(1 - m) N2
 
-    with N1 kept by each cell and N2 drawn at each reading, both standard normal; Phi is their distribution function and m
-    the share of a cell's place among its like that it keeps from one reading to the next. q is interpolated linearly in
-    the target, in ln t and in Phi^-1 of the share. Below the first and above the last level, and before the first and
-    after the last time, the deviation from the target is that of the nearest one; so is it beyond the outer shares.
+    with N1 kept by each cell and N2 drawn at each reading, both standard normal; Phi is their distribution function and
+    m the share of a cell's place among its like that it keeps from one reading to the next. q is interpolated linearly
+    in the target, in ln t and in Phi^-1 of the share. Below the first and above the last level, and before the first
+    and after the last time, the deviation from the target is that of the nearest one; so is it beyond the outer shares.
 
     State: `conductance` (at the first time, uS), `target` (uS), `place` (N1).
 

@@ -1,4 +1,4 @@
-"""Devices fitted to simulated cells: the likelihood is exact, constants and readings come back, bad tables are refused."""
+"""Devices fitted to simulated cells: exact likelihood, constants and readings come back, bad tables are refused."""
 
 from __future__ import annotations
 
@@ -149,6 +149,8 @@ def test_long_and_wide_tables_are_the_same_cells() -> None:
     assert one.cells == two.cells
     np.testing.assert_allclose(one.conductance, two.conductance, rtol=1e-12)
     np.testing.assert_allclose(one.time, two.time, rtol=1e-12)
+    table = table.iloc[5:]
+    one = read_measurements(table)
     ohms = table.assign(**{f"R@{time:g}s (kohm)": 1e3 / table[f"conductance_uS@{time:g}s"] for time in TIMES})
     ohms = ohms.drop(columns=[name for name in ohms if "conductance" in name])
     np.testing.assert_allclose(read_measurements(ohms).conductance, one.conductance, rtol=1e-9)

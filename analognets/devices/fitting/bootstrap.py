@@ -9,7 +9,7 @@ import numpy as np
 
 from analognets.devices.fitting.laws import PARTS, laws_of
 from analognets.devices.fitting.likelihood import Likelihood
-from analognets.devices.fitting.search import FEWEST, Alternative, Model, Solved, Task
+from analognets.devices.fitting.search import FEWEST, SHORTEST, Alternative, Model, Solved, Task
 
 __all__ = ["Draws", "bootstrap", "constants_of"]
 
@@ -57,9 +57,9 @@ def bootstrap(task: Task, model: Model, alternatives: Sequence[Alternative], *, 
     """Return constants of resampled cells.
 
     A replicate takes as many cells as there are, with replacement. Scores and curvature of every cell are computed once
-    and summed with the replicate's weights, so that replicates cost no fit. Programming and read noise have one of their
-    laws in proportion to its Akaike weight exp(-excess of AIC / 2), with the constants after one Newton step from the
-    fit. Lines of drift are fitted anew, over a grid of places where they may stop, and have the law of lowest AIC.
+    and summed with the replicate's weights, so that replicates cost no fit. Programming and read noise have one of
+    their laws in proportion to its Akaike weight exp(-excess of AIC / 2), with the constants after one Newton step from
+    the fit. Lines of drift are fitted anew, over a grid of places where they may stop, and have the law of lowest AIC.
     """
     random = np.random.default_rng(seed)
     others = [other for other in alternatives if other.part not in BENT]
@@ -100,7 +100,7 @@ def _bent(task: Task, fitted: Likelihood, model: Model, part: str, weights: np.n
     most = max(law.free for law in laws_of(part, task.scale))
     margin = min(0.4, max(0.03, FEWEST / len(log_g)))
     knots = np.unique(np.quantile(log_g, [0.0, *np.linspace(margin, 1.0 - margin, KNOTS), 1.0]))
-    pairs = [(one, two) for place, one in enumerate(knots) for two in knots[place + 1 :]]
+    pairs = [(one, two) for place, one in enumerate(knots) for two in knots[place + 1 :] if two - one >= SHORTEST]
     counts = np.array([2 + (one > knots[0]) + (two < knots[-1]) for one, two in pairs])
     kept = counts <= most
     x = np.array([np.clip(log_g, one, two) for (one, two), keep in zip(pairs, kept, strict=True) if keep])
@@ -113,7 +113,8 @@ def _bent(task: Task, fitted: Likelihood, model: Model, part: str, weights: np.n
     safe = np.where(fine, determinant, 1.0)
     slope, offset = (a22 * r1 - a12 * r2) / safe, (a11 * r2 - a12 * r1) / safe
     stops = np.sort(offset[..., None] + slope[..., None] * ends, axis=-1)
-    aic = np.where(fine & (stops[..., 0] >= 0), 2.0 * counts[kept] - slope * r1 - offset * r2, np.inf)
+    fine &= (stops[..., 0] >= 0) & (np.abs(slope) <= 1.0)
+    aic = np.where(fine, 2.0 * counts[kept] - slope * r1 - offset * r2, np.inf)
     level = np.maximum(r2 / np.where(a22 > 0, a22, 1.0), 0.0)[:, 0]
     flat = 2.0 - level * (2.0 * r2 - level[:, None] * a22)[:, 0]
     if not len(ends):

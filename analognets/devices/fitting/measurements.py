@@ -161,7 +161,7 @@ def _numbers(frame: pd.DataFrame, column: Column, *, may_be_empty: bool = False)
     if values.dtype == bool:
         values = values.astype(str)
     text = values.astype(str).str.strip()
-    empty = text.str.lower().isin(["", "nan", "na", "none", "<na>"]).to_numpy()
+    empty = values.isna().to_numpy() | text.str.lower().isin(["", "nan", "na", "none", "<na>"]).to_numpy()
     found = pd.to_numeric(values if values.dtype != object else text, errors="coerce").to_numpy(dtype=np.float64)
     wrong = ~np.isfinite(found) & ~(empty & may_be_empty)
     if wrong.any():
@@ -241,7 +241,7 @@ def _check_values(long: dict[str, np.ndarray]) -> None:
     checks = (
         ("time", long["time"] > 0, "s", "Times since programming must be greater than 0, since drift counts in their "
          "logarithm", "Give the time at which the first reading was made, such as 25 s"),
-        ("target", long["target"] >= 0, "uS", "Target conductances must be at least 0", "Correct or leave out the rows"),
+        ("target", long["target"] >= 0, "uS", "Target conductances must be at least 0", "Correct or drop the rows"),
         ("conductance", ~(long["conductance"] < 0), "uS", "Read conductances must be at least 0",
          "Subtract the instrument's offset, or leave out the rows"),
         ("conductance", ~np.isinf(long["conductance"]), "uS", "Read conductances must be finite",
@@ -295,6 +295,6 @@ def _check_cells(found: Measurements) -> None:
     ratio = float(np.median(found.conductance[high, 0] / found.target[high]))
     if not 1 / FAR < ratio < FAR:
         raise DataError(
-            "Targets and readings don't fit together: one of their units is likely wrong. Received: first readings that "
-            f"are {ratio:.3g} times their targets in the median. Check the units in the names of the columns."
+            "Targets and readings don't fit together: one of their units is likely wrong. Received: first readings "
+            f"that are {ratio:.3g} times their targets in the median. Check the units in the names of the columns."
         )

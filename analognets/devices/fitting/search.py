@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from analognets.devices.fitting.laws import PARTS, Law, Scale, laws_of
 from analognets.devices.fitting.likelihood import Cells, Likelihood, posterior
 
-__all__ = ["FEWEST", "SUPPORTED", "Alternative", "Model", "Solved", "Task", "start_of", "search"]
+__all__ = ["FEWEST", "SHORTEST", "SUPPORTED", "Alternative", "Model", "Solved", "Task", "start_of", "search"]
 
 ORDER = tuple(PARTS)
 SWEEPS = 2
@@ -22,6 +22,8 @@ CLOSE = 6.0
 """Laws whose AIC is so much above the lowest are not counted as possible."""
 FEWEST = 10
 """Cells beyond a place where a law may stop, at least."""
+SHORTEST = 0.4
+"""Least range of ln g in which a law that stops has a slope: a factor of 1.5 in conductance."""
 BENDS = 12
 """Places along ln g at which a law may bend where its search starts."""
 NO_READ_NOISE = 1e-4
@@ -199,7 +201,7 @@ def _bent(task: Task, model: Model, law: Law, part: str) -> list[np.ndarray]:
         for last in knots[place + 1 :]:
             if law.free < 4 and first > knots[0] and last < knots[-1]:
                 continue
-            if (first, last) == (knots[0], knots[-1]):
+            if (first, last) == (knots[0], knots[-1]) or last - first < SHORTEST:
                 continue
             basis = np.stack([np.clip(log_g, first, last), np.ones_like(log_g)], axis=1)
             matrix = (basis * weight[:, None]).T @ basis

@@ -69,7 +69,7 @@ def _common(found: Measurements) -> tuple[np.ndarray, np.ndarray]:
     if whole.sum() < LEAST:
         raise DataError(
             f"A tabulated device needs cells that were all read at the same times. Received: {len(times)} different "
-            f"times and {int(whole.sum())} cells read at each of them, once. Round the times, or take the fitted device."
+            f"times and {int(whole.sum())} cells read at each of them, once. Round the times, or take fitted laws."
         )
     return times, whole
 
