@@ -15,7 +15,7 @@ from analognets.devices.base import State, normal
 from analognets.devices.pcm import PCM, polynomial
 from analognets.errors import InvalidArgumentError, check_integer, check_number, shortened
 
-__all__ = ["CONSTANTS", "FittedDevice"]
+__all__ = ["BOLTZMANN", "CONSTANTS", "FittedDevice"]
 
 BOLTZMANN = 8.617333262e-5
 """In eV/K."""

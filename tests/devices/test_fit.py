@@ -172,13 +172,31 @@ def test_a_simpler_law_is_taken_where_it_does() -> None:
     flat = dataclasses.replace(
         HIDDEN, programming_fit=(0.5,), drift_mean_fit=(0.0, 0.05, 0.05, 0.05), stuck_shares=(0, 0)
     )
-    table = wide(dataclasses.replace(flat, programming_bias_fit=(0.0,)), 200, seed=5)
+    table = wide(dataclasses.replace(flat, programming_bias_fit=(0.0,)), 120, seed=5)
     laws = devices.fit(table, replicates=20).laws
     assert (laws["programming_mean"], laws["programming_spread"], laws["drift_mean"]) == (
         "none",
         "constant",
         "constant",
     )
+
+
+def test_drift_rises_with_temperature_as_arrhenius_has_it() -> None:
+    cells = 150
+    kelvin = np.tile([300.0, 330.0, 360.0], cells // 3)
+    still = dataclasses.replace(HIDDEN, stuck_shares=(0, 0))
+    factor = np.exp(-0.15 / 8.617e-5 * (1 / kelvin - 1 / 330.0))
+    target, when = np.random.default_rng(0).uniform(2.0, 20.0, cells), np.tile((25.0, 3600.0, 86_400.0), (cells, 1))
+    readings = simulated(still, target, when, copies=1, seed=4, warmth=factor)[0]
+    table = {"target_uS": target, "temperature_C": kelvin - 273.15}
+    fit = devices.fit(
+        {**table, **{f"g_uS@{t}": readings[:, n] for n, t in enumerate(("25s", "1h", "1d"))}}, replicates=20
+    )
+    row = fit.constants.loc["activation_energy"]
+    assert row["low"] < 0.15 < row["high"] and row["high"] - row["low"] < 0.08
+    assert fit.device.temperature == fit.device.reference_temperature == pytest.approx(330.0)
+    assert any("activation energy" in sentence for sentence in fit.verdict)
+    assert isinstance(fit.device.drawn(0).activation_energy, float)
 
 
 def test_tabulated() -> None:

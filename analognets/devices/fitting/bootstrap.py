@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -53,13 +53,29 @@ def constants_of(task: Task, model: Model) -> dict[str, float]:
     return found
 
 
-def bootstrap(task: Task, model: Model, alternatives: Sequence[Alternative], *, replicates: int, seed: int) -> Draws:
+def bootstrap(
+    task: Task,
+    model: Model,
+    alternatives: Sequence[Alternative],
+    *,
+    replicates: int,
+    seed: int,
+    more: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+) -> Draws:
     """Return constants of resampled cells.
 
     A replicate takes as many cells as there are, with replacement. Scores and curvature of every cell are computed once
     and summed with the replicate's weights, so that replicates cost no fit. Programming and read noise have one of
     their laws in proportion to its Akaike weight exp(-excess of AIC / 2), with the constants after one Newton step from
     the fit. Lines of drift are fitted anew, over a grid of places where they may stop, and have the law of lowest AIC.
+
+    Args:
+        task: what was fitted.
+        model: chosen laws with their constants.
+        alternatives: other laws.
+        replicates: how many.
+        seed: of them.
+        more: further constants by name, from the weights of the cells in each replicate, (replicates, cells).
     """
     random = np.random.default_rng(seed)
     others = [other for other in alternatives if other.part not in BENT]
@@ -85,6 +101,9 @@ def bootstrap(task: Task, model: Model, alternatives: Sequence[Alternative], *, 
                 lines = _bent(task, fitted, model, part, weights.astype(np.float64))
                 for at, line in zip(piece, lines, strict=True):
                     rows[at].update({f"{PARTS[part].field}[{place}]": float(value) for place, value in enumerate(line)})
+        for name, values in (more or {}).items():
+            for at, value in zip(piece, values(weights.astype(np.float64)), strict=True):
+                rows[at][name] = float(value)
     names = tuple(rows[0])
     return Draws(names, np.array([[row[name] for name in names] for row in rows]), tuple(sorted(loose)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ from analognets.devices.fitting.laws import PARTS, Scale
 from analognets.devices.fitting.likelihood import Cells
 from analognets.devices.fitting.measurements import MIN_CELLS, Measurements, read_measurements
 from analognets.devices.fitting.residuals import Residuals, residuals_of
-from analognets.devices.fitting.search import Model, Task, search
+from analognets.devices.fitting.search import Alternative, Model, Solved, Task, search
 from analognets.devices.fitting.stuck import Stuck, find_stuck
+from analognets.devices.fitting.temperature import NAME, Warm, energy_steps, first_energy, fit_energy, warm_of
 from analognets.devices.fitting.verdict import verdict_of
 from analognets.devices.tabulated import TabulatedDevice
 from analognets.errors import DataError, check_integer, check_number
@@ -185,16 +187,37 @@ def fit_device(
             f"A fit needs at least {MIN_CELLS} cells that follow their target. Received: {len(ordinary)} of "
             f"{len(found)}; the others read the same whatever their target. Check the columns of targets and readings."
         )
-    task = _task(ordinary, full, first, pulse)
-    model, others = search(task)
-    draws = _with_stuck(bootstrap(task, model, others, replicates=replicates, seed=seed), stuck, seed)
+    plain = _task(ordinary, full, first, pulse)
+    warm = warm_of(ordinary.temperature, plain)
+    task, model, others, energy = _searched(plain, warm)
+    more = {NAME: partial(energy_steps, plain, warm, model, energy)} if warm else {}
+    draws = bootstrap(task, model, others, replicates=replicates, seed=seed, more=more)
+    draws = _with_stuck(draws, stuck, seed)
     told = _told(model, draws, stuck)
     device = _device(task, model, (full, first, pulse), stuck, draws, f"{source}{'; ' if source else ''}{found.source}")
+    if found.temperature is not None:
+        kelvin = warm.reference if warm else float(np.median(found.temperature))
+        given = {"activation_energy": _rounded(energy), "temperature": kelvin, "reference_temperature": kelvin}
+        device = dataclasses.replace(device, **given)
     shown = tuple((other.part, other.solved.law.name, other.excess) for other in others)
-    residuals = residuals_of(dataclasses.replace(device, stuck_shares=(0.0, 0.0)), ordinary)
+    residuals = residuals_of(
+        dataclasses.replace(device, stuck_shares=(0.0, 0.0)), ordinary, warmth=warm.factor(energy) if warm else None
+    )
     laws = {part: model[part].law.name if part in model else "not told" for part in PARTS}
     verdict = verdict_of(found, task, laws, shown, draws, told, stuck, residuals, first)
     return DeviceFit(device, laws, shown, told, draws, stuck, found, residuals, verdict)
+
+
+def _searched(plain: Task, warm: Warm | None) -> tuple[Task, dict[str, Solved], list[Alternative], float]:
+    """Return the task at the fitted energy of the drift exponent, its laws, others nearly as good, and the energy."""
+    if warm is None:
+        return plain, *search(plain), 0.0
+    energy = first_energy(plain, warm)
+    model, others = search(warm.at(plain, energy))
+    energy = fit_energy(plain, warm, model, energy)
+    task = warm.at(plain, energy)
+    model, _ = task.maximise(model, task.parts, steps=100)
+    return task, model, others, energy
 
 
 def _task(found: Measurements, g_max: float, t_0: float, t_read: float) -> Task:
@@ -216,6 +239,7 @@ def _with_stuck(draws: Draws, stuck: Stuck, seed: int) -> Draws:
 def _told(model: Model, draws: Draws, stuck: Stuck) -> frozenset[str]:
     """Return which constants the data determine."""
     names = {f"{PARTS[part].field}[{place}]" for part, solved in model.items() for place in solved.law.places}
+    names |= {NAME} & {*draws.names}
     names |= {name for name, seen in zip(STUCK, stuck.seen, strict=True) if seen >= MIN_CELLS}
     return frozenset(names - {*draws.loose})
 
@@ -261,9 +285,12 @@ def _rounded(value: float) -> float:
 
 def _value(device: FittedDevice, name: str) -> float:
     field, _, place = name.partition("[")
-    return float(getattr(device, field)[int(place.rstrip("]"))])
+    value = getattr(device, field)
+    return float(value[int(place.rstrip("]"))] if place else value)
 
 
 def _part_of(name: str) -> str:
     field = name.partition("[")[0]
+    if field == NAME:
+        return "temperature of drift, eV"
     return next((part.title for part in PARTS.values() if part.field == field), "stuck cells")

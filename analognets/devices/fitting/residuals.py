@@ -89,7 +89,9 @@ def _groups(values: np.ndarray, count: int, title: Any) -> list[tuple[str, np.nd
     return found
 
 
-def simulated(device: Device, target: np.ndarray, time: np.ndarray, *, copies: int, seed: int) -> np.ndarray:
+def simulated(
+    device: Device, target: np.ndarray, time: np.ndarray, *, copies: int, seed: int, warmth: np.ndarray | None = None
+) -> np.ndarray:
     """Return readings of simulated cells, (copies, cells, readings).
 
     Args:
@@ -98,8 +100,11 @@ def simulated(device: Device, target: np.ndarray, time: np.ndarray, *, copies: i
         time: seconds, (cells, readings).
         copies: cells for each target.
         seed: of all draws.
+        warmth: factor of the drift exponent of each cell, or None.
     """
     state = device.program(np.broadcast_to(target, (copies, len(target))), seed)
+    if warmth is not None:
+        state["drift_exponent"] = state["drift_exponent"] * warmth.astype(np.float32)
     readings = []
     for number in range(time.shape[1]):
         when = ops.convert_to_tensor(time[:, number].astype(np.float32))
@@ -108,15 +113,22 @@ def simulated(device: Device, target: np.ndarray, time: np.ndarray, *, copies: i
     return np.stack(readings, axis=-1)
 
 
-def residuals_of(device: Device, found: Measurements, *, seed: int = 0) -> Residuals:
-    """Return the places of the readings of at most 3,000 cells, drawn by chance where there are more."""
+def residuals_of(device: Device, found: Measurements, *, warmth: np.ndarray | None = None, seed: int = 0) -> Residuals:
+    """Return the places of the readings of at most 3,000 cells, drawn by chance where there are more.
+
+    Args:
+        device: that predicts.
+        found: measured cells.
+        warmth: factor of the drift exponent of each cell, or None.
+        seed: of what is drawn.
+    """
     if len(found) > MOST_CELLS:
         chosen = np.zeros(len(found), dtype=bool)
         chosen[np.random.default_rng(seed).choice(len(found), MOST_CELLS, replace=False)] = True
-        found = found.only(chosen)
+        found, warmth = found.only(chosen), None if warmth is None else warmth[chosen]
     there = np.isfinite(found.conductance)
     time = np.where(there, found.time, float(np.nanmin(found.time)))
-    predicted = simulated(device, found.target, time, copies=COPIES, seed=seed)
+    predicted = simulated(device, found.target, time, copies=COPIES, seed=seed, warmth=warmth)
     below = (predicted < found.conductance).mean(0)
     same = (predicted == found.conductance).mean(0)  # many predicted readings may be exactly 0
     place = np.where(there, (below + 0.5 * same) * COPIES / (COPIES + 1) + 0.5 / (COPIES + 1), np.nan)

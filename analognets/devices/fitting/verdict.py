@@ -12,6 +12,7 @@ from analognets.devices.fitting.measurements import Measurements
 from analognets.devices.fitting.residuals import Residuals, format_time
 from analognets.devices.fitting.search import SUPPORTED, Task
 from analognets.devices.fitting.stuck import Stuck
+from analognets.devices.fitting.temperature import NAME
 
 __all__ = ["verdict_of"]
 
@@ -35,6 +36,7 @@ def verdict_of(
     """Return the sentences: first what can't be told at all, then what is uncertain, then whether the laws fit."""
     return (
         *_not_told(found, task, t_0),
+        *_temperatures(found, draws),
         *_levels(found, task, laws),
         *_outside(found, task),
         *_laws(laws, alternatives),
@@ -58,14 +60,26 @@ def _not_told(found: Measurements, task: Task, t_0: float) -> Iterator[str]:
             f"Read noise can't be told from programming noise: that takes at least {need} readings a cell; it is left "
             "out of the device, and what there is of it counts as programming noise."
         )
-    if found.temperature is None:
+    if len(found) < FEW:
+        yield f"There are only {len(found)} cells; a few hundred tell spreads to 5 %."
+
+
+def _temperatures(found: Measurements, draws: Draws) -> Iterator[str]:
+    if NAME in draws.names:
+        low, high = (float(end[draws.names.index(NAME)]) for end in draws.interval())
+        yield (
+            f"Drift exponents depend on temperature with an activation energy of {low:.2g} to {high:.2g} eV, measured "
+            f"from {found.temperature.min():g} to {found.temperature.max():g} K."
+        )
+    elif found.temperature is None:
         yield "The table holds no temperatures: the device is that of the temperature of the measurement."
     elif len(np.unique(found.temperature)) == 1:
         yield f"All cells were read at {found.temperature[0]:g} K: how drift depends on temperature can't be told."
     else:
-        yield "The cells were read at several temperatures: their dependence is not fitted, the laws are their mean."
-    if len(found) < FEW:
-        yield f"There are only {len(found)} cells; a few hundred tell spreads to 5 %."
+        yield (
+            "How drift depends on temperature can't be told: that takes at least 20 cells at each of two temperatures "
+            "that differ by 5 K; the laws are their mean."
+        )
 
 
 def _levels(found: Measurements, task: Task, laws: Mapping[str, str]) -> Iterator[str]:
