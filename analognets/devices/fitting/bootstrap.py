@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from analognets.devices.fitting.bends import bends
 from analognets.devices.fitting.laws import PARTS, laws_of
 from analognets.devices.fitting.likelihood import Likelihood
-from analognets.devices.fitting.search import FEWEST, SHORTEST, Alternative, Model, Solved, Task
+from analognets.devices.fitting.search import Alternative, Model, Solved, Task, parabolas
 
 __all__ = ["Draws", "bootstrap", "constants_of"]
 
@@ -113,36 +114,18 @@ def _bent(task: Task, fitted: Likelihood, model: Model, part: str, weights: np.n
 
     The likelihood of each cell is taken as a parabola in the cell's value, as it is at the fit.
     """
-    row, log_g = ORDER.index(part), task.scale.log_g
-    stiff = fitted.curvature[:, row, row]
-    pull = stiff * task.values(model)[row] + fitted.score[:, row]
+    stiff, pull = parabolas(task, model, part, fitted)
     most = max(law.free for law in laws_of(part, task.scale))
-    margin = min(0.4, max(0.03, FEWEST / len(log_g)))
-    knots = np.unique(np.quantile(log_g, [0.0, *np.linspace(margin, 1.0 - margin, KNOTS), 1.0]))
-    pairs = [(one, two) for place, one in enumerate(knots) for two in knots[place + 1 :] if two - one >= SHORTEST]
-    counts = np.array([2 + (one > knots[0]) + (two < knots[-1]) for one, two in pairs])
-    kept = counts <= most
-    x = np.array([np.clip(log_g, one, two) for (one, two), keep in zip(pairs, kept, strict=True) if keep])
-    x = x.reshape(-1, len(log_g))
-    ends = np.array([pair for pair, keep in zip(pairs, kept, strict=True) if keep]).reshape(-1, 2)
-    a11, a12, r1 = (weights @ (value * x**power).T for value, power in ((stiff, 2), (stiff, 1), (pull, 1)))
-    a22, r2 = (weights @ stiff)[:, None], (weights @ pull)[:, None]
-    determinant = a11 * a22 - a12**2
-    fine = (determinant > 1e-9 * np.abs(a11 * a22)) & (a22 > 0)
-    safe = np.where(fine, determinant, 1.0)
-    slope, offset = (a22 * r1 - a12 * r2) / safe, (a11 * r2 - a12 * r1) / safe
-    stops = np.sort(offset[..., None] + slope[..., None] * ends, axis=-1)
-    fine &= (stops[..., 0] >= 0) & (np.abs(slope) <= 1.0)
-    aic = np.where(fine, 2.0 * counts[kept] - slope * r1 - offset * r2, np.inf)
-    level = np.maximum(r2 / np.where(a22 > 0, a22, 1.0), 0.0)[:, 0]
-    flat = 2.0 - level * (2.0 * r2 - level[:, None] * a22)[:, 0]
-    if not len(ends):
-        return np.stack([np.zeros_like(level), level, level, level], axis=1)
-    best = aic.argmin(1)
-    at = np.arange(len(best)), best
-    line = np.concatenate([slope[at][:, None], offset[at][:, None], stops[at]], axis=1)
+    found = bends(task.scale, stiff, pull, weights, places=KNOTS, most=most)
+    total, force = weights @ stiff, weights @ pull
+    level = np.maximum(force / np.where(total > 0, total, 1.0), 0.0)
     flats = np.stack([np.zeros_like(level), level, level, level], axis=1)
-    return np.where((flat <= aic[at])[:, None], flats, line)
+    if not found.gain.shape[1]:
+        return flats
+    aic = 2.0 * found.constants - found.gain
+    at = np.arange(len(level)), aic.argmin(1)
+    flat = 2.0 - level * (2.0 * force - level * total)
+    return np.where((flat <= aic[at])[:, None], flats, found.line[at])
 
 
 def _resampled(task: Task, model: Model, weights: np.ndarray) -> tuple[list[dict[str, Solved]], set[str]]:

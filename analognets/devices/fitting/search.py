@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
+from analognets.devices.fitting.bends import FEWEST, bends
 from analognets.devices.fitting.laws import PARTS, Law, Scale, laws_of
 from analognets.devices.fitting.likelihood import Cells, Likelihood, posterior
 
-__all__ = ["FEWEST", "SHORTEST", "SUPPORTED", "Alternative", "Model", "Solved", "Task", "start_of", "search"]
+__all__ = ["SUPPORTED", "Alternative", "Model", "Solved", "Task", "parabolas", "search", "start_of"]
 
 ORDER = tuple(PARTS)
 SWEEPS = 2
@@ -20,10 +21,6 @@ SUPPORTED = 2.0
 """Laws whose AIC lies so little above the lowest are supported by the data as well (Burnham and Anderson 2002)."""
 CLOSE = 6.0
 """Laws whose AIC is so much above the lowest are not counted as possible."""
-FEWEST = 10
-"""Cells beyond a place where a law may stop, at least."""
-SHORTEST = 0.4
-"""Least range of ln g in which a law that stops has a slope: a factor of 1.5 in conductance."""
 BENDS = 12
 """Places along ln g at which a law may bend where its search starts."""
 NO_READ_NOISE = 1e-4
@@ -187,37 +184,29 @@ def _starts(task: Task, model: Model, law: Law, before: Solved, part: str) -> li
 
 
 def _bent(task: Task, model: Model, law: Law, part: str) -> list[np.ndarray]:
-    """Return starts of a line with stops: the best bends of a grid, by weighted least squares.
+    """Return starts of a line with stops: the best four of a grid of places, at the likelihood's parabolas so far."""
+    stiff, pull = parabolas(task, model, part)
+    found = bends(task.scale, stiff, pull, np.ones((1, len(stiff))), places=BENDS, most=law.free)
+    low = "low" in law.name
+    fitting = (found.constants == law.free) & ((found.at_low[0] == low) | (law.free == 4)) & np.isfinite(found.gain[0])
+    columns = [0, 1, *{4: (2, 3), 3: (2,) if low else (3,)}[law.free]]
+    order = np.flatnonzero(fitting)[np.argsort(-found.gain[0, fitting])][:4]
+    plain = np.concatenate([model[part].constants, np.quantile(task.values(model)[ORDER.index(part)], [0.2, 0.8])])
+    return [found.line[0, place, columns] for place in order] or [plain[columns]]
 
-    The weights are the curvature of the likelihood at the law so far, so a bend costs no evaluation of it.
+
+def parabolas(task: Task, model: Model, part: str, fitted: Likelihood | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return curvature and pull of each cell's likelihood in the value of one part, as `bends` takes them.
+
+    Args:
+        task: what is fitted.
+        model: at whose values.
+        part: of which.
+        fitted: the likelihood there with its curvature, or None: it is computed.
     """
-    found, row = task.posterior(model, curvature=True), ORDER.index(part)
-    weight, log_g = found.curvature[:, row, row], task.scale.log_g
-    pull = weight * task.values(model)[row] + found.score[:, row]
-    margin = min(0.4, max(0.03, FEWEST / len(log_g)))
-    knots = np.unique(np.quantile(log_g, [0.0, *np.linspace(margin, 1.0 - margin, BENDS), 1.0]))
-    starts: list[tuple[float, np.ndarray]] = []
-    for place, first in enumerate(knots):
-        for last in knots[place + 1 :]:
-            if law.free < 4 and first > knots[0] and last < knots[-1]:
-                continue
-            if (first, last) == (knots[0], knots[-1]) or last - first < SHORTEST:
-                continue
-            basis = np.stack([np.clip(log_g, first, last), np.ones_like(log_g)], axis=1)
-            matrix = (basis * weight[:, None]).T @ basis
-            if np.linalg.det(matrix) < 1e-12 * max(matrix[0, 0] * matrix[1, 1], 0.0) or matrix[1, 1] <= 0:
-                continue
-            line = np.linalg.solve(matrix, basis.T @ pull)
-            low, high = sorted(line[1] + line[0] * np.array([first, last]))
-            at_low = (first > knots[0]) == (line[0] > 0)  # where the line stops on one side only
-            if low < 0 or (law.free < 4 and at_low != ("low" in law.name)):
-                continue
-            stops = [low, high] if law.free == 4 else [low] if "low" in law.name else [high]
-            starts.append((float(line @ (basis.T @ pull)), np.array([*line, *stops])))
-    starts.sort(key=lambda pair: -pair[0])
-    plain = np.concatenate([model[part].constants, np.quantile(task.values(model)[row], [0.2, 0.8])])
-    end = {2: [2, 3], 1: [2] if "low" in law.name else [3]}[law.free - 2]
-    return [start for _, start in starts[:4]] or [plain[[0, 1, *end]]]
+    found, row = fitted or task.posterior(model, curvature=True), ORDER.index(part)
+    stiff = found.curvature[:, row, row]
+    return stiff, stiff * task.values(model)[row] + found.score[:, row]
 
 
 def _candidates(task: Task, model: Model, part: str, known: Mapping[str, Solved]) -> list[tuple[float, Solved]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
@@ -110,7 +111,7 @@ def _like(found: Measurements, first: np.ndarray, stuck: np.ndarray, value: floa
     return (np.abs(first - value) <= near) & (width <= 2.0 * width[stuck].max() + 1e-3 * g_max)
 
 
-def _pair(values: list) -> tuple:
+def _pair(values: list[Any]) -> tuple[Any, Any]:
     low, high = values
     return low, high
 
