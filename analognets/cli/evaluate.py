@@ -129,8 +129,7 @@ def evaluate(
     from analognets.deploy.chips.by_class import by_class as classes_of
     from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
 
-    network = network_on_chips(trained, compensation, device)
-    check_adabs(network, adabs)
+    check_adabs(network := network_on_chips(trained, compensation, device), adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
     made = stored(reporter, network, load_chips, save_chips, number, count)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)

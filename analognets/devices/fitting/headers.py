@@ -123,7 +123,8 @@ def _check_form(columns: list[Column], readings: list[Column]) -> None:
     if not wide and not has_time:
         raise DataError(
             "The table says nothing about when the cells were read. Received: no column such as time_s, and no time in "
-            f"the name of '{readings[0].name}'. Pulse numbers are not fitted. Add a column of times since programming, or name it conductance_uS@25s."
+            f"the name of '{readings[0].name}'. Pulse numbers are not fitted. "
+            "Add a column of times since programming, or name it conductance_uS@25s."
         )
 
 
