@@ -54,6 +54,9 @@ COMMANDS = {
     "stream-eval": Command(
         "analognets.cli.stream_eval:stream_eval", "False alarms per hour and misses on hours of audio, over drift time."
     ),
+    "device": Command(
+        "analognets.cli.device:device", "Fit a device to a lab's table of measured cells; show a device."
+    ),
     "zoo": Command("analognets.cli.zoo:zoo", "List, show, download and save pretrained networks."),
     "data": Command("analognets.cli.data:data", "List, prepare and describe data sets."),
     "doctor": Command(

@@ -79,6 +79,10 @@ Rule = Annotated[
     str | None,
     typer.Option("--compensation", help="Drift compensation in place of the hardware's: global, column or input."),
 ]
+OtherDevice = Annotated[
+    str | None,
+    typer.Option("--device", help="Name of a device, or file of `device fit`, in place of the hardware's; as trained."),
+]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
 Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
@@ -92,6 +96,7 @@ def evaluate(
     seed: Seed = None,
     drift_compensation: Mode = None,
     compensation: Rule = None,
+    device: OtherDevice = None,
     split: SplitOption = Split.test,
     batch_norm: BatchNorm = False,
     adabs: AdaBS = None,
@@ -124,8 +129,7 @@ def evaluate(
     from analognets.deploy.chips.by_class import by_class as classes_of
     from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
 
-    network = network_on_chips(trained, compensation)
-    check_adabs(network, adabs)
+    check_adabs(network := network_on_chips(trained, compensation, device), adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
     made = stored(reporter, network, load_chips, save_chips, number, count)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)

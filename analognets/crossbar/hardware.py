@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 
 from analognets import devices
-from analognets.core.config import read_yaml, yaml_names
+from analognets.core.config import names_a_file, read_yaml, yaml_names
 from analognets.crossbar.converters import check_bits
 from analognets.crossbar.effects import Effect, find_effect, present_effects
 from analognets.crossbar.nonideality import NonIdeality
@@ -24,6 +25,7 @@ from analognets.errors import (
     check_integer,
     check_number,
     reading_config,
+    shortened,
 )
 
 __all__ = ["Crossbar", "get", "list_presets"]
@@ -267,8 +269,27 @@ def list_presets() -> list[str]:
 @lru_cache
 def _load_preset(name: str) -> Crossbar:
     if name not in list_presets():
-        raise UnknownNameError("hardware preset", name, list_presets())
+        raise UnknownNameError("hardware preset", name, list_presets(), "A file is named with a '/' or ending .yaml.")
     settings = read_yaml(_PRESETS / f"{name}.yaml", source=f"The hardware preset '{name}'")
+    return _from_settings(name, settings)
+
+
+def _load_file(path: str) -> Crossbar:
+    """Return the crossbar of a YAML file that looks as the presets do; a device file is named relative to it."""
+    source = f"The hardware file '{path}'"
+    settings = read_yaml(path, source=source)
+    if not isinstance(settings, dict) or not settings.get("device"):
+        raise InvalidArgumentError(
+            f"{source} must hold settings of a crossbar, with its `device`. Received: {shortened(settings)}."
+        )
+    device = settings["device"]
+    if isinstance(device, str) and names_a_file(device):
+        settings["device"] = os.path.join(os.path.dirname(os.path.abspath(path)), device)
+    _check_settings({*settings} - {"device_settings"})
+    return _from_settings(settings.pop("name", os.path.basename(path).rpartition(".")[0]), settings)
+
+
+def _from_settings(name: str, settings: dict[str, Any]) -> Crossbar:
     settings["device"] = devices.get(settings["device"], **settings.pop("device_settings", {}))
     effects = settings.pop("nonidealities", {})
     settings["nonidealities"] = tuple(get_nonideality(kind, **values) for kind, values in effects.items())
@@ -277,10 +298,10 @@ def _load_preset(name: str) -> Crossbar:
 
 @reading_config("a crossbar")
 def get(identifier: Any) -> Crossbar:
-    """Return a crossbar from an object, a preset's name or a config.
+    """Return a crossbar from an object, a preset's name, a YAML file that looks as presets do, or a config.
 
     Raises:
-        InvalidArgumentError: the identifier is none of these.
+        InvalidArgumentError: the identifier is none of these, or the file can't be read.
         UnknownNameError: no preset has that name.
 
     Examples:
@@ -290,7 +311,7 @@ def get(identifier: Any) -> Crossbar:
     if isinstance(identifier, Crossbar):
         return identifier
     if isinstance(identifier, str):
-        return Crossbar.from_preset(identifier)
+        return _load_file(identifier) if names_a_file(identifier) else Crossbar.from_preset(identifier)
     if isinstance(identifier, dict):
         if "class_name" not in identifier:
             return Crossbar.from_config(identifier)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
+from analognets.core.config import names_a_file
 from analognets.core.seeds import derive_seed
 from analognets.devices.base import Device, State
+from analognets.devices.device_files import read_device_file, write_device_file
 from analognets.devices.drift_compensation import (
     ArrayDriftCompensation,
     ColumnDriftCompensation,
@@ -20,6 +23,7 @@ from analognets.devices.drift_compensation import (
     get_drift_compensation,
     list_drift_compensations,
 )
+from analognets.devices.fitted import FittedDevice
 from analognets.devices.ideal import IdealDevice
 from analognets.devices.memristor import CuSiO2Memristor
 from analognets.devices.parallel import ParallelDevices
@@ -29,7 +33,11 @@ from analognets.devices.pulsed import PulsedDevice, PulsedLinear
 from analognets.devices.pulsed_pcm import PulsedPCM, PulsedStepPCM
 from analognets.devices.reram import ReRAM
 from analognets.devices.strengths import is_off
+from analognets.devices.tabulated import TabulatedDevice
 from analognets.errors import InvalidArgumentError, UnknownNameError, reading_config, shortened
+
+if TYPE_CHECKING:
+    from analognets.devices.fitting.fit import DeviceFit
 
 __all__ = [
     "PCM",
@@ -39,6 +47,7 @@ __all__ = [
     "CuSiO2Memristor",
     "Device",
     "DriftCompensation",
+    "FittedDevice",
     "GlobalDriftCompensation",
     "InputDriftCompensation",
     "IdealDevice",
@@ -50,18 +59,22 @@ __all__ = [
     "PulsedStepPCM",
     "ReRAM",
     "State",
+    "TabulatedDevice",
     "derive_seed",
     "deserialize",
+    "fit",
     "get",
     "get_drift_compensation",
     "is_off",
     "list_devices",
     "list_drift_compensations",
     "register_device",
+    "save",
     "serialize",
 ]
 
 _DEVICES: dict[str, type[Device]] = {"ideal": IdealDevice, "pcm": PCM, "pcm_14nm": PCM14nm, "reram": ReRAM}
+_DEVICES |= {"fitted": FittedDevice, "tabulated": TabulatedDevice}
 _DEVICES |= {"cu_sio2_memristor": CuSiO2Memristor}
 _DEVICES |= {"pulsed_linear": PulsedLinear, "pulsed_pcm": PulsedPCM, "pulsed_step_pcm": PulsedStepPCM}
 
@@ -104,16 +117,16 @@ def list_devices() -> list[str]:
 
 @reading_config("a device")
 def get(identifier: Any, **settings: Any) -> Device:
-    """Return a device from a name, a config or a device.
+    """Return a device from a name, a file, a config or a device.
 
     Args:
-        identifier: "pcm", "pcm_14nm", "reram" or "ideal"; what `serialize` returned; or a `Device`, which is returned
-            as it is.
-        **settings: arguments of the named device; without them it has its default settings.
+        identifier: "pcm", "pcm_14nm", "reram" or "ideal"; the path of a YAML file that `save` wrote, with a "/" or
+            ending in .yaml; what `serialize` returned; or a `Device`, which is returned as it is.
+        **settings: arguments of the named device; without them it has its default settings, or those of its file.
 
     Raises:
         UnknownNameError: no device has that name, or it has no such setting.
-        InvalidArgumentError: the identifier is none of these, or settings came without a name.
+        InvalidArgumentError: the identifier is none of these, the file can't be read, or settings came without a name.
 
     Examples:
         >>> get("pcm", read_noise_scale=0.0).read_noise_scale
@@ -126,9 +139,11 @@ def get(identifier: Any, **settings: Any) -> Device:
         )
     if isinstance(identifier, Device):
         return identifier
+    if isinstance(identifier, str) and names_a_file(identifier):
+        return _from_file(identifier, settings)
     if isinstance(identifier, str):
         if identifier not in _DEVICES:
-            raise UnknownNameError("device", identifier, _DEVICES)
+            raise UnknownNameError("device", identifier, _DEVICES, "A file is named with a '/' or the ending .yaml.")
         kind = _DEVICES[identifier]
         known = [field.name for field in dataclasses.fields(kind) if field.init]
         for name in settings:
@@ -138,9 +153,44 @@ def get(identifier: Any, **settings: Any) -> Device:
     if isinstance(identifier, dict):
         return deserialize(identifier)
     raise InvalidArgumentError(
-        f"A device must be a Device object, one of the names {', '.join(list_devices())}, or a serialized device. "
-        f"Received: {shortened(identifier)}."
+        f"A device must be a Device object, one of the names {', '.join(list_devices())}, the path of a device "
+        f"file, or a serialized device. Received: {shortened(identifier)}."
     )
+
+
+def _from_file(path: str, settings: dict[str, Any]) -> Device:
+    identifier, stored = read_device_file(path)
+    if isinstance(identifier, dict):
+        device = deserialize(identifier)
+        return dataclasses.replace(device, **stored, **settings) if stored or settings else device
+    if names_a_file(identifier):
+        raise InvalidArgumentError(
+            f"The device file '{path}' must name a device, not another file. Received: device: {identifier}."
+        )
+    return get(identifier, **{**stored, **settings})
+
+
+def save(device: Device, path: str | os.PathLike[str]) -> None:
+    """Write a device as a YAML file that `get` reads, and that hardware and recipes can name as their `device`.
+
+    Args:
+        device: any device.
+        path: of the file, ending in .yaml.
+
+    Raises:
+        InvalidArgumentError: the path does not end in .yaml, or what is given is no device.
+        RunError: the file can't be written.
+    """
+    if not isinstance(device, Device) or not os.fspath(path).endswith((".yaml", ".yml")):
+        raise InvalidArgumentError(
+            "A device is saved as a YAML file; give a Device and a path that ends in .yaml. Received: "
+            f"{type(device).__name__} and {shortened(os.fspath(path))}."
+        )
+    names = [name for name, kind in _DEVICES.items() if kind is type(device)]
+    if names:
+        write_device_file(path, names[0], device.get_config())
+    else:
+        write_device_file(path, serialize(device))
 
 
 def serialize(device: Device) -> dict[str, Any]:
@@ -165,3 +215,13 @@ def deserialize(config: dict[str, Any]) -> Device:
             "analognets.devices.serialize; a class of your own is made known by analognets.devices.register_device."
         )
     return device
+
+
+def fit(table: Any, **options: Any) -> DeviceFit:
+    """Return the device that measured cells are best described by, and how well its constants are known.
+
+    See `analognets.devices.fitting.fit.fit_device`, which takes the same arguments.
+    """
+    from analognets.devices.fitting.fit import fit_device
+
+    return fit_device(table, **options)

@@ -235,6 +235,10 @@ class PCM(Device):
         scale = self.g_max / self.programming_fit_g_max
         return ops.maximum(polynomial(g, [c * scale for c in self.programming_fit]), 0.0)
 
+    def programming_mean(self, g_target: Any, g: Any) -> Any:
+        """Return what devices with the target G (uS), g = G / g_max, are programmed to in the mean: the target."""
+        return g_target
+
     def drift_moments(self, g: Any, log_g: Any) -> tuple[Any, Any]:
         """Return mu and sigma of the drift exponent of devices with the target g = G / g_max."""
         return clipped_line(log_g, self.drift_mean_fit), clipped_line(log_g, self.drift_spread_fit)
@@ -268,7 +272,8 @@ class PCM(Device):
         conductance = g_target
         if not is_off(self.programming_noise_scale):
             deviation = self.programming_deviation(g)
-            conductance = g_target + self.programming_noise_scale * deviation * draws["programming"]
+            mean = self.programming_mean(g_target, g)
+            conductance = mean + self.programming_noise_scale * deviation * draws["programming"]
             conductance = ops.maximum(conductance, 0.0)
         mean, spread = self.drift_moments(g, log_g)
         exponent = mean + spread * draws["drift"]

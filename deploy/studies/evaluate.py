@@ -32,17 +32,24 @@ REFERENCES = {"float": "float network, before training for hardware", "digital":
 """What to call the networks of `TrainedNetwork.references`."""
 
 
-def network_on_chips(trained: TrainedNetwork, compensation: str | None = None) -> keras.Model:
+def network_on_chips(
+    trained: TrainedNetwork, compensation: str | None = None, device: str | None = None
+) -> keras.Model:
     """Return the model that lies on the chips: the analog one, or the one with the devices it learned on.
 
     Args:
         trained: where it is from.
         compensation: name of a drift compensation in place of the hardware's own; weights and ranges stay.
+        device: name of a device, or path of its file, in place of the hardware's own; likewise.
 
     Raises:
         ConversionError: there is none, or it names no classes; or it lies on devices, whose hardware is given.
         UnknownNameError: there is no such drift compensation.
     """
+    if device is not None and trained.learned_on_devices:
+        raise ConversionError(
+            f"A run that learned on devices keeps them. Received: device={device!r}. Leave the device out."
+        )
     if compensation is not None and trained.learned_on_devices:
         raise ConversionError(
             "A run that learned on devices keeps the drift compensation of its recipe. Received: "
@@ -54,10 +61,10 @@ def network_on_chips(trained: TrainedNetwork, compensation: str | None = None) -
             f"The network of '{trained.handle}' names no classes, so it has no accuracy. Look at what it draws in "
             f"Python: analognets.training.Run.open({trained.handle!r}).on_device_model().generate(40)."
         )
-    if compensation is None:
-        return network
+    changes = {"drift_compensation": compensation, "device": device}
+    changes = {name: value for name, value in changes.items() if value is not None}
     own = analog_layers(network)[0].crossbar
-    return on_hardware(network, own.replace(drift_compensation=compensation), ranges="kept")[0]
+    return on_hardware(network, own.replace(**changes), ranges="kept")[0] if changes else network
 
 
 def chips_of(
@@ -178,6 +185,16 @@ def samples_at(table: pd.DataFrame | None, seconds: float, mode: bool) -> int:
     return int(latest.min()) if len(latest) else 0
 
 
+def other_device(found: Measured) -> str:
+    """Return what to say of a device that is not the recipe's, with the source of a fitted one; else nothing."""
+    layers = [] if found.trained.learned_on_devices else analog_layers(found.network)
+    if not layers or layers[0].crossbar.device == hardware_of(found.trained).crossbar().device:
+        return ""
+    device = layers[0].crossbar.device
+    source = getattr(device, "source", "")
+    return f", cells {type(device).__name__}{f' of {source}' if source else ''}"
+
+
 def write_evaluation(folder: Path, found: Measured) -> None:
     """Write drift.csv, summary.csv, samples.csv, drift.png and report.html, each complete or not at all.
 
@@ -199,6 +216,7 @@ def write_evaluation(folder: Path, found: Measured) -> None:
         (folder / "by_class.csv").unlink(missing_ok=True)
     recipe, chip = trained.known_recipe(), hardware_of(trained)
     hardware = ", ".join([chip.preset, *(f"{key} {value}" for key, value in chip.changes().items())])
+    hardware += other_device(found)
     title = f"{recipe.name} on {task.data.info.name} ({hardware})"
     figures = [drift_figure(table, folder / "drift.png", title=title, **found.accuracies())]
     if isinstance(trained, TrainedRun) and trained.learned_on_devices:

@@ -1,0 +1,136 @@
+"""`analognets device`: from a table of measured cells to a device that every hardware can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analognets.cli import _console
+from analognets.cli._work import start_backend
+from analognets.cli.options import Json, Quiet
+
+__all__ = ["device"]
+
+device = typer.Typer(no_args_is_help=True, add_completion=False, help="Fit a device to measured cells; show a device.")
+
+Table = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MEASUREMENTS.csv",
+        help="Long: cell, target_uS, conductance_uS, time_s; or wide: cell, target_uS, conductance_uS@25s, "
+        "conductance_uS@1h, ...",
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="YAML file of the device; by default the table's name with .yaml.")]
+Figures = Annotated[Path | None, typer.Option("--figures", help="Also draw the laws and quantile plots here.")]
+GMax = Annotated[float | None, typer.Option("--g-max", help="g_max in uS; the highest target by default.")]
+First = Annotated[
+    str | None,
+    typer.Option("--t-0", help="Time that drift is counted from, such as 25s; the first reading by default."),
+]
+Pulse = Annotated[float, typer.Option("--read-pulse", help="Width of a read pulse in seconds.")]
+Units = Annotated[
+    str | None, typer.Option(help="Where columns don't say them: target=uS,conductance=uS,time=s,temperature=K.")
+]
+Source = Annotated[str, typer.Option(help="What to call the data, such as the lot and the lab.")]
+Replicates = Annotated[int, typer.Option(min=20, max=100_000, help="Of the bootstrap.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]
+Tabulated = Annotated[bool, typer.Option("--tabulated", help="Write quantiles by level and time in place of laws.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
+
+
+@device.command("fit")
+def fit(
+    measurements: Table,
+    out: Out = None,
+    figures: Figures = None,
+    g_max: GMax = None,
+    t_0: First = None,
+    read_pulse: Pulse = 250e-9,
+    units: Units = None,
+    source: Source = "",
+    replicates: Replicates = 400,
+    seed: Seed = 0,
+    tabulated: Tabulated = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the laws of a device to measured cells, and write the device as YAML."""
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    target = out or Path(f"{measurements.stem}.yaml")
+    if target.suffix not in (".yaml", ".yml"):
+        raise typer.BadParameter(f"--out takes a file that ends in .yaml. Received: '{target}'.")
+    if target.exists() and not overwrite:
+        raise typer.BadParameter(f"'{target}' is there already. Give --overwrite, or another file with --out.")
+    named = units_of(units)
+    from analognets.core.files import make_folder
+
+    make_folder(target.parent, "folder of the device file")
+    if figures is not None:
+        make_folder(figures, "folder for the figures")
+    start_backend(reporter)
+
+    from analognets import devices
+
+    settings: dict[str, Any] = {"g_max": g_max, "t_0": t_0, "t_read": read_pulse, "units": named, "source": source}
+    with reporter.status(f"Fitting {measurements} ..."):
+        found = devices.fit(measurements, replicates=replicates, seed=seed, **settings)
+        made = found.tabulated() if tabulated else found.device
+    devices.save(made, target)
+    drawn = [] if figures is None else found.figures(figures)
+    reporter.result({**found.to_dict(), "device": str(target), "figures": [str(path) for path in drawn]})
+    show_fit(reporter, found)
+    for path in drawn:
+        reporter.say(f"Written: {path}")
+    reporter.say(f"Written: {target}. Name it as `device: {target}` in hardware and recipes.")
+
+
+def units_of(text: str | None) -> dict[str, str]:
+    """Return the units of --units by role or column."""
+    pairs = [word.partition("=") for word in text.split(",")] if text else []
+    if not all(name.strip() and unit.strip() for name, _, unit in pairs):
+        raise typer.BadParameter(f"--units takes pairs such as target=uS,conductance=uS,time=s. Received: '{text}'.")
+    return {name.strip(): unit.strip() for name, _, unit in pairs}
+
+
+def show_fit(reporter: _console.Reporter, found: Any) -> None:
+    """Print laws, constants with their intervals, and the verdict."""
+    size = f"{len(found.measurements):,} cells, {found.measurements.readings:,} readings"
+    rows = []
+    for name, row in found.constants.iterrows():
+        interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["told"] else "not told; held where the data end"
+        rows.append((row["part"], name, f"{row['value']:.5g}", interval))
+    columns = ("part", "constant", "value", "95 % interval")
+    reporter.table(
+        columns, rows, title=f"Fitted to {size}; g_max {found.device.g_max:g} uS, t_0 {found.device.t_0:g} s"
+    )
+    for part, law in found.laws.items():
+        reporter.say(f"{part.replace('_', ' ')}: {law}")
+    for sentence in found.verdict:
+        reporter.say(f"- {sentence}")
+
+
+DeviceName = Annotated[str, typer.Argument(metavar="DEVICE", help="Name of a device, or the path of a device file.")]
+
+
+@device.command("show")
+def show(name: DeviceName, json: Json = False) -> None:
+    """Show the settings of a device, and how well they are known."""
+    reporter = _console.Reporter(json=json)
+    start_backend(reporter)
+
+    from analognets import devices
+
+    found = devices.get(name)
+    config = found.get_config()
+    reporter.result({"device": type(found).__name__, "settings": config})
+    known = config.pop("uncertainty", {})
+    reporter.table(
+        ("setting", "value"), [(key, str(value)) for key, value in config.items()], title=type(found).__name__
+    )
+    if known:
+        rows = list(zip(known["names"], known["low"], known["high"], strict=True))
+        reporter.table(("constant", "low", "high"), rows, title="95 % intervals")

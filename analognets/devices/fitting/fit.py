@@ -1,0 +1,296 @@
+"""Fit a device to measured cells: stuck cells, laws, maximum likelihood, bootstrap, verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analognets.core.files import make_folder
+from analognets.devices.device_files import write_device_file
+from analognets.devices.fitted import FittedDevice
+from analognets.devices.fitting.bootstrap import Draws, bootstrap
+from analognets.devices.fitting.laws import PARTS, Scale
+from analognets.devices.fitting.likelihood import Cells
+from analognets.devices.fitting.measurements import MIN_CELLS, Measurements, read_measurements
+from analognets.devices.fitting.residuals import Residuals, residuals_of
+from analognets.devices.fitting.search import Alternative, Model, Solved, Task, search
+from analognets.devices.fitting.stuck import Stuck, find_stuck
+from analognets.devices.fitting.temperature import NAME, Warm, energy_steps, first_energy, fit_energy, warm_of
+from analognets.devices.fitting.verdict import verdict_of
+from analognets.devices.tabulated import TabulatedDevice
+from analognets.errors import DataError, check_integer, check_number
+from analognets.units import parse_duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DeviceFit", "fit_device"]
+
+KEPT_DRAWS = 64
+"""Replicates that the device keeps."""
+DIGITS = 6
+STUCK = ("stuck_shares[0]", "stuck_shares[1]")
+SMALL_RISE = 0.5
+"""Least ln(t / t_0) of the last reading from which a drift exponent can be told."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceFit:
+    """A device, what it was fitted to, and how well it is known.
+
+    Args:
+        device: with source and uncertainty inside.
+        laws: name of the law of each part.
+        alternatives: (part, law, excess of AIC) of laws that the data can't tell from the chosen one.
+        told: names of the constants that the data determine; all others are held where the data end.
+        draws: replicates of the bootstrap.
+        stuck: cells that do not follow their target.
+        measurements: all cells.
+        residuals: where each reading lies among those that the device predicts.
+        verdict: what the data tell and what they can't, one sentence each.
+    """
+
+    device: FittedDevice
+    laws: Mapping[str, str]
+    alternatives: tuple[tuple[str, str, float], ...]
+    told: frozenset[str]
+    draws: Draws
+    stuck: Stuck
+    measurements: Measurements
+    residuals: Residuals
+    verdict: tuple[str, ...]
+
+    @property
+    def constants(self) -> pd.DataFrame:
+        """The constants, one row each: part, constant, value, low and high of the 95 % interval, told."""
+        import pandas as pd
+
+        low, high = self.draws.interval()
+        rows = []
+        for place, name in enumerate(self.draws.names):
+            part, told = _part_of(name), name in self.told
+            rows.append((part, name, _value(self.device, name), low[place], high[place], told))
+        table = pd.DataFrame(rows, columns=["part", "constant", "value", "low", "high", "told"])
+        for side, name in enumerate(STUCK):
+            table.loc[table["constant"] == name, ["low", "high"]] = self.stuck.interval(side)
+        return table.set_index("constant")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the device as a YAML file that hardware and recipes can name as their `device`.
+
+        Raises:
+            RunError: the file can't be written.
+        """
+        write_device_file(path, "fitted", self.device.get_config())
+
+    def figures(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Draw the laws with the cells, and quantile plots by level and time, into a folder; returns the paths.
+
+        Raises:
+            RunError: a file can't be written.
+        """
+        from analognets.devices.fitting.figures import laws_figure, quantiles_figure
+
+        target = make_folder(Path(folder), "folder for the figures")
+        paths = [target / "laws.png", target / "quantiles.png"]
+        laws_figure(self, paths[0])
+        quantiles_figure(self, paths[1])
+        return paths
+
+    def tabulated(self, *, levels: int = 12, shares: int = 21) -> TabulatedDevice:
+        """Return the device without laws: quantiles of the measured cells by level and time, stuck cells included.
+
+        Args:
+            levels: how many at most; targets are gathered into so many groups where there are more.
+            shares: quantiles a level.
+
+        Raises:
+            DataError: the cells have too few common times, or too few of them a level.
+        """
+        from analognets.devices.fitting.tables import tabulate
+
+        return tabulate(self.measurements, self.device.g_max, levels=levels, shares=shares)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fit as plain data for JSON."""
+        rows = self.constants.reset_index()
+        return {
+            "source": self.device.source,
+            "cells": len(self.measurements),
+            "readings": self.measurements.readings,
+            "g_max_us": self.device.g_max,
+            "t_0_s": self.device.t_0,
+            "laws": dict(self.laws),
+            "alternatives": [dict(zip(("part", "law", "excess_aic"), one, strict=True)) for one in self.alternatives],
+            "constants": [{**row, "told": bool(row["told"])} for row in rows.to_dict("records")],
+            "stuck": {"low": self.stuck.counts[0], "high": self.stuck.counts[1], "others": self.stuck.others},
+            "residuals": self.residuals.to_dict(),
+            "verdict": list(self.verdict),
+        }
+
+
+def fit_device(
+    table: Any,
+    *,
+    g_max: float | None = None,
+    t_0: str | float | None = None,
+    t_read: str | float = 250e-9,
+    units: Mapping[str, str] | None = None,
+    source: str = "",
+    replicates: int = 400,
+    seed: int = 0,
+) -> DeviceFit:
+    """Return the device that measured cells are best described by, and how well its constants are known.
+
+    The laws are those of `FittedDevice`: mean and spread of the programming error as polynomials in g = G / g_max, mean
+    and spread of the drift exponent as lines in ln g that may stop at a low and a high value, read noise as a power of
+    g. Their constants are those of maximum likelihood (scipy's L-BFGS-B, within bounds), the programmed conductance and
+    the exponent of each cell integrated out; of each part the law with the lowest AIC is taken. Cells that are stuck
+    are counted and left out before.
+
+    Args:
+        table: path of a CSV file, a pandas table, or arrays by name of column; see `read_measurements`.
+        g_max: in uS, not below the highest target; None: the highest target.
+        t_0: time after programming that the programming error belongs to and drift is counted from; None: the first
+            time of the table.
+        t_read: width of a read pulse, which read noise is counted from; the readings hardly tell it.
+        units: units by role (target, conductance, time, temperature), where names of columns don't say them.
+        source: what to call the data in the device; the name and the sha256 of the table are added.
+        replicates: of the bootstrap, 20 to 100,000.
+        seed: of the bootstrap.
+
+    Returns:
+        The fit; its verdict says what the data can't tell.
+
+    Raises:
+        DataError: the table can't be read or used.
+        InvalidArgumentError: an argument is out of range.
+    """
+    found = read_measurements(table, units=units)
+    top = float(found.target.max())
+    full = top if g_max is None else check_number("fit", "g_max", g_max, top, 1e6, unit="uS")
+    first = float(np.nanmin(found.time)) if t_0 is None else parse_duration(t_0)
+    first = check_number("fit", "t_0", first, 1e-9, 1e9, unit="s")
+    pulse = check_number("fit", "t_read", parse_duration(t_read), 1e-15, min(1e3, 0.25 * first), unit="s")
+    replicates = check_integer("fit", "replicates", replicates, 20, 100_000)
+    seed = check_integer("fit", "seed", seed, 0, 2**62)
+    stuck = find_stuck(found, full)
+    ordinary = found.only(stuck.ordinary)
+    if len(ordinary) < MIN_CELLS:
+        raise DataError(
+            f"A fit needs at least {MIN_CELLS} cells that follow their target. Received: {len(ordinary)} of "
+            f"{len(found)}; the others read the same whatever their target. Check the columns of targets and readings."
+        )
+    plain = _task(ordinary, full, first, pulse)
+    warm = warm_of(ordinary.temperature, plain)
+    task, model, others, energy = _searched(plain, warm)
+    more = {NAME: partial(energy_steps, plain, warm, model, energy)} if warm else {}
+    draws = bootstrap(task, model, others, replicates=replicates, seed=seed, more=more)
+    draws = _with_stuck(draws, stuck, seed)
+    told = _told(model, draws, stuck)
+    device = _device(task, model, (full, first, pulse), stuck, draws, f"{source}{'; ' if source else ''}{found.source}")
+    if found.temperature is not None:
+        kelvin = warm.reference if warm else float(np.median(found.temperature))
+        given = {"activation_energy": _rounded(energy), "temperature": kelvin, "reference_temperature": kelvin}
+        device = dataclasses.replace(device, **given)
+    shown = tuple((other.part, other.solved.law.name, other.excess) for other in others)
+    residuals = residuals_of(
+        dataclasses.replace(device, stuck_shares=(0.0, 0.0)), ordinary, warmth=warm.factor(energy) if warm else None
+    )
+    laws = {part: model[part].law.name if part in model else "not told" for part in PARTS}
+    verdict = verdict_of(found, task, laws, shown, draws, told, stuck, residuals, first)
+    return DeviceFit(device, laws, shown, told, draws, stuck, found, residuals, verdict)
+
+
+def _searched(plain: Task, warm: Warm | None) -> tuple[Task, dict[str, Solved], list[Alternative], float]:
+    """Return the task at the fitted energy of the drift exponent, its laws, others nearly as good, and the energy."""
+    if warm is None:
+        return plain, *search(plain), 0.0
+    energy = first_energy(plain, warm)
+    model, others = search(warm.at(plain, energy))
+    energy = fit_energy(plain, warm, model, energy)
+    task = warm.at(plain, energy)
+    model, _ = task.maximise(model, task.parts, steps=100)
+    return task, model, others, energy
+
+
+def _task(found: Measurements, g_max: float, t_0: float, t_read: float) -> Task:
+    """Return what is fitted: drift and read noise where the cells were read often enough for them."""
+    counts = np.isfinite(found.conductance).sum(1)
+    rise = np.log(np.nanmax(found.time, axis=1) / np.maximum(found.time[:, 0], t_0))
+    several = int((counts >= 2).sum())
+    drifts = int((rise >= SMALL_RISE).sum()) >= MIN_CELLS
+    noisy = int((counts >= 3).sum()) >= MIN_CELLS or (several >= MIN_CELLS and not drifts)
+    return Task(Cells.of(found, t_0, t_read), Scale(found.target / g_max, g_max), drifts, noisy)
+
+
+def _with_stuck(draws: Draws, stuck: Stuck, seed: int) -> Draws:
+    random = np.random.default_rng([seed, 1])
+    values = np.concatenate([draws.values, stuck.draw(random, len(draws.values))], axis=1)
+    return Draws((*draws.names, *STUCK), values, draws.loose)
+
+
+def _told(model: Model, draws: Draws, stuck: Stuck) -> frozenset[str]:
+    """Return which constants the data determine."""
+    names = {f"{PARTS[part].field}[{place}]" for part, solved in model.items() for place in solved.law.places}
+    names |= {NAME} & {*draws.names}
+    names |= {name for name, seen in zip(STUCK, stuck.seen, strict=True) if seen >= MIN_CELLS}
+    return frozenset(names - {*draws.loose})
+
+
+def _device(
+    task: Task, model: Model, scales: tuple[float, float, float], stuck: Stuck, draws: Draws, source: str
+) -> FittedDevice:
+    g_max, t_0, t_read = scales
+    fields: dict[str, list[float]] = {}
+    for part, solved in model.items():
+        fields[PARTS[part].field] = [_rounded(v) for v in solved.law.device(solved.constants, task.scale)]
+    low, high = draws.interval()
+    uncertainty: dict[str, Any] = {
+        "level": 0.95,
+        "method": "one-step bootstrap over cells, and over laws by their Akaike weights",
+        "cells": len(task.cells),
+        "names": list(draws.names),
+        "low": [_rounded(value) for value in low],
+        "high": [_rounded(value) for value in high],
+        "draws": [[_rounded(value) for value in row] for row in draws.values[:KEPT_DRAWS]],
+    }
+    for side, name in enumerate(STUCK):
+        place = draws.names.index(name)
+        uncertainty["low"][place], uncertainty["high"][place] = map(_rounded, stuck.interval(side))
+    return FittedDevice(
+        g_max=g_max,
+        t_0=t_0,
+        t_read=t_read,
+        programming_fit_g_max=g_max,
+        drift_scale=1.0 if task.drifts else 0.0,
+        read_noise_scale=1.0 if task.noisy else 0.0,
+        stuck_shares=tuple(map(_rounded, stuck.shares)),
+        stuck_conductances=tuple(_rounded(min(value, 2.0 * g_max)) for value in stuck.conductances),
+        source=source,
+        uncertainty=uncertainty,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{float(value):.{DIGITS}g}")
+
+
+def _value(device: FittedDevice, name: str) -> float:
+    field, _, place = name.partition("[")
+    value = getattr(device, field)
+    return float(value[int(place.rstrip("]"))] if place else value)
+
+
+def _part_of(name: str) -> str:
+    field = name.partition("[")[0]
+    if field == NAME:
+        return "temperature of drift, eV"
+    return next((part.title for part in PARTS.values() if part.field == field), "stuck cells")
