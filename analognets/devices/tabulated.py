@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -166,7 +166,7 @@ class TabulatedDevice(Device):
         known = ops.convert_to_tensor(spread.astype("float32"))
         upper = ops.take(known, ops.minimum(rows + 1, len(self.levels) - 1))
         value = (1.0 - share) * ops.take(known, rows) + share * upper
-        return value * (self.programming_noise_scale / self.g_max)
+        return value * (self.programming_noise_scale / cast(float, self.g_max))
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings as plain data; `from_config` gives back an equal device."""

@@ -197,7 +197,11 @@ def fit_device(
     device = _device(task, model, (full, first, pulse), stuck, draws, f"{source}{'; ' if source else ''}{found.source}")
     if found.temperature is not None:
         kelvin = warm.reference if warm else float(np.median(found.temperature))
-        given = {"activation_energy": _rounded(energy), "temperature": kelvin, "reference_temperature": kelvin}
+        given: dict[str, Any] = {
+            "activation_energy": _rounded(energy),
+            "temperature": kelvin,
+            "reference_temperature": kelvin,
+        }
         device = dataclasses.replace(device, **given)
     shown = tuple((other.part, other.solved.law.name, other.excess) for other in others)
     residuals = residuals_of(

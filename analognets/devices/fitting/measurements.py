@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def _frame(table: Any) -> tuple[pd.DataFrame, str]:
     import pandas as pd
 
     if isinstance(table, (str, os.PathLike)):
-        content = read_plain(table, "table of measured cells", limit=MAX_BYTES, error=DataError)
+        content = read_plain(Path(table), "table of measured cells", limit=MAX_BYTES, error=DataError)
         return _parsed(content, os.fspath(table)), f"{os.path.basename(table)}, sha256 {sha256_of(content)}"
     if isinstance(table, pd.DataFrame):
         frame = table.reset_index(drop=True)

@@ -134,8 +134,9 @@ class Task:
             return -total / count, -np.concatenate(slope) * units / count
 
         start = np.clip(np.concatenate([model[part].constants for part in chosen]) / units, *bounds.T)
-        options: dict[str, Any] = {"maxiter": steps, "ftol": precision, "gtol": 1e-6}
-        done = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        limits: Any = bounds
+        options: Any = {"maxiter": steps, "ftol": precision, "gtol": 1e-6}
+        done = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options)
         return with_constants(np.asarray(done.x)), -float(done.fun) * count
 
 

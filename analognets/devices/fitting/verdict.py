@@ -65,7 +65,7 @@ def _not_told(found: Measurements, task: Task, t_0: float) -> Iterator[str]:
 
 
 def _temperatures(found: Measurements, draws: Draws) -> Iterator[str]:
-    if NAME in draws.names:
+    if found.temperature is not None and NAME in draws.names:
         low, high = (float(end[draws.names.index(NAME)]) for end in draws.interval())
         yield (
             f"Drift exponents depend on temperature with an activation energy of {low:.2g} to {high:.2g} eV, measured "
