@@ -4,7 +4,8 @@ python -m benchmarks.headline_study --data DIR [--pictures DIR] [--runs runs/hea
     [--collect]
 
 RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. All
-of it is resumable, and what is finished is not done again; --collect only writes results/headline.csv and .json.
+of it is resumable, and what is finished is not done again; --collect only writes results/headline.csv,
+.json and headline_drift.png.
 
 An interval counts test clips, grouped by speaker, and training seeds, each with its own chips. Losses are paired: for
 each clip the float network (or the same weights, digital) of the same seed is compared with the share of chips that are
@@ -23,6 +24,7 @@ import pandas as pd
 
 from analognets.metrics import Interval, chance_error, mean_interval, normalized_accuracy
 from analognets.training.run import Run
+from benchmarks import results_headline
 from benchmarks.kws_study import call, is_evaluated
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -127,6 +129,7 @@ def main() -> None:
         study(options)
     table, records = collect(options.runs)
     table.to_csv(RESULTS / "headline.csv", index=False, float_format="%.6g")
+    results_headline.drift_figure(table, RESULTS / results_headline.PICTURE)
     about = {"note": options.note, "runs": records}
     (RESULTS / "headline.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     print(table.to_string())

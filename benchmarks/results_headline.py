@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analognets.core.figures import COLOURS, new_figure, saved
 from analognets.metrics import ISO_ACCURACY, format_interval
 from benchmarks.markdown import markdown
 
@@ -22,6 +23,8 @@ TITLES = {
     ("vww_photographs", "hwa_6bit"): "AnalogNet-VWW, 6 bit",
     ("vww_photographs", "hwa_4bit"): "AnalogNet-VWW, 4 bit",
 }
+FIGURE = tuple(title for (recipe, _), title in TITLES.items() if recipe == "kws")
+PICTURE = "headline_drift.png"
 
 
 def shown(row: pd.Series, name: str, *, scale: float = 1.0, form: str = "{:.2f}") -> str:
@@ -51,6 +54,24 @@ def accuracy_table(table: pd.DataFrame) -> str:
         )
     losses = [f"loss to {name} at {at}" for at in ("1 d", "1 y") for name in ("float", "digital")]
     return markdown(["network", "seeds", "float", "1h", "1d", "1y", *losses], rows)
+
+
+def drift_figure(table: pd.DataFrame, path: Path) -> None:
+    """Draw accuracy over drift time of the networks of `FIGURE`; bars are the standard deviation over chips."""
+    figure = new_figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    known = {title: part.sort_values("seconds") for title, part in networks(table) if title in FIGURE}
+    for colour, (title, part) in zip(COLOURS, known.items(), strict=False):
+        bars = {"yerr": 100 * part["std_over_chips"], "capsize": 2, "fmt": "-o", "ms": 4}
+        axes.errorbar(part["seconds"], 100 * part["mean"], color=colour, label=title, **bars)
+    last = next(iter(known.values()))
+    axes.axhline(100 * last["float_accuracy"].iloc[0], color="0.4", ls="--", lw=1, label="float network")
+    axes.set_xscale("log")
+    axes.set_xticks(last["seconds"], [str(at) for at in last.index])
+    axes.minorticks_off()
+    axes.set(xlabel="time since programming", ylabel="accuracy in %")
+    axes.legend(fontsize="small", loc="lower right")
+    saved(figure, path)
 
 
 def iso_accuracy(table: pd.DataFrame) -> str:
@@ -93,6 +114,7 @@ def headline_networks(results: Path) -> list[str]:
         "clips.",
         *(f"Data: {statement}" for statement in dict.fromkeys(run["data"]["statement"] for run in about["runs"])),
         about["note"],
+        f"![Accuracy over drift time]({PICTURE}) Bars: standard deviation over chips.",
         accuracy_table(table),
         iso_accuracy(table),
     ]

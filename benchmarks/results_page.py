@@ -249,6 +249,8 @@ def kws() -> list[str]:
         f"simulated chips, with drift compensation, in %; {training_seeds(records)} ([all figures](kws.csv), "
         f"[recipes and versions](kws.json)). {SPREAD} Loss is against the float network after stage 1, which some "
         "analog networks surpass.",
+        "These trainings are of an earlier form of the recipe, with Gaussian weight noise and the factor against drift "
+        "after the ADC; the headline networks above are of the present one.",
         f"Made silence had a loudness of {silence[0]:g} to {silence[1]:g} (root mean square of full scale) in these "
         "trainings.",
         f"Data: {data['statement']}",

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analognets.metrics import mean_interval
-from benchmarks import headline_study
+from benchmarks import headline_study, results_headline
 
 
 def evaluated(folder: Path, seed: int, speakers: list[str]) -> np.ndarray:
@@ -54,3 +54,11 @@ def test_only_what_is_evaluated_is_collected(tmp_path: Path, monkeypatch: pytest
     table, records = headline_study.collect(tmp_path)
     assert table["seeds"].tolist() == [1] and len(records) == 1
     assert json.dumps(records) and records[0]["git_commit"] == "abc"
+
+
+def test_the_figure_shows_the_networks_that_are_there(tmp_path: Path) -> None:
+    evaluated(tmp_path / "0", 0, ["a", "b", "c", "d"])
+    table = pd.DataFrame(headline_study.rows_of("kws", "hwa_4bit", [tmp_path / "0"]))
+    results_headline.drift_figure(table, tmp_path / "drift.svg")
+    drawn = (tmp_path / "drift.svg").read_text("utf-8")
+    assert "AnalogNet-KWS, 4 bit" in drawn and "AnalogNet-KWS, 8 bit" not in drawn
