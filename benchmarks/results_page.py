@@ -328,7 +328,8 @@ def compensation() -> list[str]:
         f"AnalogNet-KWS, the same weights and chips with the factor after the ADC (`global`), after it and per column "
         f"(`column`), or before the DAC (`input`), which the networks were trained with: {found['split']} clips, "
         f"{len(found['seeds'])} training seeds, {found['chips']} chips each, losses to the float network in points "
-        "with half of their 95 % intervals ([figures](compensation.json)). At 4 bit `input` is the default of the hardware.",
+        "with half of their 95 % intervals ([figures](compensation.json)). At 4 bit `input` is the default of the "
+        "hardware.",
         markdown(["bits", "factor", "at", "accuracy in %", "loss"], rows),
     ]
 
