@@ -135,6 +135,11 @@ COMMANDS: dict[str, Command] = {
          "out"),
     ),
     "cost": Command(("cost", "before", "--figure", "out"), "train", twice=True),
+    "device fit": Command(
+        ("device", "fit", "{inputs}/cells.csv", "--out", "out/device.yaml", "--figures", "out", "--replicates", "20",
+         "--overwrite"),
+        twice=True, opens=files_are_there("out/device.yaml", "out/laws.png", "out/quantiles.png"),
+    ),
 }  # fmt: skip
 """All commands that write, by a name."""
 
@@ -160,6 +165,10 @@ def make_inputs(folder: Path) -> None:
     np.savez(folder / "digits" / "mnist.npz", **some)
     time = np.arange(16_000) / 16_000
     soundfile.write(folder / "hum.wav", 0.3 * np.sin(2 * np.pi * 500 * time), 16_000)
+    first = np.repeat([5.0, 20.0], 30) + rng.normal(size=60)
+    cells = zip(np.repeat([5.0, 20.0], 30), first, 0.8 * first, strict=True)
+    rows = [f"{number},{target},{soon:.4f},{later:.4f}" for number, (target, soon, later) in enumerate(cells)]
+    (folder / "cells.csv").write_text("\n".join(["cell,target_uS,g_uS@25s,g_uS@1h", *rows]) + "\n", "utf-8")
     for number, word in enumerate(("fox", "owl")):
         (folder / "words" / word).mkdir(parents=True)
         for take in range(12):

@@ -63,8 +63,10 @@ def network_on_chips(
         )
     changes = {"drift_compensation": compensation, "device": device}
     changes = {name: value for name, value in changes.items() if value is not None}
+    if not changes:
+        return network
     own = analog_layers(network)[0].crossbar
-    return on_hardware(network, own.replace(**changes), ranges="kept")[0] if changes else network
+    return on_hardware(network, own.replace(**changes), ranges="kept")[0]
 
 
 def chips_of(

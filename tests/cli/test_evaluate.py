@@ -153,7 +153,7 @@ def test_another_drift_compensation_can_be_tried(trained: Path, call: Call, tmp_
         assert tables[rule]["compensation"].tolist() == [rule]
         assert f"<td>drift compensation</td><td>{rule}</td>" in (tmp_path / rule / "report.html").read_text("utf-8")
     plain = call(*words, "--out", tmp_path / "plain", "--json")
-    assert json.loads(plain.out)["rows"][0]["mean"] == tables["global"]["mean"][0], "global is the hardware's own"
+    assert json.loads(plain.out)["rows"][0]["mean"] == tables["input"]["mean"][0], "input is the recipe's own"
     wrong = call(*words, "--compensation", "inputs")
     assert wrong.code == 1 and "Unknown drift compensation. Did you mean 'input'" in wrong.error
 
