@@ -57,10 +57,12 @@ def accuracy_table(table: pd.DataFrame) -> str:
 
 
 def drift_figure(table: pd.DataFrame, path: Path) -> None:
-    """Draw accuracy over drift time of the networks of `FIGURE`; bars are the standard deviation over chips."""
+    """Draw accuracy over drift time of the networks of `FIGURE`, if any; bars are the deviation over chips."""
+    known = {title: part.sort_values("seconds") for title, part in networks(table) if title in FIGURE}
+    if not known:
+        return
     figure = new_figure(6.4, 3.6)
     axes = figure.add_subplot()
-    known = {title: part.sort_values("seconds") for title, part in networks(table) if title in FIGURE}
     for colour, (title, part) in zip(COLOURS, known.items(), strict=False):
         bars = {"yerr": 100 * part["std_over_chips"], "capsize": 2, "fmt": "-o", "ms": 4}
         axes.errorbar(part["seconds"], 100 * part["mean"], color=colour, label=title, **bars)

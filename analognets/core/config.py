@@ -14,7 +14,7 @@ from analognets.errors import AnalogNetsError, InvalidArgumentError, RunError, r
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["names_a_file", "parse_yaml", "read_yaml", "write_yaml", "yaml_names"]
+__all__ = ["FILE_HINT", "names_a_file", "parse_yaml", "read_yaml", "write_yaml", "yaml_names"]
 
 _SCALARS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -148,6 +148,10 @@ def read_yaml(file: Any, *, source: str = "", error: type[AnalogNetsError] = Inv
     except (OSError, UnicodeDecodeError, TypeError) as fault:
         raise error(f"{source} can't be read: {reason(fault)}. {PLEASE}") from fault
     return parse_yaml(text, source=source, error=error)
+
+
+FILE_HINT = "A file is named with a '/' or the ending .yaml."
+"""What to say where a name is unknown and a file could have been meant."""
 
 
 def names_a_file(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from analognets import devices
-from analognets.core.config import names_a_file, read_yaml, yaml_names
+from analognets.core.config import FILE_HINT, names_a_file, read_yaml, yaml_names
 from analognets.crossbar.converters import check_bits
 from analognets.crossbar.effects import Effect, find_effect, present_effects
 from analognets.crossbar.nonideality import NonIdeality
@@ -269,7 +269,7 @@ def list_presets() -> list[str]:
 @lru_cache
 def _load_preset(name: str) -> Crossbar:
     if name not in list_presets():
-        raise UnknownNameError("hardware preset", name, list_presets(), "A file is named with a '/' or ending .yaml.")
+        raise UnknownNameError("hardware preset", name, list_presets(), FILE_HINT)
     settings = read_yaml(_PRESETS / f"{name}.yaml", source=f"The hardware preset '{name}'")
     return _from_settings(name, settings)
 

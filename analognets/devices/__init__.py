@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from analognets.core.config import names_a_file
+from analognets.core.config import FILE_HINT, names_a_file
 from analognets.core.seeds import derive_seed
 from analognets.devices.base import Device, State
 from analognets.devices.device_files import read_device_file, write_device_file
@@ -143,7 +143,7 @@ def get(identifier: Any, **settings: Any) -> Device:
         return _from_file(identifier, settings)
     if isinstance(identifier, str):
         if identifier not in _DEVICES:
-            raise UnknownNameError("device", identifier, _DEVICES, "A file is named with a '/' or the ending .yaml.")
+            raise UnknownNameError("device", identifier, _DEVICES, FILE_HINT)
         kind = _DEVICES[identifier]
         known = [field.name for field in dataclasses.fields(kind) if field.init]
         for name in settings:

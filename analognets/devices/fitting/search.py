@@ -161,7 +161,7 @@ def start_of(task: Task) -> dict[str, Solved]:
     mean = float(np.median(exponents)) if task.drifts and exponents.size else 0.0
     rest = (log_y + mean * time) * cells.positive
     if exponents.size:
-        rest[seen] = ((log_y + 0.0)[seen] + exponents[:, None] * time[seen]) * cells.positive[seen]
+        rest[seen] = (log_y[seen] + exponents[:, None] * time[seen]) * cells.positive[seen]
     several = cells.positive.sum(-1) > (2 if task.drifts else 1)
     squares = (rest**2 / cells.variance)[several].sum() / max(1.0, (cells.positive[several].sum(-1) - 1.5).sum())
     found["drift_mean"] = [float(np.clip(mean, 1e-3, 1.0))]

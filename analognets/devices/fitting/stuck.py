@@ -71,7 +71,8 @@ def find_stuck(found: Measurements, g_max: float) -> Stuck:
     limit = np.maximum(FAR * spread, LEAST * g_max)
     off = first - found.target - centre
     odd = np.abs(off) > limit
-    steady = np.nanmax(found.conductance, axis=1) - np.nanmin(found.conductance, axis=1) <= CLOSE * g_max
+    width = np.nanmax(found.conductance, axis=1) - np.nanmin(found.conductance, axis=1)
+    steady = width <= CLOSE * g_max
     same = np.zeros_like(odd)
     masks, shares, values, counts, seen = [], [], [], [], []
     for sign in (-1, 1):
@@ -86,11 +87,9 @@ def find_stuck(found: Measurements, g_max: float) -> Stuck:
                 stuck, value = np.zeros_like(odd), 0.0
             else:
                 value = float(np.median(first[stuck]))
-        far = sign * (value - found.target - centre) > limit if stuck.any() else np.zeros_like(odd)
-        if not stuck.any():
-            end = 0.0 if sign < 0 else g_max
-            far = sign * (end - found.target - centre) > limit
-        same |= _like(found, first, stuck, value, g_max)
+        end = value if stuck.any() else 0.0 if sign < 0 else g_max
+        far = sign * (end - found.target - centre) > limit
+        same |= _like(first, width, stuck, value, g_max)
         masks.append(stuck)
         values.append(value)
         counts.append(int(stuck.sum()))
@@ -102,11 +101,10 @@ def find_stuck(found: Measurements, g_max: float) -> Stuck:
     )
 
 
-def _like(found: Measurements, first: np.ndarray, stuck: np.ndarray, value: float, g_max: float) -> np.ndarray:
+def _like(first: np.ndarray, width: np.ndarray, stuck: np.ndarray, value: float, g_max: float) -> np.ndarray:
     """Return which cells can't be told from stuck ones: as near to their conductance, and as steady."""
     if not stuck.any():
         return stuck
-    width = np.nanmax(found.conductance, axis=1) - np.nanmin(found.conductance, axis=1)
     near = 2.0 * np.abs(first[stuck] - value).max() + 1e-3 * g_max
     return (np.abs(first - value) <= near) & (width <= 2.0 * width[stuck].max() + 1e-3 * g_max)
 
