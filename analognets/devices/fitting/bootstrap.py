@@ -10,7 +10,7 @@ import numpy as np
 from analognets.devices.fitting.bends import bends
 from analognets.devices.fitting.laws import PARTS, laws_of
 from analognets.devices.fitting.likelihood import Likelihood
-from analognets.devices.fitting.search import Alternative, Model, Solved, Task, parabolas
+from analognets.devices.fitting.search import Alternative, FitTask, Model, Solved, parabolas
 
 __all__ = ["Draws", "bootstrap", "constants_of"]
 
@@ -45,7 +45,7 @@ class Draws:
         return low, high
 
 
-def constants_of(task: Task, model: Model) -> dict[str, float]:
+def constants_of(task: FitTask, model: Model) -> dict[str, float]:
     """Return all constants of the device's fields by name."""
     found = {}
     for part, solved in model.items():
@@ -55,7 +55,7 @@ def constants_of(task: Task, model: Model) -> dict[str, float]:
 
 
 def bootstrap(
-    task: Task,
+    task: FitTask,
     model: Model,
     alternatives: Sequence[Alternative],
     *,
@@ -109,7 +109,7 @@ def bootstrap(
     return Draws(names, np.array([[row[name] for name in names] for row in rows]), tuple(sorted(loose)))
 
 
-def _bent(task: Task, fitted: Likelihood, model: Model, part: str, weights: np.ndarray) -> np.ndarray:
+def _bent(task: FitTask, fitted: Likelihood, model: Model, part: str, weights: np.ndarray) -> np.ndarray:
     """Return slope, offset, low and high of the line with the lowest AIC in each replicate, (replicates, 4).
 
     The likelihood of each cell is taken as a parabola in the cell's value, as it is at the fit.
@@ -128,7 +128,7 @@ def _bent(task: Task, fitted: Likelihood, model: Model, part: str, weights: np.n
     return np.where((flat <= aic[at])[:, None], flats, found.line[at])
 
 
-def _resampled(task: Task, model: Model, weights: np.ndarray) -> tuple[list[dict[str, Solved]], set[str]]:
+def _resampled(task: FitTask, model: Model, weights: np.ndarray) -> tuple[list[dict[str, Solved]], set[str]]:
     """Return models after one Newton step for each row of weights, and names of constants that no step can tell."""
     parts = [part for part in model if model[part].law.free]
     units = np.concatenate([model[part].law.units for part in parts])
@@ -159,7 +159,7 @@ def _step(information: np.ndarray, score: np.ndarray) -> np.ndarray:
     return vectors @ (inverse * (vectors.T @ score))
 
 
-def _of_cells(task: Task, model: Model, parts: Sequence[str], units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _of_cells(task: FitTask, model: Model, parts: Sequence[str], units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return score (cells, constants) and information (cells, constants, constants) in units of the constants."""
     found = task.posterior(model, curvature=True)
     slopes = [task.slopes(model, part) for part in parts]

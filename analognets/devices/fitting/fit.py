@@ -19,7 +19,7 @@ from analognets.devices.fitting.laws import PARTS, Scale
 from analognets.devices.fitting.likelihood import Cells
 from analognets.devices.fitting.measurements import MIN_CELLS, Measurements, read_measurements
 from analognets.devices.fitting.residuals import Residuals, residuals_of
-from analognets.devices.fitting.search import Alternative, Model, Solved, Task, search
+from analognets.devices.fitting.search import Alternative, FitTask, Model, Solved, search
 from analognets.devices.fitting.stuck import Stuck, find_stuck
 from analognets.devices.fitting.temperature import NAME, Warm, energy_steps, first_energy, fit_energy, warm_of
 from analognets.devices.fitting.verdict import verdict_of
@@ -212,7 +212,7 @@ def fit_device(
     return DeviceFit(device, laws, shown, told, draws, stuck, found, residuals, verdict)
 
 
-def _searched(plain: Task, warm: Warm | None) -> tuple[Task, dict[str, Solved], list[Alternative], float]:
+def _searched(plain: FitTask, warm: Warm | None) -> tuple[FitTask, dict[str, Solved], list[Alternative], float]:
     """Return the task at the fitted energy of the drift exponent, its laws, others nearly as good, and the energy."""
     if warm is None:
         return plain, *search(plain), 0.0
@@ -224,14 +224,14 @@ def _searched(plain: Task, warm: Warm | None) -> tuple[Task, dict[str, Solved], 
     return task, model, others, energy
 
 
-def _task(found: Measurements, g_max: float, t_0: float, t_read: float) -> Task:
+def _task(found: Measurements, g_max: float, t_0: float, t_read: float) -> FitTask:
     """Return what is fitted: drift and read noise where the cells were read often enough for them."""
     counts = np.isfinite(found.conductance).sum(1)
     rise = np.log(np.nanmax(found.time, axis=1) / np.maximum(found.time[:, 0], t_0))
     several = int((counts >= 2).sum())
     drifts = int((rise >= SMALL_RISE).sum()) >= MIN_CELLS
     noisy = int((counts >= 3).sum()) >= MIN_CELLS or (several >= MIN_CELLS and not drifts)
-    return Task(Cells.of(found, t_0, t_read), Scale(found.target / g_max, g_max), drifts, noisy)
+    return FitTask(Cells.of(found, t_0, t_read), Scale(found.target / g_max, g_max), drifts, noisy)
 
 
 def _with_stuck(draws: Draws, stuck: Stuck, seed: int) -> Draws:
@@ -249,7 +249,7 @@ def _told(model: Model, draws: Draws, stuck: Stuck) -> frozenset[str]:
 
 
 def _device(
-    task: Task, model: Model, scales: tuple[float, float, float], stuck: Stuck, draws: Draws, source: str
+    task: FitTask, model: Model, scales: tuple[float, float, float], stuck: Stuck, draws: Draws, source: str
 ) -> FittedDevice:
     g_max, t_0, t_read = scales
     fields: dict[str, list[float]] = {}

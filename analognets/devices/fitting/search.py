@@ -13,7 +13,7 @@ from analognets.devices.fitting.bends import FEWEST, bends
 from analognets.devices.fitting.laws import PARTS, Law, Scale, laws_of
 from analognets.devices.fitting.likelihood import Cells, Likelihood, posterior
 
-__all__ = ["SUPPORTED", "Alternative", "Model", "Solved", "Task", "parabolas", "search", "start_of"]
+__all__ = ["SUPPORTED", "Alternative", "Model", "Solved", "FitTask", "parabolas", "search", "start_of"]
 
 ORDER = tuple(PARTS)
 SWEEPS = 2
@@ -55,7 +55,7 @@ class Alternative:
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class FitTask:
     """What is fitted.
 
     Args:
@@ -140,7 +140,7 @@ class Task:
         return with_constants(np.asarray(done.x)), -float(done.fun) * count
 
 
-def start_of(task: Task) -> dict[str, Solved]:
+def start_of(task: FitTask) -> dict[str, Solved]:
     """Return constants of the simplest laws from medians of the readings, from which the search starts."""
     cells = task.cells
     there = cells.positive.sum(-1) > 0
@@ -171,7 +171,7 @@ def start_of(task: Task) -> dict[str, Solved]:
     return {part: Solved(laws_of(part, task.scale)[0], np.array(found[part])) for part in task.parts}
 
 
-def _starts(task: Task, model: Model, law: Law, before: Solved, part: str) -> list[np.ndarray]:
+def _starts(task: FitTask, model: Model, law: Law, before: Solved, part: str) -> list[np.ndarray]:
     """Return where to start a law, from the fitted one that has fewer constants."""
     known, scale = before.constants, task.scale
     if law.name == "line in ln g" and before.law.name == "constant":
@@ -184,7 +184,7 @@ def _starts(task: Task, model: Model, law: Law, before: Solved, part: str) -> li
     return _bent(task, {**model, part: before}, law, part)
 
 
-def _bent(task: Task, model: Model, law: Law, part: str) -> list[np.ndarray]:
+def _bent(task: FitTask, model: Model, law: Law, part: str) -> list[np.ndarray]:
     """Return starts of a line with stops: the best four of a grid of places, at the likelihood's parabolas so far."""
     stiff, pull = parabolas(task, model, part)
     found = bends(task.scale, stiff, pull, np.ones((1, len(stiff))), places=BENDS, most=law.free)
@@ -196,7 +196,9 @@ def _bent(task: Task, model: Model, law: Law, part: str) -> list[np.ndarray]:
     return [found.line[0, place, columns] for place in order] or [plain[columns]]
 
 
-def parabolas(task: Task, model: Model, part: str, fitted: Likelihood | None = None) -> tuple[np.ndarray, np.ndarray]:
+def parabolas(
+    task: FitTask, model: Model, part: str, fitted: Likelihood | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return curvature and pull of each cell's likelihood in the value of one part, as `bends` takes them.
 
     Args:
@@ -210,7 +212,7 @@ def parabolas(task: Task, model: Model, part: str, fitted: Likelihood | None = N
     return stiff, stiff * task.values(model)[row] + found.score[:, row]
 
 
-def _candidates(task: Task, model: Model, part: str, known: Mapping[str, Solved]) -> list[tuple[float, Solved]]:
+def _candidates(task: FitTask, model: Model, part: str, known: Mapping[str, Solved]) -> list[tuple[float, Solved]]:
     """Return laws of a part, fitted with the other parts as they are, with their AIC.
 
     A law is left out if the simpler one that it extends was no better than the one before.
@@ -242,7 +244,7 @@ def _candidates(task: Task, model: Model, part: str, known: Mapping[str, Solved]
     return found
 
 
-def _idle(task: Task, model: Model, part: str) -> bool:
+def _idle(task: FitTask, model: Model, part: str) -> bool:
     """Whether a value at which a law stops is that of too few cells to be told."""
     stops = [column for column, place in enumerate(model[part].law.places) if place >= 2]
     if not stops or "stops" not in model[part].law.name:
@@ -271,7 +273,7 @@ def _simpler(law: Law, solved: Mapping[str, Solved]) -> Solved | None:
     return list(solved.values())[-1]
 
 
-def search(task: Task) -> tuple[dict[str, Solved], list[Alternative]]:
+def search(task: FitTask) -> tuple[dict[str, Solved], list[Alternative]]:
     """Return the most likely model whose parts have the laws of lowest AIC, and other laws that are nearly as good.
 
     The parts are gone through in turn, twice, each with the others as they are; all constants are then fitted

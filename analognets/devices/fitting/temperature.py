@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 
 from analognets.devices.fitted import BOLTZMANN
 from analognets.devices.fitting.measurements import MIN_CELLS
-from analognets.devices.fitting.search import Model, Task
+from analognets.devices.fitting.search import FitTask, Model
 
 __all__ = ["NAME", "Warm", "energy_steps", "fit_energy", "first_energy", "warm_of"]
 
@@ -34,7 +34,7 @@ class Warm:
     kelvin: np.ndarray
     reference: float
 
-    def at(self, task: Task, energy: float) -> Task:
+    def at(self, task: FitTask, energy: float) -> FitTask:
         """Return a task of plain times with the exponents of another energy: ln D times the Arrhenius factor."""
         cells = dataclasses.replace(task.cells, log_time=task.cells.log_time * self.factor(energy)[:, None])
         return dataclasses.replace(task, cells=cells)
@@ -44,7 +44,7 @@ class Warm:
         return np.exp(-energy / BOLTZMANN * (1.0 / self.kelvin - 1.0 / self.reference))
 
 
-def warm_of(kelvin: np.ndarray | None, task: Task) -> Warm | None:
+def warm_of(kelvin: np.ndarray | None, task: FitTask) -> Warm | None:
     """Return the temperatures if there are at least two that differ by 5 K, with 20 cells each, and drift."""
     if kelvin is None or not task.drifts:
         return None
@@ -55,7 +55,7 @@ def warm_of(kelvin: np.ndarray | None, task: Task) -> Warm | None:
     return Warm(kelvin, reference)
 
 
-def first_energy(task: Task, warm: Warm) -> float:
+def first_energy(task: FitTask, warm: Warm) -> float:
     """Return an energy to start from: a line through ln of the exponents of single cells over 1 / T."""
     cells = task.cells
     weight = cells.positive / cells.variance
@@ -70,7 +70,7 @@ def first_energy(task: Task, warm: Warm) -> float:
     return float(np.clip(-slope * BOLTZMANN, *RANGE))
 
 
-def fit_energy(task: Task, warm: Warm, model: Model, energy: float) -> float:
+def fit_energy(task: FitTask, warm: Warm, model: Model, energy: float) -> float:
     """Return the most likely energy, the laws of drift fitted anew at each that is tried (scipy's bounded Brent)."""
 
     def loss(one: float) -> float:
@@ -82,7 +82,7 @@ def fit_energy(task: Task, warm: Warm, model: Model, energy: float) -> float:
     return float(done.x)
 
 
-def energy_steps(task: Task, warm: Warm, model: Model, energy: float, weights: np.ndarray) -> np.ndarray:
+def energy_steps(task: FitTask, warm: Warm, model: Model, energy: float, weights: np.ndarray) -> np.ndarray:
     """Return how the energy differs in replicates of the cells: one Newton step together with the mean exponent.
 
     Args:

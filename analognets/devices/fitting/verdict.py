@@ -10,7 +10,7 @@ from analognets.devices.fitting.bootstrap import Draws
 from analognets.devices.fitting.laws import PARTS
 from analognets.devices.fitting.measurements import Measurements
 from analognets.devices.fitting.residuals import Residuals, format_time
-from analognets.devices.fitting.search import SUPPORTED, Task
+from analognets.devices.fitting.search import SUPPORTED, FitTask
 from analognets.devices.fitting.stuck import Stuck
 from analognets.devices.fitting.temperature import NAME
 
@@ -24,7 +24,7 @@ OFF = 0.05
 
 def verdict_of(
     found: Measurements,
-    task: Task,
+    task: FitTask,
     laws: Mapping[str, str],
     alternatives: Sequence[tuple[str, str, float]],
     draws: Draws,
@@ -47,7 +47,7 @@ def verdict_of(
     )
 
 
-def _not_told(found: Measurements, task: Task, t_0: float) -> Iterator[str]:
+def _not_told(found: Measurements, task: FitTask, t_0: float) -> Iterator[str]:
     if not task.drifts:
         last = format_time(float(np.nanmax(found.time)))
         yield (
@@ -82,7 +82,7 @@ def _temperatures(found: Measurements, draws: Draws) -> Iterator[str]:
         )
 
 
-def _levels(found: Measurements, task: Task, laws: Mapping[str, str]) -> Iterator[str]:
+def _levels(found: Measurements, task: FitTask, laws: Mapping[str, str]) -> Iterator[str]:
     levels = len(np.unique(np.round(task.scale.g, 3)))
     if levels < 3:
         yield (
@@ -93,7 +93,7 @@ def _levels(found: Measurements, task: Task, laws: Mapping[str, str]) -> Iterato
         yield f"The targets lie at only {levels} conductances: between them the laws are interpolated."
 
 
-def _outside(found: Measurements, task: Task) -> Iterator[str]:
+def _outside(found: Measurements, task: FitTask) -> Iterator[str]:
     low, high = float(task.scale.g.min()), float(task.scale.g.max())
     if low > 0.1:
         yield f"No target lies below {low:.2g} g_max: there the laws are held or continued, not measured."
