@@ -1,0 +1,1 @@
+"""What can be promised of the chips of a network: a share of them keeps an accuracy, with a confidence."""
