@@ -33,8 +33,8 @@ Device = Annotated[
     str | None,
     typer.Option(
         "--device",
-        help="Name of a device, or file of `device fit`, in place of the hardware's. Chips of a fitted device are drawn "
-        "over its bootstrap.",
+        help="Name of a device, or file of `device fit`, in place of the hardware's. Chips of a fitted device are "
+        "drawn over its bootstrap.",
     ),
 ]
 FixedSamples = Annotated[
@@ -72,7 +72,8 @@ def certify(
 ) -> None:
     """Show that a share of all chips keeps an accuracy, on as many simulated chips as that takes.
 
-    Exit codes: 0 the promise holds; 1 it does not, or the command failed; 3 undecided with so many chips; 2 wrong usage.
+    Exit codes: 0 the promise holds; 1 it does not, or the command failed; 3 undecided after so many chips; 2 wrong
+    usage.
     The same command goes on with an audit that was interrupted, and with --chips N, N larger, with one undecided.
     """
     shares = {

@@ -78,8 +78,8 @@ def samples_of(
     Args:
         trained: with a recipe, unless data are arrays.
         network: that the arrays must fit.
-        data: folder of real data, "synthetic", a .npz file of `inputs`, `labels` and, if known, `groups` (numbers), such
-            arrays as a tuple, or None: as in training.
+        data: folder of real data, "synthetic", a .npz file of `inputs`, `labels` and, if known, `groups` (numbers),
+            such arrays as a tuple, or None: as in training.
         split: "test" or "validation", of a data set.
         limit: most samples, spread evenly; None: all.
         options: further options of the data set's loader.
@@ -186,5 +186,5 @@ class Bench:
 
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     """Return what `Bench.measure` says of one chip at one time; a task of `sweep`."""
-    found: dict[str, Any] = settings["bench"].measure(point["chip"], point["seconds"])
+    found: dict[str, Any] = settings["bench"].measure(point["chip"], point["at"])
     return found

@@ -63,7 +63,7 @@ class Question:
             # One of several times is enough to call a chip bad, so that their errors add up.
             error = self.error / len(rows)
             highs.append(accuracy_bounds(row["accuracy"], row["variance"], **found, error=error)[1])
-        return min(lows), min(highs)
+        return float(min(lows)), float(min(highs))
 
     def check_samples(self, samples: int, groups: int) -> None:
         """Raise if no accuracy measured on so many samples could show the one that is asked for.
@@ -88,8 +88,8 @@ class Question:
         best, _ = accuracy_bounds(1.0, 0.0, groups=groups, samples=samples, error=self.error)
         if best < self.min_accuracy:
             raise InvalidArgumentError(
-                f"{samples:,} samples show no more than an accuracy of {percent(best)} %, even if a chip gets all of "
-                f"them right. Received: min_accuracy={self.min_accuracy:g}. {way}"
+                f"{samples:,} samples show an accuracy of {percent(round(float(best), 4))} % at most, even if a chip gets "
+                f"all of them right. Received: min_accuracy={self.min_accuracy:g}. {way}"
             )
 
     def when(self) -> str:
@@ -208,7 +208,7 @@ class Certificate:
             return ""
         if self.verdict == "fail":
             return "Ask for less accuracy, a shorter time or a lower yield, or train for this hardware."
-        if self.chips - self.good - self.bad > self.chips - self.chips * self.asked.min_yield:
+        if self.chips - self.good - self.bad > self.bad:
             return "The samples leave most in doubt: measure on more of them, or ask for less accuracy."
         return "Go on with more chips (the chips counted stay), or ask for a lower yield or less accuracy."
 

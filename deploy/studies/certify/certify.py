@@ -189,7 +189,7 @@ def measured(
     rows = []
     settings: dict[str, Any] = {"settings": marks, "context": {"bench": bench}}
     while audit.verdict == "undecided" and audit.reachable(most):
-        chip = [{"chip": audit.chips, "seconds": seconds} for seconds in asked.times]
+        chip = [{"chip": audit.chips, "at": seconds} for seconds in asked.times]
         table = sweep(TASK, chip, root / CHIPS, **settings, overwrite=overwrite and not points)
         points += chip
         failed = table[table["status"] != "ok"]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -48,8 +49,9 @@ class Paths:
         return stopped
 
     def most(self, allowed: float) -> int:
-        """Return the largest number of events for which so many or fewer have at most the probability `allowed`."""
-        return self.first + int(np.searchsorted(np.cumsum(self.mass), allowed, side="right")) - 1
+        """Return the largest number of events of which so many or fewer are at most as probable as `allowed`, or -1."""
+        count = int(np.searchsorted(np.cumsum(self.mass), allowed, side="right"))
+        return self.first + count - 1 if count else -1
 
 
 class FewEvents:
@@ -180,10 +182,8 @@ class Audit:
         return low, self.refusal.bound(self.chips, self.chips - self.bad)
 
 
-def accuracy_bounds(
-    accuracy: float, variance: float, *, groups: int, samples: int, error: float
-) -> tuple[float, float]:
-    """Return the lower and the upper bound of an accuracy, each of them wrong with the probability `error`.
+def accuracy_bounds(accuracy: Any, variance: Any, *, groups: int, samples: int, error: float) -> tuple[Any, Any]:
+    """Return the lower and the upper bound of accuracies, each of them wrong with the probability `error`.
 
     These are the bounds of Clopper and Pearson for n* samples, of which the share `accuracy` is right:
 
@@ -193,21 +193,22 @@ def accuracy_bounds(
     depend on each other in any way. n* = n where all samples are right, or all wrong.
 
     Args:
-        accuracy: share of the samples that are right, 0 to 1.
-        variance: of that share, over groups drawn at random, >= 0.
+        accuracy: share of the samples that are right, 0 to 1; a number or an array.
+        variance: of that share, over groups drawn at random, >= 0; likewise.
         groups: G, at least 2.
         samples: n, at least G.
-        error: of each bound, between 0 and 1.
+        error: of each bound, between 0 and 0.5.
 
     Source: Korn and Graubard, Survey Methodology 24(2), 1998 (from memory).
     """
     from scipy.stats import beta, t
 
-    effective = float(samples)
-    if 0.0 < accuracy < 1.0 and variance > 0.0:
-        ratio = float(t.ppf(1.0 - error, samples - 1) / t.ppf(1.0 - error, groups - 1))
-        effective = min(effective, accuracy * (1.0 - accuracy) / variance * ratio**2)
-    right, wrong = effective * accuracy, effective * (1.0 - accuracy)
-    low = float(beta.ppf(error, right, wrong + 1.0)) if right > 0.0 else 0.0
-    high = float(beta.ppf(1.0 - error, right + 1.0, wrong)) if wrong > 0.0 else 1.0
-    return low, high
+    share, spread = np.asarray(accuracy, np.float64), np.asarray(variance, np.float64)
+    ratio = float(t.ppf(1.0 - error, samples - 1) / t.ppf(1.0 - error, groups - 1))
+    known = (spread > 0.0) & (share > 0.0) & (share < 1.0)
+    effective = share * (1.0 - share) / np.where(known, spread, 1.0) * ratio**2
+    effective = np.where(known, np.minimum(effective, samples), samples)
+    right, wrong = effective * share, effective * (1.0 - share)
+    low = np.where(right > 0.0, beta.ppf(error, np.where(right > 0.0, right, 1.0), wrong + 1.0), 0.0)
+    high = np.where(wrong > 0.0, beta.ppf(1.0 - error, right + 1.0, np.where(wrong > 0.0, wrong, 1.0)), 1.0)
+    return low[()], high[()]
