@@ -88,8 +88,8 @@ class Question:
         best, _ = accuracy_bounds(1.0, 0.0, groups=groups, samples=samples, error=self.error)
         if best < self.min_accuracy:
             raise InvalidArgumentError(
-                f"{samples:,} samples show an accuracy of {percent(round(float(best), 4))} % at most, even if a chip gets "
-                f"all of them right. Received: min_accuracy={self.min_accuracy:g}. {way}"
+                f"{samples:,} samples show an accuracy of {percent(round(float(best), 4))} % at most, even if a chip "
+                f"gets all of them right. Received: min_accuracy={self.min_accuracy:g}. {way}"
             )
 
     def when(self) -> str:

@@ -136,14 +136,14 @@ def test_bounds_of_an_accuracy() -> None:
 def test_thousand_audits_on_samples_that_all_chips_share() -> None:
     """Chips, speakers and clips differ; 94.5 % of chips keep the accuracy, so that each promise is wrong."""
     random, audit = np.random.default_rng(7), Audit(YIELD, ERROR / 2)
-    chips, speakers, clips = 150, 60, 5
+    chips, speakers, clips = 120, 50, 4
     wanted = norm.cdf((1.8 + 0.3 * norm.ppf(1 - 0.945)) / np.hypot(0.5, 1.0))
     promised, naive = 0, 0
     for _ in range(1000):
         samples = 1.8 + 0.5 * random.normal(size=(speakers, 1)) + random.normal(size=(speakers, clips))
         right = (0.3 * random.normal(size=(chips, 1)) + samples.reshape(1, -1) > 0).astype(np.float32)
         accuracy, variance = with_variance(right, speakers)
-        low, high = accuracy_bounds(accuracy, variance, groups=speakers, samples=300, error=ERROR / 2)
+        low, high = accuracy_bounds(accuracy, variance, groups=speakers, samples=200, error=ERROR / 2)
         promised += (verdicts(audit, (low >= wanted)[None], (high < wanted)[None])[0] == 1).sum()
         naive += (verdicts(audit, (accuracy >= wanted)[None], (accuracy < wanted)[None])[0] == 1).sum()
     assert promised <= 10
