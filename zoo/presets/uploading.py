@@ -94,10 +94,10 @@ def _commit(
 
     api = HfApi()
     try:
-        found = api.repo_info(repository, revision=branch)
+        found = api.model_info(repository, revision=branch)
     except RepositoryNotFoundError:
         api.create_repo(repository, private=private or None)  # None: as its owner's account has it
-        found = api.repo_info(repository, revision=branch)
+        found = api.model_info(repository, revision=branch)
     there = {item.rfilename for item in found.siblings or ()} & {prefix + name for name in NAMES}
     if there and not overwrite:
         raise PresetError(
