@@ -48,6 +48,14 @@ def test_the_hub_reads_the_results_out_of_a_card(name: str) -> None:
         assert ("without drift" in result.metric_name) == (str(row["drift_compensation"]) != "True")
 
 
+@pytest.mark.parametrize("name", sorted(bundled()))
+def test_bundled_cards_are_those_that_this_version_writes(name: str) -> None:
+    preset = an.zoo.load_preset(name)
+    if "model-index" not in preset.card:
+        pytest.skip(f"a card of an earlier version: analognets zoo card zoo/presets/bundled/{name}")
+    assert preset.card == write_card(preset.record, preset.results)
+
+
 def test_a_card_of_something_else_claims_nothing(saved: Path) -> None:
     hub = pytest.importorskip("huggingface_hub", reason="needs analognets[hub]")
     preset = an.zoo.load_preset(saved)
