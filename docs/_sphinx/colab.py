@@ -16,7 +16,7 @@ from urllib.parse import quote
 __all__ = ["link", "put", "repository"]
 
 LINE = re.compile(r"\[Open in Colab\]\[colab\].*|\[colab\]: .*")
-INSTALL = "%pip install 'analognets[notebooks,speech]'"
+INSTALL = "%pip install 'analognets[speech]'"
 
 
 def repository(root: Path) -> str:
