@@ -18,9 +18,7 @@ from analognets.cli.options import Data, Json, Quiet
 
 __all__ = ["open_preset", "zoo"]
 
-zoo = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="List, show, fetch, save and share pretrained networks."
-)
+zoo = typer.Typer(no_args_is_help=True, add_completion=False, help="Find, fetch, save and share pretrained networks.")
 
 Handle = Annotated[
     str, typer.Argument(help="Bundled name, folder, .zip, https://...zip#sha256=..., or hf://user/repo@revision.")
