@@ -76,7 +76,7 @@ def certify(
     usage.
     The same command goes on with an audit that was interrupted, and with --chips N, N larger, with one undecided.
     """
-    shares = {
+    shares: dict[str, Any] = {
         "min_accuracy": share("--min-accuracy", min_accuracy, 1.0, 100.0, "90"),
         "min_yield": share("--yield", min_yield, 1.0, 99.9, "95"),
         "confidence": share("--confidence", confidence, 50.0, 99.9999, "99"),
