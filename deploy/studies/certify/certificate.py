@@ -194,7 +194,7 @@ class Certificate:
     def evidence(self) -> str:
         """Return in a sentence what was counted."""
         unclear = self.chips - self.good - self.bad
-        doubt = f" and {unclear} that the samples leave in doubt" if self.asked.data_uncertainty else ""
+        doubt = f", and the samples leave {unclear} in doubt" if self.asked.data_uncertainty else ""
         return (
             f"Of {self.chips} chips {self.good} keep it, {self.bad} do not{doubt}: the yield is at least "
             f"{percent(round(self.yield_low, 4))} % and at most {percent(round(self.yield_high, 4))} %. Accuracy of "
