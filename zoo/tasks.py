@@ -270,10 +270,11 @@ def prepare(
     from analognets.datasets.frontends import frontend as make_frontend
     from analognets.datasets.frontends import frontend_kind
     from analognets.datasets.image_augment import ImageAugmentation
-    from analognets.datasets.pipeline import eval_batches, features, train_batches
+    from analognets.datasets.pipeline import check_pipeline, eval_batches, features, train_batches
     from analognets.datasets.registry import dataset_kind, load_dataset
     from analognets.training.progress import TrainingData
 
+    check_pipeline()
     try:
         frontend = make_frontend(recipe.frontend.preset, **cast(dict[str, Any], recipe.frontend.options))
         kind = frontend_kind(frontend)
