@@ -311,10 +311,8 @@ def prepare(
         info=data_record(data),
     )
     shape = cast(tuple[int, ...], frontend.compute_output_shape(data.train.inputs.shape)[1:])
-    return Task(
-        recipe,
-        data,
-        frontend,
-        lambda: build_model(recipe, classes=len(data.classes), input_shape=shape),
-        training,
-    )
+
+    def model() -> Any:
+        return build_model(recipe, classes=len(data.classes), input_shape=shape)
+
+    return Task(recipe, data, frontend, model, training)
