@@ -52,8 +52,9 @@ def stateless_normal(shape: Sequence[int], seed: int) -> np.ndarray:
 def _filled(shape: Sequence[int], seed: int, *, normal: bool) -> np.ndarray:
     count = math.prod(shape)
     groups = -(-count // GROUP)
-    scrambled = _philox(*(np.array([word], np.uint64) for word in (seed & 0xFFFFFFFF, seed >> 32, 0, 0)), SCRAMBLE)
-    key, third, fourth = (int(scrambled[0][0]), int(scrambled[1][0])), scrambled[2], scrambled[3]
+    nothing = np.zeros(1, np.uint64)
+    first_key, second_key, third, fourth = _philox(np.array([seed], np.uint64), nothing, nothing, nothing, SCRAMBLE)
+    key = int(first_key[0]), int(second_key[0])
     found = np.empty((groups, GROUP), np.float32)
     for first in range(0, groups, PIECE):
         counts = np.arange(first, min(first + PIECE, groups), dtype=np.uint64)

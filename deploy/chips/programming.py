@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,8 @@ class ChipArithmetic:
         self.hardware = [layer.crossbar for layer in layers]
         self.tilings = [layer.tiling for layer in layers]
         self.shapes = pair_shapes(layers)
-        self._program = compiled(self._programmed)
-        self._read = compiled(self._as_read)
+        self._program: Callable[..., Any] = compiled(self._programmed)
+        self._read: Callable[..., Any] = compiled(self._as_read)
 
     def _programmed(self, kernels: list[Any], weight_maxes: list[Any], draws: list[Any]) -> list[dict[str, Any]]:
         states = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -17,6 +17,9 @@ from analognets.errors import InvalidArgumentError, check_choice, check_integer
 from analognets.layers import analog_layers
 from analognets.layers.kept_state import kept_state
 from analognets.layers.noise_realization import NoiseRealization
+
+if TYPE_CHECKING:
+    from analognets.deploy.chips.fused import FusedTwin
 
 __all__ = ["Runner"]
 
@@ -32,7 +35,7 @@ def padded(piece: Any, size: int) -> Any:
     return ops.convert_to_tensor(piece)
 
 
-def twin_of(model: keras.Model, precision: str) -> tuple[Any, str]:
+def twin_of(model: keras.Model, precision: str) -> tuple[FusedTwin | None, str]:
     """Return the fused twin of a model that is proven to compute what the layers do, or None and why there is none."""
     backend = keras.backend.backend()
     if backend != "tensorflow":
@@ -52,7 +55,7 @@ class Runner:
         model: a model with calibrated analog layers.
         mode: "auto", "fused" (ADC, batch-norm, ReLU and the next DAC as one pass; functional models) or "plain" (the
             layers as they are; any model). "auto" is fused where that is proven equal on a random batch, see
-            `analognets.deploy.chips.proof`; `mode` says which it is, `note` why not fused.
+            `analognets.deploy.chips.proof`; `mode` says which it is, `note` why not fused. On JAX all are plain.
         precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
             bfloat16 arithmetic; about one ADC step of difference; fused mode only).
         batch_size: largest number of samples per call; batches are made equal, the last one is padded. A model with a
@@ -70,6 +73,7 @@ class Runner:
         self.model = model
         self.layers = analog_layers(model)
         self.batch_size = check_integer("Runner", "batch_size", batch_size, 1, 1 << 20)
+        self.twin: FusedTwin | None
         self.twin, self.note = (None, "") if mode == "plain" else twin_of(model, precision)
         if self.twin is None and (mode == "fused" or precision != "float32"):
             raise InvalidArgumentError(

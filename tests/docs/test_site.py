@@ -22,7 +22,7 @@ MODULES = (
     "made", "public_names", "docstrings", "api_pages", "results_pages", "reconstructions", "tutorials", "check_site",
 )  # fmt: skip
 HOW_TO = (
-    "own-model", "finetune-words", "choose-bits", "add-a-device", "read-a-chip", "microcontroller", "cluster",
+    "own-model", "finetune-words", "choose-bits", "add-a-device", "read-a-chip", "microcontroller", "cluster", "jax",
     "reproduce-a-paper",
 )  # fmt: skip
 

@@ -32,7 +32,8 @@ def networks() -> dict[str, tuple[keras.Model, object]]:
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax: pip install 'analognets[jax]'")
 def test_jax_trains_programs_and_evaluates_as_tensorflow(tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
-    rng, data = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    data: dict[str, np.ndarray] = {}
     for name, (model, hardware) in networks().items():
         labels = np.arange(48, dtype=np.int32) % 3
         x = rng.normal(size=(48, *model.input_shape[1:])).astype(np.float32)
@@ -48,7 +49,7 @@ def test_jax_trains_programs_and_evaluates_as_tensorflow(tmp_path: Path) -> None
             found["adabs"] = chips.predict(x, chip=1, at="1d", mode="plain")
         np.savez(tmp_path / f"{name}.npz", **found)
         data |= {f"{name}_inputs": x, f"{name}_labels": labels}
-    np.savez(tmp_path / "data.npz", **data)
+    np.savez(tmp_path / "data.npz", **data)  # type: ignore[arg-type]
     quick = {"KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # of the compilation
     environment = {**os.environ, **quick, "PYTHONPATH": str(HERE.parents[2])}
     command = [sys.executable, str(HERE / "run_on_jax.py"), str(tmp_path)]
