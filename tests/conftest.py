@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -60,6 +61,34 @@ def _fixed_seed() -> None:
         sys.modules["numpy"].random.seed(0)
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)
+
+
+@contextlib.contextmanager
+def _without_graphs() -> Iterator[None]:
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def op_by_op() -> Iterator[None]:
+    """Let a test train without graphs: to trace one takes longer than a few steps of a tiny network.
+
+    For what surrounds the steps: files, messages, going on after an interruption. Other tests train in graphs.
+    """
+    with _without_graphs():
+        yield
+
+
+@pytest.fixture(scope="module")
+def all_op_by_op() -> Iterator[None]:
+    """Let all tests and fixtures of a module train without graphs."""
+    with _without_graphs():
+        yield
 
 
 @pytest.fixture(scope="session")
