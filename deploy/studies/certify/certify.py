@@ -264,6 +264,8 @@ def leaves_out(bench: Bench, asked: Question) -> tuple[str, ...]:
     found = ["Effects that the simulated hardware lacks, and laws of the device that differ from the real ones."]
     if not bench.replicates:
         found.append("Uncertainty of the device's constants: they are taken as exact.")
+    else:
+        found.append("The yield under the one true set of constants: what is shown is the mean over the replicates.")
     if asked.data_uncertainty:
         if not any(bench.samples.groups):
             found.append("Samples that depend on each other: no groups, such as speakers, are known of them.")
