@@ -1,11 +1,11 @@
 """A pretrained transformer on the standard crossbar: MiniLM on SST-2 and MRPC, float and hardware-aware.
 
-python -m benchmarks.glue_study --data DIR --weights model.safetensors --tokenizer tokenizer.json [--only sst2] [--seeds 2]
+python -m benchmarks.glue_study --data DIR --weights model.safetensors --tokenizer tokenizer.json [--only sst2]
 
 DIR holds SST-2/ and MRPC/ of GLUE; the two files come from a package or repository with the weights of all-MiniLM-L6-v2
-(Apache-2.0). For each task and seed: one float training, the float network mapped directly, and hardware-aware trainings
-from it. The one that three chips do best with on held-out training samples is measured on the official dev file; so is
-the float network. All of it is resumable, and what is finished is not done again.
+(Apache-2.0). For each task and seed: one float training, the float network mapped directly, and hardware-aware
+trainings from it. The one that three chips do best with on held-out training samples is measured on the official dev
+file; so is the float network. All of it is resumable, and what is finished is not done again.
 """
 
 from __future__ import annotations
@@ -196,9 +196,7 @@ class Study:
             if name in scores or (scores and time.monotonic() > self.deadline):
                 continue
             analog = self.candidate(name).analog_model()
-            rows = self.measure(
-                analog, self.data.validation, chips=CHOICE_CHIPS, times=CHOICE_TIMES, seed=CHOICE_SEED
-            )
+            rows = self.measure(analog, self.data.validation, chips=CHOICE_CHIPS, times=CHOICE_TIMES, seed=CHOICE_SEED)
             scores[name] = float(np.mean([row["accuracy"] for row in rows]))
             self.keep(validation=scores)
             print(self.task, self.seed, name, "validation on chips", round(scores[name], 4), flush=True)
@@ -215,7 +213,8 @@ class Study:
         self.keep(chosen=chosen, overrides=CANDIDATES[chosen])
         analog = self.candidate(chosen).analog_model()
         times = self.recipe.evaluation.times
-        dev: dict[str, Any] = {"float": predicted(net, self.data.dev), "hardware_aware": predicted(analog, self.data.dev)}
+        dev: dict[str, Any] = {"float": predicted(net, self.data.dev)}
+        dev["hardware_aware"] = predicted(analog, self.data.dev)
         for name, model in (("direct", self.directly_mapped()), ("trained", analog)):
             dev[name] = self.measure(model, self.data.dev, chips=chips, times=times, seed=self.recipe.evaluation.seed)
             self.keep(unfinished_dev=dev)
@@ -229,8 +228,8 @@ def said(title: str) -> Callable[[Progress], None]:
 
     def report(event: Progress) -> None:
         if event.kind == "epoch_end":
-            numbers = " ".join(f"{name} {value:.4g}" for name, value in event.metrics.items() if isinstance(value, float))
-            print(f"{title} {event.stage} epoch {event.epoch + 1} of {event.epochs}: {numbers}", flush=True)
+            numbers = (f"{name} {value:.4g}" for name, value in event.metrics.items() if isinstance(value, float))
+            print(title, event.stage, f"epoch {event.epoch + 1} of {event.epochs}:", *numbers, flush=True)
         elif event.message:
             print(title, event.message, flush=True)
 

@@ -217,9 +217,7 @@ def _encoder(
     return _classifier(tokens, x, classes, initializer, name)
 
 
-def _blocks(
-    x: Any, attended: Any, dimension: int, depth: int, heads: int, dropout: float, initializer: Any
-) -> Any:
+def _blocks(x: Any, attended: Any, dimension: int, depth: int, heads: int, dropout: float, initializer: Any) -> Any:
     """Add blocks of their own weights."""
     for number in range(1, depth + 1):
         x = _block(x, attended, dimension, heads, dropout, initializer, f"block_{number}")

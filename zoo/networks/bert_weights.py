@@ -51,7 +51,7 @@ def place_bert_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], sou
         if values is None:
             raise DataError(
                 f"'{source}' holds no array '{name}', which '{model.name}' needs. Received: "
-                f"{cut(', '.join(sorted(arrays)) or 'none', 200)}. Take the weights of a BERT as Hugging Face stores them."
+                f"{cut(', '.join(sorted(arrays)) or 'none', 200)}. Take a BERT's weights as Hugging Face stores them."
             )
         values = _laid_out(np.asarray(values), name, variable)
         if values.shape != tuple(variable.shape):
