@@ -5,14 +5,15 @@ python -m benchmarks.glue_study --data DIR --weights model.safetensors --tokeniz
 DIR holds SST-2/ and MRPC/ of GLUE; the two files come from a package or repository with the weights of all-MiniLM-L6-v2
 (Apache-2.0). For each task and seed: one float training, the float network mapped directly, and hardware-aware
 trainings from it. The one that three chips do best with on held-out training samples is measured on the official dev
-file; so is the float network. All of it is resumable, and what is finished is not done again.
+file; so is the float network. All of it is resumable, and what is finished is not done again. `--candidates` without a
+name leaves hardware-aware training out: the results are then of the float network and of direct mapping.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.conversion import to_analog
-from analognets.core.files import write_json
+from analognets.core.files import file_sha256, write_json
 from analognets.core.provenance import environment
 from analognets.core.seeds import epoch_seed
 from analognets.datasets.glue import GLUE_TASKS, GlueData, Sentences, load_glue
 from analognets.deploy.evaluation import accuracy
-from analognets.layers import calibrate, freeze_weight_range
-from analognets.metrics import normalized_accuracy
+from analognets.errors import RunError
 from analognets.training import Progress, Recipe, Run, TrainingData, load_recipe, train
 from analognets.zoo.networks.bert import minilm
 from analognets.zoo.networks.bert_weights import load_bert_weights
+from benchmarks._chips import Measure, directly_mapped, measure_chips, measure_missing, summary
 
 HERE = Path(__file__).parent
 TASKS = tuple(GLUE_TASKS)
@@ -46,7 +46,25 @@ CHOICE_TIMES, CHOICE_CHIPS, CHOICE_SEED = ("1h", "1y"), 3, 1000
 FROZEN = ("words", "positions", "segments")
 """Layers that keep their published weights: they are no products, and three quarters of all numbers."""
 CALIBRATION_SAMPLES = 1000
-Measure = Callable[..., list[dict[str, Any]]]
+PAPER = {
+    "mrpc": {
+        "bert_base": {
+            "float": 14.60,
+            "direct": {"1s": 21.77, "1h": 22.87, "1d": 23.39, "1y": 28.01},
+            "trained": {"1s": 13.95, "1h": 14.15, "1d": 14.47, "1y": 15.40},
+        },
+        "albert_base": {
+            "float": 15.08,
+            "direct": {"1s": 32.00, "1h": 32.00, "1d": 31.25, "1y": 31.50},
+            "trained": {"1s": 15.13, "1h": 15.42, "1d": 15.57, "1y": 16.33},
+        },
+    },
+    "mean_of_eight_tasks": {
+        "bert_base": {"float": 17.47, "trained": {"1s": 17.43, "1h": 17.55, "1d": 17.58, "1y": 17.99}},
+        "albert_base": {"float": 19.46, "trained": {"1s": 20.52, "1h": 20.45, "1d": 21.08, "1y": 22.18}},
+    },
+}
+"""Errors in per cent of tables 2 and 3 and of supplementary table 7 of arXiv 2302.08469; SST-2 has no own row."""
 
 
 class Batches(keras.utils.PyDataset):
@@ -70,23 +88,13 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.samples.tokens[rows].astype(np.int32), self.samples.labels[rows].astype(np.int32)
+        return self.samples.tokens[rows], self.samples.labels[rows]
 
     def take(self, steps: int) -> Batches:
         """Return the batches of an epoch: all of them."""
         if steps != len(self):
             raise ValueError(f"An epoch has {len(self)} batches. Received: {steps}.")
         return self
-
-
-def measure_chips(
-    analog: keras.Model, samples: Sentences, *, chips: int, times: Sequence[str], seed: int
-) -> list[dict[str, Any]]:
-    """Return chip, time and accuracy of every reading."""
-    from analognets.deploy import program
-
-    table = program(analog, chips, seed=seed).evaluate((samples.tokens.astype(np.int32), samples.labels), at=times)
-    return json.loads(table[["chip", "at", "accuracy"]].to_json(orient="records"))  # type: ignore[no-any-return]
 
 
 def predicted(net: keras.Model, samples: Sentences) -> float:
@@ -106,7 +114,6 @@ class Study:
         pretrained: fills a network's encoder with the published weights.
         overrides: of the recipe, for trials.
         measure: programs chips and reads them.
-        deadline: `time.monotonic()` by which candidates have to be done; the first one is trained anyway.
     """
 
     def __init__(
@@ -119,10 +126,9 @@ class Study:
         *,
         overrides: Sequence[str] = (),
         measure: Measure = measure_chips,
-        deadline: float = float("inf"),
     ) -> None:
         self.task, self.seed, self.root, self.data, self.pretrained = task, seed, root, data, pretrained
-        self.measure, self.deadline = measure, deadline
+        self.measure = measure
         self.recipe = load_recipe(HERE / "glue" / f"{task}.yaml", [f"seed={seed}", *overrides])
         self.record_file = root / "record.json"
         self.record: dict[str, Any] = {}
@@ -144,25 +150,34 @@ class Study:
             net.get_layer(name).trainable = False
         return net
 
+    def calibration(self) -> np.ndarray:
+        """Return the training samples that set the ranges of converters."""
+        rows = np.random.default_rng(0).permutation(len(self.data.train.labels))[:CALIBRATION_SAMPLES]
+        return self.data.train.tokens[np.sort(rows)]
+
     def training_data(self, recipe: Recipe) -> TrainingData:
         """Return what `train` takes."""
 
         def batches(epoch: int) -> Batches:
             return Batches(self.data.train, recipe.batch_size, epoch_seed(recipe.seed, recipe.name, epoch))
 
-        rows = np.sort(np.random.default_rng(0).permutation(len(self.data.train.labels))[:CALIBRATION_SAMPLES])
         return TrainingData(
             train_batches=batches,
             steps_per_epoch=len(batches(0)),
             validation=Batches(self.data.validation, 250),
-            calibration=self.data.train.tokens[rows].astype(np.int32),
-            info={"name": recipe.dataset.name, "samples": len(self.data.train.labels)},
+            calibration=self.calibration(),
+            info={"name": recipe.dataset.name, "samples": len(self.data.train.labels), "cut": self.data.cut},
         )
 
     def trained(self, name: str, recipe: Recipe, model: Callable[[], keras.Model]) -> Run:
         """Return a finished run, trained now where it is not."""
         folder = self.root / name
         run = Run.open(folder) if (folder / "run.json").exists() else Run.create(folder, recipe)
+        if run.recipe.fingerprint() != recipe.fingerprint():
+            raise RunError(
+                f"'{folder}' must hold a run of the recipe given. Received: a run of another recipe. Name another "
+                "folder with --runs."
+            )
         if not run.finished:
             train(run, model=model, data=self.training_data(recipe), progress=said(f"{self.task}/{self.seed}/{name}"))
         return run
@@ -179,50 +194,52 @@ class Study:
         """Return a hardware-aware training that starts from the float network."""
         return self.trained(name, self.recipe.replace(["float.epochs=0", *CANDIDATES[name]]), self.float_network)
 
-    def directly_mapped(self) -> keras.Model:
-        """Return the float network on the crossbar without training: scales from the largest weights of columns."""
-        stage = self.recipe.hardware_aware
-        if stage is None:
-            raise ValueError("The recipe needs the stage `hardware_aware`, which names the hardware. Received: null.")
-        analog = to_analog(self.float_network(), stage.hardware.crossbar())
-        freeze_weight_range(analog, sigma=None)
-        calibrate(analog, self.training_data(self.recipe).calibration, rule="abs_max")
-        return analog
-
     def choose(self, names: Sequence[str]) -> str:
-        """Train the candidates, as many as there is time for, and return what held-out samples say is best."""
+        """Train the candidates and return what held-out samples say is best."""
         scores: dict[str, float] = dict(self.record.get("validation", {}))
-        longest = 0.0
         for name in names:
-            began = time.monotonic()
-            if name in scores or (scores and began + 1.2 * longest > self.deadline):
+            if name in scores:
                 continue
             analog = self.candidate(name).analog_model()
             rows = self.measure(analog, self.data.validation, chips=CHOICE_CHIPS, times=CHOICE_TIMES, seed=CHOICE_SEED)
             scores[name] = float(np.mean([row["accuracy"] for row in rows]))
             self.keep(validation=scores)
-            longest = max(longest, time.monotonic() - began)
             print(self.task, self.seed, name, "validation on chips", round(scores[name], 4), flush=True)
         return max(scores, key=lambda name: scores[name])
 
     def run(self, names: Sequence[str], *, chips: int) -> dict[str, Any]:
-        """Do what is not done; the dev file is looked at last."""
-        if "dev" in self.record:
-            return self.record
-        began = time.monotonic()
-        net = self.float_network()
-        self.keep(float_validation=predicted(net, self.data.validation), seed=self.seed, task=self.task)
-        chosen = self.choose(names)
-        self.keep(chosen=chosen, overrides=CANDIDATES[chosen])
-        analog = self.candidate(chosen).analog_model()
-        times = self.recipe.evaluation.times
-        dev: dict[str, Any] = {"float": predicted(net, self.data.dev)}
-        dev["hardware_aware"] = predicted(analog, self.data.dev)
-        for name, model in (("direct", self.directly_mapped()), ("trained", analog)):
-            dev[name] = self.measure(model, self.data.dev, chips=chips, times=times, seed=self.recipe.evaluation.seed)
-            self.keep(unfinished_dev=dev)
-        self.record.pop("unfinished_dev")
-        self.keep(dev=dev, chips=chips, seconds=round(time.monotonic() - began), environment=environment())
+        """Do what is not done; the dev file is looked at last.
+
+        Args:
+            names: hardware-aware trainings to choose from; without any, only the float network is measured. A choice
+                that was made once stays.
+            chips: at least 1.
+        """
+        runs, dev = {"float": self.float_run()}, dict(self.record.get("dev", {}))
+        networks = {"direct": lambda: directly_mapped(self.float_network(), self.recipe, self.calibration())}
+        if "float_validation" not in self.record:
+            self.keep(float_validation=predicted(self.float_network(), self.data.validation))
+        if names:
+            chosen = self.record.get("chosen") or self.choose(names)
+            self.keep(chosen=chosen, overrides=CANDIDATES[chosen])
+            runs["hardware_aware"] = self.candidate(chosen)
+            networks["trained"] = runs["hardware_aware"].analog_model
+            if "trained_without_devices" not in dev:
+                dev["trained_without_devices"] = predicted(networks["trained"](), self.data.dev)
+        if "float" not in dev:
+            dev["float"] = predicted(self.float_network(), self.data.dev)
+        made = {name: {"recipe": one.recipe.to_dict(), "record": one.record} for name, one in runs.items()}
+        self.keep(task=self.task, seed=self.seed, made=made, dev=dev)
+        measure_missing(
+            dev,
+            networks,
+            self.data.dev,
+            lambda so_far: self.keep(dev=so_far, environment=environment()),
+            chips=chips,
+            times=self.recipe.evaluation.times,
+            seed=self.recipe.evaluation.seed,
+            measure=self.measure,
+        )
         return self.record
 
 
@@ -239,37 +256,21 @@ def said(title: str) -> Callable[[Progress], None]:
     return report
 
 
-def summary(record: dict[str, Any], chance: float) -> dict[str, Any]:
-    """Return the dev accuracies of a task and seed, with their normalised accuracy at each time.
+def collect(runs: Path, chances: dict[str, float]) -> dict[str, Any]:
+    """Return what is known of the tasks, with the normalised accuracies of each seed.
 
     Args:
-        record: of a `Study`.
-        chance: share of wrong answers of a network that always says the commoner class.
+        runs: folder of the studies.
+        chances: by task, the share of wrong answers of a network that always says the commoner class.
     """
-    dev = record["dev"]
-    rows: dict[str, Any] = {}
-    for name in ("direct", "trained"):
-        times = list(dict.fromkeys(row["at"] for row in dev[name]))
-        for at in times:
-            values = np.array([row["accuracy"] for row in dev[name] if row["at"] == at])
-            share = normalized_accuracy(1 - values.mean(), 1 - dev["float"], chance)
-            rows.setdefault(name, {})[at] = {
-                "mean": float(values.mean()),
-                "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-                "normalized": float(share),
-            }
-    digital = {"float": dev["float"], "hardware_aware_without_devices": dev["hardware_aware"]}
-    return {**digital, **rows, "chance_error": chance}
-
-
-def collect(runs: Path, chances: dict[str, float]) -> dict[str, Any]:
-    """Return the results of all that is finished."""
     found: dict[str, Any] = {}
     for task, chance in chances.items():
         for file in sorted(runs.glob(f"{task}/*/record.json")):
             record = json.loads(file.read_text("utf-8"))
             if "dev" in record:
-                found.setdefault(task, []).append({**record, "summary": summary(record, chance)})
+                missing = [name for name in ("direct", "trained") if name not in record["dev"]]
+                shown = {"chance_error": chance, **summary(record["dev"], chance), "not_measured_yet": missing}
+                found.setdefault(task, []).append({**record, "summary": shown})
     return found
 
 
@@ -281,9 +282,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
     made.add_argument("--runs", type=Path, default=Path("runs/glue"))
     made.add_argument("--results", type=Path, default=Path("results/glue.json"))
-    made.add_argument("--only", default=",".join(TASKS), help="tasks, separated by commas")
-    made.add_argument("--candidates", default=",".join(CANDIDATES), help="hardware-aware trainings to choose from")
-    made.add_argument("--seeds", type=int, default=2)
+    made.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, help="tasks")
+    made.add_argument(
+        "--candidates",
+        nargs="*",
+        choices=CANDIDATES,
+        default=list(CANDIDATES),
+        help="hardware-aware trainings to choose from; none: only the float network",
+    )
+    made.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     made.add_argument("--chips", type=int, default=15)
     made.add_argument("--set", action="append", default=[], dest="overrides", help="override of the recipe, for trials")
     return made
@@ -292,21 +299,18 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     options = parser().parse_args()
     chances = {}
-    for task in options.only.split(","):
+    pretrained = functools.partial(load_bert_weights, path=options.weights)
+    for task in options.only:
         data = load_glue(task, options.data, options.tokenizer)
         chances[task] = chance_error(data.dev)
-        for seed in range(options.seeds):
-            study = Study(
-                task,
-                seed,
-                options.runs / task / str(seed),
-                data,
-                lambda net: load_bert_weights(net, options.weights),
-                overrides=options.overrides,
+        for seed in options.seeds:
+            root = options.runs / task / str(seed)
+            Study(task, seed, root, data, pretrained, overrides=options.overrides).run(
+                options.candidates, chips=options.chips
             )
-            study.run(options.candidates.split(","), chips=options.chips)
+    files = {"weights": file_sha256(options.weights), "tokenizer": file_sha256(options.tokenizer)}
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.results, collect(options.runs, chances))
+    write_json(options.results, {"paper": PAPER, "sha256": files, "tasks": collect(options.runs, chances)})
 
 
 def chance_error(samples: Sentences) -> float:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analognets.core.files import read_plain
-from analognets.errors import DataError, InvalidArgumentError, check_choice, check_integer, cut
+from analognets.errors import DataError, MissingExtraError, check_choice, check_integer, cut
 
 __all__ = ["GLUE_TASKS", "GlueData", "GlueTask", "Sentences", "load_glue", "read_glue"]
 
@@ -135,7 +135,8 @@ def load_glue(
 
     Raises:
         DataError: a file is missing or of another kind.
-        InvalidArgumentError: a number is out of range, or the package `tokenizers` is missing.
+        InvalidArgumentError: a number is out of range.
+        MissingExtraError: the package `tokenizers` is not installed.
     """
     facts = GLUE_TASKS[check_choice("load_glue", "task", task, tuple(GLUE_TASKS))]
     length = check_integer("load_glue", "length", facts.length if length is None else length, 8, 512)
@@ -161,14 +162,17 @@ def _encoder(path: Path, length: int) -> Any:
     try:
         from tokenizers import Tokenizer
     except ImportError:
-        raise InvalidArgumentError(
-            "Reading GLUE needs the package tokenizers. Received: none installed. Run `pip install 'analognets[text]'`."
-        ) from None
+        raise MissingExtraError("Splitting sentences into tokens", "text") from None
     content = read_plain(path, "tokenizer file", error=DataError)
     try:
         tokenizer = Tokenizer.from_buffer(content)
     except Exception as problem:  # the package raises plain Exception
         raise DataError(f"'{path}' must be a tokenizer.json of the package tokenizers. Received: {problem}.") from None
+    if tokenizer.token_to_id("[PAD]") != PADDING:
+        raise DataError(
+            f"'{path}' must have [PAD] as token {PADDING}, as BERT's tokenizers do. Received: "
+            f"{tokenizer.token_to_id('[PAD]')}. Take the tokenizer that the network was trained with."
+        )
     tokenizer.no_padding()
     tokenizer.enable_truncation(length)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from analognets.datasets.glue import load_glue, read_glue
-from analognets.errors import DataError
+from analognets.errors import DataError, InvalidArgumentError, MissingExtraError
 
 HEAD = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 
@@ -63,3 +64,15 @@ def test_tokens_are_padded_cut_and_split_by_the_seed(folder: Path) -> None:
     assert load_glue("mrpc", folder, folder / "tokenizer.json", length=8, validation=2).cut == 1.0
     with pytest.raises(DataError, match="must be a tokenizer.json"):
         load_glue("sst2", folder, folder / "SST-2" / "dev.tsv", validation=2)
+    other = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "[PAD]": 1}, unk_token="[UNK]"))
+    other.save(str(folder / "other.json"))
+    with pytest.raises(DataError, match=r"must have \[PAD\] as token 0, .*Received: 1"):
+        load_glue("sst2", folder, folder / "other.json", validation=2)
+    with pytest.raises(InvalidArgumentError, match="validation"):
+        load_glue("sst2", folder, folder / "tokenizer.json", validation=5)
+
+
+def test_without_the_package_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingExtraError, match=r"analognets\[text\]"):
+        load_glue("sst2", folder, folder / "tokenizer.json")
