@@ -19,6 +19,9 @@ SMALL = [
     "float.epochs=1",
     "hardware_aware.epochs=1",
     "hardware_aware.noise_ramp_epochs=0",
+    "hardware_aware.hardware=aon_cim_8bit",
+    "hardware_aware.noise_model=gaussian",
+    "hardware_aware.weight_noise=0.05",
     "evaluation.times=[1s, 1y]",
 ]
 
