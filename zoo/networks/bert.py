@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from analognets.zoo.networks.builders import builder
 from analognets.zoo.networks.kws_models import PositionEmbedding
 
 __all__ = ["SegmentEmbedding", "albert_base", "bert_base", "bert_tiny", "minilm"]
@@ -50,6 +51,7 @@ class SegmentEmbedding(keras.layers.Layer):
         return {**super().get_config(), "separator": self.separator}
 
 
+@builder
 def bert_tiny(
     input_shape: Sequence[int] = (128,),
     *,
@@ -84,6 +86,7 @@ def bert_tiny(
     return _encoder(input_shape, classes, vocabulary, dimension, depth, heads, dropout, None, name)
 
 
+@builder
 def bert_base(
     input_shape: Sequence[int] = (128,),
     *,
@@ -114,6 +117,7 @@ def bert_base(
     return _encoder(input_shape, classes, vocabulary, 768, 12, 12, dropout, initializer, name)
 
 
+@builder
 def minilm(
     input_shape: Sequence[int] = (128,),
     *,
@@ -154,6 +158,7 @@ def minilm(
     return keras.Model(tokens, _dense(classes, None, "logits")(x), name=name)
 
 
+@builder
 def albert_base(
     input_shape: Sequence[int] = (128,),
     *,
