@@ -41,6 +41,7 @@ MODELS = {
     "lstm_kws": "analognets.zoo.networks.kws_models",
     "micronet_kws_m": "analognets.zoo.networks.baselines",
     "micronet_kws_s": "analognets.zoo.networks.baselines",
+    "minilm": "analognets.zoo.networks.bert",
     "mlperf_ds_cnn": "analognets.zoo.networks.mlperf_tiny",
     "mlperf_mobilenet": "analognets.zoo.networks.mlperf_tiny",
     "mlperf_resnet8": "analognets.zoo.networks.mlperf_tiny",
