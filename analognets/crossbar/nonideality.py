@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 
 from analognets.devices import derive_seed
+from analognets.devices.draws import drawn
 from analognets.devices.strengths import Strength, is_off
 from analognets.errors import InvalidArgumentError, check_number
 
@@ -74,7 +75,10 @@ def draw_uniform(shape: Any, seed: Any, stream: str) -> Any:
     Raises:
         InvalidArgumentError: `seed` is None or no whole number.
     """
-    return keras.random.uniform(shape, dtype="float32", seed=_stream(seed, stream))
+    own = _stream(seed, stream)
+    if isinstance(own, keras.random.SeedGenerator):
+        return keras.random.uniform(shape, dtype="float32", seed=own)
+    return drawn("uniform", shape, own)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from analognets.core.seeds import derive_seed
+from analognets.devices.draws import drawn
 from analognets.errors import InvalidArgumentError
 from analognets.units import parse_duration
 
@@ -26,7 +26,7 @@ ROUNDING = 1e-5
 
 def normal(shape: tuple[int, ...], seed: int, stream: str) -> Any:
     """Return float32 standard-normal draws of the named stream of `seed`."""
-    return keras.random.normal(shape, dtype="float32", seed=derive_seed(seed, stream))
+    return drawn("normal", shape, derive_seed(seed, stream))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,15 +11,17 @@ import keras
 import numpy as np
 import pandas as pd
 
+from analognets.core.memory import enough_memory
 from analognets.deploy.chips.batch_norm import held_statistics, restored_statistics
 from analognets.deploy.chips.calibration_files import save_calibrations
 from analognets.deploy.chips.calibrations import Calibration, Calibrations
 from analognets.deploy.chips.calibrator import Calibrator
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.decisions import MODE, READING, Decisions, in_order
-from analognets.deploy.chips.files import StoredChips, load_chips, same_chips, save_chips
+from analognets.deploy.chips.files import StoredChips, load_chips, program_chips, same_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
+from analognets.deploy.chips.stored import is_too_large, room_for, temporary_chips
 from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions, samples_in
 from analognets.deploy.lab.measured import import_measured
 from analognets.deploy.lab.targets import export_targets
@@ -292,7 +294,7 @@ class Chips:
             ChipFileError: the folder exists already and `overwrite` is False, it holds something else than chips, or it
                 can't be written.
         """
-        if any(type(chip) is not Chip for chip in self.chips):
+        if not isinstance(self.chips, StoredChips) and any(type(chip) is not Chip for chip in self.chips):
             raise ChipFileError("Measured chips lie in open files already: keep the folder they were imported from.")
         save_chips(folder, self.model, self.chips, self.seed, calibrations=self.calibrations, overwrite=overwrite)
 
@@ -359,20 +361,31 @@ def program(
     chips: int = 25,
     seed: int = 0,
     *,
+    folder: Any = None,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Chips:
     """Programme a model into simulated chips; chip k of a seed is the same however many are made.
+
+    Chips of large networks are programmed layer by layer and go to files, from which they are read as they are needed:
+    into `folder`, or where that is None and a chip has more than 256 MB, or all of them a quarter of the free memory,
+    among the system's temporary files (TMPDIR), which vanish with the chips. A chip of PCM takes 24 bytes a weight.
 
     Args:
         model: a model with calibrated analog layers.
         chips: how many, at least 1.
         seed: >= 0; one seed and number give one chip, bit for bit.
+        folder: to store the chips in while they are programmed, as `Chips.save` does; whole or not at all.
+        overwrite: replace the chips there.
         progress: called with (done, total) after each chip.
 
     Raises:
         ConversionError: the model has no analog layer.
         NotCalibratedError: converter ranges have not been set.
         InvalidArgumentError: a number is out of range.
+        MemoryShortError: a layer needs more memory than is free.
+        ChipFileError: the folder exists already, or can't be written, such as on a full disk; nothing is left of it.
+        RunError: the folder for temporary files is full.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -395,13 +408,22 @@ def program(
                 f"Layer '{layer.name}' of model '{model.name}' has no converter ranges yet. Call "
                 "analognets.layers.calibrate(model, data) first."
             )
-    made = []
-    for number in range(count):
-        chip_seed = derive_seed(seed, "chip", number)
-        made.append(Chip(number, chip_seed, arithmetic(layers).program(layers, chip_seed)))
+    seeds = [derive_seed(seed, "chip", number) for number in range(count)]
+
+    def told(done: int) -> None:
         if progress is not None:
-            progress(number + 1, count)
-    return Chips(model, made, seed)
+            progress(done, count)
+
+    with enough_memory(f"programming model '{model.name}'", {layer.name: room_for(layer) for layer in layers}):
+        if folder is not None:
+            return Chips(model, program_chips(folder, model, seeds, seed, overwrite=overwrite, told=told), seed)
+        if is_too_large(layers, count):
+            return Chips(model, temporary_chips(layers, seeds, told), seed)
+        made = []
+        for number, chip_seed in enumerate(seeds):
+            made.append(Chip(number, chip_seed, arithmetic(layers).program(layers, chip_seed)))
+            told(number + 1)
+        return Chips(model, made, seed)
 
 
 def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.DataFrame:
