@@ -55,6 +55,7 @@ def enough_memory(doing: str, needed: Mapping[str, int], *, together: bool = Fal
     Raises:
         MemoryShortError: there is too little memory.
     """
+    needed = dict(needed) or {"": 0}
     largest = max(needed, key=lambda name: needed[name])
     bytes_needed = sum(needed.values()) if together else needed[largest]
     free = free_memory()

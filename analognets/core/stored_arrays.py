@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,14 +75,17 @@ class ArrayFile:
     def __init__(self, path: Path, error: type[AnalogNetsError]) -> None:
         self.path = path
         self.error = error
-        self.handle = open_plain(path, limit=MAX_FILE, error=error)
-        self.identity = identity_of(self.handle.fileno())
+        with open_plain(path, limit=MAX_FILE, error=error) as file:
+            self.descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self.descriptor)
+        self.identity = identity_of(self.descriptor)
 
     def sha256(self) -> str:
         """Return the sha256 of the file as hexadecimal text."""
         try:
-            self.handle.seek(0)
-            return hashlib.file_digest(self.handle, "sha256").hexdigest()
+            with open(os.dup(self.descriptor), "rb") as file:
+                file.seek(0)
+                return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as problem:
             raise self.error(f"Can't read '{self.path}': {reason(problem)}.") from problem
 
@@ -108,7 +112,7 @@ class ArrayFile:
     def fill(self, offset: int, values: np.ndarray) -> None:
         """Read the bytes of an array."""
         view = memoryview(values.view(np.uint8))
-        descriptor, done = self.handle.fileno(), 0
+        descriptor, done = self.descriptor, 0
         try:
             while done < len(view):
                 count = os.preadv(descriptor, [view[done:]], offset + done)
