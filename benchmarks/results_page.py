@@ -20,6 +20,7 @@ from analognets.metrics import format_interval
 from benchmarks import (
     results_adabs,
     results_headline,
+    results_large,
     results_learning,
     results_networks,
     results_stream,
@@ -383,6 +384,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Accuracy against efficiency", ("explore_kws.csv",), exploration),
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
     ("Large networks on tiles", results_networks.FILES, lambda: results_networks.parts(RESULTS)),
+    ("Time and memory of large networks", results_large.FILES, lambda: results_large.parts(RESULTS)),
     ("Learning on devices", named(results_learning.ON_DEVICE), lambda: results_learning.on_device(RESULTS)),
     ("Spikes", named(results_learning.SPIKES), lambda: results_learning.spikes(RESULTS)),
     ("Always on", ("stream.json",), lambda: results_stream.parts(RESULTS)),

@@ -387,7 +387,7 @@ def program(
     """Programme a model into simulated chips; chip k of a seed is the same however many are made.
 
     Chips of large networks are programmed layer by layer and go to files, from which they are read as they are needed:
-    into `folder`, or where that is None and a chip has more than 256 MB, or all of them a quarter of the free memory,
+    into `folder`, or where that is None and a chip has more than 128 MB, or all of them a quarter of the free memory,
     among the system's temporary files (TMPDIR), which vanish with the chips. A chip of PCM takes 24 bytes a weight.
 
     Args:

@@ -25,7 +25,7 @@ from analognets.layers import AnalogLayer
 
 __all__ = ["PIECE", "KernelPieces", "Piece", "computes_in_pieces", "state_arrays"]
 
-PIECE = 1 << 20
+PIECE = 1 << 18
 """Devices per polarity that are computed at once."""
 ALIGNED = 16
 """Pieces hold a multiple of so many numbers: vector instructions then meet the same numbers as in the whole kernel."""

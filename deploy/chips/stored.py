@@ -23,6 +23,7 @@ from analognets.core.memory import free_memory
 from analognets.core.provenance import sha256_of
 from analognets.core.stored_arrays import ArrayFile, Identity, written_arrays
 from analognets.core.tensors import tensors_of
+from analognets.crossbar import Crossbar
 from analognets.deploy.chips.calibration_files import calibration_file, load_calibrations
 from analognets.deploy.chips.calibrations import Calibration
 from analognets.deploy.chips.checks import check_stored
@@ -45,7 +46,7 @@ __all__ = [
     "written_entry",
 ]
 
-LARGE_FILE = 1 << 28
+LARGE_FILE = 1 << 27
 """Size in bytes from which the devices of a chip stay in its file, and are read piece by piece."""
 ROOM_OF_CELL = 24
 """Numbers that programming a device pair takes for a while: targets, draws, state and what comes between."""
@@ -84,6 +85,7 @@ class StoredChips(Sequence[Chip]):
         self._layers = list(layers)
         self._last: tuple[Entry, Chip] | None = None
         self._checked: dict[str, Identity] = {}
+        """The large files whose sha256 was right."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -223,10 +225,17 @@ def is_too_large(layers: Sequence[AnalogLayer], chips: int) -> bool:
 
 def bytes_of_chip(layers: Sequence[AnalogLayer]) -> int:
     """Return the size of the devices of a chip; 0 if they can't be programmed in pieces."""
-    if not all(computes_in_pieces(layer.crossbar) for layer in layers):
-        return 0
-    shapes = [shape for layer in layers for shape in state_arrays(layer.crossbar, layer.crossbar_shape()).values()]
-    return sum(4 * math.prod(shape) for shape in shapes)
+    total = 0
+    known: list[tuple[Crossbar, int]] = []
+    for layer in layers:
+        if not computes_in_pieces(layer.crossbar):
+            return 0
+        size = next((size for crossbar, size in known if crossbar == layer.crossbar), 0)
+        if not size:
+            size = 4 * sum(math.prod(shape) for shape in state_arrays(layer.crossbar, (1, 1)).values())
+            known.append((layer.crossbar, size))
+        total += size * math.prod(layer.crossbar_shape())
+    return total
 
 
 def write_chip(path: Path, layers: Sequence[AnalogLayer], number: int, seed: int) -> None:

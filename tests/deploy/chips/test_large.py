@@ -72,6 +72,9 @@ def test_a_chip_in_pieces_and_in_a_file_is_the_chip(make, tmp_path, request, dev
         for read, kernel, one, other in zip(reads, wanted, found.chips[1].layers, small.chips[1].layers, strict=True):
             np.testing.assert_array_equal(read.kernel, kernel)
             np.testing.assert_array_equal(one.reference, other.reference)
+    layer, one = chips["loaded"].layers[0], small.chips[0].layers[0]  # as the documentation reads a chip
+    found = [layer.crossbar.device.read(x.state, "1d", seed=0) for x in (chips["loaded"].chips[0].layers[0], one)]
+    np.testing.assert_array_equal(*found)
     chips["temporary"].save(tmp_path / "copied")
     assert (tmp_path / "copied" / "chips.json").read_bytes() == (tmp_path / "saved" / "chips.json").read_bytes()
 
