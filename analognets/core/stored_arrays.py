@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -160,7 +161,7 @@ class TensorWriter:
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
         self.begin = 8 + len(text)
-        os.posix_fallocate(descriptor, 0, self.begin + end)  # a full disk is found now, not after the work
+        reserve(descriptor, self.begin + end)
         self._put(len(text).to_bytes(8, "little") + text, 0)
 
     def write(self, name: str, first: int, values: np.ndarray) -> None:
@@ -173,6 +174,19 @@ class TensorWriter:
         view, done = memoryview(content), 0
         while done < len(view):
             done += os.pwrite(self.descriptor, view[done:], offset + done)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Take the room of a file, so that a full disk is found before the work; nothing where a file system can't.
+
+    Raises:
+        OSError: there is no room.
+    """
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as problem:
+        if problem.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
 
 
 @contextlib.contextmanager
