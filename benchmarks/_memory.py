@@ -1,4 +1,4 @@
-"""Seconds and memory of the steps of a process, as Linux counts them; plain Python, for any library."""
+"""Seconds, processor time and memory of the steps of a process, as Linux counts them; plain Python, any library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resident(name: str) -> int:
 
 
 class Steps:
-    """Measures blocks: `with steps("name")`; `found` has seconds, peak and kept bytes, and peak by `weights`."""
+    """Measures blocks: `with steps("name")`; `found` has seconds (wall and CPU), peak and kept bytes, and peak by `weights`."""
 
     def __init__(self) -> None:
         self.weights = 0
@@ -26,9 +26,10 @@ class Steps:
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         CLEAR.write_text("5")  # the peak counts anew
-        before, start = resident("VmRSS"), time.perf_counter()
+        before, start, cpu = resident("VmRSS"), time.perf_counter(), time.process_time()
         yield
-        seconds, peak = time.perf_counter() - start, resident("VmHWM") - before
-        self.found[name] = {"seconds": seconds, "peak_bytes": peak, "kept_bytes": resident("VmRSS") - before}
+        seconds = {"wall_seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+        peak = resident("VmHWM") - before
+        self.found[name] = {**seconds, "peak_bytes": peak, "kept_bytes": resident("VmRSS") - before}
         if self.weights:
             self.found[name]["peak_by_weights"] = peak / self.weights

@@ -36,7 +36,7 @@ NAME = "large_networks"
 HARDWARE = "aon_cim_8bit"
 WIDTHS = (4096, 4096, 4096)
 PEER = ROOT / "benchmarks" / "large_networks_peer.py"
-SAMPLES, BATCH = 16, 4
+SAMPLES, BATCH = 8, 4
 
 
 class Drawn(keras.utils.PyDataset):

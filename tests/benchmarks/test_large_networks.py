@@ -23,7 +23,7 @@ def test_a_step_finds_its_peak() -> None:
     with steps("nothing"):
         pass
     assert 60 < steps.found["large"]["peak_by_weights"] < 80
-    assert abs(steps.found["nothing"]["peak_by_weights"]) < 10 and steps.found["nothing"]["seconds"] >= 0
+    assert abs(steps.found["nothing"]["peak_by_weights"]) < 10 and steps.found["nothing"]["cpu_seconds"] >= 0
 
 
 def test_programming_a_chip_takes_at_most_two_and_a_half_times_the_weights() -> None:
