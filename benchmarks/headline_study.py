@@ -29,6 +29,7 @@ from benchmarks.kws_study import call, is_evaluated
 
 RESULTS = Path(__file__).parents[1] / "results"
 PRESET = "hardware_aware.hardware.preset"
+LONGER = ("epochs=50", "steady_after=12", "learning_rate=3e-3")
 NETWORKS: dict[str, dict[str, list[str]]] = {
     "kws": {
         "hwa_8bit": [],
@@ -37,7 +38,11 @@ NETWORKS: dict[str, dict[str, list[str]]] = {
     },
     "kws_resnet8": {"hwa_standard": []},
     "kws_gru": {"hwa_standard": []},
-    "vww_photographs": {f"hwa_{bits}bit": [f"{PRESET}=aon_cim_{bits}bit"] for bits in (8, 6, 4)},
+    "vww_photographs": {
+        "hwa_8bit": [],
+        "hwa_6bit": [f"{PRESET}=aon_cim_6bit"],
+        "hwa_4bit": [f"{PRESET}=aon_cim_4bit", *(f"hardware_aware.{more}" for more in LONGER)],
+    },
 }
 """Recipes, and the overrides of each hardware-aware training."""
 PICTURES = ("vww_photographs",)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from analognets.metrics import format_interval
 from benchmarks import (
     results_adabs,
+    results_choices,
     results_headline,
     results_large,
     results_learning,
@@ -317,24 +317,6 @@ def mlperf_tiny() -> list[str]:
     ]
 
 
-def compensation() -> list[str]:
-    """Return the paragraphs on where the factor against drift stands."""
-    found = json.loads((RESULTS / "compensation.json").read_text("utf-8"))
-    rows = []
-    for one in found["rows"]:
-        if one["at"] in ("1d", "1y"):
-            loss = format_interval(one["loss"], one["loss_low"], one["loss_high"], form="{:+.2f}")
-            rows.append([str(one["bits"]), one["rule"], one["at"], f"{100 * one['accuracy']:.2f}", loss])
-    return [
-        f"AnalogNet-KWS, the same weights and chips with the factor after the ADC (`global`), after it and per column "
-        f"(`column`), or before the DAC (`input`), which the networks were trained with: {found['split']} clips, "
-        f"{len(found['seeds'])} training seeds, {found['chips']} chips each, losses to the float network in points "
-        "with half of their 95 % intervals ([figures](compensation.json)). At 4 bit `input` is the default of the "
-        "hardware.",
-        markdown(["bits", "factor", "at", "accuracy in %", "loss"], rows),
-    ]
-
-
 def exploration() -> list[str]:
     """Return the paragraphs on accuracy against efficiency."""
     points = pd.read_csv(RESULTS / "explore_kws.csv")
@@ -374,7 +356,9 @@ def named(names: tuple[str, ...]) -> tuple[str, ...]:
 
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Headline networks", results_headline.FILES, lambda: results_headline.headline_networks(RESULTS)),
-    ("Where the factor against drift stands", ("compensation.json",), compensation),
+    ("Where the factor against drift stands", ("compensation.json",), lambda: results_choices.compensation(RESULTS)),
+    ("What a float keyword spotter gains from", ("kws_float.json",), lambda: results_choices.floats(RESULTS)),
+    ("What lets 4 bit last", ("low_bits_4bit.csv",), lambda: results_choices.low_bits(RESULTS)),
     ("Batch-norms calibrated on the chip", results_adabs.FILES, lambda: results_adabs.parts(RESULTS)),
     ("AnalogNet-KWS: bits, training noise and ablations", ("kws.csv", "kws.json"), kws),
     ("Depthwise layers on a crossbar", ("depthwise.csv",), depthwise),

@@ -147,6 +147,8 @@ class HardwareAware(Stage):
         drift_until: latest time of "drift" since programming, such as "1y".
         range_gradient: what converter ranges learn from: "saturated" values, or the rounding too ("step").
         drop_connect: share of the weights that are 0 in a training step, 0 to 0.9.
+        remap_every: W_max is set anew after so many epochs each, so that weights that shrank use the whole range of the
+            devices again; 0: never. (Rasch et al. remap every 500 to 10,000 batches.)
         epochs, optimizer, learning_rate, ...: as in `Stage`.
 
     Source: AnalogNets (arXiv 2111.06503), stage 2 (from memory); noisy validation: Buechel et al., ICLR 2022.
@@ -167,6 +169,7 @@ class HardwareAware(Stage):
     steady_after: Annotated[Count | None, Field(exclude_if=is_none)] = None
     range_gradient: Annotated[Literal["saturated", "step"], Field(exclude_if="saturated".__eq__)] = "saturated"
     drop_connect: Annotated[float, Field(ge=0, le=0.9, exclude_if=(0.0).__eq__)] = 0.0
+    remap_every: Annotated[Count, Field(exclude_if=(0).__eq__)] = 0
 
 
 class Evaluation(Section):

@@ -19,7 +19,7 @@ from analognets.core.files import write_atomically
 from analognets.core.seeds import epoch_seed
 from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers import WeightClip, analog_layers, calibrate, freeze_weight_range
-from analognets.training.callbacks import BatchProgress, NoiseRamp, reseed
+from analognets.training.callbacks import BatchProgress, NoiseRamp, WeightRangeRefresh, reseed
 from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.in_memory import DeviceLog, MixedPrecision
@@ -326,6 +326,8 @@ class _Trainer:
         ]
         if isinstance(stage, HardwareAware):
             callbacks.append(NoiseRamp(0, stage.noise_ramp_epochs))
+            if stage.remap_every and epoch and epoch % stage.remap_every == 0:
+                callbacks.append(WeightRangeRefresh(stage.weight_range_sigma))
         if name == ON_DEVICE:
             callbacks.append(DeviceLog(self.run.path / "devices.csv"))
         batches = self._batches(epoch + (self.recipe.float_stage.epochs if name == HARDWARE_AWARE else 0))

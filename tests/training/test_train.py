@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from analognets.conversion import to_analog
-from analognets.errors import ConversionError, InvalidArgumentError, RunError, UnknownNameError
+from analognets.errors import ConversionError, InvalidArgumentError, RecipeError, RunError, UnknownNameError
 from analognets.layers import analog_layers
 from analognets.training import Progress, Run, TrainingData, train
 from analognets.training.stages import clip_weights
@@ -301,3 +301,18 @@ def test_one_trace_a_stage(toy: ModuleType, tmp_path: Path) -> None:
         train(Run.create(tmp_path / str(epochs), recipe), model=model, data=toy.data(validation=None))
         counts.append(len(traces))
     assert counts[0] == counts[1]
+
+
+def test_remapping_sets_the_range_of_weights_that_shrank_anew(toy: ModuleType, tmp_path: Path) -> None:
+    settings = {"hardware_aware__weight_range_sigma": None, "hardware_aware__epochs": 3}
+    settings |= {"hardware_aware__optimizer": "sgd", "hardware_aware__learning_rate": 0.1}
+    settings |= {"hardware_aware__weight_decay": 1.0, "hardware_aware__schedule": "constant"}
+
+    def slack(name: str, **more: object) -> float:
+        run = Run.create(tmp_path / name, toy.recipe(**settings, **more))
+        layers = analog_layers(train(run, model=toy.model, data=toy.data()).analog_model)
+        return max(float(np.max(layer.w_max) / np.abs(np.asarray(layer.kernel_variable)).max()) for layer in layers)
+
+    assert slack("remapped", hardware_aware__remap_every=1) < slack("kept") * 0.95
+    with pytest.raises(RecipeError, match="remap_every"):
+        toy.recipe(hardware_aware__remap_every=-1)

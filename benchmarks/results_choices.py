@@ -1,0 +1,73 @@
+"""The results page's part on choices between recipes for keywords: all made on validation clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from analognets.metrics import format_interval
+from benchmarks.low_bit_study import BASE, VARIANTS
+from benchmarks.markdown import markdown
+
+
+def compensation(results: Path) -> list[str]:
+    """Return the paragraphs on where the factor against drift stands."""
+    found = json.loads((results / "compensation.json").read_text("utf-8"))
+    rows = []
+    for one in found["rows"]:
+        if one["at"] in ("1d", "1y"):
+            loss = format_interval(one["loss"], one["loss_low"], one["loss_high"], form="{:+.2f}")
+            rows.append([str(one["bits"]), one["rule"], one["at"], f"{100 * one['accuracy']:.2f}", loss])
+    return [
+        f"AnalogNet-KWS, the same weights and chips with the factor after the ADC (`global`), after it and per column "
+        f"(`column`), or before the DAC (`input`), which the networks were trained with: {found['split']} clips, "
+        f"{len(found['seeds'])} training seeds, {found['chips']} chips each, losses to the float network in points "
+        "with half of their 95 % intervals ([figures](compensation.json)). At 4 bit `input` is the default of the "
+        "hardware.",
+        markdown(["bits", "factor", "at", "accuracy in %", "loss"], rows),
+    ]
+
+
+def floats(results: Path) -> list[str]:
+    """Return the paragraphs on what a float keyword spotter gains from."""
+    found = pd.DataFrame(json.loads((results / "kws_float.json").read_text("utf-8")))
+    rows = []
+    for what, part in found.groupby("what", sort=False):
+        each = 100 * part.sort_values("seed")["validation_accuracy"]
+        rows.append([str(what), ", ".join(f"{value:.2f}" for value in each), f"{each.mean():.2f}"])
+    clips = int(found["validation_clips"].iloc[0])
+    share = found["validation_accuracy"].mean()
+    spread = 100 * (share * (1 - share) / clips) ** 0.5
+    return [
+        f"Float AnalogNet-KWS, accuracy in % on {clips:,} validation clips after the last epoch; each change but the "
+        "length was made once, to 160 epochs with seed 0. A difference below about "
+        f"{2 * spread:.1f} points can be chance: one figure has a standard error of {spread:.1f} "
+        "([figures, commits](kws_float.json)).",
+        markdown(["training", "each seed", "mean"], rows),
+    ]
+
+
+def low_bits(results: Path) -> list[str]:
+    """Return the paragraphs on the hardware-aware trainings at 4 bit."""
+    table = pd.read_csv(results / "low_bits_4bit.csv")
+    rows = []
+    for name, part in table.groupby("variant", sort=False):
+        by_time = part.set_index("at")
+        changes = ", ".join(VARIANTS[str(name)]).replace("hardware_aware.", "") or "none"
+        cells = [
+            format_interval(row["loss"], row["loss_low"], row["loss_high"], form="{:+.2f}")
+            for row in (by_time.loc[at] for at in ("25s", "1d", "1y"))
+        ]
+        rows.append([changes, *cells])
+    chips, seeds = int(table["chips"].iloc[0]), table["seed"].nunique()
+    base = " and ".join(BASE).replace("hardware_aware.", "")
+    missing = [name for name in VARIANTS if name not in set(table["variant"])]
+    note = f" Not trained yet: {', '.join(missing).replace('_', ' ')}." if missing else ""
+    return [
+        f"AnalogNet-KWS at 4 bit, one change each to the recipe with {base}; {table['split'].iloc[0]} clips, {seeds} "
+        f"training seed, {chips} chips, losses to the float network in points with half of their 95 % intervals "
+        f"([figures](low_bits_4bit.csv)).{note}",
+        markdown(["change", "loss at 25 s", "1 d", "1 y"], rows),
+    ]
