@@ -17,7 +17,7 @@ def resident(name: str) -> int:
 
 
 class Steps:
-    """Measures blocks: `with steps("name")`; `found` has seconds (wall and CPU), peak and kept bytes, and peak by `weights`."""
+    """Measures blocks: `with steps("name")`; `found` has seconds (wall, CPU), peak and kept bytes, peak by `weights`."""
 
     def __init__(self) -> None:
         self.weights = 0

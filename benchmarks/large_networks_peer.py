@@ -3,7 +3,8 @@
 python benchmarks/large_networks_peer.py SAMPLES BATCH
 
 Needs aihwkit, torch and torchvision, not analognets. Converters of 8 bits, tiles of 512 x 512, PCM as aihwkit has it,
-read at once after a day with global drift compensation.
+read at once after a day with global drift compensation. Its tiles in PyTorch: those in C++ refuse the tensors of
+recent versions of PyTorch.
 """
 
 from __future__ import annotations
@@ -12,21 +13,20 @@ import importlib.metadata
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision
 from aihwkit.inference import GlobalDriftCompensation, PCMLikeNoiseModel
 from aihwkit.nn.conversion import convert_to_analog
-from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
+from aihwkit.simulator.configs import TorchInferenceRPUConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._memory import Steps  # noqa: E402
 
 
-def configuration(kind: Any) -> Any:
+def configuration() -> TorchInferenceRPUConfig:
     """Return the hardware."""
-    found = kind()
+    found = TorchInferenceRPUConfig()
     found.mapping.max_input_size = found.mapping.max_output_size = 512
     found.forward.inp_res = found.forward.out_res = 1 / (2**8 - 2)
     found.forward.out_noise = 0.0
@@ -37,13 +37,12 @@ def configuration(kind: Any) -> Any:
 
 def main() -> None:
     samples, batch = (int(one) for one in sys.argv[1:])
-    kind = TorchInferenceRPUConfig if "--torch-tile" in sys.argv else InferenceRPUConfig
     steps = Steps()
     with steps("build"):
         plain = torchvision.models.resnet50(weights=None)
     steps.weights = 4 * sum(one.numel() for one in plain.parameters())
     with steps("to_analog"):
-        analog = convert_to_analog(plain, configuration(kind))
+        analog = convert_to_analog(plain, configuration())
     del plain
     analog.eval()
     with steps("program"):

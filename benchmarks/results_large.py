@@ -50,8 +50,8 @@ def parts(results: Path) -> list[str]:
     rows = [[title, *(cell(one["steps"][name]) for one in networks)] for name, title in STEPS.items()]
     names = [f"{one['title']} ({one['weights'] / 1e6:.1f}M weights)" for one in networks]
     return [
-        "Seconds of the processor (the machine had other work), and peak of memory beyond what the process held before, "
-        f"in sizes of the float32 weights ([figures](large_networks.json)). Networks with "
+        "Seconds of the processor (the machine had other work), and peak of memory beyond what the process held "
+        "before, in sizes of the float32 weights ([figures](large_networks.json)). Networks with "
         f"random weights on `{networks[0]['hardware']}`, {networks[0]['calibrated_on']} samples to calibrate and "
         f"{networks[0]['evaluated_on']} to evaluate, drawn batch by batch by a `keras.utils.PyDataset`. The devices of "
         f"a chip take {networks[0]['bytes_of_chip'] / networks[0]['on_crossbars']:.0f} bytes a weight, in a file that "
