@@ -15,6 +15,7 @@ import numpy as np
 from analognets import crossbar as crossbars
 from analognets.conversion import convertible_kernels, plan, to_analog
 from analognets.conversion.apply import check_copyable
+from analognets.core.backend import in_steps
 from analognets.core.files import write_atomically
 from analognets.core.seeds import epoch_seed
 from analognets.errors import InvalidArgumentError, RunError
@@ -286,7 +287,7 @@ class _Trainer:
             optimizer=optimizer,
             loss=make_loss(stage, self.from_logits),
             metrics=[LabelAccuracy(name="accuracy")],
-            jit_compile=False,
+            jit_compile=in_steps(),
         )
         if not net.optimizer.built:  # a wrapper that Keras added for mixed precision
             net.optimizer.build(net.trainable_variables)
@@ -332,7 +333,13 @@ class _Trainer:
             callbacks.append(DeviceLog(self.run.path / "devices.csv"))
         batches = self._batches(epoch + (self.recipe.float_stage.epochs if name == HARDWARE_AWARE else 0))
         history = net.fit(
-            batches, epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=callbacks
+            batches,
+            epochs=epoch + 1,
+            initial_epoch=epoch,
+            shuffle=False,
+            verbose=0,
+            callbacks=callbacks,
+            steps_per_epoch=None if hasattr(batches, "take") else self.data.steps_per_epoch,
         ).history
         logs = {key: float(values[-1]) for key, values in history.items()}
         if not math.isfinite(logs.get("loss", math.nan)):
@@ -352,13 +359,13 @@ class _Trainer:
         return {"stage": name, "epoch": epoch, **logs, "learning_rate": rate, "seconds": seconds}
 
     def _batches(self, epoch: int) -> Any:
-        batches = _quiet(self.data.train_batches(epoch))
-        return batches if self.data.steps_per_epoch is None else batches.take(self.data.steps_per_epoch)
+        batches, steps = _quiet(self.data.train_batches(epoch)), self.data.steps_per_epoch
+        return batches if steps is None or not hasattr(batches, "take") else batches.take(steps)
 
     def _steps(self) -> int:
         """Return the number of batches in an epoch."""
         given = self.data.steps_per_epoch
-        steps = int(self.data.train_batches(0).cardinality()) if given is None else int(given)
+        steps = _length(self.data.train_batches(0)) if given is None else int(given)
         if steps < 1:
             raise InvalidArgumentError(
                 "The number of training batches in an epoch must be known and at least 1. Received: "
@@ -374,7 +381,7 @@ class _Trainer:
             if self.recipe.float_stage.loss != "cross_entropy"
             else keras.losses.SparseCategoricalCrossentropy(from_logits=self.from_logits),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            jit_compile=False,
+            jit_compile=in_steps(),
         )
 
     def _save(self, net: keras.Model, name: str) -> None:
@@ -385,6 +392,13 @@ def _ranges(analog: keras.Model) -> list[keras.Variable]:
     layers = analog_layers(analog)
     gains = {id(layer.adc_gain): layer.adc_gain.gain for layer in layers}
     return [*(layer.input_range for layer in layers), *gains.values()]
+
+
+def _length(dataset: Any) -> int:
+    """Return the number of batches of a tf.data dataset or of a PyDataset; below 1 if it is not known."""
+    if hasattr(dataset, "cardinality"):
+        return int(dataset.cardinality())
+    return int(getattr(dataset, "num_batches", None) or 0)
 
 
 def _quiet(dataset: Any) -> Any:

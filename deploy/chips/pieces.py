@@ -13,8 +13,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from analognets.core.stored_arrays import StoredArray
@@ -89,11 +89,13 @@ class Piece:
         lead = shape[: len(shape) - len(self.shape)]
         size = math.prod(self.kernel)
         spans = [drawn_span(kind, seed, row * size + self.start, self.count) for row in range(math.prod(lead))]
-        return tf.reshape(tf.concat(spans, axis=0), (*lead, *self.shape))
+        return ops.reshape(ops.concatenate(spans, axis=0), (*lead, *self.shape))
 
 
 def drawn_span(kind: str, seed: int, start: int, count: int) -> Any:
     """Return some of the numbers that `keras.random` draws with a seed for a larger array, from number `start` on."""
+    import tensorflow as tf
+
     group = start // GROUP
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.constant([seed, 0], tf.int32))
     low, high = (int(word) for word in counter.numpy())
@@ -111,7 +113,9 @@ def drawn_span(kind: str, seed: int, start: int, count: int) -> Any:
 
 
 def computes_in_pieces(crossbar: Crossbar) -> bool:
-    """Whether all devices are known to be computed one by one: those of this package; others come as whole kernels."""
+    """Whether all devices are known to be computed one by one: those of this package, on TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        return False
     device = crossbar.device
     parts = (device, getattr(device, "device", device), *crossbar.nonidealities)
     return all(type(one).__module__.startswith("analognets.") for one in parts)
@@ -180,7 +184,7 @@ class KernelPieces:
             state = program(matrix.of(piece), piece.spread(gamma, layer.tiling), draws)
             del draws
             for name, value in state.items():
-                put(name, (*value.shape[: -len(piece.shape)], *shape), piece, value.numpy())
+                put(name, (*value.shape[: -len(piece.shape)], *shape), piece, ops.convert_to_numpy(value))
             self._read_piece(state, piece, at, reading, held, None)
         return self._responses(layer.tiling, held)
 
@@ -207,7 +211,7 @@ class KernelPieces:
         for row_block, _, (inputs, outputs) in tiling.blocks():
             tile = np.ascontiguousarray(held[..., inputs, outputs])
             respond = self._function(self._tiles, tile.shape, self._response)
-            rows[row_block].append(respond(tf.constant(tile)).numpy())
+            rows[row_block].append(ops.convert_to_numpy(respond(ops.convert_to_tensor(tile))))
         return np.stack([np.concatenate(row) for row in rows])
 
     def _read_piece(
@@ -216,8 +220,8 @@ class KernelPieces:
         with self._drawing(piece):
             draws = read_draws(self.crossbar, piece.shape, seed)
         read = self._function(self._reads, (*piece.shape, gamma is None), self._as_read)
-        values = read(dict(state), tf.constant(seconds, tf.float32), draws, gamma)
-        held.reshape(-1)[piece.start : piece.start + piece.count] = values.numpy().reshape(-1)
+        values = read(dict(state), ops.convert_to_tensor(seconds, "float32"), draws, gamma)
+        held.reshape(-1)[piece.start : piece.start + piece.count] = ops.convert_to_numpy(values).reshape(-1)
 
     def _drawing(self, piece: Piece) -> Any:
         return contextlib.nullcontext() if piece.whole else drawn_by(piece.draw)

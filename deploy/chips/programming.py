@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from analognets.core.stored_arrays import StoredArray
@@ -63,10 +63,11 @@ class ChipArithmetic:
         self.hardware = [layer.crossbar for layer in layers]
         self.tilings = [layer.tiling for layer in layers]
         self.shapes = pair_shapes(layers)
-        self.is_large = sum(math.prod(shape[1:]) for shape in self.shapes) >= self.large_from
+        large = sum(math.prod(shape[1:]) for shape in self.shapes) >= self.large_from
+        self.is_large = large and keras.backend.backend() == "tensorflow"
         self._pieces: list[KernelPieces] = []
-        self._program = compiled(self._programmed)
-        self._read = compiled(self._as_read)
+        self._program: Callable[..., Any] = compiled(self._programmed)
+        self._read: Callable[..., Any] = compiled(self._as_read)
 
     def _programmed(self, kernels: list[Any], weight_maxes: list[Any], draws: list[Any]) -> list[dict[str, Any]]:
         states = []
@@ -97,7 +98,7 @@ class ChipArithmetic:
         states = self._program([layer.crossbar_kernel() for layer in layers], self._spread(maxes), draws)
         programmed = [
             ProgrammedLayer(
-                {name: value.numpy() for name, value in state.items()},
+                {name: ops.convert_to_numpy(value) for name, value in state.items()},
                 weight_max if weight_max.ndim else float(weight_max),
                 np.ones(()),
                 peripheries(layer, own),
@@ -190,8 +191,9 @@ class ChipArithmetic:
             for index, (hardware, shape) in enumerate(zip(self.hardware, self.shapes, strict=True))
         ]
         maxes = self._spread([layer.weight_max for layer in programmed])
-        results = self._read([layer.state for layer in programmed], maxes, tf.constant(seconds, tf.float32), draws)
-        return [(kernel, responses.numpy()) for kernel, responses in results]
+        time = ops.convert_to_tensor(seconds, "float32")
+        results = self._read([layer.state for layer in programmed], maxes, time, draws)
+        return [(kernel, ops.convert_to_numpy(responses)) for kernel, responses in results]
 
     def _read_layer(
         self, index: int, layer: ProgrammedLayer, seconds: float, seed: int, purpose: str
@@ -200,7 +202,7 @@ class ChipArithmetic:
         own, arithmetic = derive_seed(seed, index, purpose, repr(float(seconds))), self._in_pieces(index)
         gamma = np.asarray(layer.weight_max, np.float32)
         held, responses = arithmetic.read(layer.state, gamma, self.tilings[index], seconds, own)
-        return tf.convert_to_tensor(held), responses
+        return ops.convert_to_tensor(held), responses
 
 
 def peripheries(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:
