@@ -38,8 +38,8 @@ def peer(result: dict[str, Any]) -> list[str]:
     ]
     return [
         f"Beside aihwkit ({versions}), ResNet-50 with random weights, {theirs['evaluated_on']} pictures after a day, "
-        "PCM, 8 bit. Its tiles are 512 x 512 and computed in PyTorch (its C++ tiles refuse this PyTorch), ours 1024 x 512; "
-        "it keeps the programmed chip in memory, here it goes to a file:",
+        "PCM, 8 bit. Its tiles are 512 x 512 and computed in PyTorch (its C++ tiles refuse this PyTorch), ours "
+        "1024 x 512; it keeps the programmed chip in memory, here it goes to a file:",
         markdown(["", *(STEPS[name] for name in ("to_analog", "program", "evaluate"))], rows),
     ]
 
