@@ -124,8 +124,7 @@ def computes_in_pieces(crossbar: Crossbar) -> bool:
 def pieces(crossbar: Crossbar, kernel: tuple[int, ...]) -> Iterator[Piece]:
     """Yield the pieces of a kernel, in order."""
     rows, columns = math.prod(kernel[:-1]), kernel[-1]
-    many_ranges = crossbar.weight_scale != "layer" and scales_inside(crossbar, kernel)
-    if many_ranges or not computes_in_pieces(crossbar):
+    if not computes_in_pieces(crossbar):
         yield Piece(kernel, 0, rows, whole=True)
         return
     unit = ALIGNED // math.gcd(ALIGNED, columns)
@@ -133,14 +132,6 @@ def pieces(crossbar: Crossbar, kernel: tuple[int, ...]) -> Iterator[Piece]:
     step = max(1, most // (columns * unit)) * unit
     for first in range(0, rows, step):
         yield Piece(kernel, first, min(first + step, rows))
-
-
-def scales_inside(crossbar: Crossbar, kernel: tuple[int, ...]) -> bool:
-    """Whether gamma belongs into the compiled function that reads: TensorFlow may multiply it by 1 / g_max first there.
-
-    It does so for a gamma of fewer numbers than the kernel, where nothing else reads W / gamma.
-    """
-    return crossbar.drift_compensation is None and (crossbar.weight_scale == "layer" or len(kernel) > 2)
 
 
 def state_arrays(crossbar: Crossbar, kernel: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -185,7 +176,8 @@ class KernelPieces:
             del draws
             for name, value in state.items():
                 put(name, (*value.shape[: -len(piece.shape)], *shape), piece, ops.convert_to_numpy(value))
-            self._read_piece(state, piece, at, reading, held, None)
+            if self.crossbar.drift_compensation is not None:
+                self._read_piece(state, piece, at, reading, held)
         return self._responses(layer.tiling, held)
 
     def read(
@@ -195,11 +187,9 @@ class KernelPieces:
         held = np.empty(tiling.kernel_shape, np.float32)
         for piece in pieces(self.crossbar, tiling.kernel_shape):
             part = {name: piece.of(value) for name, value in state.items()}
-            inside = scales_inside(self.crossbar, tiling.kernel_shape)
-            self._read_piece(part, piece, seconds, seed, held, piece.spread(gamma, tiling) if inside else None)
+            self._read_piece(part, piece, seconds, seed, held)
         responses = self._responses(tiling, held)
-        if not scales_inside(self.crossbar, tiling.kernel_shape):
-            held *= np.float32(gamma) if gamma.ndim == 0 else tiling.expand(gamma)
+        held *= np.float32(gamma) if gamma.ndim == 0 else tiling.expand(gamma)
         return held, responses
 
     def _responses(self, tiling: Tiling, held: np.ndarray) -> np.ndarray:
@@ -214,13 +204,11 @@ class KernelPieces:
             rows[row_block].append(ops.convert_to_numpy(respond(ops.convert_to_tensor(tile))))
         return np.stack([np.concatenate(row) for row in rows])
 
-    def _read_piece(
-        self, state: Mapping[str, Any], piece: Piece, seconds: float, seed: int, held: np.ndarray, gamma: Any
-    ) -> None:
+    def _read_piece(self, state: Mapping[str, Any], piece: Piece, seconds: float, seed: int, held: np.ndarray) -> None:
         with self._drawing(piece):
             draws = read_draws(self.crossbar, piece.shape, seed)
-        read = self._function(self._reads, (*piece.shape, gamma is None), self._as_read)
-        values = read(dict(state), ops.convert_to_tensor(seconds, "float32"), draws, gamma)
+        read = self._function(self._reads, piece.shape, self._as_read)
+        values = read(dict(state), ops.convert_to_tensor(seconds, "float32"), draws)
         held.reshape(-1)[piece.start : piece.start + piece.count] = ops.convert_to_numpy(values).reshape(-1)
 
     def _drawing(self, piece: Piece) -> Any:
@@ -234,9 +222,8 @@ class KernelPieces:
     def _programmed(self, kernel: Any, gamma: Any, draws: Any) -> dict[str, Any]:
         return dict(program_with(self.crossbar, kernel, gamma, draws))
 
-    def _as_read(self, state: Any, seconds: Any, draws: Any, gamma: Any) -> Any:
-        kernel = read_with(self.crossbar, state, seconds, draws)
-        return kernel if gamma is None else kernel * gamma
+    def _as_read(self, state: Any, seconds: Any, draws: Any) -> Any:
+        return read_with(self.crossbar, state, seconds, draws)
 
     def _response(self, tile: Any) -> Any:
         rule: Any = self.crossbar.drift_compensation

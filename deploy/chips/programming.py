@@ -184,7 +184,8 @@ class ChipArithmetic:
     ) -> Iterable[tuple[Any, np.ndarray]]:
         for hardware, layer in zip(self.hardware, programmed, strict=True):
             hardware.device.check_state(layer.state)
-        if self.is_large or any(isinstance(one, StoredArray) for layer in programmed for one in layer.state.values()):
+        stored = any(isinstance(one, StoredArray) for layer in programmed for one in layer.state.values())
+        if (self.is_large or stored) and all(one.drift_compensation is not None for one in self.hardware):
             return (self._read_layer(index, layer, seconds, seed, purpose) for index, layer in enumerate(programmed))
         draws = [
             read_draws(hardware, shape[1:], derive_seed(seed, index, purpose, repr(float(seconds))))
@@ -192,7 +193,9 @@ class ChipArithmetic:
         ]
         maxes = self._spread([layer.weight_max for layer in programmed])
         time = ops.convert_to_tensor(seconds, "float32")
-        results = self._read([layer.state for layer in programmed], maxes, time, draws)
+        # Where nothing but the product reads W / gamma, TensorFlow chooses the order of factors by the whole function.
+        states = [{name: whole(value) for name, value in layer.state.items()} for layer in programmed]
+        results = self._read(states, maxes, time, draws)
         return [(kernel, ops.convert_to_numpy(responses)) for kernel, responses in results]
 
     def _read_layer(
@@ -203,6 +206,11 @@ class ChipArithmetic:
         gamma = np.asarray(layer.weight_max, np.float32)
         held, responses = arithmetic.read(layer.state, gamma, self.tilings[index], seconds, own)
         return ops.convert_to_tensor(held), responses
+
+
+def whole(array: Any) -> Any:
+    """Return an array as it is, or read from its file."""
+    return np.asarray(array) if isinstance(array, StoredArray) else array
 
 
 def peripheries(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:
