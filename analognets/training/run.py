@@ -32,6 +32,7 @@ from analognets.core.files import (
 from analognets.core.provenance import environment
 from analognets.errors import AnalogNetsError, RecipeError, RunError, cut
 from analognets.training.checkpoints import STATE, Checkpoints
+from analognets.training.cluster import is_helper
 from analognets.training.recipe import Recipe
 from analognets.training.recipe_base import BaseRecipe
 
@@ -85,8 +86,12 @@ class Run:
         Raises:
             RunError: the folder holds a finished run, an unfinished run with another recipe, or something else, or
                 another process is using it.
+
+        On workers that are not the chief of the strategy "multi_worker" nothing is written or looked at.
         """
         path = Path(path)
+        if is_helper(getattr(recipe, "strategy", None)):
+            return cls(path, recipe, _new_record(recipe))
         make_folder(path, "run folder")
         with locked(path):
             remove_leftovers(path)
