@@ -149,7 +149,8 @@ class Placement:
     def batches(self, dataset: Any) -> Any:
         """Return a dataset of batches as `fit` takes it: each replica has an equal part of each batch.
 
-        What is left of a batch that the replicas can't share equally is left out: fewer samples than replicas.
+        What is left of a batch that the replicas can't share equally is left out: fewer samples than replicas. A last
+        batch with fewer samples than replicas is filled up with its own.
 
         Raises:
             InvalidArgumentError: batches have fewer samples than there are replicas.
@@ -166,19 +167,13 @@ class Placement:
                 f"{size}. Make `batch_size` larger, or name fewer devices."
             )
 
-        def samples(element: Any) -> Any:
-            return tf.shape(tf.nest.flatten(element)[0])[0]
-
         def parts(*element: Any) -> Any:
-            size = samples(element) // count
+            samples = tf.shape(tf.nest.flatten(element)[0])[0]
+            size = tf.maximum(samples // count, 1)
+            taken = tf.reshape(tf.range(size * count) % samples, [count, size])
+            return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(lambda x: tf.gather(x, taken), element))
 
-            def cut_up(values: Any) -> Any:
-                shape = tf.concat([[count, size], tf.shape(values)[1:]], 0)
-                return tf.ensure_shape(tf.reshape(values[: size * count], shape), [count, None, *values.shape[1:]])
-
-            return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(cut_up, element))
-
-        split = dataset.filter(lambda *element: samples(element) >= count).flat_map(parts)
+        split = dataset.flat_map(parts)
 
         def of_worker(context: Any) -> Any:
             local = count // context.num_input_pipelines
@@ -189,6 +184,48 @@ class Placement:
             return mine.map(lambda _, element: element)
 
         return self.strategy.distribute_datasets_from_function(of_worker)
+
+    def fit(
+        self, net: keras.Model, dataset: Any, *, epoch: int, steps: int, callbacks: list[keras.callbacks.Callback]
+    ) -> dict[str, float]:
+        """Train one epoch and return its loss and metrics.
+
+        Args:
+            net: what was copied and compiled here.
+            dataset: of whole batches.
+            epoch: its number.
+            steps: batches in it.
+            callbacks: as for `keras.Model.fit`.
+        """
+        options: dict[str, Any] = {"shuffle": False, "verbose": 0, "callbacks": callbacks}
+        options |= {"epochs": epoch + 1, "initial_epoch": epoch}
+        if self.strategy is None:
+            history = net.fit(dataset, **options).history
+        elif self.workers == 1:
+            history = net.fit(self.batches(dataset), steps_per_epoch=steps, **options).history
+        else:
+            history = {key: [value] for key, value in self._fit_together(net, dataset, epoch, steps, callbacks).items()}
+        return {key: float(values[-1]) for key, values in history.items()}
+
+    def _fit_together(
+        self, net: keras.Model, dataset: Any, epoch: int, steps: int, callbacks: list[keras.callbacks.Callback]
+    ) -> dict[str, Any]:
+        """Do what `fit` does, which fails in Keras 3 when it averages a first batch over several workers."""
+        if net.train_function is None:
+            net.test_on_batch(*next(iter(dataset)))  # makes the variables of the metrics
+            net.make_train_function()
+        told = keras.callbacks.CallbackList(callbacks, model=net, epochs=epoch + 1, steps=steps)
+        iterator = iter(self.batches(dataset))
+        told.on_train_begin()
+        net.reset_metrics()
+        told.on_epoch_begin(epoch)
+        for step in range(steps):
+            told.on_train_batch_begin(step)
+            told.on_train_batch_end(step, net.train_function(iterator))
+        logs = dict(net.get_metrics_result())
+        told.on_epoch_end(epoch, logs)
+        told.on_train_end(logs)
+        return logs
 
     def agree(self, numbers: Sequence[int] = (0,)) -> list[int]:
         """Return the chief's numbers on all workers; each waits for the others here."""

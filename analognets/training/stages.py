@@ -423,15 +423,7 @@ class _Trainer:
         if name == ON_DEVICE:
             callbacks.append(DeviceLog(self.run.path / "devices.csv"))
         batches = self._batches(epoch + (self.recipe.float_stage.epochs if name == HARDWARE_AWARE else 0))
-        history = net.fit(
-            self.placement.batches(batches),
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            shuffle=False,
-            verbose=0,
-            callbacks=callbacks,
-        ).history
-        logs = {key: float(values[-1]) for key, values in history.items()}
+        logs = self.placement.fit(net, batches, epoch=epoch, steps=steps, callbacks=callbacks)
         if not math.isfinite(logs.get("loss", math.nan)):
             raise RunError(
                 f"The loss of stage '{name}' is not finite any more in epoch {epoch}. Lower `{name}.learning_rate` "
