@@ -210,10 +210,10 @@ class Placement:
     def _fit_together(
         self, net: keras.Model, dataset: Any, epoch: int, steps: int, callbacks: list[keras.callbacks.Callback]
     ) -> dict[str, Any]:
-        """Do what `fit` does, which fails in Keras 3 when it averages a first batch over several workers."""
+        """Do what `fit` does, which in Keras 3 fails where it averages numbers over several workers."""
         if net.train_function is None:
-            net.test_on_batch(*next(iter(dataset)))  # makes the variables of the metrics
-            net.make_train_function()
+            self._make_metrics(net, next(iter(dataset)))
+            net.train_function = self._step_of(net)
         told = keras.callbacks.CallbackList(callbacks, model=net, epochs=epoch + 1, steps=steps)
         iterator = iter(self.batches(dataset))
         told.on_train_begin()
@@ -221,11 +221,32 @@ class Placement:
         told.on_epoch_begin(epoch)
         for step in range(steps):
             told.on_train_batch_begin(step)
-            told.on_train_batch_end(step, net.train_function(iterator))
+            net.train_function(iterator)
+            told.on_train_batch_end(step)
         logs = dict(net.get_metrics_result())
         told.on_epoch_end(epoch, logs)
         told.on_train_end(logs)
         return logs
+
+    def _make_metrics(self, net: keras.Model, batch: Any) -> None:
+        """Let loss and metrics make their variables, and leave the values of all variables as they are."""
+        inputs, labels, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        with self.scope(), keras.StatelessScope():
+            outputs = net(inputs, training=False)
+            net.compute_loss(x=inputs, y=labels, y_pred=outputs, sample_weight=weight, training=False)
+            net.compute_metrics(inputs, labels, outputs, weight)
+
+    def _step_of(self, net: keras.Model) -> Any:
+        """Return the compiled function that trains one step on the next batch of an iterator."""
+        import tensorflow as tf
+
+        strategy = self.strategy
+        own = tf.function(net.train_step, jit_compile=True, autograph=False) if net.jit_compile else net.train_step
+
+        def step(iterator: Any) -> None:
+            strategy.run(own, args=(iterator.get_next(),))
+
+        return tf.function(step, autograph=False, reduce_retracing=True)
 
     def agree(self, numbers: Sequence[int] = (0,)) -> list[int]:
         """Return the chief's numbers on all workers; each waits for the others here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,8 @@ def on_ray(
     if started:
         own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
         try:
+            if address:
+                check_answers(address)
             ray.init(log_to_driver=False, **own)
         except (OSError, RuntimeError, ValueError) as error:
             where = f"The Ray cluster at RAY_ADDRESS={address}" if address else "A Ray cluster on this machine"
@@ -64,6 +67,14 @@ def on_ray(
     finally:
         if started:
             ray.shutdown()
+
+
+def check_answers(address: str) -> None:
+    """Raise an OSError if nothing listens at an address such as "ray://head:10001"; Ray itself waits for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=10):
+            pass
 
 
 def _alone(work: Callable[..., Any], task: str, settings: dict[str, Any], point: dict[str, Any]) -> Any:
