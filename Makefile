@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types bench docs clean
+.PHONY: help demo test lint format types bench docs release-check clean
 
 VENV ?= .venv
 ifeq ($(VENV),active)
@@ -28,7 +28,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLBACKEND ?= Agg
 
 help:  ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.made-demo  ## Train a short keyword spotter, programme 25 chips, print how they age
 	$(BIN)/analognets train kws --recipe kws_demo --out runs/demo --keep
@@ -64,6 +64,10 @@ bench: $(VENV)/.made-dev  ## Measure speed against plain Keras
 docs: $(VENV)/.made-docs  ## Build the documentation site in docs/_build/html
 	PYTHONSAFEPATH= $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs 2 -b html docs docs/_build/html
 	PYTHONSAFEPATH= $(BIN)/python docs/_sphinx/check_site.py docs/_build/html
+
+# Each environment that tries the wheel takes minutes and 2 GB for a while; ARGS="--python 3.12" tries one.
+release-check: $(VENV)/.made-dev  ## Build and check the archives in dist/, try the wheel on each Python that is here
+	$(BIN)/python .ci/release_check.py $(ARGS)
 
 clean:  ## Remove the environment and what tools cached; keep runs
 	rm -rf .venv build dist *.egg-info docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

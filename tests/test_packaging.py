@@ -141,6 +141,20 @@ def test_sdist_holds_all_modules_and_data(archives: dict[str, Path]) -> None:
     assert {"LICENSE", "README.md", "pyproject.toml"} <= names
 
 
+def test_the_package_index_takes_the_archives(archives: dict[str, Path]) -> None:
+    pytest.importorskip("twine", reason="needs twine: pip install twine")
+    command = [
+        sys.executable,
+        "-m",
+        "twine",
+        "check",
+        "--strict",
+        *(str(archives[kind]) for kind in ("sdist", "wheel")),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.count("PASSED") == 2, done.stdout + done.stderr
+
+
 def test_wheel_works_away_from_the_checkout(archives: dict[str, Path], tmp_path: Path) -> None:
     site = tmp_path / "site"
     with zipfile.ZipFile(archives["wheel"]) as wheel:

@@ -40,4 +40,5 @@ from .presets.registry import from_preset as from_preset
 from .presets.registry import list_models as list_models
 from .presets.registry import load_preset as load_preset
 from .presets.saving import save_to_preset as save_to_preset
+from .presets.uploading import upload_preset as upload_preset
 from .tasks import register_model as register_model

@@ -57,7 +57,7 @@ COMMANDS = {
     "device": Command(
         "analognets.cli.device:device", "Fit a device to a lab's table of measured cells; show a device."
     ),
-    "zoo": Command("analognets.cli.zoo:zoo", "List, show, download and save pretrained networks."),
+    "zoo": Command("analognets.cli.zoo:zoo", "Find, fetch, save and share pretrained networks."),
     "data": Command("analognets.cli.data:data", "List, prepare and describe data sets."),
     "doctor": Command(
         "analognets.cli.doctor:doctor", "Check this installation: versions, backend, caches, speech, data."

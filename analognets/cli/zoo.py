@@ -1,8 +1,9 @@
-"""`analognets zoo`: pretrained networks - list, look at, download, and save one's own."""
+"""`analognets zoo`: pretrained networks - list, look at, download, save and upload one's own."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import shutil
@@ -17,7 +18,7 @@ from analognets.cli.options import Data, Json, Quiet
 
 __all__ = ["open_preset", "zoo"]
 
-zoo = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show, download and save pretrained networks.")
+zoo = typer.Typer(no_args_is_help=True, add_completion=False, help="Find, fetch, save and share pretrained networks.")
 
 Handle = Annotated[
     str, typer.Argument(help="Bundled name, folder, .zip, https://...zip#sha256=..., or hf://user/repo@revision.")
@@ -39,6 +40,10 @@ DirectMapping = Annotated[
 Measure = Annotated[bool, typer.Option("--measure/--no-measure", help="Measure digital accuracy on the test split.")]
 Precision = Annotated[str, typer.Option(help="Of the kernels: float16 or float32.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a preset that is there.")]
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of presets.")]
+Repository = Annotated[str, typer.Argument(metavar="REPO", help="hf://user/repo, with @branch and /folder if need be.")]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository for invited people only.")]
+Message = Annotated[str, typer.Option(help="Of the commit.")]
 
 
 @zoo.command("list")
@@ -208,6 +213,48 @@ def report_saved(reporter: _console.Reporter, preset: Any, target: Path) -> None
     if target.is_file():
         reporter.say(f"On a web server its handle is https://.../{target.name}#sha256={digest}")
     reporter.say(f"Next: analognets zoo show {shlex.quote(str(target))}")
+
+
+@zoo.command("card")
+def card(folders: Folders, json: Json = False, quiet: Quiet = False) -> None:
+    """Write the model cards of presets anew, as this version writes them; their weights stay."""
+    from analognets.core.files import file_sha256
+
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    start_backend(reporter)
+
+    from analognets.zoo.presets.saving import rewrite_card
+
+    rows = []
+    for folder in folders:
+        preset = rewrite_card(folder)
+        digest = file_sha256(preset.path / "preset.json")
+        rows.append({"name": preset.name, "path": str(folder), "sha256": digest})
+        reporter.say(f"{preset.name}: card written; sha256 of preset.json: {digest}")
+    reporter.result(rows)
+
+
+@zoo.command("upload")
+def upload(
+    handle: Handle,
+    repository: Repository,
+    private: Private = False,
+    overwrite: Overwrite = False,
+    message: Message = "",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put a preset on the Hugging Face Hub, with the token of `hf auth login` or HF_TOKEN."""
+    from analognets.zoo.presets.uploading import upload_preset
+
+    reporter = _console.Reporter(json=json, quiet=quiet)
+    with reporter.status("Checking and uploading ..."):
+        done = upload_preset(handle, repository, private=private, overwrite=overwrite, message=message)
+    reporter.result(dataclasses.asdict(done))
+    reporter.say(f"Uploaded to {done.url}")
+    reporter.say(f"Others load it by its handle {done.handle}")
+    reporter.say(f"sha256 of preset.json: {done.sha256}")
+    reporter.say(f"Next: analognets zoo show {shlex.join([done.handle, '--sha256', done.sha256])}")
 
 
 def open_preset(

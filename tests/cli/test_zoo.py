@@ -128,6 +128,30 @@ def test_save_refuses(call: Call, first_training: tuple[Path, Any], saved: tuple
     assert not (tmp_path / "p").exists()
 
 
+def test_a_card_is_written_anew(call: Call, saved: tuple[Path, Any], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved[0], tmp_path / "words.tiny"))
+    [found] = json.loads(call("zoo", "card", folder, "--json").out)
+    assert found["sha256"] == hashlib.sha256((saved[0] / "preset.json").read_bytes()).hexdigest(), "nothing changed"
+    edit(folder / "preset.json", description="Said later.")
+    answer = call("zoo", "card", folder)
+    assert answer.code == 0, answer.err
+    digest = hashlib.sha256((folder / "preset.json").read_bytes()).hexdigest()
+    assert f"words.tiny: card written; sha256 of preset.json: {digest}" in answer.out
+    assert "Said later." in call("zoo", "show", folder).out
+
+
+def test_upload_needs_a_token(
+    call: Call, saved: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants", reason="needs analognets[hub]")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    answer = call("zoo", "upload", saved[0], "hf://someone/nets")
+    assert answer.code == 1 and "Received: no token. Log in with `hf auth login`, or set HF_TOKEN." in answer.error
+    answer = call("zoo", "upload", saved[0], "nets")
+    assert answer.code == 1 and "looks like hf://user/repo" in answer.error
+
+
 def test_show_refuses_what_is_not_there(call: Call, tmp_path: Path) -> None:
     answer = call("zoo", "show", "analognet_kws.hwa8bit")
     assert answer.code == 1 and "Did you mean 'analognet_kws.hwa_8bit'?" in answer.error

@@ -85,8 +85,11 @@ def test_the_column_rule_undoes_exponents_that_differ_by_column(readout, exponen
     now = w * np.float32(1e6) ** -np.asarray(exponents, "float32")
     alpha = np.asarray(rule.scale(rule.response(w), rule.response(now)))
     assert alpha.shape == (7,)
-    np.testing.assert_allclose(alpha, 1e6 ** np.asarray(exponents), rtol=1e-4)
-    np.testing.assert_allclose(alpha * now, w, rtol=1e-4)
+    # A column sum in float32 keeps so much less of its digits as its weights cancel.
+    cancelled = np.abs(w).sum(0) / np.abs(w.sum(0)) if readout == "all_ones" else np.ones(7)
+    allowed = 1e-5 + 30 * np.finfo("float32").eps * cancelled
+    assert np.all(np.abs(alpha / 1e6 ** np.asarray(exponents) - 1) <= allowed)
+    assert np.all(np.abs(alpha * now - w) <= (allowed + 1e-5) * np.abs(w))
 
 
 @pytest.mark.parametrize("readout", READOUTS)

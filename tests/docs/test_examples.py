@@ -29,6 +29,7 @@ RUN = (
     "analognets.layers.recurrent",
     "analognets.metrics",
     "analognets.units",
+    "analognets.zoo.networks.builders",
     "analognets.zoo.networks.kws",
     "analognets.zoo.presets.registry",
 )

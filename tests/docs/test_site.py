@@ -20,10 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 MODULES = (
     "made", "public_names", "docstrings", "api_pages", "results_pages", "reconstructions", "tutorials", "check_site",
+    "colab",
 )  # fmt: skip
 HOW_TO = (
     "own-model", "finetune-words", "choose-bits", "add-a-device", "read-a-chip", "microcontroller", "cluster",
-    "reproduce-a-paper",
+    "reproduce-a-paper", "share-a-preset",
 )  # fmt: skip
 
 
@@ -218,6 +219,34 @@ def test_a_changed_notebook_counts_as_not_executed(site: Any, tmp_path: Path) ->
     notebook["cells"][0]["source"] = "1 + 2"
     (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
     assert not site.tutorials.stored(tmp_path / "n.ipynb", kept)
+
+
+def test_notebooks_open_in_colab_once_there_is_a_public_repository(site: Any, tmp_path: Path) -> None:
+    jupytext = pytest.importorskip("jupytext", reason="needs the extra `notebooks`")
+    for path in (ROOT / "notebooks").glob("0[1-3]*"):
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        (tmp_path / "notebooks" / path.name).write_bytes(path.read_bytes())
+    project = tmp_path / "pyproject.toml"
+    project.write_bytes((ROOT / "pyproject.toml").read_bytes())
+    site.colab.put(tmp_path)
+    for path in (tmp_path / "notebooks").iterdir():
+        assert path.read_bytes() == (ROOT / "notebooks" / path.name).read_bytes(), "run: python docs/_sphinx/colab.py"
+    plain = project.read_text("utf-8").partition("[project.urls]")[0]
+    project.write_text(f'{plain}\n[project.urls]\nRepository = "https://github.com/someone/analognets"\n')
+    for _ in range(2):
+        site.colab.put(tmp_path)
+        for source in (tmp_path / "notebooks").glob("*.py"):
+            notebook = json.loads(source.with_suffix(".ipynb").read_text("utf-8"))
+            cells = ["".join(cell["source"]) for cell in notebook["cells"]]
+            assert cells == [cell.source for cell in jupytext.read(source).cells]
+            address = "https://colab.research.google.com/github/someone/analognets/blob/main/notebooks/"
+            assert (
+                cells[0].count("[Open in Colab][colab]") == 1 and cells[0].count(f"{address}{source.stem}.ipynb") == 1
+            )
+    project.write_text(plain)
+    assert not site.colab.repository(tmp_path)
+    site.colab.put(tmp_path)
+    assert "colab" not in (tmp_path / "notebooks" / "01_quickstart.py").read_text("utf-8")
 
 
 def test_what_did_not_change_is_not_written(site: Any, tmp_path: Path) -> None:

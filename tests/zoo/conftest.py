@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import importlib.util
 import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +57,36 @@ def saved(analog: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def preset_copy(saved: Path, tmp_path: Path) -> Path:
     """Return a copy of that folder that a test may spoil."""
     return Path(shutil.copytree(saved, tmp_path / "tiny.analog"))
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> Any:
+    """Return the module with a small Hugging Face Hub."""
+    path = Path(__file__).parent / "presets" / "hub_server.py"
+    spec = importlib.util.spec_from_file_location("hub_server", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def hub(hub_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Serve an empty repository someone/nets on this machine, which huggingface_hub takes for the Hub."""
+    constants = pytest.importorskip("huggingface_hub.constants", reason="needs analognets[hub]")
+    monkeypatch.setenv("ANALOGNETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ANALOGNETS_OFFLINE", raising=False)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), hub_server.Hub) as running:
+        running.root, running.commit, running.moved = tmp_path / "repo", hub_server.COMMIT, False  # type: ignore[attr-defined]
+        running.served, running.commits, running.cards, running.made = [], [], [], []  # type: ignore[attr-defined]
+        (tmp_path / "repo").mkdir()
+        url = f"http://127.0.0.1:{running.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield running
+        finally:
+            running.shutdown()
+            thread.join()

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from analognets.zoo.networks.builders import builder
+
 __all__ = ["ds_cnn", "micronet_kws_m", "micronet_kws_s", "mobilenet_v1_025"]
 
 
@@ -53,6 +55,7 @@ def _network(
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name=name)
 
 
+@builder
 def ds_cnn(
     input_shape: Sequence[int] = (49, 10, 1),
     *,
@@ -82,6 +85,7 @@ def ds_cnn(
     return _network(input_shape, stem, blocks, dropout=(dropout[0], dropout[1]), **settings)
 
 
+@builder
 def micronet_kws_s(
     input_shape: Sequence[int] = (49, 10, 1),
     *,
@@ -112,6 +116,7 @@ def micronet_kws_s(
     return _network(input_shape, (84, (10, 4), 1), blocks, dropout=(0.0, dropout), **settings)
 
 
+@builder
 def micronet_kws_m(
     input_shape: Sequence[int] = (49, 10, 1),
     *,
@@ -142,6 +147,7 @@ def micronet_kws_m(
     return _network(input_shape, (140, (10, 4), 1), blocks, dropout=(0.0, dropout), **settings)
 
 
+@builder
 def mobilenet_v1_025(
     input_shape: Sequence[int] = (96, 96, 3),
     *,

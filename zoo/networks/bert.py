@@ -7,11 +7,13 @@ from typing import Any
 
 import keras
 
+from analognets.zoo.networks.builders import builder
 from analognets.zoo.networks.kws_models import PositionEmbedding
 
 __all__ = ["albert_base", "bert_base", "bert_tiny"]
 
 
+@builder
 def bert_tiny(
     input_shape: Sequence[int] = (128,),
     *,
@@ -46,6 +48,7 @@ def bert_tiny(
     return _encoder(input_shape, classes, vocabulary, dimension, depth, heads, dropout, None, name)
 
 
+@builder
 def bert_base(
     input_shape: Sequence[int] = (128,),
     *,
@@ -76,6 +79,7 @@ def bert_base(
     return _encoder(input_shape, classes, vocabulary, 768, 12, 12, dropout, initializer, name)
 
 
+@builder
 def albert_base(
     input_shape: Sequence[int] = (128,),
     *,

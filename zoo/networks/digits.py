@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import keras
 
+from analognets.zoo.networks.builders import builder
+
 __all__ = ["mnist_cnn", "mnist_mlp"]
 
 
+@builder
 def mnist_mlp(
     input_shape: Sequence[int] = (28, 28, 1),
     *,
@@ -41,6 +44,7 @@ def mnist_mlp(
     return keras.Model(inputs, x, name=name)
 
 
+@builder
 def mnist_cnn(
     input_shape: Sequence[int] = (28, 28, 1),
     *,

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from analognets.errors import InvalidArgumentError, check_integer
+from analognets.zoo.networks.builders import builder
 
 __all__ = ["MnistGAN", "frechet_distance", "mnist_gan"]
 
@@ -124,6 +125,7 @@ class MnistGAN(keras.Model):
         return {**super().get_config(), "latent": self.latent, "width": self.width, "seed": self.seed}
 
 
+@builder
 def mnist_gan(
     input_shape: Sequence[int] = (28, 28, 1),
     *,

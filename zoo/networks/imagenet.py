@@ -7,11 +7,14 @@ from typing import Any
 
 import keras
 
+from analognets.zoo.networks.builders import builder
+
 __all__ = ["resnet18", "resnet50", "wide_resnet50"]
 
 WIDTHS = (64, 128, 256, 512)
 
 
+@builder
 def resnet18(
     input_shape: Sequence[int] = (224, 224, 3),
     *,
@@ -41,6 +44,7 @@ def resnet18(
     return net.model(input_shape, classes, (2, 2, 2, 2), net.basic, name)
 
 
+@builder
 def resnet50(
     input_shape: Sequence[int] = (224, 224, 3),
     *,
@@ -74,6 +78,7 @@ def resnet50(
     return net.model(input_shape, classes, (3, 4, 6, 3), net.bottleneck, name)
 
 
+@builder
 def wide_resnet50(
     input_shape: Sequence[int] = (224, 224, 3),
     *,

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import keras
 
+from analognets.zoo.networks.builders import builder
+
 __all__ = ["analognet_kws"]
 
 
+@builder
 def analognet_kws(
     input_shape: Sequence[int] = (49, 10, 1),
     *,

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from analognets.zoo.networks.builders import builder
+
 __all__ = ["PositionEmbedding", "gru_kws", "keyword_transformer", "lstm_kws", "resnet15_kws", "resnet8_kws"]
 
 FEATURES = (49, 10, 1)
@@ -46,6 +48,7 @@ def _residual(
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name=name)
 
 
+@builder
 def resnet8_kws(
     input_shape: Sequence[int] = FEATURES,
     *,
@@ -76,6 +79,7 @@ def resnet8_kws(
     return _residual(input_shape, classes, widths, 1, dropout, momentum, name)
 
 
+@builder
 def resnet15_kws(
     input_shape: Sequence[int] = FEATURES,
     *,
@@ -114,6 +118,7 @@ def _recurrent(kind: Any, input_shape: Sequence[int], classes: int, units: int, 
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name=name)
 
 
+@builder
 def gru_kws(
     input_shape: Sequence[int] = FEATURES,
     *,
@@ -139,6 +144,7 @@ def gru_kws(
     return _recurrent(keras.layers.GRU, input_shape, classes, units, dropout, name)
 
 
+@builder
 def lstm_kws(
     input_shape: Sequence[int] = FEATURES,
     *,
@@ -184,6 +190,7 @@ class PositionEmbedding(keras.layers.Layer):
         return input_shape
 
 
+@builder
 def keyword_transformer(
     input_shape: Sequence[int] = FEATURES,
     *,

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from analognets.errors import DataError, check_number
+from analognets.zoo.networks.builders import builder
 from analognets.zoo.published import published_file
 
 __all__ = ["mlperf_ds_cnn", "mlperf_mobilenet", "mlperf_resnet8"]
@@ -17,6 +18,7 @@ OFFICIAL = "mlperf_tiny"
 """What `weights` says for the published ones, wherever they are found."""
 
 
+@builder
 def mlperf_resnet8(
     input_shape: Sequence[int] = (32, 32, 3),
     *,
@@ -66,6 +68,7 @@ def mlperf_resnet8(
     return _with_weights(model, weights, "pretrainedResnet.h5", float(input_offset))
 
 
+@builder
 def mlperf_ds_cnn(
     input_shape: Sequence[int] = (49, 10, 1),
     *,
@@ -104,6 +107,7 @@ def mlperf_ds_cnn(
     return _with_weights(model, weights, "kws_ref_model")
 
 
+@builder
 def mlperf_mobilenet(
     input_shape: Sequence[int] = (96, 96, 3),
     *,

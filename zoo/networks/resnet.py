@@ -7,9 +7,12 @@ from typing import Any
 
 import keras
 
+from analognets.zoo.networks.builders import builder
+
 __all__ = ["resnet32", "wide_resnet16"]
 
 
+@builder
 def resnet32(
     input_shape: Sequence[int] = (32, 32, 3),
     *,
@@ -67,6 +70,7 @@ def resnet32(
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name=name)
 
 
+@builder
 def wide_resnet16(
     input_shape: Sequence[int] = (32, 32, 3),
     *,

@@ -7,9 +7,12 @@ from typing import Any
 
 import keras
 
+from analognets.zoo.networks.builders import builder
+
 __all__ = ["lstm_language_model", "rnn_transducer", "speech_lstm"]
 
 
+@builder
 def lstm_language_model(
     input_shape: Sequence[int] = (35,),
     *,
@@ -46,6 +49,7 @@ def lstm_language_model(
     return keras.Model(words, _dense(classes, initializer, "logits")(x), name=name)
 
 
+@builder
 def speech_lstm(
     input_shape: Sequence[int] = (21, 140),
     *,
@@ -80,6 +84,7 @@ def speech_lstm(
     return keras.Model(frames, _dense(classes, initializer, "logits")(x), name=name)
 
 
+@builder
 def rnn_transducer(
     input_shape: Sequence[int] = (200, 340),
     *,

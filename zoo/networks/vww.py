@@ -7,12 +7,15 @@ from typing import Any
 
 import keras
 
+from analognets.zoo.networks.builders import builder
+
 __all__ = ["VWW_BLOCKS", "analognet_vww"]
 
 VWW_BLOCKS = ((64, 32, 2), (64, 32, 1), (64, 32, 1), (80, 48, 2), (80, 48, 1), (112, 64, 2), (136, 64, 1), (112, 80, 2))
 """(expansion, projection, stride) of each fused inverted bottleneck of AnalogNet-VWW."""
 
 
+@builder
 def analognet_vww(
     input_shape: Sequence[int] = (100, 100, 3),
     *,

@@ -2,6 +2,9 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ("architecture", "cards", "files", "golden", "handles", "preset", "registry", "safe_config", "saving")
-)
+SUBMODULES = (
+    "architecture", "cards", "files", "golden", "handles", "hub_metadata", "preset", "registry", "safe_config",
+    "saving", "uploading",
+)  # fmt: skip
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, SUBMODULES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import re
 from typing import Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from analognets.metrics import drift_cells
 from analognets.zoo.presets.files import PresetRecord
+from analognets.zoo.presets.hub_metadata import header
 from analognets.zoo.presets.registry import bits
 from analognets.zoo.tasks import MODELS
 
@@ -41,7 +41,7 @@ def write_card(record: PresetRecord, results: pd.DataFrame) -> str:
         results: the content of results.csv.
     """
     record = record.model_copy(update={name: _as_text(getattr(record, name)) for name in SAID})
-    parts = [_header(record), f"# {record.name}", record.description, _what(record), "## Data", _data(record)]
+    parts = [header(record, results), f"# {record.name}", record.description, _what(record), "## Data", _data(record)]
     parts += ["## Accuracy over time", _accuracy(record, results), "## Use", _use(record)]
     parts += ["## Limits", _limits(record), "## Origin", _origin(record), "## Licence and citation", _licence(record)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -54,14 +54,6 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, dict):
         return {_as_text(key): _as_text(one) for key, one in value.items()}
     return [_as_text(one) for one in value] if isinstance(value, list) else value
-
-
-def _header(record: PresetRecord) -> str:
-    tags = ["analognets", "analog-in-memory-computing", "tinyml", record.name.partition(".")[0]]
-    lines = ["---", "library_name: keras", "license: apache-2.0", f"tags: {json.dumps(tags)}"]
-    if record.data.get("name"):
-        lines.append(f"datasets: {json.dumps([record.data['name']])}")
-    return "\n".join([*lines, "---"])
 
 
 def _what(record: PresetRecord) -> str:

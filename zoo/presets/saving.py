@@ -33,6 +33,7 @@ from analognets.zoo.presets.files import (
     PresetRecord,
     StoredFile,
     pack,
+    read_file,
     read_tensors,
 )
 from analognets.zoo.presets.golden import make_golden
@@ -40,7 +41,14 @@ from analognets.zoo.presets.preset import Preset, predict
 from analognets.zoo.presets.safe_config import from_config, to_config
 from analognets.zoo.trained import TrainedRun, digital_twin, open_trained
 
-__all__ = ["RESULT_COLUMNS", "check_place", "check_saveable", "direct_mapping_results", "save_to_preset"]
+__all__ = [
+    "RESULT_COLUMNS",
+    "check_place",
+    "check_saveable",
+    "direct_mapping_results",
+    "rewrite_card",
+    "save_to_preset",
+]
 
 RESULT_COLUMNS = (
     *("condition", "at", "seconds", "drift_compensation", "mean", "std", "chips", "loss", "float_accuracy"),
@@ -297,13 +305,44 @@ def _write(
     save_file(golden, draft / GOLDEN)
     accuracy, results = _results(what.results, model, test_data)
     (draft / RESULTS).write_text(results.to_csv(index=False), "utf-8")
-    record = record.model_copy(update={"accuracy": accuracy})
+    _write_card_and_index(draft, record.model_copy(update={"accuracy": accuracy}), results)
+
+
+def _write_card_and_index(draft: Path, record: PresetRecord, results: pd.DataFrame) -> None:
+    """Write the model card beside the other files, and what preset.json says of all of them."""
     (draft / CARD).write_text(write_card(record, results), "utf-8")
     for path in draft.iterdir():
         path.chmod(0o644)
     files = {path.name: StoredFile(sha256=file_sha256(path), bytes=path.stat().st_size) for path in draft.iterdir()}
     record = record.model_copy(update={"files": dict(sorted(files.items()))})
     (draft / INDEX).write_text(json.dumps(record.model_dump(), indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def rewrite_card(folder: str | os.PathLike[str]) -> Preset:
+    """Write the model card of a preset anew, as this version writes it; weights, golden values and results stay.
+
+    The sha256 of its preset.json changes, as it names that of the card.
+
+    Args:
+        folder: of the preset.
+
+    Raises:
+        PresetError: there is no intact preset, or other files lie beside it, which would be lost.
+    """
+    target = Path(folder)
+    preset = Preset.open(target)
+    names = {INDEX, *preset.record.files}
+    others = sorted({path.name for path in target.iterdir()} - names)
+    if others:
+        raise PresetError(
+            f"A card is written anew where a preset lies alone. Received: '{target}', which also holds {others[0]!r}. "
+            "Move what is not of the preset elsewhere, or copy the preset with `analognets zoo download --to`."
+        )
+    with new_folder(target, "files of the preset", PresetError, overwrite=True, index=INDEX) as draft:
+        for name in sorted(names - {INDEX, CARD}):
+            (draft / name).write_bytes(read_file(target, name, stored=preset.record.files[name]))
+        _write_card_and_index(draft, preset.record, preset.results)
+    return Preset.open(target)
 
 
 def _plain(value: Any) -> Any:

@@ -317,91 +317,21 @@ def test_the_hub_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
         load_preset("hf://someone/nets@main")
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the Hub's protocol as fetching one revision takes."""
-
-    COMMIT = "c0ffee" + "0" * 34
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def answer(self, *, body: bool) -> None:
-        root: Path = self.server.root  # type: ignore[attr-defined]
-        path = self.path.partition("?")[0]
-        if path.startswith("/api/models/someone/nets/revision/"):
-            found = path.rpartition("/")[2] in ("v1", self.COMMIT)
-            names = [{"rfilename": item.relative_to(root).as_posix()} for item in root.rglob("*") if item.is_file()]
-            facts = {"id": "someone/nets", "sha": self.COMMIT, "siblings": names, "private": False, "tags": []}
-            content = json.dumps(facts).encode() if found else b'{"error": "Revision not found"}'
-            headers = {} if found else {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"}
-            self.send(200 if found else 404, content, body, {"Content-Type": "application/json", **headers})
-            return
-        if path == f"/api/models/someone/nets/tree/{self.COMMIT}":
-            items = [item for item in root.rglob("*") if item.is_file()]
-            tree = [
-                {
-                    "type": "file",
-                    "path": item.relative_to(root).as_posix(),
-                    "size": item.stat().st_size,
-                    "oid": "0" * 40,
-                }
-                for item in items
-            ]
-            self.send(200, json.dumps(tree).encode(), body, {"Content-Type": "application/json"})
-            return
-        name = path.partition(f"/resolve/{self.COMMIT}/")[2]
-        if not name or not (root / name).is_file():
-            self.send(404, b"", body, {"X-Error-Code": "EntryNotFound"})
-            return
-        self.server.served.append(name)  # type: ignore[attr-defined]
-        content = (root / name).read_bytes()
-        tag = f'"{hashlib.sha256(content).hexdigest()}"'
-        self.send(200, content, body, {"ETag": tag, "X-Repo-Commit": self.COMMIT})
-
-    def send(self, status: int, content: bytes, body: bool, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-
-def test_a_preset_from_the_hub(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("huggingface_hub", reason="needs analognets[hub]")
-    import huggingface_hub.constants as constants
-
-    monkeypatch.setenv("ANALOGNETS_CACHE", str(tmp_path / "cache"))
-    shutil.copytree(saved, tmp_path / "repo" / "kinds" / "tiny")
-    (tmp_path / "repo" / "kinds" / "tiny" / "setup.py").write_text("raise SystemExit")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as running:
-        running.root, running.served = tmp_path / "repo", []  # type: ignore[attr-defined]
-        url = f"http://127.0.0.1:{running.server_port}"
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            preset = load_preset("hf://someone/nets@v1/kinds/tiny")
-            assert preset.check_golden().passed
-            assert "kinds/tiny/setup.py" not in running.served  # type: ignore[attr-defined]
-            with pytest.raises(PresetError, match="hf://someone/nets@v2.* can't be had"):
-                load_preset("hf://someone/nets@v2")
-            with pytest.raises(PresetError, match="holds no preset.json"):
-                load_preset("hf://someone/nets@v1/nothing")
-        finally:
-            running.shutdown()
-            thread.join()
+def test_a_preset_from_the_hub(hub: Any, saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, hub.root / "kinds" / "tiny")
+    (hub.root / "kinds" / "tiny" / "setup.py").write_text("raise SystemExit")
+    preset = load_preset("hf://someone/nets@v1/kinds/tiny")
+    assert preset.check_golden().passed
+    assert "kinds/tiny/setup.py" not in hub.served
+    with pytest.raises(PresetError, match="hf://someone/nets@v2.* can't be had"):
+        load_preset("hf://someone/nets@v2")
+    with pytest.raises(PresetError, match="holds no preset.json"):
+        load_preset("hf://someone/nets@v1/nothing")
+    hub.shutdown()
     again = load_preset("hf://someone/nets@v1/kinds/tiny", offline=True)
     assert again.path == preset.path and again.model().count_params() == preset.record.parameters
     digest = hashlib.sha256((saved / "preset.json").read_bytes()).hexdigest()
-    pinned = f"hf://someone/nets@{Hub.COMMIT}/kinds/tiny"
+    pinned = f"hf://someone/nets@{hub.commit}/kinds/tiny"
     assert load_preset(pinned, offline=True, sha256=digest).name == "tiny.analog"
     with pytest.raises(ChecksumError, match=r"preset\.json"):
         load_preset(pinned, offline=True, sha256="0" * 64)
