@@ -45,7 +45,7 @@ def on_ray(
             if address:
                 check_answers(address)
             ray.init(log_to_driver=False, **own)
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises many kinds
             where = f"The Ray cluster at RAY_ADDRESS={address}" if address else "A Ray cluster on this machine"
             raise RunError(f"{where} can't be reached or started: {cut(str(error), 300)}") from error
     try:
