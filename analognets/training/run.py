@@ -78,6 +78,8 @@ class Run:
     def create(cls, path: str | Path, recipe: BaseRecipe, *, overwrite: bool = False) -> Self:
         """Start a run in a new or empty folder, or take up the unfinished run with the same recipe.
 
+        With the strategy "multi_worker" in the recipe, workers other than the chief look at nothing and write nothing.
+
         Args:
             path: the run folder; parents are made.
             recipe: what to train.
@@ -86,8 +88,6 @@ class Run:
         Raises:
             RunError: the folder holds a finished run, an unfinished run with another recipe, or something else, or
                 another process is using it.
-
-        On workers that are not the chief of the strategy "multi_worker" nothing is written or looked at.
         """
         path = Path(path)
         if is_helper(getattr(recipe, "strategy", None)):

@@ -303,8 +303,11 @@ def test_without_ray_the_extra_is_named(task: str, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parity
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`")
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray, which is large: pip install 'analognets[ray]'"
+)
 def test_a_ray_cluster_gives_what_processes_give_though_a_worker_and_a_machine_die(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
