@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -60,7 +61,15 @@ def placement_of(strategy: Any) -> Placement:
     grow_memory()
     if strategy == "multi_worker":
         return Placement(_multi_worker())
-    return Placement(tf.distribute.MirroredStrategy(_devices(int(found[1])) if found[1] else None))
+    return Placement(_mirrored(tuple(_devices(int(found[1]))) if found[1] else None))
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...] | None) -> Any:
+    """Return the strategy over devices, one for a process: two of them would mix up each other's sums on CPUs."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _is_text(value: Any) -> bool:
@@ -87,6 +96,7 @@ def _devices(count: int) -> list[str]:
     return found[:count]
 
 
+@functools.cache
 def _multi_worker() -> Any:
     import tensorflow as tf
 
