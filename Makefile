@@ -34,8 +34,9 @@ demo: $(VENV)/.made-demo  ## Train a short keyword spotter, programme 25 chips, 
 	$(BIN)/analognets train kws --recipe kws_demo --out runs/demo --keep
 	$(BIN)/analognets evaluate runs/demo --chips 25
 
-# Files of tests go to a few processes; each of them needs up to 4 GB. PARALLEL= runs all in one.
-PARALLEL ?= -n auto --maxprocesses=4 --dist loadfile
+# Files of tests go to a few processes; each of them needs up to 4 GB. PARALLEL= runs all in one. tests/conftest.py
+# orders the files: those with slow tests first.
+PARALLEL ?= -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.made-dev  ## Run all tests (narrow it with ARGS="-k drift")
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from analognets.conversion import to_analog
 from analognets.core.files import write_json
 from analognets.core.provenance import environment
 from analognets.deploy.evaluation import accuracy
-from analognets.layers import calibrate, freeze_weight_range
-from analognets.metrics import normalized_accuracy
 from analognets.training import Run
 from analognets.zoo.tasks import prepare
+from benchmarks._chips import Measure, Samples, directly_mapped, measure_chips, measure_missing, summary
 
 TIMES = ("1s", "1h", "1d", "1y")
 CHANCE = 0.9
@@ -36,29 +33,6 @@ PAPER = {
     "trained": {"1s": 6.73, "1h": 6.99, "1d": 7.33, "1y": 8.55},
 }
 """Errors in per cent of tables 2 and 3 of arXiv 2302.08469 (600 epochs each)."""
-Samples = tuple[np.ndarray, np.ndarray]
-Measure = Callable[..., list[dict[str, Any]]]
-
-
-def measure_chips(
-    analog: keras.Model, samples: Samples, *, chips: int, times: Sequence[str], seed: int
-) -> list[dict[str, Any]]:
-    """Return chip, time and accuracy of every reading."""
-    from analognets.deploy import program
-
-    table = program(analog, chips, seed=seed).evaluate(samples, at=times)
-    return json.loads(table[["chip", "at", "accuracy"]].to_json(orient="records"))  # type: ignore[no-any-return]
-
-
-def directly_mapped(run: Run, calibration: np.ndarray) -> keras.Model:
-    """Return the float network of a hardware-aware run on that run's crossbar, without training."""
-    stage = run.recipe.hardware_aware
-    if stage is None:
-        raise ValueError(f"'{run.path}' has no stage `hardware_aware`.")
-    analog = to_analog(run.float_model(), stage.hardware.crossbar(), exempt=stage.exempt)
-    freeze_weight_range(analog, sigma=None)
-    calibrate(analog, calibration, rule="abs_max")
-    return analog
 
 
 def measured(
@@ -78,30 +52,17 @@ def measured(
     run = Run.open(folder)
     networks: dict[str, Callable[[], Any]] = {
         "trained": run.analog_model,
-        "direct": lambda: directly_mapped(run, calibration),
+        "direct": lambda: directly_mapped(run.float_model(), run.recipe, calibration),
     }
     if "float" not in found:
         for name, net in (("float", run.float_model()), ("trained_without_devices", run.analog_model())):
             found[name] = accuracy(samples[1], net.predict(samples[0], batch_size=500, verbose=0))
-    for name, network in networks.items():
-        if len({row["chip"] for row in found.get(name, [])}) < chips:
-            found[name] = measure(network(), samples, chips=chips, times=TIMES, seed=0)
-        write_json(file, {**found, "samples": len(samples[1]), "environment": environment()})
+
+    def keep(so_far: dict[str, Any]) -> None:
+        write_json(file, {**so_far, "samples": len(samples[1]), "environment": environment()})
+
+    measure_missing(found, networks, samples, keep, chips=chips, times=TIMES, measure=measure)
     return found
-
-
-def summary(found: dict[str, Any]) -> dict[str, Any]:
-    """Return mean accuracy, its spread over chips, and A* at each time, of one seed."""
-    table: dict[str, Any] = {"float": found["float"], "trained_without_devices": found["trained_without_devices"]}
-    for name in ("direct", "trained"):
-        for at in TIMES:
-            values = np.array([row["accuracy"] for row in found[name] if row["at"] == at])
-            table.setdefault(name, {})[at] = {
-                "mean": float(values.mean()),
-                "std": float(values.std(ddof=1)),
-                "normalized": float(normalized_accuracy(1 - values.mean(), 1 - found["float"], CHANCE)),
-            }
-    return table
 
 
 def main() -> None:
@@ -120,7 +81,7 @@ def main() -> None:
         found = measured(folder, task.features("test"), task.training.calibration, chips=given.chips)
         stages = {"float": Run.open(given.runs / str(seed) / "float"), "hardware_aware": run}
         made = {name: {"recipe": one.recipe.to_dict(), "record": one.record} for name, one in stages.items()}
-        seeds.append({"seed": seed, "chips": given.chips, **found, "summary": summary(found), "made": made})
+        seeds.append({"seed": seed, "chips": given.chips, **found, "summary": summary(found, CHANCE), "made": made})
     write_json(given.results, {"paper": PAPER, "seeds": seeds, "environment": environment()})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from analognets.core.backend import check_backend
 from analognets.datasets.augment import Augmentation, Noise, noise_bank
 from analognets.datasets.base import Split, TaskData
 from analognets.datasets.frontend import MFCC
@@ -18,9 +19,22 @@ from analognets.datasets.image_augment import ImageAugmentation
 from analognets.datasets.image_frontend import Image
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_integer, check_number
 
-__all__ = ["eval_batches", "features", "sample_epoch", "standardize", "train_batches"]
+__all__ = ["check_pipeline", "eval_batches", "features", "sample_epoch", "standardize", "train_batches"]
 
 _NO_CLIP = -1
+
+
+def check_pipeline() -> None:
+    """Raise unless Keras runs on TensorFlow, whose tf.data makes the batches.
+
+    Raises:
+        InvalidArgumentError: it runs on another backend.
+    """
+    check_backend(
+        "Clips and pictures become batches of features (tf.data)",
+        "tensorflow",
+        instead="With arrays of features `fit`, `calibrate` and `evaluate` work on JAX too.",
+    )
 
 
 def train_batches(
@@ -67,6 +81,7 @@ def train_batches(
 
     Source: mixup: Zhang et al., ICLR 2018 (from memory).
     """
+    check_pipeline()
     check_number("train_batches", "mixup", mixup, 0, 10)
     _check_kinds(data.train, frontend, augmentation)
     augmentation = augmentation or (ImageAugmentation() if data.kind == "image" else Augmentation())
@@ -163,6 +178,7 @@ def features(split: Split, frontend: MFCC | Image, *, batch_size: int = 256) -> 
     Raises:
         InvalidArgumentError: the split is empty, `batch_size` is not allowed, or the front end is of another kind.
     """
+    check_pipeline()
     check_integer("features", "batch_size", batch_size, 1, 65536)
     if not len(split):
         raise InvalidArgumentError("Features need at least one clip. Received: a split of no clips.")

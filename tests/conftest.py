@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,12 +36,21 @@ ROOT = Path(__file__).resolve().parents[1]
 SPEECH_FOLDERS = ("speech_commands_v0.02", "speech_commands_test_set_v0.02")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        _long_files_first(items)
     if os.environ.get("ANALOGNETS_NETWORK") != "1":
         skip = pytest.mark.skip(reason="needs the internet; set ANALOGNETS_NETWORK=1 to run it")
         for item in items:
             if "network" in item.keywords:
                 item.add_marker(skip)
+
+
+def _long_files_first(items: list[pytest.Item]) -> None:
+    """Order files for the processes of pytest-xdist, so that none of them has a long one left when the others end."""
+    slow = {item.path for item in items if "slow" in item.keywords}
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -count[item.path], item.path))
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +61,34 @@ def _fixed_seed() -> None:
         sys.modules["numpy"].random.seed(0)
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)
+
+
+@contextlib.contextmanager
+def _without_graphs() -> Iterator[None]:
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def op_by_op() -> Iterator[None]:
+    """Let a test train without graphs: to trace one takes longer than a few steps of a tiny network.
+
+    For what surrounds the steps: files, messages, going on after an interruption. Other tests train in graphs.
+    """
+    with _without_graphs():
+        yield
+
+
+@pytest.fixture(scope="module")
+def all_op_by_op() -> Iterator[None]:
+    """Let all tests and fixtures of a module train without graphs."""
+    with _without_graphs():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from .networks.baselines import mobilenet_v1_025 as mobilenet_v1_025
 from .networks.bert import albert_base as albert_base
 from .networks.bert import bert_base as bert_base
 from .networks.bert import bert_tiny as bert_tiny
+from .networks.bert import minilm as minilm
+from .networks.bert_weights import load_bert_weights as load_bert_weights
 from .networks.digits import mnist_cnn as mnist_cnn
 from .networks.digits import mnist_mlp as mnist_mlp
 from .networks.gan import mnist_gan as mnist_gan

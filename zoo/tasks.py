@@ -41,6 +41,7 @@ MODELS = {
     "lstm_kws": "analognets.zoo.networks.kws_models",
     "micronet_kws_m": "analognets.zoo.networks.baselines",
     "micronet_kws_s": "analognets.zoo.networks.baselines",
+    "minilm": "analognets.zoo.networks.bert",
     "mlperf_ds_cnn": "analognets.zoo.networks.mlperf_tiny",
     "mlperf_mobilenet": "analognets.zoo.networks.mlperf_tiny",
     "mlperf_resnet8": "analognets.zoo.networks.mlperf_tiny",
@@ -270,10 +271,11 @@ def prepare(
     from analognets.datasets.frontends import frontend as make_frontend
     from analognets.datasets.frontends import frontend_kind
     from analognets.datasets.image_augment import ImageAugmentation
-    from analognets.datasets.pipeline import eval_batches, features, train_batches
+    from analognets.datasets.pipeline import check_pipeline, eval_batches, features, train_batches
     from analognets.datasets.registry import dataset_kind, load_dataset
     from analognets.training.progress import TrainingData
 
+    check_pipeline()
     try:
         frontend = make_frontend(recipe.frontend.preset, **cast(dict[str, Any], recipe.frontend.options))
         kind = frontend_kind(frontend)
@@ -310,10 +312,8 @@ def prepare(
         info=data_record(data),
     )
     shape = cast(tuple[int, ...], frontend.compute_output_shape(data.train.inputs.shape)[1:])
-    return Task(
-        recipe,
-        data,
-        frontend,
-        lambda: build_model(recipe, classes=len(data.classes), input_shape=shape),
-        training,
-    )
+
+    def model() -> Any:
+        return build_model(recipe, classes=len(data.classes), input_shape=shape)
+
+    return Task(recipe, data, frontend, model, training)

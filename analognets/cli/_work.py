@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from analognets.zoo.tasks import Task
     from analognets.zoo.trained import TrainedNetwork
 
+TITLES = {"tensorflow": "TensorFlow", "jax": "JAX"}
+
 __all__ = [
     "Steps",
     "following",
@@ -33,10 +35,18 @@ __all__ = [
 
 
 def start_backend(reporter: _console.Reporter) -> None:
-    """Import TensorFlow and what stands on it, and say so, because it takes seconds."""
+    """Import Keras, its backend and what stands on them, and say so, because it takes seconds.
+
+    Raises:
+        InvalidArgumentError: Keras is set to a backend that is not supported.
+        MissingExtraError: it is set to JAX, which is not installed.
+    """
+    from analognets.core.backend import check_configured, configured_backend
+
+    check_configured()
     if "tensorflow" in sys.modules:
         return
-    with reporter.status("Starting TensorFlow ..."), _console.quiet_imports():
+    with reporter.status(f"Starting {TITLES[configured_backend()]} ..."), _console.quiet_imports():
         import librosa.filters  # noqa: F401
 
         from analognets.training.placement import grow_memory

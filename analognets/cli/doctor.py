@@ -16,7 +16,9 @@ import typer
 from analognets._version import __version__
 from analognets.cli._console import Reporter, quiet_imports
 from analognets.cli.options import Json
+from analognets.core.backend import check_configured, configured_backend
 from analognets.core.provenance import installed_version
+from analognets.errors import AnalogNetsError
 
 __all__ = ["doctor"]
 
@@ -38,6 +40,7 @@ EXTRAS = {
     "litert": "ai-edge-litert",
     "microphone": "sounddevice",
     "ray": "ray",
+    "jax": "jax",
 }
 PYTHONS = ((3, 11), (3, 13))
 SPACE_NEEDED = 7e9
@@ -45,7 +48,7 @@ SPACE_NEEDED = 7e9
 
 
 def doctor(
-    quick: Annotated[bool, typer.Option("--quick", help="Do not import TensorFlow: faster, but finds less.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not import the backend: faster, but finds less.")] = False,
     json: Json = False,
 ) -> None:
     """Check this installation: versions, backend, cache folders, speech synthesis, data.
@@ -96,7 +99,12 @@ def _packages(problems: list[str]) -> dict[str, str | None]:
 
 
 def _backend(reporter: Reporter, problems: list[str], *, quick: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": os.environ.get("KERAS_BACKEND"), "devices": None, "import_seconds": None}
+    found: dict[str, Any] = {"name": configured_backend(), "devices": None, "import_seconds": None}
+    try:
+        check_configured()
+    except AnalogNetsError as error:
+        problems.append(str(error))
+        return found
     if quick:
         return found
     started = time.perf_counter()
@@ -105,24 +113,24 @@ def _backend(reporter: Reporter, problems: list[str], *, quick: bool) -> dict[st
             import keras
 
             found["name"] = keras.backend.backend()
-            if found["name"] == "tensorflow":
-                import tensorflow
-
-                found["devices"] = [
-                    device.name.removeprefix("/physical_") for device in tensorflow.config.list_physical_devices()
-                ]
+            found["devices"] = _devices(found["name"])
     except Exception as error:  # whatever a broken installation raises is the finding
         problems.append(
             f"Keras can't be imported ({type(error).__name__}: {error}). Reinstall with: pip install analognets"
         )
         return found
     found["import_seconds"] = round(time.perf_counter() - started, 1)
-    if found["name"] != "tensorflow":
-        problems.append(
-            f"The Keras backend is '{found['name']}'; training and deployment need 'tensorflow'. "
-            "Set KERAS_BACKEND=tensorflow, or correct ~/.keras/keras.json."
-        )
     return found
+
+
+def _devices(backend: str) -> list[str]:
+    if backend == "jax":
+        import jax
+
+        return [str(device) for device in jax.devices()]
+    import tensorflow
+
+    return [device.name.removeprefix("/physical_") for device in tensorflow.config.list_physical_devices()]
 
 
 def _cache(problems: list[str]) -> dict[str, Any]:
@@ -177,7 +185,7 @@ def _show(reporter: Reporter, found: dict[str, Any]) -> None:
         ("python", f"{found['python']} ({found['platform']})"),
         *((package, version or "not installed") for package, version in found["packages"].items()),
         ("extras", ", ".join(extras)),
-        ("backend", f"{backend['name'] or 'not checked (--quick)'}{devices}{seconds}"),
+        ("backend", f"{backend['name']}{devices}{seconds or ' (not imported)'}"),
         ("cache", f"{cache['path']} ({_bytes(cache['bytes'])} used, {_bytes(cache['free_bytes'])} free)"),
         ("synthetic speech", "available" if speech["available"] else speech["detail"]),
         (

@@ -25,6 +25,7 @@ from analognets.conversion.support import (
     is_composite,
     name_inside,
 )
+from analognets.core.backend import in_steps
 from analognets.errors import ConversionError, check_number
 from analognets.layers import (
     ADCGain,
@@ -222,9 +223,11 @@ def compiled_like(analog: keras.Model, model: keras.Model) -> str:
             settings[name] = keras.tree.map_structure(fresh, value)
     if "optimizer" not in settings:
         return f"Not compiled, since its optimizer {described(config['optimizer'])} can't be made from its config."
-    analog.compile(**{**settings, "jit_compile": False})
+    jit = in_steps()
+    analog.compile(**{**settings, "jit_compile": jit})
     parts = {name: described(config[name]) for name in ("optimizer", "loss", "metrics") if name in settings}
-    done = f"Compiled with {', '.join(f'{name} {text}' for name, text in parts.items() if text)}; jit_compile off."
+    named = ", ".join(f"{name} {text}" for name, text in parts.items() if text)
+    done = f"Compiled with {named}; jit_compile {jit or 'off'}."
     lost = [name for name in config if name not in settings]
     return f"{done} Left out, as they can't be made from their config: {', '.join(lost)}." if lost else done
 

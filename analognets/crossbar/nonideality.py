@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 
 from analognets.devices import derive_seed
+from analognets.devices.base import seeded_normal, seeded_uniform
 from analognets.devices.strengths import Strength, is_off
 from analognets.errors import InvalidArgumentError, check_number
 
@@ -65,7 +66,7 @@ def draw_normal(shape: Any, seed: Any, stream: str) -> Any:
     Raises:
         InvalidArgumentError: `seed` is None or no whole number.
     """
-    return keras.random.normal(shape, dtype="float32", seed=_stream(seed, stream))
+    return seeded_normal(shape, _stream(seed, stream))
 
 
 def draw_uniform(shape: Any, seed: Any, stream: str) -> Any:
@@ -74,7 +75,7 @@ def draw_uniform(shape: Any, seed: Any, stream: str) -> Any:
     Raises:
         InvalidArgumentError: `seed` is None or no whole number.
     """
-    return keras.random.uniform(shape, dtype="float32", seed=_stream(seed, stream))
+    return seeded_uniform(shape, _stream(seed, stream))
 
 
 @dataclasses.dataclass(frozen=True)

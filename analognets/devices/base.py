@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from analognets.core.counted_draws import stateless_normal, stateless_uniform
 from analognets.core.seeds import derive_seed
 from analognets.errors import InvalidArgumentError
 from analognets.units import parse_duration
@@ -25,8 +26,22 @@ ROUNDING = 1e-5
 
 
 def normal(shape: tuple[int, ...], seed: int, stream: str) -> Any:
-    """Return float32 standard-normal draws of the named stream of `seed`."""
-    return keras.random.normal(shape, dtype="float32", seed=derive_seed(seed, stream))
+    """Return float32 standard-normal draws of the named stream of `seed`, on every backend the same up to rounding."""
+    return seeded_normal(shape, derive_seed(seed, stream))
+
+
+def seeded_normal(shape: Any, seed: Any) -> Any:
+    """Return float32 standard-normal draws of a whole number, TensorFlow's on every backend; or of a SeedGenerator."""
+    if isinstance(seed, keras.random.SeedGenerator) or keras.backend.backend() == "tensorflow":
+        return keras.random.normal(shape, dtype="float32", seed=seed)
+    return ops.convert_to_tensor(stateless_normal(shape, seed))
+
+
+def seeded_uniform(shape: Any, seed: Any) -> Any:
+    """Return float32 draws uniform in [0, 1) of a whole number or a SeedGenerator, as `seeded_normal`."""
+    if isinstance(seed, keras.random.SeedGenerator) or keras.backend.backend() == "tensorflow":
+        return keras.random.uniform(shape, dtype="float32", seed=seed)
+    return ops.convert_to_tensor(stateless_uniform(shape, seed))
 
 
 @dataclasses.dataclass(frozen=True)

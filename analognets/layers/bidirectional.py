@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 
+from analognets.core.backend import BACKENDS
 from analognets.errors import ConversionError
 from analognets.layers.base import AnalogLayer
 
 __all__ = ["AnalogBidirectional", "check_tested"]
-
-TESTED = ("tensorflow", "jax")
 
 
 @keras.saving.register_keras_serializable(package="analognets")
@@ -38,9 +37,9 @@ class AnalogBidirectional(keras.layers.Bidirectional):
 def check_tested(name: str) -> None:
     """Raise a ConversionError where a wrapper around analog layers is not known to be right."""
     backend = keras.backend.backend()
-    if backend not in TESTED:
+    if backend not in BACKENDS:
         raise ConversionError(
-            f"{name} is tested on Keras' backends {' and '.join(TESTED)} alone. Received: backend '{backend}'. Set "
+            f"{name} is tested on Keras' backends {' and '.join(BACKENDS)} alone. Received: backend '{backend}'. Set "
             "KERAS_BACKEND to one of them before Keras is imported, or leave this layer digital (`exempt`)."
         )
 

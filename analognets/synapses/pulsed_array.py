@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from analognets import devices
+from analognets.core.backend import check_backend
 from analognets.devices import ArrayDriftCompensation, DriftCompensation, PulsedDevice, State, derive_seed
 from analognets.errors import InvalidArgumentError
 from analognets.synapses.policies import Refresh, Turn
@@ -49,6 +50,7 @@ class PulsedArray:
         turn: Turn,
         refreshing: Refresh,
     ) -> None:
+        check_backend("Arrays of pulsed devices learn", "tensorflow")
         self.device, self.shape, self.copies, self.cells = device, tuple(shape), copies, dict(cells)
         self.size, self.turn, self.refreshing = math.prod(self.shape), turn, refreshing
         self.compensation: DriftCompensation = ArrayDriftCompensation()

@@ -196,7 +196,14 @@ class Placement:
         return self.strategy.distribute_datasets_from_function(of_worker)
 
     def fit(
-        self, net: keras.Model, dataset: Any, *, epoch: int, steps: int, callbacks: list[keras.callbacks.Callback]
+        self,
+        net: keras.Model,
+        dataset: Any,
+        *,
+        epoch: int,
+        steps: int,
+        whole: int | None,
+        callbacks: list[keras.callbacks.Callback],
     ) -> dict[str, float]:
         """Train one epoch and return its loss and metrics.
 
@@ -205,12 +212,13 @@ class Placement:
             dataset: of whole batches.
             epoch: its number.
             steps: batches in it.
+            whole: batches in it where the data go on after them; else None. On one device alone.
             callbacks: as for `keras.Model.fit`.
         """
         options: dict[str, Any] = {"shuffle": False, "verbose": 0, "callbacks": callbacks}
         options |= {"epochs": epoch + 1, "initial_epoch": epoch}
         if self.strategy is None:
-            history = net.fit(dataset, **options).history
+            history = net.fit(dataset, steps_per_epoch=whole, **options).history
         elif self.workers == 1:
             history = net.fit(self.batches(dataset), steps_per_epoch=steps, **options).history
         else:

@@ -15,7 +15,7 @@ class TrainingData:
 
     Args:
         train_batches: from the number of an epoch, counted through both stages, to a dataset of (inputs, integer
-            labels); the same number must give the same batches.
+            labels), of tf.data or a `keras.utils.PyDataset`; the same number must give the same batches.
         steps_per_epoch: batches in an epoch; None asks the dataset.
         validation: dataset of (inputs, labels), or None.
         calibration: inputs (array, or dataset of batches) that set the converter ranges; None takes the training

@@ -15,6 +15,7 @@ import numpy as np
 from analognets import crossbar as crossbars
 from analognets.conversion import convertible_kernels, plan, to_analog
 from analognets.conversion.apply import check_copyable
+from analognets.core.backend import in_steps
 from analognets.core.files import write_atomically
 from analognets.core.seeds import epoch_seed
 from analognets.errors import InvalidArgumentError, RunError
@@ -366,7 +367,7 @@ class _Trainer:
                 optimizer=optimizer,
                 loss=make_loss(stage, self.from_logits),
                 metrics=[LabelAccuracy(name="accuracy")],
-                jit_compile=stage.jit_compile,
+                jit_compile=stage.jit_compile or in_steps(),
             )
             if not net.optimizer.built:  # a wrapper that Keras added for mixed precision
                 net.optimizer.build(net.trainable_variables)
@@ -423,7 +424,8 @@ class _Trainer:
         if name == ON_DEVICE:
             callbacks.append(DeviceLog(self.run.path / "devices.csv"))
         batches = self._batches(epoch + (self.recipe.float_stage.epochs if name == HARDWARE_AWARE else 0))
-        logs = self.placement.fit(net, batches, epoch=epoch, steps=steps, callbacks=callbacks)
+        whole = None if hasattr(batches, "take") else self.data.steps_per_epoch
+        logs = self.placement.fit(net, batches, epoch=epoch, steps=steps, whole=whole, callbacks=callbacks)
         if not math.isfinite(logs.get("loss", math.nan)):
             raise RunError(
                 f"The loss of stage '{name}' is not finite any more in epoch {epoch}. Lower `{name}.learning_rate` "
@@ -445,13 +447,13 @@ class _Trainer:
         return {"stage": name, "epoch": epoch, **logs, "learning_rate": rate, "seconds": seconds}
 
     def _batches(self, epoch: int) -> Any:
-        batches = _quiet(self.data.train_batches(epoch))
-        return batches if self.data.steps_per_epoch is None else batches.take(self.data.steps_per_epoch)
+        batches, steps = _quiet(self.data.train_batches(epoch)), self.data.steps_per_epoch
+        return batches if steps is None or not hasattr(batches, "take") else batches.take(steps)
 
     def _steps(self) -> int:
         """Return the number of batches in an epoch."""
         given = self.data.steps_per_epoch
-        steps = int(self.data.train_batches(0).cardinality()) if given is None else int(given)
+        steps = _length(self.data.train_batches(0)) if given is None else int(given)
         if steps < 1:
             raise InvalidArgumentError(
                 "The number of training batches in an epoch must be known and at least 1. Received: "
@@ -473,7 +475,7 @@ class _Trainer:
             if kept
             else make_loss(stage or self.recipe.float_stage, self.from_logits),
             metrics=[(keras.metrics.SparseCategoricalAccuracy if stage is None else LabelAccuracy)(name="accuracy")],
-            jit_compile=False,
+            jit_compile=in_steps(),
         )
 
     def _save(self, net: keras.Model, name: str) -> None:
@@ -486,6 +488,13 @@ def _ranges(analog: keras.Model) -> list[keras.Variable]:
     layers = analog_layers(analog)
     gains = {id(layer.adc_gain): layer.adc_gain.gain for layer in layers}
     return [*(layer.input_range for layer in layers), *gains.values()]
+
+
+def _length(dataset: Any) -> int:
+    """Return the number of batches of a tf.data dataset or of a PyDataset; below 1 if it is not known."""
+    if hasattr(dataset, "cardinality"):
+        return int(dataset.cardinality())
+    return int(getattr(dataset, "num_batches", None) or 0)
 
 
 def _quiet(dataset: Any) -> Any:

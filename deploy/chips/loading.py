@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-from analognets.deploy.chips.fused import FusedTwin
 from analognets.layers import AnalogLayer
 from analognets.layers.noise_realization import NoiseRealization
+
+if TYPE_CHECKING:
+    from analognets.deploy.chips.fused import FusedTwin
 
 __all__ = ["compensated", "load_twin"]
 
@@ -37,11 +40,13 @@ def compensated(layer: AnalogLayer, read: NoiseRealization, drift_compensation: 
     """
     read = switched(read, drift_compensation)
     if read.input_scales is not None:
-        read = read.replace(input_scales=tf.constant(read.input_scales, tf.float32))
+        read = read.replace(input_scales=ops.convert_to_tensor(read.input_scales, "float32"))
     if not layer.crossbar.plain:
-        return read.replace(scales=tf.constant(read.scales, tf.float32), seed=keras.random.SeedGenerator(read.seed))
-    adc_range = float(keras.ops.convert_to_numpy(layer.adc_range()))
-    ranges = [tf.constant(row[0] if row.size == 1 else row) for row in adc_ranges(layer, adc_range, read.scales)]
+        scales = ops.convert_to_tensor(read.scales, "float32")
+        return read.replace(scales=scales, seed=keras.random.SeedGenerator(read.seed))
+    adc_range = float(ops.convert_to_numpy(layer.adc_range()))
+    rows = adc_ranges(layer, adc_range, read.scales)
+    ranges = [ops.convert_to_tensor(row[0] if row.size == 1 else row) for row in rows]
     return read.replace(kernel=read.kernel * layer.tiling.expand(read.scales), scales=None, adc_ranges=ranges)
 
 
@@ -63,7 +68,7 @@ def load_twin(
         refresh: take the model's present digital numbers too; False if they are those of the last call.
     """
     if refresh or not twin.adc_ranges:
-        twin.adc_ranges = [float(keras.ops.convert_to_numpy(layer.adc_range())) for layer in layers]
+        twin.adc_ranges = [float(ops.convert_to_numpy(layer.adc_range())) for layer in layers]
         for stage, adc_range in zip(twin.stages, twin.adc_ranges, strict=True):
             stage.refresh(adc_range)
     now = [switched(read, drift_compensation) for read in reads]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from analognets.crossbar import Crossbar, program_with, programming_draws, read_draws, read_with, tile_responses
@@ -52,8 +51,8 @@ class ChipArithmetic:
         self.hardware = [layer.crossbar for layer in layers]
         self.tilings = [layer.tiling for layer in layers]
         self.shapes = pair_shapes(layers)
-        self._program = compiled(self._programmed)
-        self._read = compiled(self._as_read)
+        self._program: Callable[..., Any] = compiled(self._programmed)
+        self._read: Callable[..., Any] = compiled(self._as_read)
 
     def _programmed(self, kernels: list[Any], weight_maxes: list[Any], draws: list[Any]) -> list[dict[str, Any]]:
         states = []
@@ -82,7 +81,7 @@ class ChipArithmetic:
         states = self._program([layer.crossbar_kernel() for layer in layers], self._spread(maxes), draws)
         programmed = [
             ProgrammedLayer(
-                {name: value.numpy() for name, value in state.items()},
+                {name: ops.convert_to_numpy(value) for name, value in state.items()},
                 weight_max if weight_max.ndim else float(weight_max),
                 np.ones(()),
                 peripheries(layer, own),
@@ -135,8 +134,9 @@ class ChipArithmetic:
         for hardware, layer in zip(self.hardware, programmed, strict=True):
             hardware.device.check_state(layer.state)
         maxes = self._spread([layer.weight_max for layer in programmed])
-        results = self._read([layer.state for layer in programmed], maxes, tf.constant(seconds, tf.float32), draws)
-        return [(kernel, responses.numpy()) for kernel, responses in results]
+        time = ops.convert_to_tensor(seconds, "float32")
+        results = self._read([layer.state for layer in programmed], maxes, time, draws)
+        return [(kernel, ops.convert_to_numpy(responses)) for kernel, responses in results]
 
 
 def peripheries(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:

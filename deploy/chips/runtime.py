@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.loading import compensated, load_twin
-from analognets.deploy.chips.proof import proven_twin
 from analognets.deploy.evaluation import samples_in
 from analognets.errors import InvalidArgumentError, check_choice, check_integer
 from analognets.layers import analog_layers
 from analognets.layers.kept_state import kept_state
 from analognets.layers.noise_realization import NoiseRealization
+
+if TYPE_CHECKING:
+    from analognets.deploy.chips.fused import FusedTwin
 
 __all__ = ["Runner"]
 
@@ -30,14 +32,17 @@ def padded(piece: Any, size: int) -> Any:
     missing = size - len(piece)
     if missing:
         piece = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)])
-    return tf.convert_to_tensor(piece)
+    return ops.convert_to_tensor(piece)
 
 
-def writes_variables(graph: tf.Graph) -> bool:
-    """Whether the graph of a traced function changes any variable."""
-    definition = graph.as_graph_def()
-    nodes = [*definition.node, *(node for one in definition.library.function for node in one.node_def)]
-    return any(node.op.startswith(("Assign", "ResourceScatter", "ResourceApply")) for node in nodes)
+def twin_of(model: keras.Model, precision: str) -> tuple[FusedTwin | None, str]:
+    """Return the fused twin of a model that is proven to compute what the layers do, or None and why there is none."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        return None, f"Keras runs on '{backend}' and not on 'tensorflow'"
+    from analognets.deploy.chips.proof import proven_twin
+
+    return proven_twin(model, precision)
 
 
 class Runner:
@@ -50,7 +55,7 @@ class Runner:
         model: a model with calibrated analog layers.
         mode: "auto", "fused" (ADC, batch-norm, ReLU and the next DAC as one pass; functional models) or "plain" (the
             layers as they are; any model). "auto" is fused where that is proven equal on a random batch, see
-            `analognets.deploy.chips.proof`; `mode` says which it is, `note` why not fused.
+            `analognets.deploy.chips.proof`; `mode` says which it is, `note` why not fused. On JAX all are plain.
         precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
             bfloat16 arithmetic; about one ADC step of difference; fused mode only).
         batch_size: largest number of samples per call; batches are made equal, the last one is padded. A model with a
@@ -68,7 +73,8 @@ class Runner:
         self.model = model
         self.layers = analog_layers(model)
         self.batch_size = check_integer("Runner", "batch_size", batch_size, 1, 1 << 20)
-        self.twin, self.note = (None, "") if mode == "plain" else proven_twin(model, precision)
+        self.twin: FusedTwin | None
+        self.twin, self.note = (None, "") if mode == "plain" else twin_of(model, precision)
         if self.twin is None and (mode == "fused" or precision != "float32"):
             raise InvalidArgumentError(
                 "Fused evaluation needs a functional or Sequential model, not nested, in float32 policy, whose analog "
@@ -80,14 +86,12 @@ class Runner:
         self._weights: list[Any] = []
         self._seeds = [keras.random.SeedGenerator(0) for _ in self.layers]
         self._starts = [0 for _ in self.layers]
-        self._function = compiled(self._run)
+        self._function = compiled(self._run, model, own=[one.state for one in self._seeds])
         self._changes_state: bool | None = None
-        self._graph: tf.Graph | None = None
         sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0] is not None}
         self._fixed_size = min(sizes, default=None)
 
     def _run(self, inputs: Any, weights: list[Any]) -> Any:
-        self._graph = tf.compat.v1.get_default_graph()  # that of the function that is being traced
         if self.twin is not None:
             return self.twin.model(inputs, training=False)
         with contextlib.ExitStack() as stack:
@@ -144,7 +148,7 @@ class Runner:
                 kept = min(size, count - first)
                 piece = keras.tree.map_structure(lambda leaf, i=first: padded(leaf[i : i + size], size), inputs)
                 outputs = self._function(piece, self._weights)
-                yield keras.tree.map_structure(lambda leaf, n=kept: leaf.numpy()[:n], outputs)
+                yield keras.tree.map_structure(lambda leaf, n=kept: ops.convert_to_numpy(leaf)[:n], outputs)
 
     def _size_of_calls(self, count: int) -> int:
         """Return the samples of each call: the model's own batch size, that of noisy hardware, or equal parts."""
@@ -164,10 +168,10 @@ class Runner:
             return
         with kept_state(self.model):
             yield
-        if self._changes_state is None and self._graph is not None:
-            self._changes_state = writes_variables(self._graph)
+        if self._changes_state is None:
+            self._changes_state = self._function.writes
 
     @property
     def traces(self) -> int:
         """How often the function has been traced."""
-        return int(self._function.experimental_get_tracing_count())
+        return self._function.traces

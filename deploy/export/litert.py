@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.core.backend import check_backend
 from analognets.core.drafts import temporary_folder
 from analognets.core.files import write_atomically
 from analognets.deploy.export.agreement import FLOAT_LIMIT, INT8_LIMIT, largest_difference, relative_error
@@ -104,6 +105,7 @@ def to_litert(
 
     Source: the LiteRT 8-bit quantisation specification.
     """
+    check_backend("LiteRT files are written", "tensorflow")
     check_choice("to_litert", "quantize", quantize, ("int8", "none"))
     check_choice("to_litert", "io", io, IO_TYPES)
     path = check_target(path, overwrite=overwrite)

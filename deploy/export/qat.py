@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.core.backend import check_backend
 from analognets.core.drafts import temporary_folder
 from analognets.core.files import write_atomically
 from analognets.deploy.export.inputs import answers, network_inputs, representative_inputs
@@ -90,6 +91,7 @@ def to_litert_qat(
 
     Source: Jacob et al., arXiv 1712.05877, as tensorflow-model-optimization does it.
     """
+    check_backend("LiteRT files are written", "tensorflow")
     owner = "to_litert_qat"
     check_integer(owner, "epochs", epochs, 1, 10_000)
     check_number(owner, "learning_rate", learning_rate, 1e-12, 10.0)

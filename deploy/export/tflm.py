@@ -123,6 +123,7 @@ def to_tflm(
     settings = plain(frontend or {})
     operators = operators_header(name, facts)
     listens = detector_files(name, facts, detector)
+    constants = [*tensor_lines(name, facts), *label_lines(name, classes), *frontend_lines(name, settings)]
     folder = Path(folder)
     files = files_of(name, listens=detector is not None)
     refuse_existing(folder, files, overwrite)
@@ -130,7 +131,7 @@ def to_tflm(
     if arena is not None:
         refuse_other_runtime(content)
     code = f'#include "{name}_model.h"\n\n{notice(facts)}\n\n{array(name, content)}'
-    header = model_header(name, facts, classes, settings, arena)
+    header = model_header(name, facts, constants, arena)
     record = {**facts.to_dict(), "path": files[0], "arena_bytes": arena, "classes": list(classes)}
     record |= {} if detector is None else {"detector": detector.to_dict()}
     texts = [code, header, operators, *listens, json_text({**record, "frontend": settings})]
@@ -183,10 +184,8 @@ def array(name: str, content: bytes) -> str:
     return "\n".join([f"alignas(16) const unsigned char g_{name}_model[] = {{", *lines, "};", ""])
 
 
-def model_header(
-    name: str, facts: LiteRTFile, classes: Sequence[str], frontend: Mapping[str, Any], arena: int | None
-) -> str:
-    """Return NAME_model.h."""
+def model_header(name: str, facts: LiteRTFile, constants: Sequence[str], arena: int | None) -> str:
+    """Return NAME_model.h, given the lines of its constants."""
     guard = f"{name.upper()}_MODEL_H_"
     lines = [notice(facts), f"#ifndef {guard}", f"#define {guard}", "", "#include <cstddef>", "#include <cstdint>", ""]
     lines += [f"extern const unsigned char g_{name}_model[];"]
@@ -200,8 +199,7 @@ def model_header(
             f"constexpr std::size_t k{camel(name)}ArenaSize = {arena};",
             "",
         ]
-    lines += [*tensor_lines(name, facts), *label_lines(name, classes), *frontend_lines(name, frontend)]
-    return "\n".join([*lines, f"#endif  // {guard}", ""])
+    return "\n".join([*lines, *constants, f"#endif  // {guard}", ""])
 
 
 def tensor_lines(name: str, facts: LiteRTFile) -> Iterator[str]:

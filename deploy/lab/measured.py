@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from analognets.crossbar import tile_responses
 from analognets.deploy.chips.chip import Chip
@@ -89,7 +88,7 @@ class MeasuredChip(Chip):
             kernel = (conductances[0] - conductances[1]) / device.g_max
             response = readout(layer, kernel)
             scales, input_scales = drift_correction(layer.crossbar, stored.reference, response)
-            weights = tf.constant((kernel * stored.weight_max).astype(np.float32))
+            weights = keras.ops.convert_to_tensor((kernel * stored.weight_max).astype(np.float32))
             reads.append(NoiseRealization(weights, scales=scales, input_scales=input_scales, seed=0))
         return reads
 

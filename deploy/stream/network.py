@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 import scipy.special
-import tensorflow as tf
 
 from analognets.core.seeds import derive_seed
 from analognets.deploy.chips.batch_norm import held_statistics
@@ -93,7 +92,7 @@ class DigitalNetwork(StreamNetwork):
 
     def __init__(self, model: keras.Model, classes: int) -> None:
         super().__init__(model, classes)
-        self._function = compiled(self._call)
+        self._function = compiled(self._call, model)
 
     def _call(self, windows: Any) -> Any:
         return self.model(windows, training=False)
@@ -101,7 +100,9 @@ class DigitalNetwork(StreamNetwork):
     def outputs(self, windows: np.ndarray, first: int) -> np.ndarray:
         """Return the outputs."""
         pieces = [windows[start : start + self.MOST] for start in range(0, len(windows), self.MOST)]
-        return np.concatenate([self._function(tf.constant(piece)).numpy() for piece in pieces])
+        return np.concatenate(
+            [keras.ops.convert_to_numpy(self._function(keras.ops.convert_to_tensor(piece))) for piece in pieces]
+        )
 
 
 class ChipNetwork(StreamNetwork):

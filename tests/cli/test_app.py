@@ -198,6 +198,18 @@ def test_doctor_finds_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert "Make a virtual environment" in out
 
 
+def test_a_backend_that_is_not_supported_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    words = "Keras' backends tensorflow and jax alone. Received: backend 'torch'"
+    code, out, _ = run("doctor", "--json")
+    found = json.loads(out)
+    assert (code, found["backend"]["name"]) == (1, "torch") and words in found["problems"][0]
+    code, _, err = run("cost", "ds_cnn")
+    assert code == 1 and words in err
+
+
 def test_doctor_sees_speech_commands(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "speech_commands" / "speech_commands_v0.02").mkdir(parents=True)
     monkeypatch.setenv("ANALOGNETS_CACHE", str(tmp_path))

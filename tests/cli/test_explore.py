@@ -43,6 +43,7 @@ def test_an_exploration_and_going_on_with_it(call: Call, trained: Path, speech: 
     assert "begun with other settings: `chips` differ" in other.error
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_noise_and_clipping_are_retrained_and_said_to_be(
     call: Call, trained: Path, speech: Path, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from analognets.training.run import Run
 Call = Callable[..., Any]
 SHORT = ("--epochs", 2, "--hwa-epochs", 1, "--set", "sampling.steps=1", "--set", "augmentation={}")
 PICKED = ("--classes", "fox,owl", "--unknown", "--silence")
+pytestmark = pytest.mark.usefixtures("all_op_by_op")  # tests/zoo/test_finetune.py trains in graphs
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +34,13 @@ def words(recordings: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def first(
-    call: Call, first_training: tuple[Path, Any], words: Path, tmp_path_factory: pytest.TempPathFactory
+    all_op_by_op: None,
+    call: Call,
+    first_training: tuple[Path, Any],
+    words: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, Any]:
     """Return the folder and the answer of the fine-tuning that most tests share."""
     folder = tmp_path_factory.mktemp("finetuned") / "run"

@@ -99,6 +99,7 @@ def test_nothing_is_replaced_by_what_can_not_work(
     assert digest(trained) == before
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_float_from_trains_stage_2_alone_and_overwrite_replaces(
     trained: Path, first_training: tuple[Path, Any], speech: Path, call: Call
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_recipe_of_pictures_stays_on_its_data_set() -> None:
     assert with_data(odd, "synthetic") is odd
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_pictures_are_trained_on(call: Call, recordings: ModuleType, tmp_path: Path) -> None:
     root = recordings.build_pictures(tmp_path / "yard", {"person": 20, "non_person": 20}, (16, 16))
     tiny = ("--set", "batch_size=8", "--set", "sampling={steps: 1}", "--set", "frontend=rgb_32", *ONE_EPOCH)
@@ -227,6 +229,7 @@ def test_options_of_another_data_set_go_with_it(recipe: str, data: str, name: st
     assert resolved.model == before.model
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_other_rates_and_broken_clips(
     call: Call, recordings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ MODULES = (
     "colab",
 )  # fmt: skip
 HOW_TO = (
-    "own-model", "finetune-words", "choose-bits", "add-a-device", "read-a-chip", "microcontroller", "cluster",
+    "own-model", "finetune-words", "choose-bits", "add-a-device", "read-a-chip", "microcontroller", "cluster", "jax",
     "reproduce-a-paper", "share-a-preset",
 )  # fmt: skip
 

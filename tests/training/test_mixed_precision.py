@@ -53,6 +53,7 @@ def test_chi_is_conserved_exactly(shape) -> None:
     assert moved > 20
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_a_seed_gives_the_same_weights_whatever_the_variables_are_called() -> None:
     found = []
     for name in ("one", "another"):
@@ -260,6 +261,7 @@ def test_the_configuration_survives() -> None:
     assert float(again.base.learning_rate) == 0.5
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_the_log_tells_what_happened(tmp_path) -> None:
     model, table = network(), tmp_path / "devices.csv"
     history = model.fit(*images(), epochs=2, batch_size=16, verbose=0, callbacks=[DeviceLog(table)])
@@ -276,6 +278,7 @@ def test_the_log_tells_what_happened(tmp_path) -> None:
         plain.fit(np.ones((4, 4)), np.ones(4), verbose=0, callbacks=[DeviceLog()])
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_tensorboard_gets_the_columns(tmp_path) -> None:
     pytest.importorskip("tensorboard", reason="needs tensorboard")
     model = network()
@@ -289,6 +292,7 @@ def test_tensorboard_is_asked_for_where_it_is_missing(tmp_path, monkeypatch) -> 
         DeviceLog(log_dir=tmp_path)
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_a_checkpoint_of_other_devices_is_refused(tmp_path) -> None:
     optimizer, _, _ = built()
     store: dict = {}

@@ -20,8 +20,11 @@ def on_device(toy: ModuleType, **changes: Any) -> Recipe:
     return toy.recipe(**DEVICE, **changes)
 
 
+pytestmark = pytest.mark.usefixtures("all_op_by_op")  # test_mixed_precision.py trains in graphs
+
+
 @pytest.fixture(scope="module")
-def reference(toy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def reference(all_op_by_op: None, toy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Run:
     path = tmp_path_factory.mktemp("on_device")
     train(Run.create(path, on_device(toy)), model=toy.model, data=toy.data())
     return Run.open(path)

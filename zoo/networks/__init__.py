@@ -3,5 +3,18 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ("baselines", "bert", "digits", "gan", "imagenet", "kws", "kws_models", "resnet", "sequences", "vww")
+    __name__,
+    (
+        "baselines",
+        "bert",
+        "bert_weights",
+        "digits",
+        "gan",
+        "imagenet",
+        "kws",
+        "kws_models",
+        "resnet",
+        "sequences",
+        "vww",
+    ),
 )

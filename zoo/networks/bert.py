@@ -10,7 +10,45 @@ import keras
 from analognets.zoo.networks.builders import builder
 from analognets.zoo.networks.kws_models import PositionEmbedding
 
-__all__ = ["albert_base", "bert_base", "bert_tiny"]
+__all__ = ["SegmentEmbedding", "albert_base", "bert_base", "bert_tiny", "minilm"]
+
+
+@keras.saving.register_keras_serializable(package="analognets")
+class SegmentEmbedding(keras.layers.Layer):
+    """Add a learned vector for the sentence a token belongs to: y[:, t] = x[:, t] + s[sentence of token t].
+
+    Inputs (tokens' vectors (batch, positions, channels), tokens (batch, positions)). The first sentence ends with the
+    first separator; all behind it is the second.
+
+    Args:
+        separator: number of the token that ends a sentence.
+    """
+
+    def __init__(self, separator: int = 102, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.separator = int(separator)
+
+    def build(self, input_shape: Any) -> None:
+        self.segments = self.add_weight(
+            name="segments",
+            shape=(2, tuple(input_shape[0])[-1]),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+        )
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        x, tokens = inputs
+        ends = keras.ops.cast(keras.ops.equal(tokens, self.separator), "int32")
+        second = keras.ops.cumsum(ends, axis=1) - ends > 0
+        vectors = keras.ops.cast(self.segments, x.dtype)
+        return x + keras.ops.where(keras.ops.expand_dims(second, -1), vectors[1], vectors[0])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return tuple(input_shape[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration as plain data."""
+        return {**super().get_config(), "separator": self.separator}
 
 
 @builder
@@ -80,6 +118,47 @@ def bert_base(
 
 
 @builder
+def minilm(
+    input_shape: Sequence[int] = (128,),
+    *,
+    classes: int = 2,
+    vocabulary: int = 30_522,
+    dimension: int = 384,
+    depth: int = 6,
+    heads: int = 12,
+    dropout: float = 0.1,
+    separator: int = 102,
+    name: str = "minilm",
+) -> keras.Model:
+    """Build a text encoder of the size of MiniLM: six post-norm blocks of 384 channels, and a classifier of their mean.
+
+    10.6 million weights beside the embeddings. It has segment embeddings, for pairs of sentences, and classifies by the
+    mean over all tokens but the padding. `load_bert_weights` fills it from a published file.
+
+    Args:
+        input_shape: (tokens,), at most 512 for the published weights.
+        classes: number of classes.
+        vocabulary: number of tokens.
+        dimension: of the tokens, a multiple of `heads`; the perceptrons are four times as wide.
+        depth: number of blocks.
+        heads: of the attention.
+        dropout: 0 to 1.
+        separator: number of the token that ends a sentence.
+        name: of the model.
+
+    Returns:
+        A functional Keras model; input (batch, tokens) of whole numbers, output logits (batch, classes).
+
+    Source: sizes of MiniLM-L6-H384-uncased, from the published file (verified); the classifier is ours.
+    """
+    tokens, attended, x = _embedded(input_shape, vocabulary, dimension, dropout, None, separator)
+    x = _blocks(x, attended, dimension, depth, heads, dropout, None)
+    x = keras.layers.GlobalAveragePooling1D(name="mean")(x, mask=attended[:, 0])
+    x = keras.layers.Dropout(dropout, name="drop_mean")(x)
+    return keras.Model(tokens, _dense(classes, None, "logits")(x), name=name)
+
+
+@builder
 def albert_base(
     input_shape: Sequence[int] = (128,),
     *,
@@ -139,19 +218,32 @@ def _encoder(
 ) -> keras.Model:
     """Build a text encoder with blocks of their own weights."""
     tokens, attended, x = _embedded(input_shape, vocabulary, dimension, dropout, initializer)
-    for number in range(1, depth + 1):
-        x = _block(x, attended, dimension, heads, dropout, initializer, f"block_{number}")
+    x = _blocks(x, attended, dimension, depth, heads, dropout, initializer)
     return _classifier(tokens, x, classes, initializer, name)
 
 
+def _blocks(x: Any, attended: Any, dimension: int, depth: int, heads: int, dropout: float, initializer: Any) -> Any:
+    """Add blocks of their own weights."""
+    for number in range(1, depth + 1):
+        x = _block(x, attended, dimension, heads, dropout, initializer, f"block_{number}")
+    return x
+
+
 def _embedded(
-    input_shape: Sequence[int], vocabulary: int, dimension: int, dropout: float, initializer: Any
+    input_shape: Sequence[int],
+    vocabulary: int,
+    dimension: int,
+    dropout: float,
+    initializer: Any,
+    separator: int | None = None,
 ) -> tuple[Any, Any, Any]:
-    """Return the input, which tokens are attended to, and the tokens' vectors with their positions."""
+    """Return the input, which tokens are attended to, and the tokens' vectors with positions and maybe segments."""
     tokens = keras.Input(tuple(input_shape), dtype="int32", name="tokens")
     attended = keras.ops.expand_dims(keras.ops.not_equal(tokens, 0), 1)
     x = keras.layers.Embedding(vocabulary, dimension, initializer or "uniform", name="words")(tokens)
     x = PositionEmbedding(name="positions")(x)
+    if separator is not None:
+        x = SegmentEmbedding(separator, name="segments")([x, tokens])
     x = keras.layers.LayerNormalization(epsilon=1e-12, name="norm")(x)
     return tokens, attended, keras.layers.Dropout(dropout, name="drop")(x)
 

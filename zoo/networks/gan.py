@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from analognets.core.backend import check_backend
 from analognets.errors import InvalidArgumentError, check_integer
 from analognets.zoo.networks.builders import builder
 
@@ -39,6 +40,7 @@ class MnistGAN(keras.Model):
     classifies = False
 
     def __init__(self, latent: int = 64, width: int = 16, seed: int | None = None, **kwargs: Any) -> None:
+        check_backend("MnistGAN is trained", "tensorflow")
         super().__init__(**kwargs)
         self.latent = check_integer("MnistGAN", "latent", latent, 1, 4096)
         self.width = check_integer("MnistGAN", "width", width, 1, 4096)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from analognets import devices
+from analognets.core.backend import check_backend
 from analognets.errors import InvalidArgumentError, RunError, check_integer
 from analognets.synapses.policies import Stochastic, Truncated, UpdateRule
 from analognets.synapses.pulsed_array import pulsed_device
@@ -73,6 +74,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         name: str | None = None,
         **settings: Any,
     ) -> None:
+        check_backend("MixedPrecision learns on devices", "tensorflow")
         base = keras.optimizers.get(base)
         if not isinstance(base, keras.optimizers.Optimizer) or isinstance(base, MixedPrecision):
             raise InvalidArgumentError(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from analognets.crossbar import Crossbar
 from analognets.crossbar.effects import present_effects
@@ -41,7 +40,7 @@ def cells_of(crossbar: Crossbar) -> Crossbar:
 
 def as_tensors(numbers: Sequence[Numbers]) -> list[Numbers]:
     """Return numbers as arguments of compiled functions."""
-    return [{name: tf.constant(value, tf.float32) for name, value in one.items()} for one in numbers]
+    return [{name: keras.ops.convert_to_tensor(value, "float32") for name, value in one.items()} for one in numbers]
 
 
 def tuned(hardware: Sequence[Crossbar], numbers: Sequence[Numbers]) -> list[Crossbar]:

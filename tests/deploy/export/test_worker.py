@@ -28,6 +28,12 @@ def work(folder, say):
 """
 
 
+@pytest.fixture(autouse=True)
+def _own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a converter that other tests keep waiting alone: to start one takes seconds."""
+    monkeypatch.setattr(worker, "_idle", {})
+
+
 def command(tail: str = "serve(work)") -> tuple[str, ...]:
     """Return the command of a worker that does what the name of its folder says."""
     return (sys.executable, "-P", "-c", HEAD + tail)

@@ -1,0 +1,99 @@
+"""The study of GLUE on a small network: what is finished is kept, what is missing is said, and A* is that of Rasch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from analognets.datasets.glue import GlueData, Sentences
+from analognets.errors import RecipeError, RunError
+from benchmarks import _chips, glue_study
+
+SMALL = [
+    "model.options={input_shape: [8], vocabulary: 20, dimension: 8, depth: 1, heads: 2, separator: 3}",
+    "batch_size=8",
+    "float.epochs=1",
+    "hardware_aware.epochs=1",
+    "hardware_aware.noise_ramp_epochs=0",
+    "hardware_aware.hardware=aon_cim_8bit",
+    "hardware_aware.noise_model=gaussian",
+    "hardware_aware.weight_noise=0.05",
+    "evaluation.times=[1s, 1y]",
+]
+
+
+def sentences(count: int) -> Sentences:
+    tokens = np.random.default_rng(count).integers(4, 20, (count, 8), np.int32)
+    return Sentences(tokens, (tokens[:, 0] > 11).astype(np.int32))
+
+
+@pytest.fixture(scope="module")
+def data() -> GlueData:
+    return GlueData(sentences(24), sentences(12), sentences(20), cut=0.0)
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise AssertionError("what is there already is not done again")
+
+
+def readings(analog: keras.Model, samples: Sentences, *, chips: int, times: list[str], seed: int) -> list[Any]:
+    """Stand in for chips: what they compute is tested elsewhere."""
+    assert samples.tokens.shape[1:] == analog.input_shape[1:]
+    return [{"chip": chip, "at": at, "accuracy": 0.7} for chip in range(chips) for at in times]
+
+
+def test_a_study_goes_on_where_it_stopped_and_says_what_is_missing(
+    data: GlueData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[keras.Model] = []
+
+    def study(**options: Any) -> glue_study.Study:
+        folder = tmp_path / "mrpc" / "0"
+        return glue_study.Study("mrpc", 0, folder, data, filled.append, **{"overrides": SMALL, **options})
+
+    chance = glue_study.chance_error(data.dev)
+    record = study().run([], chips=1)
+    assert [layer.trainable for layer in map(filled[0].get_layer, glue_study.FROZEN)] == [False] * 3
+    (shown,) = glue_study.collect(tmp_path, {"mrpc": chance, "sst2": 0.5})["mrpc"]
+    assert shown["summary"]["not_measured_yet"] == ["trained"] and "trained" not in shown["summary"]
+    assert [row["at"] for row in record["dev"]["direct"]] == ["1s", "1y"]
+    record = study(measure=readings).run(["recipe"], chips=1)
+    assert record["validation"] == {"recipe": pytest.approx(0.7)} and record["chosen"] == "recipe"
+    assert record["made"]["hardware_aware"]["record"]["status"] == "finished"
+    assert len(filled) == 1, "trainings for the hardware start from the float network"
+    monkeypatch.setattr(glue_study, "train", refuse)
+    assert study(measure=refuse).run(["recipe"], chips=1) == record
+    (shown,) = glue_study.collect(tmp_path, {"mrpc": chance})["mrpc"]
+    assert shown["summary"]["not_measured_yet"] == [] and shown["summary"]["trained"].keys() == {"1s", "1y"}
+    with pytest.raises(RunError, match="a run of another recipe. Name another"):
+        study(overrides=[*SMALL, "float.learning_rate=0.1"]).run([], chips=1)
+    scored = study(measure=refuse)
+    scored.keep(validation={"recipe": 0.7, "faster": 0.8})
+    assert scored.choose(["recipe", "faster"]) == "faster"
+
+
+def test_the_summary_is_that_of_the_paper() -> None:
+    rows = [{"chip": chip, "at": "1h", "accuracy": value} for chip, value in enumerate((0.8, 0.9))]
+    found = _chips.summary({"float": 0.9, "direct": rows}, 0.4)
+    assert found.keys() == {"float", "direct"}
+    assert found["direct"]["1h"] == pytest.approx({"mean": 0.85, "std": 0.0707107, "normalized": 1 - 0.05 / 0.3})
+    assert _chips.summary({"float": 0.9, "trained": rows[:1]}, 0.4)["trained"]["1h"]["std"] is None
+
+
+def test_direct_mapping_needs_hardware() -> None:
+    recipe = glue_study.load_recipe(glue_study.HERE / "glue" / "sst2.yaml", ["hardware_aware=null"])
+    with pytest.raises(RecipeError, match="must have the stage `hardware_aware`.*Received: null"):
+        _chips.directly_mapped(keras.Model(), recipe, np.zeros(1))
+
+
+def test_recipes_and_parser_name_what_there_is() -> None:
+    for task in glue_study.TASKS:
+        for overrides in glue_study.CANDIDATES.values():
+            glue_study.load_recipe(glue_study.HERE / "glue" / f"{task}.yaml", overrides)
+    words = ["--data", "d", "--weights", "w", "--tokenizer", "t"]
+    given = glue_study.parser().parse_args([*words, "--candidates", "--only", "sst2"])
+    assert given.candidates == [] and given.only == ["sst2"] and given.seeds == [0, 1]
