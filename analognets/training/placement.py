@@ -167,6 +167,10 @@ class Placement:
         """
         if self.strategy is None:
             return dataset
+        if not hasattr(dataset, "element_spec"):
+            raise InvalidArgumentError(
+                f"Under a strategy the training batches must be a tf.data.Dataset. Received: {type(dataset).__name__}."
+            )
         import tensorflow as tf
 
         count = self.replicas
