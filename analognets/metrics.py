@@ -14,6 +14,7 @@ __all__ = [
     "ISO_ACCURACY",
     "Interval",
     "chance_error",
+    "cluster_variance",
     "drift_cells",
     "format_interval",
     "mean_interval",
@@ -157,6 +158,26 @@ def drift_cells(row: Mapping[Any, Any]) -> dict[str, str]:
     }
 
 
+def cluster_variance(deviations: Any, groups: Sequence[str]) -> tuple[float, int]:
+    """Return the variance of a mean over samples that depend on each other within groups, and the number of groups.
+
+    G / (G - 1) * sum_g (sum_{i in g} d_i)^2 / n^2
+
+    Args:
+        deviations: d_i of each sample from the mean, shape (samples,).
+        groups: the group of each sample; "" is a group of its own.
+
+    Source: Cameron and Miller, J. Human Resources 50(2), 2015, eq. 11 (from memory).
+    """
+    own = [name or f" {number}" for number, name in enumerate(groups)]
+    _, index = np.unique(own, return_inverse=True)
+    count = int(index.max()) + 1
+    sums = np.bincount(index, deviations)
+    if count < 2:
+        return float("nan"), count
+    return count / (count - 1) * float(np.sum(sums**2)) / len(index) ** 2, count
+
+
 def mean_interval(values: Any, groups: Sequence[str] | None = None, *, confidence: float = 0.95) -> Interval:
     """Return the mean over chips and test samples with a confidence interval that counts both as drawn at random.
 
@@ -188,13 +209,11 @@ def mean_interval(values: Any, groups: Sequence[str] | None = None, *, confidenc
             "An interval needs finite values of shape (chips, samples) with one group per sample. "
             f"Received: shape {np.shape(values)} and {len(names)} groups."
         )
-    own = [name or f" {number}" for number, name in enumerate(names)]
-    _, index = np.unique(own, return_inverse=True)
-    count, mean = int(index.max()) + 1, float(table.mean())
-    sums = np.bincount(index, table.mean(axis=0) - mean)
+    mean = float(table.mean())
     parts = []
+    clusters, count = cluster_variance(table.mean(axis=0) - mean, names)
     if count > 1:
-        parts.append((count / (count - 1) * float(np.sum(sums**2)) / samples**2, count - 1))
+        parts.append((clusters, count - 1))
     if chips > 1:
         parts.append((float(table.mean(axis=1).var(ddof=1)) / chips, chips - 1))
     variance = sum(part for part, _ in parts)

@@ -17,6 +17,8 @@ from .export.litert import to_litert as to_litert
 from .export.litert_runtime import Interpreter as Interpreter
 from .export.qat import to_litert_qat as to_litert_qat
 from .export.tflm import to_tflm as to_tflm
+from .studies.certify.certificate import Certificate as Certificate
+from .studies.certify.certify import certify as certify
 from .studies.explore import explore as explore
 from .studies.explore_figures import pareto_figure as pareto_figure
 from .studies.sensitivity.equal_error import equal_error_study as equal_error_study

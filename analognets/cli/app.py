@@ -1,6 +1,6 @@
 """The `analognets` command itself: finds a command, loads it, and turns what goes wrong into one line and an exit code.
 
-Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C.
+Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C; 3 where `certify` can't decide.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ COMMANDS = {
     "sweep": Command("analognets.cli.sweep:sweep", "Accuracy of chips over the strength of one non-ideality."),
     "sensitivity": Command(
         "analognets.cli.sensitivity:sensitivity", "Which non-ideality hurts a network most, and which of its layers."
+    ),
+    "certify": Command(
+        "analognets.cli.certify:certify",
+        "Show with confidence that a share of chips keeps an accuracy; exit code 1 if not.",
     ),
     "compare": Command(
         "analognets.cli.compare:compare", "Set float, int8 on a microcontroller and analog chips side by side."

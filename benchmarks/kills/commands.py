@@ -103,6 +103,10 @@ COMMANDS: dict[str, Command] = {
         ("sweep", *SWEPT, "--nonideality", "output_noise", "--values", "0,0.5", "--workers", "2")
     ),
     "sensitivity": Command(("sensitivity", *SWEPT, "--nonidealities", "output_noise")),
+    "certify": Command(
+        ("certify", "{inputs}/net.keras", "--data", "{inputs}/data.npz", "--min-accuracy", "2", "--yield", "50",
+         "--confidence", "60", "--out", "out"),
+    ),
     "explore": Command(("explore", "before", *STUDY, "--bits", "8,4", "--arrays", "1024x512", "--adcs", "64"), "train"),
     "compare": Command(
         ("compare", "before", "--chips", "2", "--at", "25s", "--bits", "8", "--out", "out"), "train", twice=True,

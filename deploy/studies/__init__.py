@@ -4,5 +4,15 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ("compare", "evaluate", "explore", "explore_figures", "explore_point", "other_hardware", "sensitivity", "sweep"),
+    (
+        "certify",
+        "compare",
+        "evaluate",
+        "explore",
+        "explore_figures",
+        "explore_point",
+        "other_hardware",
+        "sensitivity",
+        "sweep",
+    ),
 )

@@ -163,7 +163,7 @@ def check_pair(data: tuple[Any, ...]) -> None:
     """Raise unless data is a pair of arrays with as many labels as inputs."""
     if len(data) != 2 or not all(hasattr(part, "shape") for part in data) or len(data[0]) != len(data[1]):
         raise InvalidArgumentError(
-            "`data` of a sensitivity study must be (inputs, labels), two arrays with as many labels as inputs. "
+            "`data` of a study must be (inputs, labels), two arrays with as many labels as inputs. "
             f"Received: {tuple(getattr(part, 'shape', type(part).__name__) for part in data)}."
         )
 
