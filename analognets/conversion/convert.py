@@ -268,6 +268,16 @@ def any_analog(layer: keras.layers.Layer) -> bool:
     return any(is_analog(inner) for inner in layer._flatten_layers())
 
 
+def same_model(model: keras.Model) -> keras.Model:
+    """Return a copy of a model, plain or analog, with the same layers and weights, made where one is now.
+
+    Raises:
+        ConversionError: a class of one's own in the model can't be made again from its config.
+    """
+    check_model(model)
+    return ModelCopy(lambda layer, owner: None, type, any_analog, wraps=True).model(model)
+
+
 def to_digital(model: keras.Model) -> keras.Model:
     """Return a plain Keras copy of a model with analog layers, with the same weights.
 
