@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -98,5 +98,5 @@ def finetune(
     path = out or Path("runs") / recipe.name
     if not overwrite:
         check_same_weights(path, recipe)
-    options = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
+    options: dict[str, Any] = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
     run_recipe(reporter, recipe, path, data=str(data), placement=placement, **options)

@@ -112,7 +112,8 @@ class ArrayFile:
 
     def fill(self, offset: int, values: np.ndarray) -> None:
         """Read the bytes of an array."""
-        view = memoryview(values.view(np.uint8))
+        raw: Any = values.view(np.uint8)
+        view = memoryview(raw)
         descriptor, done = self.descriptor, 0
         try:
             while done < len(view):

@@ -175,7 +175,9 @@ class Chips:
             InvalidArgumentError: as `analognets.deploy.accuracy`.
         """
         samples = self._samples(data)
-        truth, classes, rows, chosen, count = np.zeros(0, int), 2, [], [], 0
+        truth, classes, count = np.zeros(0, int), 2, 0
+        rows: list[Any] = []
+        chosen: list[Any] = []
         how = (at, drift_compensation, batch_norm_calibration, adabs, settings)
         with contextlib.closing(self._readings("decide", samples, *how)) as readings:
             for reading, (labels, outputs), done in readings:
