@@ -21,6 +21,7 @@ __all__ = [
     "DataError",
     "DataWarning",
     "InvalidArgumentError",
+    "MemoryShortError",
     "MissingExtraError",
     "NotCalibratedError",
     "PresetError",
@@ -90,6 +91,10 @@ class PresetError(AnalogNetsError, ValueError):
 
 class RecipeError(AnalogNetsError, ValueError):
     """A recipe has an unknown key or a value that is not allowed."""
+
+
+class MemoryShortError(AnalogNetsError, MemoryError):
+    """Something needs more memory than this machine has free."""
 
 
 class RunError(AnalogNetsError, OSError):

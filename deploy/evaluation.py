@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +10,19 @@ import numpy as np
 
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["accuracy", "arrays", "as_arrays", "decisions", "is_pair", "samples_in", "the_one"]
+__all__ = [
+    "accuracy",
+    "arrays",
+    "as_arrays",
+    "batches_of",
+    "check_counts",
+    "decisions",
+    "holds_arrays",
+    "is_pair",
+    "samples_in",
+    "the_one",
+    "together",
+]
 
 
 def accuracy(labels: Any, outputs: Any) -> float:
@@ -172,30 +184,50 @@ def as_arrays(data: Any, inputs_wanted: int | None = 1) -> tuple[Any, Any]:
         data: a pair, or an iterable of pairs.
         inputs_wanted: how many inputs the model has; a pair of pairs is two batches if it has one.
     """
-    batches = isinstance(data, tuple) and inputs_wanted == 1 and isinstance(data[0] if data else None, tuple)
-    if is_pair(data) and not batches:
+    if holds_arrays(data, inputs_wanted):
         inputs, labels = (arrays(part) for part in data)
-    else:
-        pairs = []
-        for batch in data if isinstance(data, Iterable) and not hasattr(data, "shape") else [data]:
-            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-                raise InvalidArgumentError(
-                    "Evaluation data must be (inputs, labels) arrays or batches of (inputs, labels). "
-                    f"Received: {type(data).__name__} of {type(batch).__name__}."
-                )
-            pairs.append([arrays(part) for part in batch])
-        if not pairs:
-            raise InvalidArgumentError("Evaluation data must hold at least one batch of (inputs, labels).")
-        inputs, labels = (
-            keras.tree.map_structure(lambda *parts: np.concatenate(parts), *part) for part in zip(*pairs, strict=True)
-        )
+        check_counts(inputs, labels)
+        return inputs, labels
+    return together(list(batches_of(data)))
+
+
+def holds_arrays(data: Any, inputs_wanted: int | None) -> bool:
+    """Whether evaluation data are a pair (inputs, labels), not batches."""
+    batches = isinstance(data, tuple) and inputs_wanted == 1 and isinstance(data[0] if data else None, tuple)
+    return is_pair(data) and not batches
+
+
+def batches_of(data: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the batches of a dataset as arrays (inputs, labels)."""
+    for batch in data if isinstance(data, Iterable) and not hasattr(data, "shape") else [data]:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise InvalidArgumentError(
+                "Evaluation data must be (inputs, labels) arrays or batches of (inputs, labels). "
+                f"Received: {type(data).__name__} of {type(batch).__name__}."
+            )
+        inputs, labels = (arrays(part) for part in batch)
+        yield inputs, labels
+
+
+def together(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Return batches (inputs, labels) as one pair."""
+    if not pairs:
+        raise InvalidArgumentError("Evaluation data must hold at least one batch of (inputs, labels).")
+    inputs, labels = (
+        keras.tree.map_structure(lambda *parts: np.concatenate(parts), *part) for part in zip(*pairs, strict=True)
+    )
+    check_counts(inputs, labels)
+    return inputs, labels
+
+
+def check_counts(inputs: Any, labels: Any) -> None:
+    """Refuse data without samples, or with another number of labels."""
     counts = samples_in(inputs), samples_in(labels)
     if counts[0] != counts[1] or counts[0] == 0:
         raise InvalidArgumentError(
             "Evaluation data needs as many labels as inputs, at least one. "
             f"Received: {counts[0]} inputs, {counts[1]} labels."
         )
-    return inputs, labels
 
 
 def samples_in(inputs: Any) -> int:

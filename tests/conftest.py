@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -89,6 +91,23 @@ def all_op_by_op() -> Iterator[None]:
     """Let all tests and fixtures of a module train without graphs."""
     with _without_graphs():
         yield
+
+
+@pytest.fixture(scope="session")
+def on_backend() -> Callable[[str, Path], str]:
+    """Return a function that runs a script with Keras on another backend and returns what it prints; or skips."""
+
+    def run(backend: str, script: Path) -> str:
+        if importlib.util.find_spec(backend) is None:
+            pytest.skip(f"needs {backend}: pip install {backend}")
+        quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compilation is nearly all that these scripts wait for
+        environment = {**os.environ, **quick, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, str(script)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

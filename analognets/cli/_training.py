@@ -12,7 +12,7 @@ from analognets.cli import _console
 from analognets.cli._work import loading_data, start_backend
 from analognets.errors import DataError, RunError
 
-__all__ = ["TrainingBars", "run_recipe"]
+__all__ = ["TrainingBars", "run_recipe", "where_to_train", "with_strategy"]
 
 STAGES = {
     "float": "Stage 1, float",
@@ -38,6 +38,7 @@ def run_recipe(
     skip_corrupt: bool = False,
     keep: bool = False,
     overwrite: bool = False,
+    placement: Any = None,
 ) -> None:
     """Train a recipe in a folder, or go on with what was begun there, with bars, hints and a report."""
     from analognets.training.run import Run
@@ -53,6 +54,7 @@ def run_recipe(
     if not overwrite and os.path.isdir(folder) and any(folder.iterdir()):
         Run.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
         _console.set_resume_hint(hint, finished=lambda: is_finished(folder, recipe))
+    placement = placement or where_to_train(reporter, recipe.strategy)  # before TensorFlow computes anything
     source = open_trained(Run.open(float_from), unfinished=True) if float_from else None
     teacher = open_trained(recipe.teacher).float_model() if recipe.teacher else None
     reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
@@ -64,9 +66,28 @@ def run_recipe(
     from analognets.training import train as run_stages
 
     with TrainingBars(reporter) as bars:
-        run_stages(run, model=network, data=training, teacher=teacher, progress=bars)
+        run_stages(run, model=network, data=training, teacher=teacher, progress=bars, strategy=placement)
     _console.set_resume_hint(None)
-    report(reporter, Run.open(run.path))
+    if placement is None or placement.is_chief:
+        report(reporter, Run.open(run.path))
+
+
+def with_strategy(recipe: Any, strategy: str | None) -> Any:
+    """Return a recipe with what --strategy says."""
+    return recipe if strategy is None else recipe.replace({"strategy": None if strategy == "none" else strategy})
+
+
+def where_to_train(reporter: _console.Reporter, strategy: str | None) -> Any:
+    """Start TensorFlow on the devices or machines that a strategy names; None for one device."""
+    if strategy in (None, "none"):
+        return None
+    start_backend(reporter)
+
+    from analognets.training.placement import placement_of
+
+    placement = placement_of(strategy)
+    reporter.note(f"Training on {placement.replicas} devices ({strategy}).")
+    return placement
 
 
 def is_finished(folder: Path, recipe: Any) -> bool:

@@ -49,8 +49,9 @@ def start_backend(reporter: _console.Reporter) -> None:
     with reporter.status(f"Starting {TITLES[configured_backend()]} ..."), _console.quiet_imports():
         import librosa.filters  # noqa: F401
 
-        import analognets.datasets.pipeline
-        import analognets.training  # noqa: F401
+        from analognets.training.placement import grow_memory
+
+        grow_memory()
 
 
 def per_hundred(bar: _console.Task) -> Callable[[int, int], None]:

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from analognets.cli import _console
-from analognets.cli._training import run_recipe
+from analognets.cli._training import run_recipe, where_to_train, with_strategy
 from analognets.cli._work import start_backend
-from analognets.cli.options import Json, Keep, OverwriteRun, Quiet, SetOption, SkipCorrupt
+from analognets.cli.options import Json, Keep, OverwriteRun, Quiet, SetOption, SkipCorrupt, Strategy
 from analognets.errors import InvalidArgumentError
 
 __all__ = ["finetune"]
@@ -52,6 +52,7 @@ def finetune(
     hardware: Hardware = None,
     out: Out = None,
     set_: SetOption = None,
+    strategy: Strategy = None,
     seed: Seed = 0,
     skip_corrupt: SkipCorrupt = False,
     keep: Keep = False,
@@ -75,6 +76,7 @@ def finetune(
         raise typer.BadParameter(str(error)) from None
     reporter.note(f"{data}: {len(folder.classes)} classes: {', '.join(folder.classes)}")
     start_backend(reporter)
+    placement = where_to_train(reporter, strategy)
 
     from analognets.zoo.finetune import check_same_weights, finetune_recipe
 
@@ -92,7 +94,9 @@ def finetune(
             suffix=data.resolve().name,
             overrides=set_ or [],
         )
+    recipe = with_strategy(recipe, strategy)
     path = out or Path("runs") / recipe.name
     if not overwrite:
         check_same_weights(path, recipe)
-    run_recipe(reporter, recipe, path, data=str(data), skip_corrupt=skip_corrupt, keep=keep, overwrite=overwrite)
+    options = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
+    run_recipe(reporter, recipe, path, data=str(data), placement=placement, **options)

@@ -27,6 +27,7 @@ __all__ = [
     "SkipCorrupt",
     "Split",
     "SplitOption",
+    "Strategy",
     "StudyData",
     "StudyNetworks",
     "Time",
@@ -58,6 +59,10 @@ SetOption = Annotated[
 ]
 SkipCorrupt = Annotated[
     bool, typer.Option("--skip-corrupt", help="Leave out clips or pictures that can't be read instead of stopping.")
+]
+Strategy = Annotated[
+    str | None,
+    typer.Option(help="Train on several devices: mirrored, mirrored:N, multi_worker (by TF_CONFIG), or none."),
 ]
 Keep = Annotated[bool, typer.Option("--keep", help="If this run is finished already, leave it and succeed.")]
 OverwriteRun = Annotated[bool, typer.Option("--overwrite", help="Replace a run that is in the folder.")]

@@ -9,8 +9,8 @@ import typer
 
 from analognets.cli import _console
 from analognets.cli._spiking import train_spiking
-from analognets.cli._training import run_recipe
-from analognets.cli.options import Json, Keep, OverwriteRun, Quiet, SetOption, SkipCorrupt
+from analognets.cli._training import run_recipe, with_strategy
+from analognets.cli.options import Json, Keep, OverwriteRun, Quiet, SetOption, SkipCorrupt, Strategy
 from analognets.errors import UnknownNameError
 
 __all__ = ["resolve", "train"]
@@ -36,6 +36,7 @@ def train(
     seed: Seed = None,
     float_from: FloatFrom = None,
     on_device: OnDevice = False,
+    strategy: Strategy = None,
     skip_corrupt: SkipCorrupt = False,
     keep: Keep = False,
     overwrite: OverwriteRun = False,
@@ -51,6 +52,7 @@ def train(
 
     if is_spiking(recipe or task):
         without = {"--on-device": on_device, "--float-from": float_from is not None, "--skip-corrupt": skip_corrupt}
+        without["--strategy"] = strategy is not None
         if given := [name for name, is_given in without.items() if is_given]:
             raise typer.BadParameter(
                 f"{given[0]} does not go with '{recipe or task}', which trains spiking synapses; "
@@ -62,7 +64,7 @@ def train(
     if on_device and float_from is not None:
         raise typer.BadParameter("--on-device begins with fresh weights: leave --float-from out.")
     refuse_unknown(recipe or task)
-    resolved = resolve(recipe or task, set_ or [], data, seed, float_from, on_device)
+    resolved = with_strategy(resolve(recipe or task, set_ or [], data, seed, float_from, on_device), strategy)
     folder = out or Path("runs") / (f"{resolved.name}-on-device" if on_device else resolved.name)
     options = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
     run_recipe(reporter, resolved, folder, data=data, float_from=float_from, **options)

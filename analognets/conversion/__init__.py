@@ -1,6 +1,6 @@
 """Make a Keras model analog, or digital again, and say what was changed, what was left, and why."""
 
-from analognets.conversion.convert import to_analog, to_digital
+from analognets.conversion.convert import same_model, to_analog, to_digital
 from analognets.conversion.load import load_model
 from analognets.conversion.plan import plan
 from analognets.conversion.report import ConversionReport, LayerConversion, Plan, PlannedLayer
@@ -16,6 +16,7 @@ __all__ = [
     "convertible_kernels",
     "load_model",
     "plan",
+    "same_model",
     "to_analog",
     "to_digital",
 ]

@@ -15,6 +15,7 @@ from analognets.conversion.apply import ModelCopy
 from analognets.conversion.identity import remade
 from analognets.conversion.plan import Planner, left, why_hidden
 from analognets.conversion.report import ConversionReport, LayerConversion, PlannedLayer, check_any
+from analognets.conversion.sizes import bytes_by_layer
 from analognets.conversion.support import (
     ANALOG_CLASS,
     COMPOSITE_CLASS,
@@ -26,6 +27,7 @@ from analognets.conversion.support import (
     name_inside,
 )
 from analognets.core.backend import in_steps
+from analognets.core.memory import enough_memory
 from analognets.errors import ConversionError, check_number
 from analognets.layers import (
     ADCGain,
@@ -162,6 +164,7 @@ def to_analog(
         InvalidArgumentError: a setting of the training noise is out of range, or `calibrate_on` holds
             no batch or leads to NaN or infinity.
         UnknownNameError: a name in `exempt` or of the hardware does not exist.
+        MemoryShortError: there is too little memory for a second copy of the weights.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -182,7 +185,8 @@ def to_analog(
         "drift_until": parse_duration(drift_until),
         "range_gradient": range_gradient,
     }
-    analog = ToAnalog(Planner(model, hardware, exempt), settings).model(model)
+    with enough_memory(f"converting model '{model.name}'", bytes_by_layer(model), together=True):
+        analog = ToAnalog(Planner(model, hardware, exempt), settings).model(model)
     return analog if calibrate_on is None else made_ready(analog, model, calibrate_on)
 
 
@@ -262,6 +266,16 @@ def without_clip(config: dict[str, Any]) -> dict[str, Any]:
 def any_analog(layer: keras.layers.Layer) -> bool:
     """Whether a layer is analog or has an analog one inside."""
     return any(is_analog(inner) for inner in layer._flatten_layers())
+
+
+def same_model(model: keras.Model) -> keras.Model:
+    """Return a copy of a model, plain or analog, with the same layers and weights, made where one is now.
+
+    Raises:
+        ConversionError: a class of one's own in the model can't be made again from its config.
+    """
+    check_model(model)
+    return ModelCopy(lambda layer, owner: None, type, any_analog, wraps=True).model(model)
 
 
 def to_digital(model: keras.Model) -> keras.Model:

@@ -1,4 +1,4 @@
-"""How large a model would be, known before it is built."""
+"""How large a model is, or would be, known before it is built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-__all__ = ["declared_bytes"]
+__all__ = ["bytes_by_layer", "declared_bytes"]
 
 
 def declared_bytes(make: Callable[[], Any]) -> int:
@@ -40,6 +40,15 @@ def declared_bytes(make: Callable[[], Any]) -> int:
     worker.join()
     random.setstate(drawn)
     return found[0]
+
+
+def bytes_by_layer(model: keras.Model) -> dict[str, int]:
+    """Return how many bytes the variables of each layer of a built model take, by the layer's path."""
+    sizes: dict[str, int] = {}
+    for variable in model.variables:
+        layer = variable.path.rpartition("/")[0]
+        sizes[layer] = sizes.get(layer, 0) + _bytes(variable)
+    return sizes
 
 
 def _bytes(variable: Any) -> int:

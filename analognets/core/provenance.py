@@ -14,7 +14,15 @@ from typing import Any
 
 from analognets._version import __version__
 
-__all__ = ["environment", "git_commit", "installed_version", "json_sha256", "package_versions", "sha256_of"]
+__all__ = [
+    "environment",
+    "git_commit",
+    "installed_version",
+    "json_sha256",
+    "package_versions",
+    "sha256_of",
+    "sha256_of_all",
+]
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "librosa", "pydantic", "safetensors")
 
@@ -24,12 +32,20 @@ def sha256_of(*parts: Any) -> str:
 
     Of an array only the values count, in C order: put its shape and type before it as text where they matter.
     """
+    return sha256_of_all(parts)
+
+
+def sha256_of_all(parts: Iterable[Any]) -> str:
+    """Return what `sha256_of` does of parts that are made one by one, so that large ones need not lie in memory."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
             total.update(part.encode())
-        else:
-            total.update(part if isinstance(part, bytes) else part.tobytes())
+        elif isinstance(part, bytes):
+            total.update(part)
+        else:  # the buffer of an array as it lies, where it can be hashed without a copy
+            flat = part.dtype.kind in "fiu" and part.flags.c_contiguous and part.size
+            total.update(part.reshape(-1).view("u1") if flat else part.tobytes())
     return total.hexdigest()
 
 

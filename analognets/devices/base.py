@@ -13,6 +13,7 @@ from keras import ops
 
 from analognets.core.counted_draws import stateless_normal, stateless_uniform
 from analognets.core.seeds import derive_seed
+from analognets.devices.draws import drawing
 from analognets.errors import InvalidArgumentError
 from analognets.units import parse_duration
 
@@ -32,6 +33,9 @@ def normal(shape: tuple[int, ...], seed: int, stream: str) -> Any:
 
 def seeded_normal(shape: Any, seed: Any) -> Any:
     """Return float32 standard-normal draws of a whole number, TensorFlow's on every backend; or of a SeedGenerator."""
+    own = drawing(seed)
+    if own is not None:
+        return own("normal", shape, seed)
     if isinstance(seed, keras.random.SeedGenerator) or keras.backend.backend() == "tensorflow":
         return keras.random.normal(shape, dtype="float32", seed=seed)
     return ops.convert_to_tensor(stateless_normal(shape, seed))
@@ -39,6 +43,9 @@ def seeded_normal(shape: Any, seed: Any) -> Any:
 
 def seeded_uniform(shape: Any, seed: Any) -> Any:
     """Return float32 draws uniform in [0, 1) of a whole number or a SeedGenerator, as `seeded_normal`."""
+    own = drawing(seed)
+    if own is not None:
+        return own("uniform", shape, seed)
     if isinstance(seed, keras.random.SeedGenerator) or keras.backend.backend() == "tensorflow":
         return keras.random.uniform(shape, dtype="float32", seed=seed)
     return ops.convert_to_tensor(stateless_uniform(shape, seed))

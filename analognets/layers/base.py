@@ -19,6 +19,7 @@ from analognets.layers.aged_weights import DRIFT_TIME, AgedKernel, aged, drawn_t
 from analognets.layers.calibrated import Calibrated, check_not_quantized
 from analognets.layers.noise_realization import NoiseRealization, StepSeeds
 from analognets.layers.ranges import FrozenRange, along_columns, largest_weights, over_kernel, range_shape
+from analognets.layers.replicas import differ_by_replica
 from analognets.layers.weight_noise import NOISE_MODELS, dropped, noisy
 from analognets.units import parse_duration
 
@@ -99,6 +100,9 @@ class AnalogLayer(Calibrated):
         self.seed_generator = keras.random.SeedGenerator(seed)
         # The same in all layers of a model, so that in a step all of them are read at one time.
         self.time_generator = keras.random.SeedGenerator(0, name=DRIFT_TIME) if noise_model == "drift" else None
+        for generator in (self.seed_generator, self.time_generator):
+            if generator is not None:
+                differ_by_replica(generator.state)
         self._observer: Any = None
         self._fixed: NoiseRealization | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -45,10 +46,7 @@ def input_batches(model: keras.Model, data: Any, batch_size: int, batches: int |
         pieces = (inputs_in(item, wanted) for item in data)
     else:
         raise InvalidArgumentError(f"{WANTED} Received: {type(data).__name__}.")
-    for number, piece in enumerate(pieces):
-        if batches is not None and number >= batches:
-            return
-        yield piece
+    yield from itertools.islice(pieces, batches)
 
 
 def inputs_in(item: Any, wanted: int | None) -> Any:

@@ -12,6 +12,7 @@ from analognets.core.seeds import epoch_seed, seed_of_words
 from analognets.errors import InvalidArgumentError, check_integer, check_number
 from analognets.layers import analog_layers, freeze_weight_range
 from analognets.layers.aged_weights import DRIFT_TIME
+from analognets.layers.replicas import differ_by_replica
 
 __all__ = ["BatchProgress", "EpochSeeds", "NoiseRamp", "WeightRangeRefresh", "reseed"]
 
@@ -123,8 +124,8 @@ def reseed(model: keras.Model, seed: int) -> None:
     """Set every random generator of a model, those in nested layers included, to a state that `seed` decides.
 
     Each `keras.random.SeedGenerator` that a layer holds as an attribute gets a state of its own; those that draw the
-    time of a training step all get the same one. Python's, NumPy's and TensorFlow's global seeds are set too;
-    randomness a layer draws from anything else is not reached.
+    time of a training step all get the same one. Under `tf.distribute` each replica has states of its own. Python's,
+    NumPy's and TensorFlow's global seeds are set too; randomness a layer draws from anything else is not reached.
 
     Args:
         model: a built model.
@@ -137,3 +138,5 @@ def reseed(model: keras.Model, seed: int) -> None:
         state.assign(np.array([seed_of_words([seed, index]), 0]))
     for state in times:
         state.assign(np.array([seed_of_words([seed, *DRIFT_TIME.encode()]), 0]))
+    for state in states:
+        differ_by_replica(state)

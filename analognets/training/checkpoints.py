@@ -178,6 +178,17 @@ class Checkpoints:
             )
         return None
 
+    def of_epoch(self, stage: str, epoch: int) -> Checkpoint:
+        """Return the stored checkpoint after so many epochs of a stage, as another process has named it.
+
+        Raises:
+            RunError: there is none, or state.json is broken.
+        """
+        for checkpoint in self._history():
+            if (checkpoint.stage, checkpoint.epoch) == (stage, epoch):
+                return checkpoint
+        raise RunError(f"'{self.state}' names no checkpoint of stage '{stage}' after {epoch} epochs.")
+
     def restore(self, stored: Stored, variables: Sequence[Any]) -> None:
         """Set variables to what a checkpoint holds.
 

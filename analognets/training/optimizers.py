@@ -139,6 +139,7 @@ def make_optimizer(
     scaled: Sequence[keras.Variable] = (),
     scale: float = 1.0,
     wrap: Callable[[keras.optimizers.Optimizer], keras.optimizers.Optimizer] | None = None,
+    replicas: int = 1,
 ) -> keras.optimizers.Optimizer:
     """Return the optimizer a stage asks for, built on `variables`.
 
@@ -149,6 +150,7 @@ def make_optimizer(
         scaled: variables whose learning rate is multiplied by `scale`.
         scale: at least 0.
         wrap: makes another optimizer of it before it is built, such as `MixedPrecision`.
+        replicas: of the strategy that it is made in.
     """
     schedule = WarmupSchedule(
         stage.learning_rate,
@@ -160,6 +162,8 @@ def make_optimizer(
     if scaled and scale != 1:
         chosen = {id(v) for v in scaled}
         kind = _with_scaled_steps(kind, [scale if id(v) in chosen else 1.0 for v in variables])
+    if replicas > 1 and stage.clip_norm:
+        kind = _with_common_clipping(kind, replicas)
     options: dict[str, Any] = {}
     if stage.optimizer == "sgd":
         momentum = 0.9 if stage.momentum is None else stage.momentum
@@ -186,3 +190,22 @@ def _with_scaled_steps(base: Any, scales: list[float]) -> Any:
             super().update_step(gradient, variable, learning_rate * scales[self._get_variable_index(variable)])
 
     return ScaledSteps
+
+
+def _with_common_clipping(base: Any, replicas: int) -> Any:
+    """Return an optimizer class that clips the gradient of the whole batch, as on one device.
+
+    Keras clips each replica's part and adds them up afterwards.
+    """
+    import tensorflow as tf
+
+    class CommonClipping(base):
+        def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+            context = tf.distribute.get_replica_context()
+            if context is None:
+                return super()._clip_gradients(grads)
+            found = [gradient for gradient in grads if gradient is not None]
+            total = iter(super()._clip_gradients(list(context.all_reduce(tf.distribute.ReduceOp.SUM, found))))
+            return [None if gradient is None else next(total) / replicas for gradient in grads]
+
+    return CommonClipping

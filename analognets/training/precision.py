@@ -28,8 +28,32 @@ def resolved(precision: str) -> str:
     return "mixed_bfloat16" if multiplies_bfloat16() else "float32"
 
 
+GPU_WITH_BFLOAT16 = (8, 0)
+"""Compute capability of the first GPUs with bfloat16."""
+
+
 @functools.cache
 def multiplies_bfloat16() -> bool:
+    """Return whether what computes here multiplies bfloat16 numbers.
+
+    These are GPUs of compute capability 8.0 and later, if all are, and processors with AVX512-BF16 or AMX, or the
+    like of ARM.
+    """
+    gpus = gpu_capabilities()
+    return all(found >= GPU_WITH_BFLOAT16 for found in gpus) if gpus else processor_multiplies_bfloat16()
+
+
+def gpu_capabilities() -> list[tuple[int, int]]:
+    """Return the compute capability of each GPU that TensorFlow has; (0, 0) where it is not known."""
+    if keras.backend.backend() != "tensorflow":
+        return []
+    import tensorflow as tf
+
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return [detail.get("compute_capability", (0, 0)) for detail in details]
+
+
+def processor_multiplies_bfloat16() -> bool:
     """Return whether this processor has instructions that multiply bfloat16 numbers (on x86 AVX512-BF16 or AMX)."""
     from llvmlite import binding
 

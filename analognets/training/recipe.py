@@ -23,6 +23,7 @@ from analognets.training.recipe_parts import (
     Seed,
     Share,
     Sigma,
+    Strategy,
     is_none,
 )
 from analognets.units import DRIFT_TIMES, MOST
@@ -77,6 +78,8 @@ class Stage(Section):
         distillation: how much is learned from the outputs of a teacher; null is nothing.
         precision: "float32", or "mixed_bfloat16" to compute the steps in bfloat16, which is faster on processors that
             multiply it; "auto" is "mixed_bfloat16" on those and "float32" elsewhere. The network stays float32.
+        jit_compile: whether XLA compiles the steps: a slow start and then faster steps, above all on GPUs; other
+            random numbers.
     """
 
     epochs: Count = 30
@@ -96,6 +99,7 @@ class Stage(Section):
     )
     distillation: Annotated[Distillation | None, Field(exclude_if=is_none)] = None
     precision: Annotated[Literal["float32", "mixed_bfloat16", "auto"], Field(exclude_if="float32".__eq__)] = "float32"
+    jit_compile: Annotated[bool, Field(exclude_if=(False).__eq__)] = False
 
 
 class FloatStage(Stage):
@@ -209,6 +213,8 @@ class Recipe(BaseRecipe):
         evaluation: defaults of the evaluation.
         on_device: learning on memory devices; null where there is none.
         teacher: preset or run folder of the network that stages with `distillation` learn from; null is none.
+        strategy: "mirrored" trains on all GPUs of a machine, "mirrored:N" on N of them, or on N logical devices of the
+            CPU; "multi_worker" on the machines of TF_CONFIG; null on one device.
 
     Raises:
         RecipeError: from the constructors `from_dict`, `from_yaml` and `load_recipe`.
@@ -225,6 +231,7 @@ class Recipe(BaseRecipe):
     evaluation: Evaluation = Evaluation()
     on_device: Annotated[OnDevice | None, Field(exclude_if=is_none)] = None
     teacher: Annotated[str | None, Field(exclude_if=is_none)] = None
+    strategy: Annotated[Strategy, Field(exclude_if=is_none)] = None
 
     @property
     def learns_on_devices(self) -> bool:

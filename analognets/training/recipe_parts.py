@@ -24,6 +24,10 @@ Bits = Annotated[
     Annotated[int, Field(ge=2, le=16)] | Literal["ideal"] | None,
     Field(description="a whole number of bits from 2 to 16, 'ideal', or null for the preset's own"),
 ]
+Strategy = Annotated[
+    Annotated[str, Field(pattern=r"^(mirrored(:[1-9][0-9]{0,3})?|multi_worker)$")] | None,
+    Field(description="'mirrored', 'mirrored:N' for N devices, 'multi_worker', or null for one device"),
+]
 PositiveNumber = Annotated[float, Field(gt=0, le=1e9)]
 Conductance = Annotated[float, Field(ge=0, le=1e6)]
 Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option names to values")]

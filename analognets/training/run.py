@@ -32,6 +32,7 @@ from analognets.core.files import (
 from analognets.core.provenance import environment
 from analognets.errors import AnalogNetsError, RecipeError, RunError, cut
 from analognets.training.checkpoints import STATE, Checkpoints
+from analognets.training.cluster import is_helper
 from analognets.training.recipe import Recipe
 from analognets.training.recipe_base import BaseRecipe
 
@@ -77,6 +78,8 @@ class Run:
     def create(cls, path: str | Path, recipe: BaseRecipe, *, overwrite: bool = False) -> Self:
         """Start a run in a new or empty folder, or take up the unfinished run with the same recipe.
 
+        With the strategy "multi_worker" in the recipe, workers other than the chief look at nothing and write nothing.
+
         Args:
             path: the run folder; parents are made.
             recipe: what to train.
@@ -87,6 +90,8 @@ class Run:
                 another process is using it.
         """
         path = Path(path)
+        if is_helper(getattr(recipe, "strategy", None)):
+            return cls(path, recipe, _new_record(recipe))
         make_folder(path, "run folder")
         with locked(path):
             remove_leftovers(path)

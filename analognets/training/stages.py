@@ -25,6 +25,7 @@ from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.in_memory import DeviceLog, MixedPrecision
 from analognets.training.optimizers import LabelAccuracy, make_loss, make_optimizer
+from analognets.training.placement import Placement, placement_of
 from analognets.training.precision import computed_in, resolved
 from analognets.training.progress import Progress
 from analognets.training.recipe import HardwareAware, Recipe, Stage
@@ -34,7 +35,7 @@ from analognets.training.validation import evaluate, evaluate_noisy
 
 __all__ = ["TrainingResult", "clip_weights", "train"]
 
-FLOAT, HARDWARE_AWARE, ON_DEVICE = "float", "hardware_aware", "on_device"
+STAGES = FLOAT, HARDWARE_AWARE, ON_DEVICE = "float", "hardware_aware", "on_device"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,7 @@ def train(
     from_logits: bool = True,
     teacher: keras.Model | None = None,
     progress: Callable[[Progress], None] | None = None,
+    strategy: Any = None,
 ) -> TrainingResult:
     """Train in two stages or on devices, or go on with a run that was interrupted at whatever moment.
 
@@ -82,37 +84,53 @@ def train(
         from_logits: whether the model's outputs are logits or probabilities.
         teacher: a built network for stages with `distillation`; None: stage 2 learns from the network of stage 1.
         progress: called with a `Progress` now and then; what it raises ends the session, and the run can be resumed.
+        strategy: where to train, in place of the recipe's `strategy`: as there, or a `tf.distribute.Strategy`. Each
+            replica has an equal part of each batch and noise of its own; without noise and dropout the weights are
+            those of one device but for rounding. On several machines only the chief writes; all see the run folder.
 
     Raises:
-        RunError: the run is finished or in use, a checkpoint does not fit, or the loss is no longer finite.
+        RunError: the run is finished or in use, a checkpoint does not fit, the loss is no longer finite, or another
+            worker died.
         ConversionError: stage 2 finds no layer to convert.
-        InvalidArgumentError: the hardware or the data don't fit.
+        InvalidArgumentError: the hardware, the data or the strategy don't fit.
         UnknownNameError: there is no such hardware preset or layer to exempt.
 
     Source: AnalogNets (arXiv 2111.06503), from memory; the hyper-parameters are the recipe's.
     """
     recipe = run.recipe
     hardware = recipe.hardware_aware.hardware.crossbar() if recipe.hardware_aware else None
-    with run.session(data.info):
-        keras.utils.set_random_seed(recipe.seed)
-        net = model if isinstance(model, keras.Model) else model()
-        if not net.built:
-            raise InvalidArgumentError("The model must be built: give it an Input, or call it once on data.")
-        trainer = _Trainer(run, data, from_logits, progress or (lambda event: None), teacher)
-        start = trainer.resume()
-        if recipe.hardware_aware and start is None:
-            # What can't be converted is better known before stage 1 than after it.
-            check_copyable(net)
-            plan(net, hardware, exempt=recipe.hardware_aware.exempt).check()
-        if recipe.learns_on_devices:
-            trainer.on_device_stage(net, start)
-        else:
-            trainer.float_stage(net, start)
-        analog = None
-        if hardware is not None:
-            analog = trainer.hardware_aware_stage(net, hardware, start)
+    placement = placement_of(recipe.strategy if strategy is None else strategy)
+    if placement.strategy is not None and recipe.learns_on_devices:
+        raise InvalidArgumentError(
+            "Learning on memory devices runs on one device, for each has one set of them. Received: a strategy. Leave "
+            "it out."
+        )
+    with placement.watching():
+        with run.session(data.info) if placement.is_chief else contextlib.nullcontext():
+            trainer = _Trainer(run, data, from_logits, progress or (lambda event: None), teacher, placement)
+            net, analog = _both_stages(trainer, model, hardware)
+        placement.agree()  # the files are complete
     trainer.report(Progress("finished", message=f"Finished: {run.path}"))
     return TrainingResult(run, net, analog, trainer.rows)
+
+
+def _both_stages(trainer: _Trainer, model: Any, hardware: Any) -> tuple[keras.Model, keras.Model | None]:
+    """Bring a run to its end; return the networks of stage 1 and of stage 2."""
+    recipe = trainer.recipe
+    keras.utils.set_random_seed(recipe.seed)
+    net = model if isinstance(model, keras.Model) else model()
+    if not net.built:
+        raise InvalidArgumentError("The model must be built: give it an Input, or call it once on data.")
+    start = trainer.resume()
+    if recipe.hardware_aware and start is None:
+        # What can't be converted is better known before stage 1 than after it.
+        check_copyable(net)
+        plan(net, hardware, exempt=recipe.hardware_aware.exempt).check()
+    if recipe.learns_on_devices:
+        trainer.on_device_stage(net, start)
+    else:
+        trainer.float_stage(net, start)
+    return net, None if hardware is None else trainer.hardware_aware_stage(net, hardware, start)
 
 
 def clip_weights(model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = ()) -> Callable[[], None]:
@@ -163,6 +181,19 @@ def on_devices(recipe: Recipe) -> Callable[[keras.optimizers.Optimizer], MixedPr
     return lambda rule: MixedPrecision(rule, seed=recipe.seed, **settings)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """What validation looks at under a strategy: a network on one device, that takes over the weights of a copy.
+
+    Args:
+        copy: on all devices.
+        plain: on one.
+    """
+
+    copy: keras.Model
+    plain: keras.Model
+
+
 class _Trainer:
     """One session of a run: what both stages share."""
 
@@ -173,8 +204,10 @@ class _Trainer:
         from_logits: bool,
         report: Callable[[Progress], None],
         teacher: keras.Model | None = None,
+        placement: Placement | None = None,
     ) -> None:
         self.run = run
+        self.placement = placement or Placement()
         self.teacher = teacher
         self.recipe = run.recipe
         self.data = data
@@ -185,13 +218,34 @@ class _Trainer:
 
     def resume(self) -> Checkpoint | None:
         """Find where to go on and cut metrics.jsonl to that point."""
-        start = self.checkpoints.latest()
+        start = self._latest()
         if self.checkpoints.damaged:
             names = ", ".join(self.checkpoints.damaged)
             self.report(Progress("notice", message=f"Damaged checkpoint {names}: going on from the one before."))
         self.rows = self.run.metrics()[: start.rows] if start else []
-        self.run.write_metrics(self.rows)
+        self._write_metrics()
         return start
+
+    def _latest(self) -> Checkpoint | None:
+        """Return the newest checkpoint that is whole: on all workers the one of the chief."""
+        found = self.checkpoints.latest() if self.placement.is_chief else None
+        if self.placement.workers == 1:
+            return found
+        known = [-1, -1] if found is None else [found.epoch, STAGES.index(found.stage)]
+        epoch, stage = self.placement.agree(known)
+        if epoch < 0 or self.placement.is_chief:
+            return found
+        try:
+            return self.checkpoints.of_epoch(STAGES[stage], epoch)
+        except RunError as error:
+            raise RunError(
+                f"This worker does not find the chief's checkpoints: {error} The run folder must be on a disk that "
+                "all workers see."
+            ) from error
+
+    def _write_metrics(self) -> None:
+        if self.placement.is_chief:
+            self.run.write_metrics(self.rows)
 
     # Stage 1
 
@@ -202,10 +256,11 @@ class _Trainer:
             self._load_float(net)
             return
         exempt = tuple(later.exempt) if later else ()
-        undo = clip_weights(net, sigma=stage.weight_clip_sigma, exempt=exempt) if stage.weight_clip_sigma else None
-        trained = self._distilled(net, self.teacher, stage)
+        copy = self.placement.copy(net)
+        undo = clip_weights(copy, sigma=stage.weight_clip_sigma, exempt=exempt) if stage.weight_clip_sigma else None
+        trained = self._distilled(copy, self.teacher, stage)
         try:
-            self._run_stage(FLOAT, stage, trained, start)
+            self._run_stage(FLOAT, stage, trained, start, copy, net)
         finally:
             if undo:
                 undo()
@@ -215,7 +270,7 @@ class _Trainer:
 
     def on_device_stage(self, net: keras.Model, start: Checkpoint | None) -> None:
         """Bring `net` and its devices to the end of learning on them, from wherever the run is."""
-        self._run_stage(ON_DEVICE, self.recipe.float_stage, net, start)
+        self._run_stage(ON_DEVICE, self.recipe.float_stage, net, start, net, net)
         self._save(net, "on_device.keras")
         self._compile_for_use(net)
         self._save(net, "float.keras")
@@ -248,8 +303,9 @@ class _Trainer:
         settings = stage.calibration
         # A checkpoint that is gone on from holds the ranges, but not which layers have inputs that are never negative.
         calibrate(analog, samples, percentile=settings.percentile, batches=settings.batches, rule=settings.rule)
-        trained = self._distilled(analog, net if self.teacher is None else self.teacher, stage)
-        self._run_stage(HARDWARE_AWARE, stage, trained, start)
+        copy = self.placement.copy(analog)
+        trained = self._distilled(copy, net if self.teacher is None else self.teacher, stage)
+        self._run_stage(HARDWARE_AWARE, stage, trained, start, copy, analog)
         if trained is not analog:
             self._compile_for_use(analog)
         self._save(analog, "analog.keras")
@@ -263,38 +319,72 @@ class _Trainer:
             raise InvalidArgumentError(
                 "`float.distillation` needs a teacher. Received: none. Set `teacher` of the recipe to a preset or run."
             )
-        return Distiller(net, teacher, from_logits=self.from_logits, **stage.distillation.model_dump())
+        teacher = self.placement.copy(teacher)
+        with self.placement.scope():
+            return Distiller(net, teacher, from_logits=self.from_logits, **stage.distillation.model_dump())
 
     # Both
 
-    def _run_stage(self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None) -> None:
+    def _run_stage(
+        self,
+        name: str,
+        stage: Stage,
+        net: keras.Model,
+        start: Checkpoint | None,
+        copy: keras.Model,
+        plain: keras.Model,
+    ) -> None:
+        """Train `net`, which is or holds `copy`; leave the weights in `plain`, that validation is done with."""
         if stage.precision == "auto":
             self.report(Progress("notice", name, message=f"Steps are computed in {resolved('auto')}."))
-        with computed_in(net, stage.precision):
-            self._train_stage(name, stage, net, start)
-        if name != ON_DEVICE:
+        apart = copy is not plain
+        with computed_in(net, stage.precision), computed_in(plain, stage.precision if apart else "float32"):
+            if apart:
+                self._compile_for_use(plain, stage)
+            judged = _Judged(copy, plain) if apart else None
+            self._train_stage(name, stage, net, start, judged)
+        if apart:
+            self.placement.give_back(copy, plain)
+        elif name != ON_DEVICE:
             self._compile_for_use(net)
 
-    def _train_stage(self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None) -> None:
-        steps = self._steps()
+    def _compiled(self, name: str, stage: Stage, net: keras.Model, steps: int) -> list[Any]:
+        """Compile a network for a stage; return the variables of its checkpoints."""
         ranges = _ranges(net) if isinstance(stage, HardwareAware) else []
         scale = stage.range_learning_rate_scale if isinstance(stage, HardwareAware) else 1.0
         wrap = on_devices(self.recipe) if name == ON_DEVICE else None
-        optimizer = make_optimizer(
-            stage, net.trainable_variables, steps_per_epoch=steps, scaled=ranges, scale=scale, wrap=wrap
-        )
-        net.compile(
-            optimizer=optimizer,
-            loss=make_loss(stage, self.from_logits),
-            metrics=[LabelAccuracy(name="accuracy")],
-            jit_compile=in_steps(),
-        )
-        if not net.optimizer.built:  # a wrapper that Keras added for mixed precision
-            net.optimizer.build(net.trainable_variables)
-        state = [*net.weights, *net.optimizer.variables]
+        with self.placement.scope():
+            optimizer = make_optimizer(
+                stage,
+                net.trainable_variables,
+                steps_per_epoch=steps,
+                scaled=ranges,
+                scale=scale,
+                wrap=wrap,
+                replicas=self.placement.replicas,
+            )
+            net.compile(
+                optimizer=optimizer,
+                loss=make_loss(stage, self.from_logits),
+                metrics=[LabelAccuracy(name="accuracy")],
+                jit_compile=stage.jit_compile or in_steps(),
+            )
+            if not net.optimizer.built:  # a wrapper that Keras added for mixed precision
+                net.optimizer.build(net.trainable_variables)
+        return [*net.weights, *net.optimizer.variables]
+
+    def _store(self, state: list[Any], **where: Any) -> None:
+        if self.placement.is_chief:
+            self.checkpoints.save(state, rows=len(self.rows), **where)
+
+    def _train_stage(
+        self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None, judged: _Judged | None
+    ) -> None:
+        steps = self._steps()
+        state = self._compiled(name, stage, net, steps)
         if start is None:
             reseed(net, epoch_seed(self.recipe.seed, name, 0))  # so that this file does not depend on what ran before
-            self.checkpoints.save(state, stage=name, epoch=0, rows=len(self.rows))
+            self._store(state, stage=name, epoch=0)
         else:
             self.checkpoints.restore(start.now, state)
         first = start.epoch if start else 0
@@ -306,17 +396,19 @@ class _Trainer:
                 if steady is not None and epoch >= steady:
                     stack.enter_context(steady_statistics(net))
                     steady = None
-                row = self._epoch(name, stage, net, epoch, steps)
+                row = self._epoch(name, stage, net, epoch, steps, judged)
                 self.rows.append(row)
-                self.run.write_metrics(self.rows)
+                self._write_metrics()
                 score = row.get("val_noisy_accuracy", row.get("val_accuracy")) if stage.select == "best" else None
-                self.checkpoints.save(state, stage=name, epoch=epoch + 1, rows=len(self.rows), score=score)
+                self._store(state, stage=name, epoch=epoch + 1, score=score)
                 self.report(Progress("epoch_end", name, epoch, stage.epochs, steps, steps, row))
-        last = self.checkpoints.latest()
+        last = self._latest()
         if last is not None and last.best is not None and last.best != last.now:
             self.checkpoints.restore(last.best, state)
 
-    def _epoch(self, name: str, stage: Stage, net: keras.Model, epoch: int, steps: int) -> dict[str, Any]:
+    def _epoch(
+        self, name: str, stage: Stage, net: keras.Model, epoch: int, steps: int, judged: _Judged | None
+    ) -> dict[str, Any]:
         """Train one epoch; it depends on nothing but the variables, the seed, the stage and the epoch."""
         began = time.monotonic()
         self.report(Progress("epoch", name, epoch, stage.epochs, 0, steps))
@@ -332,27 +424,23 @@ class _Trainer:
         if name == ON_DEVICE:
             callbacks.append(DeviceLog(self.run.path / "devices.csv"))
         batches = self._batches(epoch + (self.recipe.float_stage.epochs if name == HARDWARE_AWARE else 0))
-        history = net.fit(
-            batches,
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            shuffle=False,
-            verbose=0,
-            callbacks=callbacks,
-            steps_per_epoch=None if hasattr(batches, "take") else self.data.steps_per_epoch,
-        ).history
-        logs = {key: float(values[-1]) for key, values in history.items()}
+        whole = None if hasattr(batches, "take") else self.data.steps_per_epoch
+        logs = self.placement.fit(net, batches, epoch=epoch, steps=steps, whole=whole, callbacks=callbacks)
         if not math.isfinite(logs.get("loss", math.nan)):
             raise RunError(
                 f"The loss of stage '{name}' is not finite any more in epoch {epoch}. Lower `{name}.learning_rate` "
                 "or set `clip_norm`, and look at the data. The epochs before are kept."
             )
-        if self.data.validation is not None:
+        if self.data.validation is not None and self.placement.is_chief:
+            seen = net
+            if judged is not None:
+                self.placement.give_back(judged.copy, judged.plain)
+                seen = judged.plain
             validation = _quiet(self.data.validation)
-            logs |= {f"val_{key}": value for key, value in evaluate(net, validation).items()}
+            logs |= {f"val_{key}": value for key, value in evaluate(seen, validation).items()}
             if isinstance(stage, HardwareAware) and stage.noisy_validation:
                 logs |= evaluate_noisy(
-                    net, validation, copies=stage.noisy_validation, eta=stage.weight_noise, seed=seed
+                    seen, validation, copies=stage.noisy_validation, eta=stage.weight_noise, seed=seed
                 )
         rate = float(np.asarray(keras.ops.convert_to_numpy(net.optimizer.learning_rate)))
         seconds = round(time.monotonic() - began, 3)
@@ -373,18 +461,26 @@ class _Trainer:
             )
         return steps
 
-    def _compile_for_use(self, net: keras.Model) -> None:
-        """Leave the model ready for `evaluate`; plain SGD has no state that would swell the file."""
+    def _compile_for_use(self, net: keras.Model, stage: Stage | None = None) -> None:
+        """Leave the model ready for `evaluate`; plain SGD has no state that would swell the file.
+
+        Args:
+            net: what is compiled.
+            stage: gives the loss that is validated while it runs; None: the loss that the network keeps.
+        """
+        kept = self.recipe.float_stage.loss == "cross_entropy" and stage is None
         net.compile(
             optimizer=keras.optimizers.SGD(),
-            loss=make_loss(self.recipe.float_stage, self.from_logits)
-            if self.recipe.float_stage.loss != "cross_entropy"
-            else keras.losses.SparseCategoricalCrossentropy(from_logits=self.from_logits),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=self.from_logits)
+            if kept
+            else make_loss(stage or self.recipe.float_stage, self.from_logits),
+            metrics=[(keras.metrics.SparseCategoricalAccuracy if stage is None else LabelAccuracy)(name="accuracy")],
             jit_compile=in_steps(),
         )
 
     def _save(self, net: keras.Model, name: str) -> None:
+        if not self.placement.is_chief:
+            return
         write_atomically(self.run.path / name, net.save)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,8 @@ from safetensors.numpy import save_file
 
 from analognets.core.checked import Section, checking_file
 from analognets.core.files import json_of, read_plain, write_atomically
-from analognets.core.provenance import json_sha256, sha256_of
+from analognets.core.provenance import json_sha256, sha256_of, sha256_of_all
+from analognets.core.stored_arrays import blocks_of
 from analognets.core.tensors import metadata_of, tensors_of
 from analognets.deploy.chips.batch_norm import batch_norms
 from analognets.deploy.chips.calibrations import Calibration
@@ -77,11 +78,14 @@ def calibration_file(folder: Path, chip: int) -> Path:
 
 def devices_sha256(chip: Chip) -> str:
     """Return the sha256 of the devices of a chip."""
-    parts: list[Any] = []
+    return sha256_of_all(_devices(chip))
+
+
+def _devices(chip: Chip) -> Iterator[Any]:
     for layer in chip.layers:
         for name, value in sorted(layer.state.items()):
-            parts += [f"{name}{value.dtype}{value.shape}", np.ascontiguousarray(value)]
-    return sha256_of(*parts)
+            yield f"{name}{value.dtype}{value.shape}"
+            yield from (np.ascontiguousarray(block) for block in blocks_of(value))
 
 
 def save_calibrations(folder: Path, chip: Chip, found: Sequence[Calibration]) -> None:

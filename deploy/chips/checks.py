@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from analognets.core.stored_arrays import blocks_of
 from analognets.crossbar.cells import PINNED
 from analognets.deploy.chips.programming import ProgrammedLayer, pair_shapes, peripheries
 from analognets.devices import Device
@@ -71,17 +72,19 @@ def check_stored(layer: AnalogLayer, stored: ProgrammedLayer, where: str) -> Non
     _check_periphery(layer, stored.periphery, where)
 
 
-def _check(
-    value: np.ndarray, what: str, low: float, high: float, *, shapes: Sequence[tuple[int, ...]] | None = None
-) -> None:
+def _check(value: Any, what: str, low: float, high: float, *, shapes: Sequence[tuple[int, ...]] | None = None) -> None:
     begin = what[0].upper() + what[1:]
     if value.dtype != np.float32 or (shapes is not None and value.shape not in shapes):
         wanted = "" if shapes is None else f" of shape {' or '.join(map(str, dict.fromkeys(shapes)))}"
         raise ChipFileError(f"{begin} must be float32{wanted}. Received: {value.dtype} of shape {value.shape}.")
-    if value.size and not (np.isfinite(value).all() and value.min() >= low and value.max() <= high):
+    if not value.size:
+        return
+    blocks = [(one.min(), one.max(), int((~np.isfinite(one)).sum())) for one in blocks_of(value)]
+    lowest, highest = np.min([one[0] for one in blocks]), np.max([one[1] for one in blocks])
+    odd = sum(one[2] for one in blocks)
+    if odd or not (lowest >= low and highest <= high):
         raise ChipFileError(
-            f"{begin} must lie from {low:g} to {high:g}. Received: {value.min():g} to {value.max():g}, "
-            f"{int((~np.isfinite(value)).sum())} of them not finite."
+            f"{begin} must lie from {low:g} to {high:g}. Received: {lowest:g} to {highest:g}, {odd} of them not finite."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,26 +12,33 @@ import keras
 import numpy as np
 import pandas as pd
 
+from analognets.core.memory import enough_memory
 from analognets.deploy.chips.batch_norm import held_statistics, restored_statistics
 from analognets.deploy.chips.calibration_files import save_calibrations
 from analognets.deploy.chips.calibrations import Calibration, Calibrations
 from analognets.deploy.chips.calibrator import Calibrator
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.decisions import MODE, READING, Decisions, in_order
-from analognets.deploy.chips.files import StoredChips, load_chips, same_chips, save_chips
+from analognets.deploy.chips.files import StoredChips, load_chips, program_chips, same_chips, save_chips
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
-from analognets.deploy.evaluation import accuracy, arrays, as_arrays, decisions, samples_in
+from analognets.deploy.chips.samples import HeldSamples, StreamedSamples, samples_of
+from analognets.deploy.chips.stored import is_too_large, room_for, temporary_chips
+from analognets.deploy.evaluation import accuracy, arrays, decisions, samples_in
 from analognets.deploy.lab.measured import import_measured
 from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
-from analognets.errors import ChipFileError, NotCalibratedError, check_choice, check_integer
+from analognets.errors import ChipFileError, InvalidArgumentError, NotCalibratedError, check_choice, check_integer
 from analognets.layers import analog_layers
 from analognets.layers.calibrated import unused_ranges
 from analognets.layers.input_data import all_inputs
+from analognets.layers.noise_realization import NoiseRealization
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration, parse_durations
 
 __all__ = ["Chips", "program", "summarize"]
+
+READ_BYTES = 8
+"""Memory for each weight of a chip that is evaluated: as read, and as the layers multiply by it."""
 
 
 class Chips:
@@ -92,7 +100,7 @@ class Chips:
         check_integer("predict", "chip", chip, 0, len(self) - 1)
         runner, one = self.runner(**settings), self.chips[chip]
         self._check_calibrations(adabs)
-        reads = one.read(self.layers, at)
+        reads = self._read(one, at)
         with self._stored_statistics(one, parse_duration(at), drift_compensation, adabs):
             runner.load(reads, drift_compensation=drift_compensation)
             return runner.predict(arrays(inputs))
@@ -113,7 +121,8 @@ class Chips:
 
         Args:
             data: (inputs, labels) arrays, or a dataset of such batches; lists, tuples or dicts of arrays where the
-                model has several inputs or outputs.
+                model has several inputs or outputs. A `tf.data.Dataset` or `keras.utils.PyDataset` with more than
+                128 MB of inputs is read anew for each reading, a batch at a time.
             at: times since programming, or one: text with a unit, or seconds.
             drift_compensation: True, False, or "both".
             batch_norm_calibration: inputs, as `analognets.layers.calibrate` takes them, on which the batch-norm
@@ -128,11 +137,10 @@ class Chips:
         Returns:
             A table with one row per chip, time and mode: chip, seed, at, seconds, drift_compensation, accuracy.
         """
-        inputs, labels = self._data(data)
-        rows = []
+        samples, rows = self._samples(data), []
         chosen = (at, drift_compensation, batch_norm_calibration, adabs, settings)
-        with contextlib.closing(self._readings("evaluate", inputs, *chosen)) as readings:
-            for reading, outputs, done in readings:
+        with contextlib.closing(self._readings("evaluate", samples, *chosen)) as readings:
+            for reading, (labels, outputs), done in readings:
                 rows.append((*reading, metric(labels, outputs)))
                 if progress is not None and done is not None:
                     progress(*done)
@@ -166,33 +174,40 @@ class Chips:
         Raises:
             InvalidArgumentError: as `analognets.deploy.accuracy`.
         """
-        inputs, labels = self._data(data)
-        truth, classes, rows, chosen = np.zeros(0, int), 2, [], []
+        samples = self._samples(data)
+        truth, classes, rows, chosen, count = np.zeros(0, int), 2, [], [], 0
         how = (at, drift_compensation, batch_norm_calibration, adabs, settings)
-        with contextlib.closing(self._readings("decide", inputs, *how)) as readings:
-            for reading, outputs, done in readings:
+        with contextlib.closing(self._readings("decide", samples, *how)) as readings:
+            for reading, (labels, outputs), done in readings:
+                before = truth
                 truth, taken, classes = decisions(labels, outputs)
+                if rows and not np.array_equal(truth, before):
+                    raise InvalidArgumentError(
+                        "Decisions are compared sample by sample, so a dataset must give its samples in one order. "
+                        "Received: other labels than in the reading before. Leave shuffle() and random changes away."
+                    )
+                count = samples_in(labels)
                 rows.append(reading)
                 chosen.append(taken.astype(np.int32))
                 if progress is not None and done is not None:
                     progress(*done)
         table = pd.DataFrame(rows, columns=READING)
-        return Decisions(table, truth, np.stack(chosen), classes, samples_in(inputs))
+        return Decisions(table, truth, np.stack(chosen), classes, count)
 
-    def _data(self, data: Any) -> tuple[Any, Any]:
-        return as_arrays(data, len(getattr(self.model, "inputs", None) or ()) or None)
+    def _samples(self, data: Any) -> HeldSamples | StreamedSamples:
+        return samples_of(data, len(getattr(self.model, "inputs", None) or ()) or None)
 
     def _readings(
         self,
         owner: str,
-        inputs: Any,
+        samples: HeldSamples | StreamedSamples,
         at: Any,
         drift_compensation: Any,
         batch_norm_calibration: Any,
         adabs: bool,
         settings: Any,
-    ) -> Generator[tuple[tuple[Any, ...], Any, tuple[int, int] | None]]:
-        """Yield what tells a reading from others, its outputs, and after the last mode of each time (done, total)."""
+    ) -> Generator[tuple[tuple[Any, ...], tuple[Any, Any], tuple[int, int] | None]]:
+        """Yield what tells a reading, labels and outputs, and after the last mode of each time (done, total)."""
         modes, times = readings_of(owner, at, drift_compensation)
         runner = self.runner(**settings)
         seen = None if batch_norm_calibration is None else all_inputs(self.model, batch_norm_calibration)
@@ -201,7 +216,7 @@ class Chips:
         changing = seen is not None or (stored and len(self.calibrations) > 0)
         total, refresh = len(self.chips) * len(times), True
         for number, (chip, seconds) in enumerate((c, t) for c in self.chips for t in times):
-            reads = chip.read(self.layers, seconds)
+            reads = self._read(chip, seconds)
             for mode in modes:
                 with (
                     self._stored_statistics(chip, seconds, mode, stored),
@@ -209,9 +224,15 @@ class Chips:
                 ):
                     runner.load(reads, drift_compensation=mode, refresh=refresh or changing)
                     refresh = False
-                    outputs = runner.predict(inputs)
+                    outputs = samples.outputs(runner)
                     reading = (chip.number, chip.seed, format_duration(seconds), seconds, mode)
                     yield reading, outputs, (number + 1, total) if mode is modes[-1] else None
+
+    def _read(self, chip: Chip, at: str | float) -> list[NoiseRealization]:
+        """Read all weights of a chip; they lie in memory twice when a runner has loaded them."""
+        needed = {layer.name: READ_BYTES * math.prod(layer.crossbar_shape()) for layer in self.layers}
+        with enough_memory(f"reading a chip of model '{self.model.name}'", needed, together=True):
+            return chip.read(self.layers, at)
 
     def _check_calibrations(self, adabs: bool) -> None:
         check_choice("Chips", "adabs", adabs, (True, False))
@@ -292,7 +313,7 @@ class Chips:
             ChipFileError: the folder exists already and `overwrite` is False, it holds something else than chips, or it
                 can't be written.
         """
-        if any(type(chip) is not Chip for chip in self.chips):
+        if not isinstance(self.chips, StoredChips) and any(type(chip) is not Chip for chip in self.chips):
             raise ChipFileError("Measured chips lie in open files already: keep the folder they were imported from.")
         save_chips(folder, self.model, self.chips, self.seed, calibrations=self.calibrations, overwrite=overwrite)
 
@@ -359,20 +380,31 @@ def program(
     chips: int = 25,
     seed: int = 0,
     *,
+    folder: Any = None,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Chips:
     """Programme a model into simulated chips; chip k of a seed is the same however many are made.
+
+    Chips of large networks are programmed layer by layer and go to files, from which they are read as they are needed:
+    into `folder`, or where that is None and a chip has more than 128 MB, or all of them a quarter of the free memory,
+    among the system's temporary files (TMPDIR), which vanish with the chips. A chip of PCM takes 24 bytes a weight.
 
     Args:
         model: a model with calibrated analog layers.
         chips: how many, at least 1.
         seed: >= 0; one seed and number give one chip, bit for bit.
+        folder: to store the chips in while they are programmed, as `Chips.save` does; whole or not at all.
+        overwrite: replace the chips there.
         progress: called with (done, total) after each chip.
 
     Raises:
         ConversionError: the model has no analog layer.
         NotCalibratedError: converter ranges have not been set.
         InvalidArgumentError: a number is out of range.
+        MemoryShortError: a layer needs more memory than is free.
+        ChipFileError: the folder exists already, or can't be written, such as on a full disk; nothing is left of it.
+        RunError: the folder for temporary files is full.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -395,13 +427,22 @@ def program(
                 f"Layer '{layer.name}' of model '{model.name}' has no converter ranges yet. Call "
                 "analognets.layers.calibrate(model, data) first."
             )
-    made = []
-    for number in range(count):
-        chip_seed = derive_seed(seed, "chip", number)
-        made.append(Chip(number, chip_seed, arithmetic(layers).program(layers, chip_seed)))
+    seeds = [derive_seed(seed, "chip", number) for number in range(count)]
+
+    def told(done: int) -> None:
         if progress is not None:
-            progress(number + 1, count)
-    return Chips(model, made, seed)
+            progress(done, count)
+
+    with enough_memory(f"programming model '{model.name}'", {layer.name: room_for(layer) for layer in layers}):
+        if folder is not None:
+            return Chips(model, program_chips(folder, model, seeds, seed, overwrite=overwrite, told=told), seed)
+        if is_too_large(layers, count):
+            return Chips(model, temporary_chips(layers, seeds, told), seed)
+        made = []
+        for number, chip_seed in enumerate(seeds):
+            made.append(Chip(number, chip_seed, arithmetic(layers).program(layers, chip_seed)))
+            told(number + 1)
+        return Chips(model, made, seed)
 
 
 def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.DataFrame:

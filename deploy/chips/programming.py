@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
+from analognets.core.stored_arrays import StoredArray
 from analognets.crossbar import Crossbar, program_with, programming_draws, read_draws, read_with, tile_responses
 from analognets.deploy.chips.compiled import compiled
+from analognets.deploy.chips.pieces import KernelPieces, Piece, Put
 from analognets.devices import Correction, derive_seed
 from analognets.layers import AnalogLayer
 from analognets.layers.noise_realization import NoiseRealization
@@ -25,7 +29,8 @@ class ProgrammedLayer:
     """The stored state of one layer on one chip.
 
     Args:
-        state: the device's arrays, each with the differential pair as first axis of the device shape (uS, exponents).
+        state: the device's arrays, each with the differential pair as first axis of the device shape (uS, exponents);
+            those of a large chip in a file are `analognets.core.stored_arrays.StoredArray`.
         weight_max: the weight that maps to g_max: a number, or an array with one per tile or per column of each row
             block.
         reference: what the drift compensation read right after programming, shape (row blocks, column blocks), or (row
@@ -33,7 +38,7 @@ class ProgrammedLayer:
         periphery: of each row block, `analognets.crossbar.draw_periphery`.
     """
 
-    state: dict[str, np.ndarray]
+    state: dict[str, Any]
     weight_max: Any
     reference: np.ndarray
     periphery: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
@@ -45,12 +50,22 @@ def pair_shapes(layers: Sequence[AnalogLayer]) -> list[tuple[int, ...]]:
 
 
 class ChipArithmetic:
-    """The compiled arithmetic of programming and reading a chip; random draws and stored state come in as arguments."""
+    """The compiled arithmetic of programming and reading a chip; random draws and stored state come in as arguments.
+
+    Small models are computed by one function each. The layers of larger ones come one after the other and in pieces,
+    see `analognets.deploy.chips.pieces`, with the same numbers.
+    """
+
+    large_from = 1 << 22
+    """Weights of a model from which it counts as large."""
 
     def __init__(self, layers: Sequence[AnalogLayer]) -> None:
         self.hardware = [layer.crossbar for layer in layers]
         self.tilings = [layer.tiling for layer in layers]
         self.shapes = pair_shapes(layers)
+        large = sum(math.prod(shape[1:]) for shape in self.shapes) >= self.large_from
+        self.is_large = large and keras.backend.backend() == "tensorflow"
+        self._pieces: list[KernelPieces] = []
         self._program: Callable[..., Any] = compiled(self._programmed)
         self._read: Callable[..., Any] = compiled(self._as_read)
 
@@ -72,6 +87,8 @@ class ChipArithmetic:
 
     def program(self, layers: Sequence[AnalogLayer], seed: int) -> list[ProgrammedLayer]:
         """Write the kernels into differential pairs of devices, and take the drift-compensation references."""
+        if self.is_large:
+            return [self._held(index, layer, seed) for index, layer in enumerate(layers)]
         maxes = [np.asarray(ops.convert_to_numpy(layer.weight_range()), np.float32) for layer in layers]
         seeds = [derive_seed(seed, index, "program") for index in range(len(layers))]
         draws = [
@@ -91,6 +108,45 @@ class ChipArithmetic:
         self._refer(programmed, seed)
         return programmed
 
+    def _held(self, index: int, layer: AnalogLayer, seed: int) -> ProgrammedLayer:
+        """Programme one layer of a large model into memory."""
+        state: dict[str, np.ndarray] = {}
+
+        def put(name: str, shape: tuple[int, ...], piece: Piece, values: np.ndarray) -> None:
+            array = state.setdefault(name, np.empty(shape, values.dtype))
+            lead = math.prod(shape[: len(shape) - len(piece.kernel)])
+            array.reshape(lead, -1)[:, piece.start : piece.start + piece.count] = values.reshape(lead, -1)
+
+        return dataclasses.replace(self.program_layer(index, layer, seed, put), state=state)
+
+    def program_layer(self, index: int, layer: AnalogLayer, seed: int, put: Put) -> ProgrammedLayer:
+        """Programme one layer piece by piece; returns all that is known of it but its state, which is `put` somewhere.
+
+        Args:
+            index: of the layer.
+            layer: itself.
+            seed: of the chip.
+            put: as for `KernelPieces.program`.
+        """
+        gamma = np.asarray(ops.convert_to_numpy(layer.weight_range()), np.float32)
+        own, first = derive_seed(seed, index, "program"), self.first_reading
+        reading = derive_seed(seed, index, "reference", repr(float(first)))
+        reference = self._in_pieces(index).program(layer, gamma, own, put, at=first, reading=reading)
+        return ProgrammedLayer({}, gamma if gamma.ndim else float(gamma), reference, peripheries(layer, own))
+
+    def _in_pieces(self, index: int) -> KernelPieces:
+        """Return what computes a layer's kernel in pieces; layers on equal hardware share it."""
+        for known in self._pieces:
+            if known.crossbar == self.hardware[index]:
+                return known
+        self._pieces.append(KernelPieces(self.hardware[index]))
+        return self._pieces[-1]
+
+    @property
+    def first_reading(self) -> float:
+        """Seconds from programming to the reading that drift compensation refers to."""
+        return max(hardware.device.first_reading for hardware in self.hardware)
+
     def take_references(self, layers: Sequence[AnalogLayer], programmed: Sequence[ProgrammedLayer], seed: int) -> None:
         """Draw the periphery of a chip whose devices are given, and take its drift-compensation references."""
         for index, (layer, chip) in enumerate(zip(layers, programmed, strict=True)):
@@ -98,8 +154,7 @@ class ChipArithmetic:
         self._refer(programmed, seed)
 
     def _refer(self, programmed: Sequence[ProgrammedLayer], seed: int) -> None:
-        first = [hardware.device.first_reading for hardware in self.hardware]
-        results = self._read_at(programmed, max(first), seed, "reference")
+        results = self._read_at(programmed, self.first_reading, seed, "reference")
         for layer, (_, responses) in zip(programmed, results, strict=True):
             layer.reference = responses
 
@@ -126,17 +181,36 @@ class ChipArithmetic:
 
     def _read_at(
         self, programmed: Sequence[ProgrammedLayer], seconds: float, seed: int, purpose: str
-    ) -> list[tuple[Any, np.ndarray]]:
+    ) -> Iterable[tuple[Any, np.ndarray]]:
+        for hardware, layer in zip(self.hardware, programmed, strict=True):
+            hardware.device.check_state(layer.state)
+        stored = any(isinstance(one, StoredArray) for layer in programmed for one in layer.state.values())
+        if (self.is_large or stored) and all(one.drift_compensation is not None for one in self.hardware):
+            return (self._read_layer(index, layer, seconds, seed, purpose) for index, layer in enumerate(programmed))
         draws = [
             read_draws(hardware, shape[1:], derive_seed(seed, index, purpose, repr(float(seconds))))
             for index, (hardware, shape) in enumerate(zip(self.hardware, self.shapes, strict=True))
         ]
-        for hardware, layer in zip(self.hardware, programmed, strict=True):
-            hardware.device.check_state(layer.state)
         maxes = self._spread([layer.weight_max for layer in programmed])
         time = ops.convert_to_tensor(seconds, "float32")
-        results = self._read([layer.state for layer in programmed], maxes, time, draws)
+        # Where nothing but the product reads W / gamma, TensorFlow chooses the order of factors by the whole function.
+        states = [{name: whole(value) for name, value in layer.state.items()} for layer in programmed]
+        results = self._read(states, maxes, time, draws)
         return [(kernel, ops.convert_to_numpy(responses)) for kernel, responses in results]
+
+    def _read_layer(
+        self, index: int, layer: ProgrammedLayer, seconds: float, seed: int, purpose: str
+    ) -> tuple[Any, np.ndarray]:
+        """Read one layer piece by piece."""
+        own, arithmetic = derive_seed(seed, index, purpose, repr(float(seconds))), self._in_pieces(index)
+        gamma = np.asarray(layer.weight_max, np.float32)
+        held, responses = arithmetic.read(layer.state, gamma, self.tilings[index], seconds, own)
+        return ops.convert_to_tensor(held), responses
+
+
+def whole(array: Any) -> Any:
+    """Return an array as it is, or read from its file."""
+    return np.asarray(array) if isinstance(array, StoredArray) else array
 
 
 def peripheries(layer: AnalogLayer, seed: int) -> list[dict[str, np.ndarray]]:

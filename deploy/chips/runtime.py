@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -33,6 +33,25 @@ def padded(piece: Any, size: int) -> Any:
     if missing:
         piece = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)])
     return ops.convert_to_tensor(piece)
+
+
+def part_of(inputs: Any, first: int, count: int) -> Any:
+    """Return some samples of an array, or of each of a structure of arrays."""
+    return keras.tree.map_structure(lambda leaf: leaf[first : first + count], inputs)
+
+
+def rebatched(batches: Iterable[Any], size: int) -> Iterator[Any]:
+    """Yield the samples of batches of any size in batches of one size; the last one may be smaller."""
+    rest: Any = None
+    for batch in batches:
+        if rest is not None:
+            batch = keras.tree.map_structure(lambda *parts: np.concatenate(parts), rest, batch)
+        count = samples_in(batch)
+        whole = count - count % size
+        yield from (part_of(batch, first, size) for first in range(0, whole, size))
+        rest = part_of(batch, whole, size) if whole < count else None
+    if rest is not None:
+        yield rest
 
 
 def twin_of(model: keras.Model, precision: str) -> tuple[FusedTwin | None, str]:
@@ -142,21 +161,30 @@ class Runner:
             raise InvalidArgumentError(
                 f"A prediction needs at least one sample. Received: shape {', '.join(map(str, shapes))}."
             )
-        size = self._size_of_calls(count)
+        parts = -(-count // self.batch_size)
+        size = self._size_of_calls(-(-count // parts))
+        yield from self._calls((part_of(inputs, first, size) for first in range(0, count, size)), size)
+
+    def batches_of(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Yield the outputs for inputs that come in batches of any size; few of them are in memory at once."""
+        size = self._size_of_calls(self.batch_size)
+        yield from self._calls(rebatched(batches, size), size)
+
+    def _calls(self, pieces: Iterable[Any], size: int) -> Iterator[Any]:
+        """Yield the outputs for pieces of at most `size` samples."""
         with self._undisturbed():
-            for first in range(0, count, size):
-                kept = min(size, count - first)
-                piece = keras.tree.map_structure(lambda leaf, i=first: padded(leaf[i : i + size], size), inputs)
-                outputs = self._function(piece, self._weights)
+            for piece in pieces:
+                kept = samples_in(piece)
+                outputs = self._function(
+                    keras.tree.map_structure(lambda leaf: padded(leaf, size), piece), self._weights
+                )
                 yield keras.tree.map_structure(lambda leaf, n=kept: ops.convert_to_numpy(leaf)[:n], outputs)
 
-    def _size_of_calls(self, count: int) -> int:
-        """Return the samples of each call: the model's own batch size, that of noisy hardware, or equal parts."""
+    def _size_of_calls(self, wanted: int) -> int:
+        """Return the samples of each call: the model's own batch size, that of noisy hardware, or what is wanted."""
         if self._fixed_size is not None:
             return self._fixed_size
-        if any(not layer.crossbar.plain for layer in self.layers):
-            return NOISY_BATCH
-        return -(-count // -(-count // self.batch_size))
+        return NOISY_BATCH if any(not layer.crossbar.plain for layer in self.layers) else wanted
 
     @contextlib.contextmanager
     def _undisturbed(self) -> Iterator[None]:

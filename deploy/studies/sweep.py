@@ -30,7 +30,6 @@ from analognets.core.provenance import json_sha256
 from analognets.errors import (
     AnalogNetsError,
     InvalidArgumentError,
-    MissingExtraError,
     RunError,
     check_integer,
     reason,
@@ -115,7 +114,7 @@ def sweep(
         for number, row in enumerate(rows.values(), start=1):
             report(number, len(plan), row)
         left = [(key, point) for key, point in plan.items() if key not in rows]
-        run = _on_ray if ray else _in_processes if workers > 1 else _here
+        run = _with_ray if ray else _in_processes if workers > 1 else _here
         try:
             for key, row in run(task, {**(settings or {}), **(context or {})}, left, workers, root / LOG):
                 rows[key] = row
@@ -406,29 +405,9 @@ def _pool(workers: int, log: Path) -> Iterator[concurrent.futures.ProcessPoolExe
                 os.environ[name] = value
 
 
-def _on_ray(task: str, settings: dict[str, Any], left: Points, workers: int, log: Path) -> Iterator[tuple[str, Row]]:
-    """Run the same points on a Ray cluster; a worker that dies is tried again by Ray."""
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("A sweep on Ray", "ray") from error
-    started = not ray.is_initialized()
-    if started:
-        cluster: dict[str, Any] = (
-            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        )
-        ray.init(log_to_driver=False, **cluster)
-    try:
-        remote = ray.remote(num_cpus=1, max_retries=DEATHS - 1)(run_point)
-        running = {remote.remote(task, settings, point): (key, point) for key, point in left}
-        while running:
-            [done], _ = ray.wait(list(running), num_returns=1)
-            key, point = running.pop(done)
-            try:
-                row = ray.get(done)
-            except ray.exceptions.RayError:
-                row = _died(point)
-            yield key, row
-    finally:
-        if started:
-            ray.shutdown()
+def _with_ray(task: str, settings: dict[str, Any], left: Points, workers: int, log: Path) -> Iterator[tuple[str, Row]]:
+    """Run the same points on a Ray cluster."""
+    from analognets.deploy.studies.on_ray import on_ray
+
+    for (key, point), row in on_ray(run_point, task, settings, left, workers=workers, tries=DEATHS):
+        yield key, _died(point) if row is None else row

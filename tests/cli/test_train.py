@@ -128,6 +128,7 @@ def test_float_from_trains_stage_2_alone_and_overwrite_replaces(
         (("kws", "--set", "hardware_aware.hardware.dac_bits=17"), "whole number of bits from 2 to 16.*Received: 17"),
         (("kvs",), "Unknown recipe. Did you mean 'kws'?"),
         (("kws", "--recipe", "./mine.yaml"), "mine.yaml' can't be read: No such file or directory"),
+        (("kws", "--strategy", "mirored"), "strategy.*'mirrored', 'mirrored:N' for N devices.*Received: 'mirored'"),
         (("kws", "--data", "nowhere"), "Received: nowhere, which does not exist"),
         (("kws", "--float-from", "nowhere"), "There is no run in 'nowhere'"),
         (("kws", "--set", "sampling.stepps=3"), "Did you mean 'steps'"),

@@ -45,3 +45,14 @@ def test_auto_goes_by_the_processor(
 def test_the_processor_answers() -> None:
     assert precision.multiplies_bfloat16() in (True, False)
     assert precision.resolved("auto") in ("float32", "mixed_bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"), [([(8, 0)], True), ([(9, 0), (7, 5)], False), ([(0, 0)], False), ([], None)]
+)
+def test_with_gpus_auto_goes_by_them(
+    monkeypatch: pytest.MonkeyPatch, gpus: list[tuple[int, int]], expected: bool | None
+) -> None:
+    monkeypatch.setattr(precision, "gpu_capabilities", lambda: gpus)
+    answer = precision.multiplies_bfloat16.__wrapped__()
+    assert answer is (precision.processor_multiplies_bfloat16() if expected is None else expected)

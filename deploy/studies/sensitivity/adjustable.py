@@ -49,7 +49,9 @@ def tuned(hardware: Sequence[Crossbar], numbers: Sequence[Numbers]) -> list[Cros
 
 
 class TunedArithmetic(ChipArithmetic):
-    """Programming and reading with strengths that come in as arguments."""
+    """Programming and reading with strengths that come in as arguments; never in pieces, whose strengths are fixed."""
+
+    large_from = 1 << 62
 
     def __init__(self, layers: Sequence[AnalogLayer]) -> None:
         super().__init__(layers)
