@@ -81,7 +81,8 @@ def main() -> None:
         found = measured(folder, task.features("test"), task.training.calibration, chips=given.chips)
         stages = {"float": Run.open(given.runs / str(seed) / "float"), "hardware_aware": run}
         made = {name: {"recipe": one.recipe.to_dict(), "record": one.record} for name, one in stages.items()}
-        seeds.append({"seed": seed, "chips": given.chips, **found, "summary": summary(found, CHANCE), "made": made})
+        counted = min(len({row["chip"] for row in found[name]}) for name in ("direct", "trained"))
+        seeds.append({"seed": seed, "chips": counted, **found, "summary": summary(found, CHANCE), "made": made})
     write_json(given.results, {"paper": PAPER, "seeds": seeds, "environment": environment()})
 
 

@@ -112,10 +112,11 @@ def share(option: str, value: float, low: float, high: float, example: str) -> f
         BadParameter: it is out of range.
     """
     if not low < value <= high and not (value == low and low > 1.0):
+        least = f"more than {low:g}" if low <= 1.0 else f"at least {low:g}"  # 1 may be meant as a share
         raise typer.BadParameter(
-            f"{option} takes percent from {low:g} to {high:g}, such as {example}. Received: {value:g}."
+            f"{option} takes percent, {least} and at most {high:g}, such as {example}. Received: {value:g}."
         )
-    return float(value) / 100.0
+    return round(float(value) / 100.0, 12)  # 99.9 / 100 is more than 0.999
 
 
 def json_file(json: str | None) -> Path | None:

@@ -52,12 +52,18 @@ def test_promised_failed_and_undecided(call: Call, files: tuple[Path, Path], tmp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--min-accuracy", "0.9"), "--min-accuracy takes percent from 1 to 100, such as 90. Received: 0.9."),
+        (
+            ("--min-accuracy", "0.9"),
+            "--min-accuracy takes percent, more than 1 and at most 100, such as 90. Received",
+        ),
         (
             ("--min-accuracy", "90", "--yield", "100"),
-            "--yield takes percent from 1 to 99.9, such as 95. Received",
+            "--yield takes percent, more than 1 and at most 99.9, such as 95. Received",
         ),
-        (("--min-accuracy", "90", "--confidence", "0.99"), "--confidence takes percent from 50 to 99.9999"),
+        (
+            ("--min-accuracy", "90", "--confidence", "0.99"),
+            "--confidence takes percent, at least 50 and at most 99.9",
+        ),
         (("--min-accuracy", "90", "--at", ""), "--at takes times"),
         (("--min-accuracy", "90", "--json", "/nowhere/c.json"), "--json takes a file in a folder that is there"),
         ((), "Missing option"),
@@ -73,6 +79,7 @@ def test_wrong_usage(call: Call, words: tuple[str, ...], message: str) -> None:
     ("words", "message"),
     [
         (("--chips", "3"), "115 of them are needed to show a yield of 95 % with 99 % confidence"),
+        (("--chips", "3", "--yield", "99.9", "--confidence", "99.9999"), "to show a yield of 99.9 % with 99.9999 %"),
         (("--at", "never"), "never"),
         (("--data", "nowhere"), "no such folder"),
         (("--device", "nowhere.yaml"), "nowhere.yaml"),

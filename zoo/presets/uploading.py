@@ -105,7 +105,8 @@ def _commit(
             "overwrite=True (--overwrite) to replace it, or name a new folder: hf://user/repo/folder."
         )
     names = (INDEX, *preset.record.files)
-    contents = {name: read_file(preset.path, name, root=preset.root) for name in names}
+    stored = preset.record.files  # a file that changes while it is uploaded is refused
+    contents = {name: read_file(preset.path, name, root=preset.root, stored=stored.get(name)) for name in names}
     operations: list[Any] = [CommitOperationAdd(prefix + name, content) for name, content in contents.items()]
     operations += [CommitOperationDelete(old) for old in sorted(there - {prefix + name for name in names})]
     message = message or f"Preset {preset.name}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analognets.errors import InvalidArgumentError, check_integer, check_number
@@ -142,6 +143,16 @@ def most_chips(chips: Any, asked: Question, fewest: int) -> int:
     return most
 
 
+def outward(bound: float, direction: Callable[[float], int]) -> float:
+    """Return a bound with four digits, on its safe side: rounding must not promise more than was shown.
+
+    Args:
+        bound: a share.
+        direction: `math.floor` for a lower bound, `math.ceil` for an upper one.
+    """
+    return direction(round(1e4 * bound, 4)) / 1e4
+
+
 def percent(share: float) -> str:
     """Return a share in percent, as short as it can be said."""
     return f"{100.0 * share:.6g}"
@@ -197,7 +208,8 @@ class Certificate:
         doubt = f", and the samples leave {unclear} in doubt" if self.asked.data_uncertainty else ""
         return (
             f"Of {self.chips} chips {self.good} keep it, {self.bad} do not{doubt}: the yield is at least "
-            f"{percent(round(self.yield_low, 4))} % and at most {percent(round(self.yield_high, 4))} %. Accuracy of "
+            f"{percent(outward(self.yield_low, math.floor))} % and at most "
+            f"{percent(outward(self.yield_high, math.ceil))} %. Accuracy of "
             f"these chips: mean {percent(round(float(self.table['accuracy'].mean()), 4))} %, lowest "
             f"{percent(round(float(self.table['accuracy'].min()), 4))} %."
         )

@@ -230,16 +230,9 @@ def written(
 
 def rests_on(trained: TrainedNetwork, bench: Bench, audit: Audit, asked: Question) -> tuple[str, ...]:
     """Return what a certificate rests on, a sentence each."""
-    crossbar = bench.layers[0].crossbar
-    device, rule = crossbar.device, crossbar.drift_compensation
-    source = getattr(device, "source", "")
-    cells = f"{type(device).__name__}{f' of {source}' if source else ''}"
-    rule_name = type(rule).__name__ if rule is not None and bench.drift_compensation else "no drift compensation"
-    effects = ", ".join(one.name for one in crossbar.nonidealities) or "none beyond converters and devices"
     error = percent(asked.error)
     found = [
-        f"The {trained.kind} '{trained.name}' on simulated hardware '{crossbar.name}': cells {cells}, {rule_name}, "
-        f"non-idealities: {effects}.",
+        f"The {trained.kind} '{trained.name}' on simulated hardware {'; '.join(hardware(bench))}.",
         f"{audit.chips} independent chips of seed {bench.seed}, counted by a sequential test that errs with a "
         f"probability of {error} % at most, whatever the yield is.",
     ]
@@ -257,6 +250,19 @@ def rests_on(trained: TrainedNetwork, bench: Bench, audit: Audit, asked: Questio
             "bootstrap: the yield is over chips and over what is known of the constants."
         )
     return tuple(found)
+
+
+def hardware(bench: Bench) -> list[str]:
+    """Return what is known of each hardware that layers lie on: name, cells, drift compensation, non-idealities."""
+    found = []
+    for crossbar in (layer.crossbar for layer in bench.layers):
+        device, rule = crossbar.device, crossbar.drift_compensation
+        source = getattr(device, "source", "")
+        cells = f"{type(device).__name__}{f' of {source}' if source else ''}"
+        rule_name = type(rule).__name__ if rule is not None and bench.drift_compensation else "no drift compensation"
+        effects = ", ".join(one.name for one in crossbar.nonidealities) or "none beyond converters and devices"
+        found.append(f"'{crossbar.name}': cells {cells}, {rule_name}, non-idealities: {effects}")
+    return list(dict.fromkeys(found))
 
 
 def leaves_out(bench: Bench, asked: Question) -> tuple[str, ...]:

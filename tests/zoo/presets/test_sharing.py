@@ -51,9 +51,8 @@ def test_the_hub_reads_the_results_out_of_a_card(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(bundled()))
 def test_bundled_cards_are_those_that_this_version_writes(name: str) -> None:
     preset = an.zoo.load_preset(name)
-    if "model-index" not in preset.card:
-        pytest.skip(f"a card of an earlier version: analognets zoo card zoo/presets/bundled/{name}")
-    assert preset.card == write_card(preset.record, preset.results)
+    wanted = write_card(preset.record, preset.results)
+    assert preset.card == wanted, f"write it anew: analognets zoo card zoo/presets/bundled/{name}"
 
 
 def test_a_card_of_something_else_claims_nothing(saved: Path) -> None:

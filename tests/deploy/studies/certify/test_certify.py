@@ -62,6 +62,8 @@ def test_pass_with_the_chips_of_program_and_go_on(
         "With 90 % confidence at least 50 % of chips keep an accuracy of 30 % 1d and 1y after programming."
     )
     assert "50 groups" in " ".join(found.rests_on) and "constants" in " ".join(found.leaves_out)
+    bounds = dataclasses.replace(found, yield_low=0.94996, yield_high=0.95004).evidence()
+    assert "at least 94.99 % and at most 95.01 %" in bounds  # rounded to the safe side
     with pytest.raises(RunError, match="begun with other settings: `seed`"):
         an.deploy.certify(model, **given, seed=1)
 
