@@ -154,8 +154,11 @@ def computed(layer: Any, data: list[np.ndarray]) -> Any:
         return layer(*data)
     import jax
 
-    state = [[one.value for one in held] for held in (layer.trainable_variables, layer.non_trainable_variables)]
-    return jax.jit(layer.stateless_call)(*state, *data)[0]
+    def call(values: list[Any], data: list[Any]) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True))):
+            return layer(*data)
+
+    return jax.jit(call)([one.value for one in layer.variables], data)
 
 
 def number(values: Any) -> np.ndarray:
