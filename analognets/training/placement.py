@@ -14,7 +14,7 @@ from analognets.conversion import same_model
 from analognets.errors import InvalidArgumentError, RunError, cut
 from analognets.training.cluster import is_chief, task_of_cluster
 
-__all__ = ["Placement", "grow_memory", "placement_of"]
+__all__ = ["TrainingPlacement", "grow_memory", "placement_of"]
 
 NAMES = "'mirrored', 'mirrored:N' for N devices, 'multi_worker', or 'none'"
 LOST = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "InternalError")
@@ -30,22 +30,22 @@ def grow_memory() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def placement_of(strategy: Any) -> Placement:
+def placement_of(strategy: Any) -> TrainingPlacement:
     """Return where a training runs.
 
     Args:
         strategy: None or "none": one device; "mirrored": all GPUs of this machine, or all logical CPU devices;
             "mirrored:N": N of them, logical CPU devices being made where TensorFlow has not begun yet;
             "multi_worker": the workers of the environment variable TF_CONFIG; or a `tf.distribute.Strategy` or
-            `Placement`.
+            `TrainingPlacement`.
 
     Raises:
         InvalidArgumentError: there is no such strategy, TF_CONFIG is missing or broken, or TensorFlow has begun.
     """
-    if isinstance(strategy, Placement):
+    if isinstance(strategy, TrainingPlacement):
         return strategy
     if strategy is None or strategy == "none":
-        return Placement(None)
+        return TrainingPlacement(None)
     if keras.backend.backend() != "tensorflow":
         raise InvalidArgumentError(
             f"A strategy needs the backend TensorFlow. Received: strategy={strategy!r} under "
@@ -54,14 +54,14 @@ def placement_of(strategy: Any) -> Placement:
     import tensorflow as tf
 
     if isinstance(strategy, tf.distribute.Strategy):
-        return Placement(strategy)
+        return TrainingPlacement(strategy)
     found = re.fullmatch(r"mirrored(?::([1-9][0-9]{0,3}))?|multi_worker", strategy) if _is_text(strategy) else None
     if found is None:
         raise InvalidArgumentError(f"There is no such strategy; there are {NAMES}. Received: {strategy!r}.")
     grow_memory()
     if strategy == "multi_worker":
-        return Placement(_multi_worker())
-    return Placement(_mirrored(tuple(_devices(int(found[1]))) if found[1] else None))
+        return TrainingPlacement(_multi_worker())
+    return TrainingPlacement(_mirrored(tuple(_devices(int(found[1]))) if found[1] else None))
 
 
 @functools.cache
@@ -110,7 +110,7 @@ def _multi_worker() -> Any:
         ) from error
 
 
-class Placement:
+class TrainingPlacement:
     """Where a training runs, and what differs there: copies of the network, parts of the batches, who writes files.
 
     Args:

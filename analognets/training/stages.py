@@ -25,7 +25,7 @@ from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.in_memory import DeviceLog, MixedPrecision
 from analognets.training.optimizers import LabelAccuracy, make_loss, make_optimizer
-from analognets.training.placement import Placement, placement_of
+from analognets.training.placement import TrainingPlacement, placement_of
 from analognets.training.precision import computed_in, resolved
 from analognets.training.progress import Progress
 from analognets.training.recipe import HardwareAware, Recipe, Stage
@@ -204,10 +204,10 @@ class _Trainer:
         from_logits: bool,
         report: Callable[[Progress], None],
         teacher: keras.Model | None = None,
-        placement: Placement | None = None,
+        placement: TrainingPlacement | None = None,
     ) -> None:
         self.run = run
-        self.placement = placement or Placement()
+        self.placement = placement or TrainingPlacement()
         self.teacher = teacher
         self.recipe = run.recipe
         self.data = data

@@ -58,7 +58,7 @@ def write_pages(root: Path, folder: Path) -> None:
     contents: dict[str, str | bytes] = {
         path.name: path.read_bytes()
         for path in (root / "results").iterdir()
-        if path.suffix in (".png", ".csv", ".json")
+        if path.suffix in (".png", ".svg", ".csv", ".json")
     }
     found = sections(root)
     contents |= {f"{slug(title)}.md": f"# {title}\n\n{body}\n" for title, body in found.items()}

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from analognets.errors import InvalidArgumentError, RecipeError, RunError
 from analognets.training import Run, train
-from analognets.training.placement import Placement, placement_of
+from analognets.training.placement import TrainingPlacement, placement_of
 
 HERE = Path(__file__).parent
 QUIET = {"hardware_aware__weight_noise": 0.0, "hardware_aware__clip_norm": 0.5}
@@ -163,14 +163,14 @@ def test_what_a_strategy_needs(toy: ModuleType, tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_batch_has_a_sample_for_each_replica() -> None:
-    placement = Placement(tf.distribute.get_strategy())
+    placement = TrainingPlacement(tf.distribute.get_strategy())
     placement.replicas = 2
     with pytest.raises(InvalidArgumentError, match="a sample for each of the 2 replicas.*Received: batches of 1"):
         placement.batches(tf.data.Dataset.range(4).batch(1, drop_remainder=True))
 
 
 def test_a_worker_that_is_gone_is_one_sentence() -> None:
-    placement = Placement()
+    placement = TrainingPlacement()
     placement.workers = 2
     with pytest.raises(RunError, match=r"Another worker of the training died.*same\s+command on all workers"):
         with placement.watching():
