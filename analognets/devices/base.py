@@ -33,22 +33,21 @@ def normal(shape: tuple[int, ...], seed: int, stream: str) -> Any:
 
 def seeded_normal(shape: Any, seed: Any) -> Any:
     """Return float32 standard-normal draws of a whole number, TensorFlow's on every backend; or of a SeedGenerator."""
-    own = drawing(seed)
-    if own is not None:
-        return own("normal", shape, seed)
-    if isinstance(seed, keras.random.SeedGenerator) or keras.backend.backend() == "tensorflow":
-        return keras.random.normal(shape, dtype="float32", seed=seed)
-    return ops.convert_to_tensor(stateless_normal(shape, seed))
+    return _seeded("normal", keras.random.normal, stateless_normal, shape, seed)
 
 
 def seeded_uniform(shape: Any, seed: Any) -> Any:
     """Return float32 draws uniform in [0, 1) of a whole number or a SeedGenerator, as `seeded_normal`."""
+    return _seeded("uniform", keras.random.uniform, stateless_uniform, shape, seed)
+
+
+def _seeded(kind: str, of_backend: Any, counted: Any, shape: Any, seed: Any) -> Any:
     own = drawing(seed)
     if own is not None:
-        return own("uniform", shape, seed)
+        return own(kind, shape, seed)
     if isinstance(seed, keras.random.SeedGenerator) or keras.backend.backend() == "tensorflow":
-        return keras.random.uniform(shape, dtype="float32", seed=seed)
-    return ops.convert_to_tensor(stateless_uniform(shape, seed))
+        return of_backend(shape, dtype="float32", seed=seed)
+    return ops.convert_to_tensor(counted(shape, seed))
 
 
 @dataclasses.dataclass(frozen=True)

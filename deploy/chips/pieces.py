@@ -85,7 +85,7 @@ class Piece:
         return inputs if self.whole else inputs[np.arange(self.first, self.last) % self.kernel[-2]]
 
     def draw(self, kind: str, shape: tuple[int, ...], seed: int) -> Any:
-        """Return its part of the draws of the whole kernel's devices; see `analognets.devices.draws.drawn`."""
+        """Return its part of the draws of the whole kernel's devices; see `analognets.devices.draws.drawn_by`."""
         lead = shape[: len(shape) - len(self.shape)]
         size = math.prod(self.kernel)
         spans = [drawn_span(kind, seed, row * size + self.start, self.count) for row in range(math.prod(lead))]
