@@ -155,7 +155,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--python", action="append", choices=supported(), help="try this version; all by default")
     parser.add_argument("--all", action="store_true", help="fail where one of the versions is not on this machine")
-    parser.add_argument("--tag", help="that the release will have, such as v0.1.0")
+    tag = os.environ.get("RELEASE_TAG")  # not by the command line, where a shell would read it
+    parser.add_argument("--tag", default=tag, help="that the release will have, such as v0.1.0 (RELEASE_TAG)")
     options = parser.parse_args()
     version = check_versions(versions(), options.tag)
     archives = build(ROOT / "dist")
