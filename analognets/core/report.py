@@ -165,7 +165,7 @@ def _made_with() -> dict[str, str]:
 def _picture(picture: Picture, name: str) -> str:
     svg = inline_svg(picture.figure, name, title=_text(picture.title), text=_text(picture.text))
     scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{_text(picture.title)}">{svg}</div>'
-    return f"<figure>{scroll}<figcaption>{_text(picture.text)}</figcaption></figure>"
+    return f"<figure>{scroll}<figcaption>{_text(picture.title)}</figcaption></figure>"
 
 
 def _table(table: Table, name: str) -> str:
@@ -186,10 +186,10 @@ def _table(table: Table, name: str) -> str:
 
 
 def _alignment(table: Table, name: str) -> str:
-    """Return the rules that align columns of numbers to the right."""
-    columns = [number for number, numeric in enumerate(_numeric(table), start=1) if numeric]
+    """Return the rules that align columns of numbers to the right; the first column names the row."""
+    columns = [number for number, numeric in enumerate(_numeric(table), start=1) if numeric and number > 1]
     places = ",".join(f"#{name} :is(th,td):nth-child({column})" for column in columns)
-    return f"{places}{{text-align:right}}" if places else ""
+    return f"{places}{{text-align:right;white-space:nowrap}}" if places else ""
 
 
 def _numeric(table: Table) -> list[bool]:

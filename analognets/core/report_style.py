@@ -33,11 +33,11 @@ th button{all:unset;cursor:pointer;font-weight:inherit}
 th button::after{content:"\\2195";padding-left:.3em;color:var(--soft);font-weight:400}
 th[aria-sort=ascending] button::after{content:"\\2191";color:var(--accent)}
 th[aria-sort=descending] button::after{content:"\\2193";color:var(--accent)}
-.facts td:first-child{color:var(--soft);padding-right:1.5rem}.facts td{overflow-wrap:anywhere}
+.facts td:first-child{color:var(--soft);padding-right:1.5rem;min-width:7rem}.facts td{overflow-wrap:anywhere}
 footer{margin-top:2.6rem;border-top:1px solid var(--line)}
 pre{background:var(--tint);padding:.8rem;overflow-x:auto;font-size:.85rem;border-radius:4px}
 @media (max-width:40rem){body{padding:1rem .9rem 2rem}.question{font-size:1.2rem}.answer{font-size:1.05rem}
-figure svg{min-width:0}figure svg.wide{min-width:40rem;max-width:none}}
+figure svg{min-width:28rem}figure svg.wide{min-width:40rem;max-width:none}}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--tint:#fff;--accent:#005a9c}
 svg{filter:none}body{max-width:none;padding:0;font-size:10pt}figure,tr{break-inside:avoid}h2{break-after:avoid}
 .scroll{overflow:visible}th button::after{content:none!important}pre{white-space:pre-wrap;overflow-wrap:anywhere}}

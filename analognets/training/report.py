@@ -27,6 +27,8 @@ DEVICES = (
     "weight and saturated pairs over the epochs."
 )
 """What `device_figure` shows."""
+RANGE, GAIN = "input_range/", "adc_gain"
+"""Metrics of converters: alpha of a layer, and S."""
 LOSSES = {"loss": "training", "val_loss": "validation"}
 ACCURACIES = {"accuracy": "training", "val_accuracy": "validation", "val_noisy_accuracy": "validation with noise"}
 COLUMNS = {
@@ -36,18 +38,19 @@ COLUMNS = {
     "val_accuracy": ("validation accuracy %", "{:.2f}", 100),
     "val_noisy_accuracy": ("with noise %", "{:.2f}", 100),
     "device_pulses_per_weight": ("pulses a weight", "{:.3g}", 1),
+    GAIN: ("gain S", "{:.4g}", 1),
     "learning_rate": ("learning rate", "{:.3g}", 1),
 }
 """Heading, form and factor of what is known of an epoch."""
 MANY = 8
 
 
-def converter_ranges(model: keras.Model) -> dict[str, dict[str, float]]:
-    """Return the ranges of the converters of a model.
+def converter_ranges(model: keras.Model) -> dict[str, float]:
+    """Return the ranges of the converters of a model, as numbers for the metrics of an epoch.
 
     Returns:
-        "input_ranges": alpha of each analog layer by its name, the mean where a layer has several; "adc_gains": S of
-        the layers that share it, by the name of the first one; no layer whose ADC bound is a constant.
+        "input_range/LAYER": alpha of each analog layer, the mean where it has several; "adc_gain": S that all layers
+        share, or "adc_gain/LAYER" by the first layer where there are several. A constant ADC bound has none.
     """
     import numpy as np
     from keras import ops
@@ -55,15 +58,15 @@ def converter_ranges(model: keras.Model) -> dict[str, dict[str, float]]:
     from analognets.layers import analog_layers
 
     layers = analog_layers(model)
-    ranges = {layer.name: float(np.mean(ops.convert_to_numpy(layer.input_range))) for layer in layers}
+    ranges = {f"{RANGE}{layer.name}": float(np.mean(ops.convert_to_numpy(layer.input_range))) for layer in layers}
     gains: dict[int, tuple[str, Any]] = {}
     for layer in layers:
         if layer.crossbar.adc_gain != "fixed":
             gains.setdefault(id(layer.adc_gain), (layer.name, layer.adc_gain.gain))
-    return {
-        "input_ranges": ranges,
-        "adc_gains": {name: float(ops.convert_to_numpy(gain)) for name, gain in gains.values()},
-    }
+    shared = len(gains) == 1
+    for name, gain in gains.values():
+        ranges[GAIN if shared else f"{GAIN}/{name}"] = float(ops.convert_to_numpy(gain))
+    return ranges
 
 
 def training_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -77,18 +80,19 @@ def training_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     """
     if not rows:
         raise InvalidArgumentError("There is nothing to draw: no epoch was trained.")
-    ranged = any(row.get("input_ranges") for row in rows)
-    gained = any(row.get("adc_gains") for row in rows)
+    ranges, gains = named(rows, RANGE), named(rows, GAIN)
+    ranged = bool(ranges or gains)
     figure = new_figure(8.4, 5.8 if ranged else 3.1)
     panels = figure.subplots(2 if ranged else 1, 2, squeeze=False).reshape(-1)
     _curves(panels[0], rows, LOSSES, 1, "loss")
     _curves(panels[1], rows, ACCURACIES, 100, "accuracy in %")
     if ranged:
-        _by_name(panels[2], rows, "input_ranges", "range of the DACs, alpha")
-        panels[3].set_axis_off() if not gained else _by_name(panels[3], rows, "adc_gains", "gain S of the ADCs")
+        _by_name(panels[2], rows, ranges, "range of the DACs, alpha")
+        panels[3].set_axis_off() if not gains else _by_name(panels[3], rows, gains, "gain S of the ADCs")
     borders = [place for place in range(1, len(rows)) if rows[place]["stage"] != rows[place - 1]["stage"]]
     for panel in panels:
-        panel.set_xlabel("epoch")
+        panel.set(xlabel="epoch", xlim=(0.5, len(rows) + 0.5))
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)
         for border in borders:
             panel.axvline(border + 0.5, color="#555555", ls=":", lw=1)
@@ -110,17 +114,21 @@ def _curves(axes: Any, rows: Sequence[Mapping[str, Any]], names: Mapping[str, st
         axes.legend(fontsize="small")
 
 
-def _by_name(axes: Any, rows: Sequence[Mapping[str, Any]], key: str, label: str) -> None:
-    """Draw what each layer has of something."""
-    names = list(dict.fromkeys(name for row in rows for name in row.get(key) or ()))
-    for number, name in enumerate(names):
-        places = [place for place, row in enumerate(rows) if _known((row.get(key) or {}).get(name))]
-        values = [rows[place][key][name] for place in places]
+def _by_name(axes: Any, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], label: str) -> None:
+    """Draw each of some metrics as a line."""
+    for number, key in enumerate(keys):
+        places = [place for place, row in enumerate(rows) if _known(row.get(key))]
         style = {"color": COLOURS[number % len(COLOURS)], "ls": "-" if number < len(COLOURS) else "--"}
+        values, name = [rows[place][key] for place in places], key.removeprefix(RANGE)
         axes.plot([place + 1 for place in places], values, marker="." if len(places) < 3 else "", label=name, **style)
-    axes.set(ylabel=label, xlim=(1, max(len(rows), 2)))
-    if 1 < len(names) <= MANY:
+    axes.set_ylabel(label)
+    if 1 < len(keys) <= MANY:
         axes.legend(fontsize="x-small")
+
+
+def named(rows: Sequence[Mapping[str, Any]], start: str) -> list[str]:
+    """Return the metrics whose names begin with a word."""
+    return list(dict.fromkeys(key for row in rows for key in row if key.startswith(start)))
 
 
 def _known(value: Any) -> bool:
@@ -149,7 +157,7 @@ def training_report(run: Run) -> Report:
         if chip is None
         else ", ".join([chip.preset, *(f"{k} {v}" for k, v in chip.changes().items())]),
         "data": data.get("name", "not known"),
-        "samples": data.get("clips", "not known"),
+        "samples": in_words_of(data.get("clips")),
         "seed": recipe.seed,
         "epochs": len(rows),
         "trained with": ", ".join(f"{name} {found}" for name, found in (record.get("versions") or {}).items()),
@@ -167,6 +175,13 @@ def training_report(run: Run) -> Report:
     )
 
 
+def in_words_of(counts: Any) -> str:
+    """Return how many samples each split has."""
+    if isinstance(counts, Mapping):
+        return ", ".join(f"{count} {split}" for split, count in counts.items())
+    return "not known" if counts is None else str(counts)
+
+
 def in_short(hardware: Any) -> str:
     """Return what a recipe says about its hardware: the preset, and what it changes."""
     return ", ".join([hardware.preset, *(f"{key} {value}" for key, value in hardware.changes().items())])
@@ -176,11 +191,10 @@ def answer_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the accuracy at the end of each stage as a sentence."""
     said = []
     for stage, row in {row["stage"]: row for row in rows}.items():
-        kind = next((key for key in ("val_accuracy", "accuracy") if _known(row.get(key))), None)
-        name = "accuracy" if kind is None else f"{ACCURACIES[kind]} accuracy {100 * row[kind]:.2f} %"
-        noisy = row.get("val_noisy_accuracy")
-        name += f" ({100 * noisy:.2f} % with noise)" if _known(noisy) else ""
-        said.append(f"{STAGES.get(stage, stage)}: {name} after {row['epoch'] + 1} epochs." if kind else f"{stage}: -")
+        reached = [f"{name} {100 * row[key]:.2f} %" for key, name in ACCURACIES.items() if _known(row.get(key))]
+        epochs = f"{row['epoch'] + 1} epoch{'s' if row['epoch'] else ''}"
+        what = ", ".join(reached[1:] or reached) or "not known"
+        said.append(f"{STAGES.get(stage, stage)}: accuracy {what} after {epochs}.")
     unfinished = "" if run.finished else f"The run is not finished ({run.status})."
     return " ".join([*said, unfinished]).strip() or "No epoch was trained."
 
@@ -193,7 +207,7 @@ def in_words(rows: Sequence[Mapping[str, Any]]) -> str:
         scale, unit = (100, " %") if "accuracy" in key else (1, "")
         if known:
             said.append(f"{name} from {scale * known[0]:.4g}{unit} to {scale * known[-1]:.4g}{unit}")
-    gains = [gain for row in rows for gain in (row.get("adc_gains") or {}).values()]
+    gains = [row[GAIN] for row in rows if _known(row.get(GAIN))]
     said += [f"gain S of the ADCs from {gains[0]:.4g} to {gains[-1]:.4g}"] if gains else []
     several = len({row["stage"] for row in rows}) > 1
     return "; ".join(said) + "." + (" A dotted line parts the stages." if several else "")
@@ -202,14 +216,11 @@ def in_words(rows: Sequence[Mapping[str, Any]]) -> str:
 def _epochs(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return a row for each epoch."""
     keys = [key for key in COLUMNS if any(_known(row.get(key)) for row in rows)]
-    gains = list(dict.fromkeys(name for row in rows for name in row.get("adc_gains") or ()))
-    single = gains if len(gains) == 1 else []
     cells = []
     for row in rows:
         values = [COLUMNS[key][1].format(COLUMNS[key][2] * row[key]) if _known(row.get(key)) else "-" for key in keys]
-        values += [f"{row['adc_gains'][name]:.4g}" if row.get("adc_gains") else "-" for name in single]
         cells.append([STAGES.get(row["stage"], row["stage"]), row["epoch"] + 1, *values])
-    headings = ["stage", "epoch", *(COLUMNS[key][0] for key in keys), *("gain S" for _ in single)]
+    headings = ["stage", "epoch", *(COLUMNS[key][0] for key in keys)]
     return Table(headings, cells, "Epochs")
 
 

@@ -129,7 +129,7 @@ def test_cells_are_sorted_by_what_they_say(cell: str, key: float | None) -> None
 def test_columns_of_numbers_are_known_and_the_table_reads_without_a_script() -> None:
     text = report().html()
     assert re.findall(r'<th scope="col"( data-number)?>', text) == ["", " data-number", " data-number"]
-    assert "#t1 :is(th,td):nth-child(2),#t1 :is(th,td):nth-child(3){text-align:right}" in text
+    assert "#t1 :is(th,td):nth-child(2),#t1 :is(th,td):nth-child(3){text-align:right;white-space:nowrap}" in text
     assert "<td>0.5</td>" in text and "<button" not in text
 
 
