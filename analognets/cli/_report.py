@@ -21,7 +21,7 @@ NAMES = {"at": "since programming", "seed": "seed of the chips", "limit": "sampl
 """What to call settings."""
 
 
-def leave_report(reporter: _console.Reporter, report: Report, path: Path, *, open_it: bool, keep: bool = False) -> None:
+def leave_report(reporter: _console.Reporter, report: Report, path: Path, *, open_it: bool) -> None:
     """Write the report of a command and open it if asked to.
 
     The results are written and shown by then, so that what goes wrong here is a warning and takes nothing away.
@@ -31,14 +31,12 @@ def leave_report(reporter: _console.Reporter, report: Report, path: Path, *, ope
         report: with question, answer, figures and facts.
         path: of the page.
         open_it: show it in the browser.
-        keep: leave a page that is there.
     """
     sentences = [sentence.removeprefix("- ") for sentence in reporter.sentences]
     said: dict[str, Any] = {"tables": report.tables or reporter.tables, "notes": [*report.notes, *sentences]}
     said["command"] = repeating()
     try:
-        if not (keep and path.is_file()):
-            dataclasses.replace(report, **said).write(path)
+        dataclasses.replace(report, **said).write(path)
     except AnalogNetsError as error:
         reporter.warn(f"There is no report: {error} The results are complete.")
         return

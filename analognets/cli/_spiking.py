@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.cli import _console
-from analognets.cli._report import leave_report
+from analognets.cli._report import leave_report, point_to
 from analognets.errors import InvalidArgumentError, RunError
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def show_run(reporter: _console.Reporter, run: Any, *, open_it: bool = False, ke
     try:
         curve = result.pop("curve")
         lines, rows = _of_letters(result) if letters else (_of_digits(result), [])
+        report, page = report_of(run, result, curve, lines[0]), path.with_suffix(".html")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(f"'{path}' is not the result of a run: it was cut short or changed. {again}") from error
     reporter.result({"run": str(run.path), "status": run.status, **result})
@@ -105,9 +106,10 @@ def show_run(reporter: _console.Reporter, run: Any, *, open_it: bool = False, ke
         columns = ["seconds", "within 25 ms, %", "with array-level scaling, %"]
         reporter.table(columns, rows, title="After training")
     reporter.point(f"Figures and tables: {run.path / 'results'}")
-    leave_report(
-        reporter, report_of(run, result, curve, lines[0]), path.with_suffix(".html"), open_it=open_it, keep=keep
-    )
+    if keep and page.is_file():
+        point_to(reporter, page, open_it=open_it)
+    else:
+        leave_report(reporter, report, page, open_it=open_it)
 
 
 def report_of(run: Any, result: dict[str, Any], curve: list[dict[str, Any]], answer: str) -> Report:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analognets.cli import _console
-from analognets.cli._report import leave_report
+from analognets.cli._report import leave_report, point_to
 from analognets.cli._work import loading_data, start_backend
 from analognets.errors import DataError, RunError
 
@@ -175,7 +175,14 @@ class TrainingBars:
 
 
 def report(reporter: _console.Reporter, run: Any, *, open_it: bool, keep: bool = False) -> None:
-    """Print what came out of a finished run, and leave its report."""
+    """Print what came out of a finished run, and leave its report.
+
+    Args:
+        reporter: prints it.
+        run: finished.
+        open_it: show the report in the browser.
+        keep: leave a report that is there as it is.
+    """
     from analognets.training.report import STAGES, training_report
 
     last = {row["stage"]: row for row in run.metrics()}
@@ -183,7 +190,10 @@ def report(reporter: _console.Reporter, run: Any, *, open_it: bool, keep: bool =
     for stage, row in last.items():
         if "val_accuracy" in row:
             reporter.point(f"{STAGES.get(stage, stage)}: validation accuracy {100 * row['val_accuracy']:.2f} %")
-    leave_report(reporter, training_report(run), run.path / REPORT, open_it=open_it, keep=keep)
+    if keep and (run.path / REPORT).is_file():
+        point_to(reporter, run.path / REPORT, open_it=open_it)
+    else:
+        leave_report(reporter, training_report(run), run.path / REPORT, open_it=open_it)
     words = ["analognets", "evaluate", str(run.path)]
     if run.recipe.hardware_aware is None and not run.recipe.learns_on_devices:
         words = ["analognets", "train", "RECIPE", "--float-from", str(run.path), "--out", "FOLDER"]
