@@ -132,7 +132,7 @@ def report_of(rows: Sequence[Row], facts: Sequence[dict[str, Any]], made: dict[s
     said = []
     for network in dict.fromkeys(row.network for row in rows):
         last = {row.version: row for row in rows if row.network == network}
-        each = ", ".join(
+        each = "; ".join(
             f"{version} {100 * row.accuracy:.2f} %{f' after {row.at}' if row.at else ''}"
             for version, row in last.items()
         )

@@ -117,7 +117,7 @@ def report_of(result: Any, made: dict[str, Any]) -> Any:
         f"{result.area_mm2:.2f} mm^2."
     )
     texts = {
-        "floorplan": f"Where each layer lies on {place.arrays} array(s): {100 * place.utilisation:.1f} % of the cells.",
+        "floorplan": f"Where each layer lies, with {100 * place.utilisation:.1f} % of the cells in use.",
         "timeline": f"When each layer's array passes and digital work run, {result.latency_us:.1f} us in all.",
         "energy": f"Energy of each layer by what draws it, {result.energy_uj:.3f} uJ in all.",
     }
@@ -126,7 +126,7 @@ def report_of(result: Any, made: dict[str, Any]) -> Any:
         drawn = getattr(figures, function)(place if kind == "floorplan" else result)
         pictures.append(Picture(drawn, f"{kind.capitalize()} of {where}", texts[kind]))
     question = f"What does an inference of {place.workload.model} cost on {chip.name}: time, energy, area?"
-    return Report(f"Cost of {where}", question, answer, figures=pictures, **{**made, "statement": result.statement})
+    return Report(f"Cost of {where}", question, answer, figures=pictures, **{**made, "statement": ""})
 
 
 def draw(result: Any, folder: Path) -> list[Path]:

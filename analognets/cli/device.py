@@ -104,7 +104,11 @@ def report_of(found: Any, measurements: Path, settings: dict[str, Any]) -> Repor
     from analognets.devices.fitting.figures import laws_figure, quantiles_figure
 
     size = f"{len(found.measurements):,} cells, {found.measurements.readings:,} readings"
-    answer = " ".join(found.verdict)
+    told = f"{int(found.constants['told'].sum())} of its {len(found.constants)} constants"
+    answer = (
+        f"A device with g_max {found.device.g_max:g} uS from {size}: the data tell {told}. "
+        f"{found.verdict[-1] if found.verdict else ''}"
+    ).strip()
     laws = "; ".join(f"{part.replace('_', ' ')}: {law}" for part, law in found.laws.items())
     pictures = [
         Picture(laws_figure(found), "Fitted laws", f"Laws over the target conductance with 95 % bands. {laws}."),

@@ -28,7 +28,12 @@ from analognets.units import parse_duration
 
 __all__ = ["Picture", "Report", "Table", "sort_key"]
 
-_NUMBER = re.compile(r"(?:AUC |[<>~\u2248\u2264\u2265] ?)?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\b")
+_PLAIN = r"[+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = re.compile(
+    rf"(?:AUC |[<>~\u2264\u2265] ?)?({_PLAIN})(?: ?(?:\u00b1|\+-) ?{_PLAIN})?(?: ?[%*/^A-Za-z\u00b5]{{1,8}}[23]?)?"
+    r"(?: ?[\[(][^\])]*[\])])?"
+)
+"""A number with a sign before it, its error, its unit, and a remark in brackets."""
 _EMPTY = ("", "-", "ideal", "digital", "not reached", "none")
 """Cells that make no column one of text."""
 
@@ -200,9 +205,9 @@ def _numeric(table: Table) -> list[bool]:
 
 
 def sort_key(cell: str) -> float | None:
-    """Return what a cell is sorted by: its first number, or seconds; None for text."""
+    """Return what a cell is sorted by: its number, or seconds; None for text."""
     if re.fullmatch(r"[\d.]+(?:ms|s|min|h|d|y)", cell):
         with contextlib.suppress(AnalogNetsError):
             return parse_duration(cell)
-    found = _NUMBER.match(cell.strip())
+    found = _NUMBER.fullmatch(cell.strip())
     return float(found[1].replace(",", "")) if found else None

@@ -22,7 +22,7 @@ figure{margin:1.8rem 0}
 figure svg{display:block;height:auto;max-width:100%;min-width:min(100%,30rem)}
 figure svg text{font-family:system-ui,sans-serif}
 figcaption{margin-top:.4rem}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto}.scroll+.scroll{margin-top:1.8rem}
 .scroll:focus-visible,button:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 table{border-collapse:collapse;font-size:.925rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .8rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
@@ -33,10 +33,12 @@ th button{all:unset;cursor:pointer;font-weight:inherit}
 th button::after{content:"\\2195";padding-left:.3em;color:var(--soft);font-weight:400}
 th[aria-sort=ascending] button::after{content:"\\2191";color:var(--accent)}
 th[aria-sort=descending] button::after{content:"\\2193";color:var(--accent)}
-.facts td:first-child{color:var(--soft);padding-right:1.5rem;min-width:7rem}.facts td{overflow-wrap:anywhere}
+.facts td:first-child{color:var(--soft);width:11rem}.facts td{overflow-wrap:anywhere}
+.facts{table-layout:fixed;width:100%}
 footer{margin-top:2.6rem;border-top:1px solid var(--line)}
 pre{background:var(--tint);padding:.8rem;overflow-x:auto;font-size:.85rem;border-radius:4px}
-@media (max-width:40rem){body{padding:1rem .9rem 2rem}.question{font-size:1.2rem}.answer{font-size:1.05rem}
+@media (max-width:40rem){.facts td:first-child{width:7rem}
+body{padding:1rem .9rem 2rem}.question{font-size:1.2rem}.answer{font-size:1.05rem}
 figure svg{min-width:28rem}figure svg.wide{min-width:40rem;max-width:none}}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--tint:#fff;--accent:#005a9c}
 svg{filter:none}body{max-width:none;padding:0;font-size:10pt}figure,tr{break-inside:avoid}h2{break-after:avoid}
