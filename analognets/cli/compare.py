@@ -79,6 +79,7 @@ def compare(
     show(reporter, folder, rows, facts)
     made = made_from(runs, {**dataclasses.asdict(settings), "data": data, "times": times or "as in the recipe"})
     leave_report(reporter, report_of(rows, facts, made), folder / "compare.html", open_it=open_)
+    reporter.point(f"Written to {folder}: compare.csv, compare.json")
 
 
 def check_extras(qat: bool) -> None:
@@ -121,7 +122,6 @@ def show(reporter: _console.Reporter, folder: Path, rows: Sequence[Row], facts: 
     reporter.say("Energy: of the analog accelerator's model; a microcontroller's is not known.")
     if any(entry["synthetic"] for entry in facts):
         reporter.say("Synthetic data: these figures say nothing about real ones.")
-    reporter.point(f"Written to {folder}: compare.csv, compare.json")
 
 
 def report_of(rows: Sequence[Row], facts: Sequence[dict[str, Any]], made: dict[str, Any]) -> Any:

@@ -92,9 +92,9 @@ def stream_eval(
     synthetic = task.data.info.synthetic
     reporter.result({**record, "synthetic": synthetic, "results": str(folder)})
     show(reporter, found, record, power, synthetic)
-    reporter.point(f"Written to {folder}: stream.csv, det.csv, words.csv, stream.json, stream.svg")
     made = made_from([network], {**found.settings, "data": data, "at": times})
     leave_report(reporter, report_of(found, record, made), folder / "stream.html", open_it=open_)
+    reporter.point(f"Written to {folder}: stream.csv, det.csv, words.csv, stream.json, stream.svg")
 
 
 def report_of(found: Any, record: dict[str, Any], made: dict[str, Any]) -> Any:
