@@ -129,7 +129,7 @@ def evaluate(
         refuse_taken(save_chips, learned)
 
     from analognets.deploy.chips.by_class import by_class as classes_of
-    from analognets.deploy.studies.evaluate import Measured, evaluation_report, network_on_chips, write_tables
+    from analognets.deploy.studies.evaluate import Measured, network_on_chips
 
     check_adabs(network := network_on_chips(trained, compensation, device), adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
@@ -149,9 +149,16 @@ def evaluate(
     classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
     used = made.calibrations.table() if use else None
     found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation, used)
+    finish(reporter, folder, found, open_it=open_)
+
+
+def finish(reporter: _console.Reporter, folder: Path, found: Any, *, open_it: bool) -> None:
+    """Write the tables of an evaluation, show them, and leave its report."""
+    from analognets.deploy.studies.evaluate import evaluation_report, write_tables
+
     write_tables(folder, found)
     show(reporter, folder, found)
-    leave_report(reporter, evaluation_report(folder, found), folder / "report.html", open_it=open_)
+    leave_report(reporter, evaluation_report(folder, found), folder / "report.html", open_it=open_it)
 
 
 def check_options(
