@@ -103,5 +103,5 @@ def made_from(networks: Iterable[str], settings: Mapping[str, Any]) -> dict[str,
 def _plain(value: Any) -> Any:
     """Return a setting as it is shown."""
     if isinstance(value, (list, tuple)):
-        return ", ".join(str(_plain(one)) for one in value) or "-"
+        return ", ".join(" x ".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value) or "-"
     return "yes" if value is True else value
