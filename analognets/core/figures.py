@@ -84,10 +84,8 @@ def inline_svg(figure: Any, name: str, *, title: str, text: str) -> str:
 
     make_drawable(figure)
     buffer = io.BytesIO()
-    settings: dict[Any, Any] = {
-        "svg.hashsalt": "analognets",
-        "svg.fonttype": "none",
-    }  # letters stay text, which can be found and read
+    # Letters stay text, which can be found and read.
+    settings: dict[Any, Any] = {"svg.hashsalt": "analognets", "svg.fonttype": "none"}
     with matplotlib.rc_context(settings), _without_paper(figure), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # letters that are missing here; names too long for their place
         figure.savefig(buffer, format="svg", metadata=_ANONYMOUS["svg"], facecolor="none")

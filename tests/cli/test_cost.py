@@ -20,7 +20,12 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_table_of_a_network(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda address: shown.append(address) or True)
+
+    def opened(address: str) -> bool:
+        shown.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", opened)
     answer = call("cost", "analognet_kws", "--open")
     assert answer.code == 0, answer.err
     page = tmp_path / "results" / "analognet_kws" / "cost_analognet_kws_aon_cim_8bit.html"

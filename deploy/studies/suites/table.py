@@ -240,7 +240,10 @@ def suite_figure(suite: Suite, accuracies: Sequence[Figure]) -> Any:
         panel.set_title(member.key, fontsize="medium")
         panel.set_xlabel(next((one.unit for one in accuracies if one.member == member.key), ""))
         panel.grid(alpha=0.3)
-    labels = [" ".join(filter(None, (name.replace("_", " "), bits and f"{bits} bit", at))) for name, bits, at in kinds]
+    labels = [
+        " ".join([name.replace("_", " "), *([f"{bits} bit"] if bits else []), *([at] if at else [])])
+        for name, bits, at in kinds
+    ]
     axes[0].set_yticks(range(len(kinds)), labels, fontsize="small")
     axes[0].invert_yaxis()
     return figure
