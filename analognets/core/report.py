@@ -12,6 +12,7 @@ import functools
 import hashlib
 import html
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -210,4 +211,5 @@ def sort_key(cell: str) -> float | None:
         with contextlib.suppress(AnalogNetsError):
             return parse_duration(cell)
     found = _NUMBER.fullmatch(cell.strip())
-    return float(found[1].replace(",", "")) if found else None
+    number = float(found[1].replace(",", "")) if found else math.inf
+    return number if math.isfinite(number) else None

@@ -120,7 +120,7 @@ def test_equal_results_are_equal_bytes() -> None:
     [
         ("25s", 25.0), ("1y", 31_536_000.0), ("1,024", 1024.0), ("91.20 \u00b1 0.30", 91.2), ("-0.5", -0.5),
         ("1e-3", 1e-3), ("> 4 +- 1", 4.0), ("AUC 0.9", 0.9), ("3.2 M", 3.2), ("91.2 (90 to 93)", 91.2),
-        ("0.1 to 0.2", None), ("2 arrays, 3 passes", None), ("-", None), ("layer_1", None), ("", None),
+        ("0.1 to 0.2", None), ("2 arrays, 3 passes", None), ("-", None), ("1e999", None), ("layer_1", None), ("", None),
     ],
 )  # fmt: skip
 def test_cells_are_sorted_by_what_they_say(cell: str, key: float | None) -> None:
