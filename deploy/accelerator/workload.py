@@ -40,7 +40,7 @@ class LayerWork:
         outputs: numbers in its output, of one call.
         why_digital: the reason it is left digital; empty if it goes onto the crossbar.
         scales_inputs: whether its drift compensation multiplies the inputs before the DACs.
-        bits: of its own ADCs, if it is analog; None: not known, or ideal.
+        bits: of its own ADCs, if it is analog; None: not known, or ideal. Not compared: the work is the same.
     """
 
     name: str
@@ -53,7 +53,7 @@ class LayerWork:
     outputs: int
     why_digital: str = ""
     scales_inputs: bool = False
-    bits: int | None = None
+    bits: int | None = dataclasses.field(default=None, compare=False)
 
     @property
     def analog(self) -> bool:
