@@ -164,8 +164,8 @@ def workload(
             why = "depthwise layers are left digital"
         if analog and entry.why != ALREADY:
             why = "digital in the model"
-        own = {"scales_inputs": entry.layer in scaling, "bits": widths.get(entry.layer)}
-        layers.append(dataclasses.replace(_work(name, entry, why), **own))
+        work = _work(name, entry, why)
+        layers.append(dataclasses.replace(work, scales_inputs=entry.layer in scaling, bits=widths.get(entry.layer)))
     attention = tuple(layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION))
     return Workload(model.name, tuple(layers), (*_unmodelled(planned), *_adapters(model)), attention)
 
