@@ -182,11 +182,6 @@ def in_words_of(counts: Any) -> str:
     return "not known" if counts is None else str(counts)
 
 
-def in_short(hardware: Any) -> str:
-    """Return what a recipe says about its hardware: the preset, and what it changes."""
-    return ", ".join([hardware.preset, *(f"{key} {value}" for key, value in hardware.changes().items())])
-
-
 def answer_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the accuracy at the end of each stage as a sentence."""
     said = []

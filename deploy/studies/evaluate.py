@@ -24,7 +24,7 @@ from analognets.deploy.studies.other_hardware import on_hardware
 from analognets.errors import ConversionError
 from analognets.layers import analog_layers
 from analognets.training import device_figure
-from analognets.training.report import DEVICES, in_short
+from analognets.training.report import DEVICES
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, TrainedRun
 
@@ -75,8 +75,8 @@ def network_on_chips(
     changes = {name: value for name, value in changes.items() if value is not None}
     if not changes:
         return network
-    own = analog_layers(network)[0].crossbar
-    return on_hardware(network, own.replace(**changes), ranges="kept")[0]
+    hardware = {layer.name: layer.crossbar.replace(**changes) for layer in analog_layers(network)}
+    return on_hardware(network, hardware, ranges="kept")[0]
 
 
 def chips_of(
@@ -244,7 +244,7 @@ def evaluation_report(folder: Path, found: Measured) -> Report:
         found: what was measured.
     """
     trained, task, table = found.trained, found.task, found.decisions.accuracies()
-    recipe, hardware = trained.known_recipe(), in_short(hardware_of(trained)) + other_device(found)
+    recipe, hardware = trained.known_recipe(), hardware_of(trained).described() + other_device(found)
     title = f"{recipe.name} on {task.data.info.name} ({hardware})"
     accuracies = found.accuracies()
     drawn = drift_figure(table, folder / "drift.png", title=title, **accuracies)
