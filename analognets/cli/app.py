@@ -101,6 +101,7 @@ class LazyGroup(TyperGroup):
         self.debug = "--debug" in arguments[:end]
         arguments[:end] = [word for word in arguments[:end] if word != "--debug"]
         _console.set_resume_hint(None)
+        _console.set_command(arguments)
         # A newcomer's terminal is for our lines, not for TensorFlow's search for a GPU driver.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         return super().main(arguments, *rest, **settings)
