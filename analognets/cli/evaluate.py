@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ import typer
 from analognets.cli import _console
 from analognets.cli._work import load_task, results_folder, start_backend, times_of
 from analognets.cli.options import Data, Json, Quiet, Split, SplitOption
-from analognets.errors import ChipFileError, InvalidArgumentError
+from analognets.errors import ChipFileError, DataWarning, InvalidArgumentError
 
 __all__ = ["evaluate"]
 
@@ -84,7 +85,18 @@ OtherDevice = Annotated[
     typer.Option("--device", help="Name of a device, or file of `device fit`, in place of the hardware's; as trained."),
 ]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
-Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
+Load = Annotated[
+    Path | None,
+    typer.Option(
+        help="Read chips that --save-chips stored instead of programming new ones; or a laboratory's: a hand-over "
+        "folder with measurements, a folder with a .npy or CSV file per tile, or a CSV file with a row per cell."
+    ),
+]
+MeasuredAt = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="When arrays of --load-chips were read, such as 1d after programming."),
+]
+Unit = Annotated[str | None, typer.Option(help="Of arrays of --load-chips: S, mS, uS, nS or pS; uS by default.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
 
 
@@ -105,6 +117,8 @@ def evaluate(
     by_class: ByClass = False,
     save_chips: Save = None,
     load_chips: Load = None,
+    measured_at: MeasuredAt = None,
+    unit: Unit = None,
     out: Out = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -131,7 +145,11 @@ def evaluate(
 
     check_adabs(network := network_on_chips(trained, compensation, device), adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
-    made = stored(reporter, network, load_chips, save_chips, number, count)
+    if load_chips is None and (measured_at is not None or unit is not None):
+        raise typer.BadParameter("--measured-at and --unit are of measured arrays: name them with --load-chips.")
+    made = loaded(reporter, network, load_chips, measured_at, unit)
+    if made is None:
+        made = stored(network, save_chips, number, count, reporter)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, outputs = run_references(reporter, trained, task, split)
     if made is None:
@@ -217,14 +235,29 @@ def calibrated(
     return True
 
 
-def stored(
-    reporter: _console.Reporter, network: Any, load: Path | None, save: Path | None, seed: int, count: int
-) -> Any:
-    """Return the chips of --load-chips, or those that an interrupted command stored in --save-chips, or None."""
+def loaded(reporter: _console.Reporter, network: Any, load: Path | None, at: str | None, unit: str | None) -> Any:
+    """Return the chips of --load-chips, stored or measured, or None."""
     from analognets.deploy.chips.chips import Chips
+    from analognets.deploy.lab import format as form
+    from analognets.deploy.lab.plain import is_plain
 
-    if load is not None:
+    if load is None:
+        return None
+    handed_over = any((load / name).exists() for name in (form.MEASURED, form.SCHEMA))
+    if not is_plain(load) and not handed_over:
+        if at is not None or unit is not None:
+            raise typer.BadParameter(f"--measured-at and --unit are of measured arrays. '{load}' holds stored chips.")
         return Chips.load(load, network)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        found = Chips.import_measured(load, network, seconds=at, unit=unit)
+    for text in dict.fromkeys(str(one.message) for one in caught):
+        reporter.warn(text)
+    return found
+
+
+def stored(network: Any, save: Path | None, seed: int, count: int, reporter: _console.Reporter) -> Any:
+    """Return the chips that an interrupted command stored in --save-chips, or None."""
     if save is None or not os.path.exists(save):
         return None
     found = saved_before(save, network, seed, count)

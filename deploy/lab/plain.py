@@ -13,7 +13,7 @@ import numpy as np
 
 from analognets.core.files import read_plain
 from analognets.deploy.lab import format as form
-from analognets.devices.fitting.headers import CONDUCTANCE
+from analognets.devices.fitting.headers import CONDUCTANCE, RESISTANCE
 from analognets.errors import ChipFileError, check_choice, reason, shortened
 from analognets.units import parse_duration
 
@@ -35,6 +35,8 @@ ROLES = {
     "minus": ("gminus", "g-", "gneg", "gm", "minus"),
 }
 """Names of the columns of a table of cells, without underscores and unit."""
+UPPER, NEAR = 0.95, 0.8
+"""Quantile whose size tells the unit, and by how many decades it may be off: drift takes up to 0.6 in a year."""
 NEEDED = "Needed: tile, row, col, g_plus_uS, g_minus_uS (also: device, chip, time_s)"
 UNITS = {unit.lower(): unit for unit in CONDUCTANCE}
 
@@ -384,25 +386,28 @@ def _shaped(values: np.ndarray, tile: form.Tile, index: form.Handover) -> np.nda
 
 
 def _check_scale(name: str, targets: np.ndarray, values: np.ndarray, said: str) -> None:
-    """Raise if the values of a tile are those of another unit, told by its devices with large targets."""
-    large = targets >= 0.5 * targets.max(initial=0.0)
-    if not targets.any() or large.sum() < 3 or not values.any():
+    """Raise if a tile has another unit, told by its upper quantile, whatever the order of its cells."""
+    if targets.size < 8 or not targets.any() or not values.any():
         return
-    others = targets < 0.25 * targets.max()
-    middle, lesser = float(np.median(values[large])), float(np.median(values[others])) if others.sum() >= 3 else 0.0
-    if middle > 0 and lesser > 3 * middle:
-        raise ChipFileError(
-            f"Tile '{name}' seems to hold resistances: devices with large targets read the smallest. Give conductances."
-        )
-    ratio = middle / float(np.median(targets[large]))
-    for other, factor in CONDUCTANCE.items():
-        if other != said and other.isascii() and ratio and abs(np.log10(ratio * factor / CONDUCTANCE[said])) < 0.8:
+    wanted, found = (float(np.quantile(part, UPPER)) for part in (targets, values))
+    if not wanted or not found or abs(np.log10(found / wanted)) < NEAR:
+        return
+    given = found / CONDUCTANCE[said]
+    large = targets >= 0.5 * targets.max()
+    lowest = float(np.quantile(values / CONDUCTANCE[said], 1 - UPPER))
+    falls = np.median(values[large]) < np.median(values[~large])
+    for other, factor in RESISTANCE.items():
+        if falls and lowest > 0 and other.isascii() and abs(np.log10(1e6 / (lowest * factor) / wanted)) < NEAR:
             raise ChipFileError(
-                f"The unit of tile '{name}' seems to be {other}, not {said}: devices with a target of "
-                f"{np.median(targets[large]):.3g} uS read {middle / CONDUCTANCE[said]:.3g}. Give unit='{other}', or "
-                "name it in the column."
+                f"Tile '{name}' seems to hold resistances in {other}: devices with large targets read the smallest. "
+                "Give conductances."
             )
-    if abs(np.log10(ratio or 1.0)) > 1:
-        raise ChipFileError(
-            f"Tile '{name}' reads {ratio:.3g} times its targets, which is no unit of conductance. Give uS."
-        )
+    for other, factor in CONDUCTANCE.items():
+        if other.isascii() and abs(np.log10(given * factor / wanted)) < NEAR:
+            raise ChipFileError(
+                f"The unit of tile '{name}' seems to be {other}, not {said}: its targets go up to {wanted:.3g} uS and "
+                f"its conductances to {given:.3g}. Give unit='{other}', or name it in the column."
+            )
+    raise ChipFileError(
+        f"Conductances of tile '{name}' are {found / wanted:.3g} times their targets, which no unit explains. Give uS."
+    )
