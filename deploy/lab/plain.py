@@ -135,6 +135,11 @@ def _tiles_in(folder: Path, index: form.Handover, unit: str | None) -> dict[str,
             )
         used |= set(there[0])
         arrays = [_array(files[name], tile, index, len(there[0]) == 2) for name in there[0]]
+        if len({part.shape for part in arrays}) > 1:
+            raise ChipFileError(
+                f"G+ and G- of tile '{tile.name}' must have one shape. Received: {arrays[0].shape} and "
+                f"{arrays[1].shape}."
+            )
         whole = arrays[0] if len(arrays) == 1 else np.stack(arrays)
         tiles[tile.name] = _shaped(whole, tile, index) * _factor(unit)
     if left := sorted(set(files) - used):
@@ -183,8 +188,13 @@ def _array(path: Path, tile: form.Tile, index: form.Handover, half: bool) -> np.
             raise ChipFileError(f"The file of a tile holds one reading. Received: {len(readings)} in '{path}'.")
         return readings[0].tiles[tile.name]
     values = _matrix(content, path)
-    if half or values.ndim < 2 or values.shape[0] % 2:
-        return values if half else values[None]
+    if half:
+        return values
+    if values.shape[0] % 2:
+        raise ChipFileError(
+            f"The file of tile '{tile.name}' must hold {tile.rows} rows of G+ above {tile.rows} rows of G-. Received: "
+            f"{values.shape[0]} rows in '{path}'."
+        )
     return values.reshape(2, values.shape[0] // 2, values.shape[1])
 
 

@@ -367,10 +367,11 @@ def write_arrays(folder: Path, tiles: dict[str, np.ndarray], kind: str) -> Path:
     lines = ["tile,row,col,g_plus_nS,g_minus_nS,time_s"]
     for name, values in tiles.items():
         stem = folder / name.replace("/", "_")
-        plus, minus = values.sum(axis=1)
         if kind == "npy":
             np.save(f"{stem}.npy", values)
-        elif kind == "csv":
+            continue
+        plus, minus = values.sum(axis=1)
+        if kind == "csv":
             np.savetxt(f"{stem}.csv", np.concatenate([plus, minus]), delimiter=",")
         elif kind == "pair":
             np.savetxt(f"{stem}_plus.csv", 1e-6 * plus, delimiter=";")
