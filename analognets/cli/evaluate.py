@@ -132,9 +132,7 @@ def evaluate(
     defaults = trained.known_recipe().evaluation
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
-    learned = trained.learned_on_devices
-    if learned and (load_chips is not None or chips not in (None, 1)):
-        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    check_learned(learned := trained.learned_on_devices, load_chips, chips)
     folder = results_folder(trained, out)
     start_backend(reporter)
     if save_chips is not None:
@@ -145,11 +143,9 @@ def evaluate(
 
     check_adabs(network := network_on_chips(trained, compensation, device), adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
-    if load_chips is None and (measured_at is not None or unit is not None):
-        raise typer.BadParameter("--measured-at and --unit are of measured arrays: name them with --load-chips.")
-    made = loaded(reporter, network, load_chips, measured_at, unit)
-    if made is None:
-        made = stored(network, save_chips, number, count, reporter)
+    made = loaded(reporter, network, load_chips, measured_at, unit) or stored(
+        reporter, network, save_chips, number, count
+    )
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, outputs = run_references(reporter, trained, task, split)
     if made is None:
@@ -187,6 +183,12 @@ def check_options(
         raise typer.BadParameter("--adabs-at says when to calibrate: give --adabs N too, N > 0.")
     if batch_norm and adabs is not None:
         raise typer.BadParameter("--batch-norm and --adabs set the same statistics: give one of them.")
+
+
+def check_learned(learned: bool, load: Path | None, chips: int | None) -> None:
+    """Raise if chips are asked for of a run that learned on devices."""
+    if learned and (load is not None or chips not in (None, 1)):
+        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
 
 
 def check_adabs(network: Any, count: int | None) -> None:
@@ -241,6 +243,8 @@ def loaded(reporter: _console.Reporter, network: Any, load: Path | None, at: str
     from analognets.deploy.lab import format as form
     from analognets.deploy.lab.plain import is_plain
 
+    if load is None and (at is not None or unit is not None):
+        raise typer.BadParameter("--measured-at and --unit are of measured arrays: name them with --load-chips.")
     if load is None:
         return None
     handed_over = any((load / name).exists() for name in (form.MEASURED, form.SCHEMA))
@@ -256,7 +260,7 @@ def loaded(reporter: _console.Reporter, network: Any, load: Path | None, at: str
     return found
 
 
-def stored(network: Any, save: Path | None, seed: int, count: int, reporter: _console.Reporter) -> Any:
+def stored(reporter: _console.Reporter, network: Any, save: Path | None, seed: int, count: int) -> Any:
     """Return the chips that an interrupted command stored in --save-chips, or None."""
     if save is None or not os.path.exists(save):
         return None

@@ -278,7 +278,7 @@ def _numbers(frame: Mapping[str, Sequence[str]], name: str, source: Path, *, who
             raise ChipFileError(
                 f"Column '{name}' of '{source}' must hold numbers. Received: {word!r} in row {place + 2}."
             ) from None
-    if whole and not (np.isfinite(values).all() and (values == np.round(values)).all() and (values >= 0).all()):
+    if whole and not ((values >= 0) & (values < 1 << 40) & (values == np.round(values))).all():
         raise ChipFileError(f"Column '{name}' of '{source}' must hold whole numbers from 0.")
     return values.astype(np.int64) if whole else values
 
@@ -391,6 +391,11 @@ def _shaped(values: np.ndarray, tile: form.Tile, index: form.Handover) -> np.nda
         _, _, r, c = np.argwhere(empty)[0]
         raise ChipFileError(
             f"Tile '{tile.name}' misses {int(empty.sum())} conductances, the first at row {r}, column {c}."
+        )
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise ChipFileError(
+            f"Conductances of tile '{tile.name}' must be finite and at least 0. Received: {values.min():g} to "
+            f"{values.max():g}. Give G+ and G- apart, not their difference."
         )
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import shutil
@@ -13,6 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from analognets.conversion import to_analog
@@ -464,6 +467,30 @@ def test_what_is_wrong_with_plain_arrays_is_said(tmp_path: Path, exported: Path,
     with pytest.raises(ChipFileError, match="has its polarities swapped"):
         handed = Path(shutil.copytree(exported, tmp_path / "handed"))
         record_measurement(handed, {**aged, swapped: aged[swapped][::-1]}, seconds=1.0)
+
+
+CELLS = st.lists(
+    st.tuples(
+        st.integers(0, 20), st.integers(0, 8), st.sampled_from(["1", "", "-1", "inf", "1e400", "nan", "x", "1e9"])
+    ),
+    max_size=6,
+).map(lambda rows: "row,col,g_plus_uS,g_minus_uS\n" + "\n".join(f"{r},{c},{g},1" for r, c, g in rows))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode) | CELLS.map(str.encode), npy=st.booleans())
+def test_any_content_is_read_or_refused(tmp_path: Path, content: bytes, npy: bool) -> None:
+    index, targets, read = twins()
+    index.tiles = index.tiles[:1]
+    path = tmp_path / f"cells.{'npy' if npy else 'csv'}"
+    path.write_bytes(content)
+    with contextlib.suppress(ChipFileError):
+        read_plain_readings(path, index, targets)
+    whole = np.concatenate([[0.0, -1.0, np.inf, 1e300][len(content) % 4] * np.ones(1), np.ravel(read["dense/0"])[1:]])
+    np.save(tmp_path / "cells.npy", whole.reshape(2, 20, 8))
+    with contextlib.suppress(ChipFileError):
+        [reading] = read_plain_readings(tmp_path / "cells.npy", index, targets)
+        assert (reading.tiles["dense/0"] >= 0).all()
 
 
 def test_what_is_wrong_with_files_of_plain_arrays(
