@@ -91,9 +91,9 @@ def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
     from analognets.deploy.accelerator.costs import with_range
 
     place, unknown = result.placement, result.energy_status == "unknown"
-    energy = with_range(result.energy_uj, result.energy_range_uj, ".3f")
-    power = with_range(result.power_mw, result.power_range_mw, ".1f")
-    efficiency = with_range(result.tops_per_watt, result.tops_per_watt_range, ".2f")
+    energy = with_range(result.energy_uj, result.energy_range_uj, ".3f", "uJ per inference")
+    power = with_range(result.power_mw, result.power_range_mw, ".1f", "mW while running")
+    efficiency = with_range(result.tops_per_watt, result.tops_per_watt_range, ".2f", "TOPS/W")
     rows = []
     for row in result.table().to_dict("records"):
         size = f"{row['rows']} x {row['cols']}" if row["analog"] else "digital"
@@ -119,8 +119,8 @@ def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
     totals = [
         ("inferences/s", f"{result.inferences_per_second:,.0f}"),
         ("latency", f"{result.latency_us:.1f} us, {result.passes:,} passes"),
-        ("energy", f"{energy} uJ per inference, {power} mW while running, {result.energy_status}"),
-        ("efficiency", f"{efficiency} TOPS/W"),
+        ("energy", f"{energy}, {power}, {result.energy_status}"),
+        ("efficiency", efficiency),
         ("throughput", f"{result.tops:.3f} TOPS of {chip.peak_tops(result.bits):.3f} per array at its peak"),
         (
             "utilisation",

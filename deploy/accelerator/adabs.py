@@ -59,9 +59,9 @@ class AdaBSCost:
         return STEPS * sum(self.numbers)
 
     def __str__(self) -> str:
-        energy = with_range(self.energy_uj, self.energy_range_uj)
+        energy = with_range(self.energy_uj, self.energy_range_uj, unit="uJ")
         return (
-            f"AdaBS with {self.samples} samples: {energy} uJ, as much as "
+            f"AdaBS with {self.samples} samples: {energy}, as much as "
             f"{self.inferences:,.0f} inferences, in {1e3 * self.seconds:.3g} ms, "
             f"{self.operations:,} digital operations a sample, {self.state_bytes:,} "
             f"bytes of sums, {self.stored_bytes:,} bytes stored"

@@ -304,9 +304,9 @@ class Cost:
                 f"{place.workload.model} on {self.accelerator.name} at {self.bits} bit",
                 f"  {self.operations / 1e6:.1f} MOp in {self.passes:,} passes, {self.latency_us:.1f} us, "
                 f"{self.inferences_per_second:,.0f} inferences/s, {self.tops:.3f} TOPS",
-                f"  {with_range(self.energy_uj, self.energy_range_uj, '.3f')} uJ per inference, "
-                f"{with_range(self.power_mw, self.power_range_mw, '.1f')} mW, "
-                f"{with_range(self.tops_per_watt, self.tops_per_watt_range, '.2f')} TOPS/W",
+                f"  {with_range(self.energy_uj, self.energy_range_uj, '.3f', 'uJ per inference')}, "
+                f"{with_range(self.power_mw, self.power_range_mw, '.1f', 'mW')}, "
+                f"{with_range(self.tops_per_watt, self.tops_per_watt_range, '.2f', 'TOPS/W')}",
                 f"  {100 * self.utilisation:.1f} % of the cells in use "
                 f"({100 * self.effective_utilisation:.1f} % hold a weight), "
                 f"{self.area_mm2:.2f} mm^2, {self.activation_kb:.1f} kB of activations",
@@ -317,9 +317,9 @@ class Cost:
         )
 
 
-def with_range(value: float, ends: tuple[float, float] | None, form: str = ".3g") -> str:
-    """Return a figure with the range it lies in, as text: "8.55 (8.33 to 8.85)"."""
-    text = format(value, form)
+def with_range(value: float, ends: tuple[float, float] | None, form: str = ".3g", unit: str = "") -> str:
+    """Return a figure with the range it lies in, as text: "8.55 TOPS/W (8.32 to 8.84)"."""
+    text = f"{value:{form}} {unit}".rstrip()
     return text if ends is None else f"{text} ({ends[0]:{form}} to {ends[1]:{form}})"
 
 

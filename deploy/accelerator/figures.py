@@ -263,8 +263,8 @@ def energy_figure(cost: Cost, path: Any = None) -> Any:
     axes.set_xlabel("energy of one inference in uJ")
     axes.set_title(
         f"{cost.placement.workload.model} on {cost.accelerator.name}, {cost.bits} bit: "
-        f"{with_range(cost.energy_uj, cost.energy_range_uj, '.2f')} uJ, "
-        f"{with_range(cost.tops_per_watt, cost.tops_per_watt_range, '.2f')} TOPS/W",
+        f"{with_range(cost.energy_uj, cost.energy_range_uj, '.2f', 'uJ')}, "
+        f"{with_range(cost.tops_per_watt, cost.tops_per_watt_range, '.2f', 'TOPS/W')}",
         fontsize="medium",
     )
     axes.grid(axis="x", alpha=0.3)

@@ -86,10 +86,10 @@ class DutyCycle:
 
     def __str__(self) -> str:
         ungated = f", {self.power_ungated_uw:,.0f} uW with the array's common parts left on" if self.static_uw else ""
-        power = with_range(self.power_uw, self.power_range_uw, ".1f")
+        power = with_range(self.power_uw, self.power_range_uw, ".1f", "uW mean power")
         return (
             f"{self.accelerator} at {self.bits} bit: {self.energy_uj:.2f} uJ x {self.inferences_per_second:g}/s = "
-            f"{power} uW mean power (duty cycle {100 * self.duty:.3f} %, {self.idle_uw:g} uW between "
+            f"{power} (duty cycle {100 * self.duty:.3f} %, {self.idle_uw:g} uW between "
             f"inferences{ungated}). {NOT_COUNTED}"
         )
 
