@@ -357,6 +357,25 @@ def accelerator_record() -> dict[str, Any]:
     return record
 
 
+def conformance() -> list[str]:
+    """Return the paragraphs on simulators that ran one conformance bundle."""
+    result = json.loads((RESULTS / "conformance.json").read_text("utf-8"))
+    bundle = result["bundle"]
+    rows = []
+    for one in result["verdicts"]:
+        said = "; ".join(f"{d['rule']}: {d['found']} instead of {d['expected']}" for d in one["departures"])
+        unexplained = sum(difference["rule"] == "unexplained" for difference in one["differences"])
+        skipped = "; ".join(sorted({*one["skipped"].values()}))
+        cells = [str(one["compared"]), str(len(one["differences"])), said or "none", str(unexplained), skipped]
+        rows.append([f"{one['tool']} {one['version']}", *cells])
+    heads = ["simulator", "figures compared", "differ", "rules applied in another way", "unexplained", "not compared"]
+    return [
+        f"The same {' x '.join(map(str, bundle['weights']))} weights on {bundle['chips']} chips in each simulator, "
+        "beside the moments of the documented device law, by `analognets conformance` ([every difference](conformance.json)):",
+        markdown(heads, rows),
+    ]
+
+
 def exploration() -> list[str]:
     """Return the paragraphs on accuracy against efficiency."""
     points = pd.read_csv(RESULTS / "explore_kws.csv")
@@ -405,6 +424,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("The int8 baseline", ("int8_baseline.json",), baseline),
     ("The accelerator", ("accelerator_paper.json",), accelerator),
     ("MLPerf Tiny on an analog chip", ("mlperf_tiny.csv", "mlperf_tiny.json"), mlperf_tiny),
+    ("Simulators of the same devices", ("conformance.json",), conformance),
     ("Accuracy against efficiency", ("explore_kws.csv",), exploration),
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
     ("Large networks on tiles", results_networks.FILES, lambda: results_networks.parts(RESULTS)),
