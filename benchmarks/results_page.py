@@ -371,7 +371,8 @@ def conformance() -> list[str]:
     heads = ["simulator", "figures compared", "differ", "rules applied in another way", "unexplained", "not compared"]
     return [
         f"The same {' x '.join(map(str, bundle['weights']))} weights on {bundle['chips']} chips in each simulator, "
-        "beside the moments of the documented device law, by `analognets conformance` ([every difference](conformance.json)):",
+        "beside the moments of the documented device law, by `analognets conformance` "
+        "([every difference](conformance.json)):",
         markdown(heads, rows),
     ]
 

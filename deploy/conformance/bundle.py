@@ -31,7 +31,7 @@ ABOUT = [
     "inputs: (samples, rows). A product is inputs @ weights.",
     "Results go into results/TOOL.npz: product_ideal and product_quantised (samples, cols); weights_programmed, "
     "weights_drifted_K and weights_read_K (chips, rows, cols) in units of the weights, K the number of the time; "
-    "skipped: JSON text, the reason by the name of each array that is left out.",
+    "skipped: JSON text, the reason by the name of each array that is left out; version; bundle: its sha256.",
     "programmed: right after programming, without drift and read noise. drifted: at a time, without read noise. "
     "read: at a time with it. No drift compensation.",
     "Moments: of sign(weight) x (G+ - G-) in uS over all weights of a level and all chips.",

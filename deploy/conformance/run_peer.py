@@ -160,7 +160,7 @@ def run(tool: str, folder: Path) -> Path:
         version = "unknown"
     target = folder / "results" / f"{tool}.npz"
     target.parent.mkdir(exist_ok=True)
-    texts = {"skipped": np.array(json.dumps(skipped)), "version": np.array(version)}
+    texts = {"skipped": np.array(json.dumps(skipped)), "version": np.array(version), "bundle": np.array(case["sha256"])}
     np.savez_compressed(target, **{name: values.astype(np.float32) for name, values in found.items()}, **texts)
     return target
 

@@ -142,16 +142,16 @@ def peer(tool: str) -> Callable[[Bundle], Observations]:
             except Exception as error:  # a foreign program may raise anything
                 kind = type(error).__name__
                 raise AnalogNetsError(f"{tool} could not run this bundle: {kind}, {reason(error)}.") from error
-        return read_results(path, tool)
+        return read_results(path, tool, bundle)
 
     return run
 
 
-def read_results(path: Any, tool: str) -> Observations:
+def read_results(path: Any, tool: str, bundle: Bundle) -> Observations:
     """Read a file of results.
 
     Raises:
-        ChipFileError: it is no such file.
+        ChipFileError: it is no such file, or of another bundle.
     """
     content = read_plain(path, f"results of {tool}", limit=MAX_RESULTS, error=ChipFileError)
     try:
@@ -159,9 +159,12 @@ def read_results(path: Any, tool: str) -> Observations:
             arrays = {name: loaded[name] for name in loaded.files}
         skipped = json.loads(str(arrays.pop("skipped", "{}")))
         version = str(arrays.pop("version", "unknown"))
+        ran = str(arrays.pop("bundle", bundle.case.sha256))
         reasons = {str(name): str(why) for name, why in skipped.items()}
     except Exception as error:  # NumPy raises many kinds for a broken file
         raise ChipFileError(f"'{path}' is no file of results of a conformance bundle: {reason(error)}.") from error
+    if ran != bundle.case.sha256:
+        raise ChipFileError(f"'{path}' holds results of another bundle than '{bundle.folder}'. Run {tool} again.")
     return Observations(tool, version, arrays, reasons)
 
 
@@ -189,4 +192,4 @@ def observe(bundle: Bundle, tool: str) -> Observations:
     path = bundle.folder / "results" / f"{tool}.npz"
     if "/" in tool or "\\" in tool or not path.exists():
         raise UnknownNameError("simulator", tool, TOOLS, "Results of another one go into results/NAME.npz.")
-    return read_results(path, tool)
+    return read_results(path, tool, bundle)

@@ -118,6 +118,9 @@ def test_results_of_another_simulator(bundle: Bundle, tmp_path: Path, write_resu
     (theirs.folder / "results" / "broken.npz").write_bytes(b"no archive")
     with pytest.raises(ChipFileError, match="is no file of results of a conformance bundle"):
         observe(theirs, "broken")
+    np.savez(theirs.folder / "results" / "old.npz", bundle=np.array("0" * 64))
+    with pytest.raises(ChipFileError, match="holds results of another bundle than .* Run old again"):
+        observe(theirs, "old")
 
 
 @pytest.fixture
