@@ -135,17 +135,15 @@ def evaluate(
     check_learned(learned := trained.learned_on_devices, load_chips, chips)
     folder = results_folder(trained, out)
     start_backend(reporter)
-    if save_chips is not None:
-        refuse_taken(save_chips, learned)
+    refuse_taken(save_chips, learned)
 
     from analognets.deploy.chips.by_class import by_class as classes_of
     from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
 
     check_adabs(network := network_on_chips(trained, compensation, device), adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
-    made = loaded(reporter, network, load_chips, measured_at, unit) or stored(
-        reporter, network, save_chips, number, count
-    )
+    made = loaded(reporter, network, load_chips, measured_at, unit)
+    made = made or stored(reporter, network, save_chips, number, count)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, outputs = run_references(reporter, trained, task, split)
     if made is None:
@@ -269,8 +267,10 @@ def stored(reporter: _console.Reporter, network: Any, save: Path | None, seed: i
     return found
 
 
-def refuse_taken(folder: Path, learned: bool) -> None:
+def refuse_taken(folder: Path | None, learned: bool) -> None:
     """Raise unless a place for chips is free, or holds chips that an interrupted command may have stored."""
+    if folder is None:
+        return
     from analognets.core.drafts import recover, remove_abandoned
     from analognets.deploy.chips.files import INDEX
 

@@ -26,6 +26,7 @@ LEVELS = (0.0, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0)
 TIMES = (25.0, 86_400.0, 31_536_000.0)
 ROWS, COLS, INPUTS = 256, 128, 64
 MAX_ARRAYS = 1 << 28
+Quantity = Literal["programmed", "drifted", "read"]
 ABOUT = [
     "weights: (rows, cols) in [-1, 1]; a weight of 1 has G+ = g_max and G- = 0. One tile, no scaling, no bias.",
     "inputs: (samples, rows). A product is inputs @ weights.",
@@ -58,14 +59,14 @@ class Moment(Section):
     """What is expected of the weights of a level.
 
     Args:
-        quantity: "programmed", "drifted" or "read".
+        quantity: what was done to the weights.
         time: its number; null right after programming.
         level_us: target of the device that is not at 0.
         mean_us: of sign(weight) x (G+ - G-).
         std_us: its standard deviation.
     """
 
-    quantity: Literal["programmed", "drifted", "read"]
+    quantity: Quantity
     time: int | None
     level_us: float
     mean_us: float
@@ -151,8 +152,8 @@ class Bundle:
 
 def moments_of(law: Law, rules: Rules, levels: Any, times: Any, top: float) -> list[Moment]:
     """Return all moments of a bundle under some rules."""
-    wanted: list[tuple[str, int | None]] = [("programmed", None)]
-    wanted += [(quantity, number) for quantity in ("drifted", "read") for number in range(len(times))]
+    wanted: list[tuple[Quantity, int | None]] = [("programmed", None)]
+    wanted += [("drifted", number) for number in range(len(times))] + [("read", number) for number in range(len(times))]
     found = []
     for quantity, number in wanted:
         seconds = None if number is None else times[number]
@@ -211,7 +212,7 @@ def write_bundle(
         "product_quantised": products(rules, quantiser, weights, inputs),
     }
     content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]
+    np.savez(content, **arrays)
     case = Case(
         law=law,
         rules=rules,

@@ -161,7 +161,8 @@ def run(tool: str, folder: Path) -> Path:
     target = folder / "results" / f"{tool}.npz"
     target.parent.mkdir(exist_ok=True)
     texts = {"skipped": np.array(json.dumps(skipped)), "version": np.array(version), "bundle": np.array(case["sha256"])}
-    np.savez_compressed(target, **{name: values.astype(np.float32) for name, values in found.items()}, **texts)
+    content: dict[str, Any] = {**{name: values.astype(np.float32) for name, values in found.items()}, **texts}
+    np.savez_compressed(target, **content)
     return target
 
 

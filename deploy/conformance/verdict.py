@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analognets.deploy.conformance.bundle import Bundle, Moment, products
+from analognets.deploy.conformance.bundle import Bundle, Moment, Quantity, products
 from analognets.deploy.conformance.law import RULES, Rules
 from analognets.deploy.conformance.runners import Observations
 from analognets.errors import ChipFileError
@@ -167,11 +167,13 @@ def check(bundle: Bundle, found: Observations) -> None:
         raise ChipFileError(f"The results of {found.tool} hold '{strange[0]}', which is nothing the bundle asks for.")
 
 
-def names_of_weights(bundle: Bundle) -> dict[str, tuple[str, int | None]]:
+def names_of_weights(bundle: Bundle) -> dict[str, tuple[Quantity, int | None]]:
     """Return quantity and number of the time of each array of weights."""
-    times = range(len(bundle.case.times))
-    names: dict[str, tuple[str, int | None]] = {"weights_programmed": ("programmed", None)}
-    return names | {f"weights_{name}_{k}": (name, k) for name in ("drifted", "read") for k in times}
+    names: dict[str, tuple[Quantity, int | None]] = {"weights_programmed": ("programmed", None)}
+    for number in range(len(bundle.case.times)):
+        names[f"weights_drifted_{number}"] = "drifted", number
+        names[f"weights_read_{number}"] = "read", number
+    return names
 
 
 def seen_moments(bundle: Bundle, found: Observations) -> Iterator[_Seen]:
