@@ -136,4 +136,4 @@ class ConstantSet:
                 f"The constants that meet the published figures have no extreme energy: {found.message} Check "
                 "`held_to` of the accelerator."
             )
-        return float(found.fun) * unit
+        return float(found.fun or 0.0) * unit
