@@ -421,7 +421,7 @@ def _check_scale(name: str, targets: np.ndarray, values: np.ndarray, said: str) 
         if other.isascii() and abs(np.log10(given * factor / wanted)) < NEAR:
             raise ChipFileError(
                 f"The unit of tile '{name}' seems to be {other}, not {said}: its targets go up to {wanted:.3g} uS and "
-                f"its conductances to {given:.3g}. Give unit='{other}', or name it in the column."
+                f"its conductances to {given:.3g}. Give unit='{other}' (--unit {other}), or name it in the column."
             )
     raise ChipFileError(
         f"Conductances of tile '{name}' are {found / wanted:.3g} times their targets, which no unit explains. Give uS."
