@@ -133,8 +133,8 @@ def record_arrays(
         raise InvalidArgumentError(f"The files of '{place}' name the time of each reading: leave `seconds` out.")
     if len(told) < len(readings) and seconds is None:
         raise InvalidArgumentError(
-            f"When were the arrays in '{place}' read? Give the time since programming: seconds='1d' (--measured-at 1d), a"
-            " column time_s, or folders such as chip_0_1d. Received: none."
+            f"When were the arrays in '{place}' read? Give the time since programming: seconds='1d' (--measured-at "
+            "1d), a column time_s, or folders such as chip_0_1d. Received: none."
         )
     at = None if seconds is None else parse_duration(seconds)
     return [
