@@ -74,11 +74,7 @@ class ReferenceRunner:
 
 
 def ours(bundle: Bundle) -> Observations:
-    """Run a bundle with this package's devices and converters.
-
-    Raises:
-        AnalogNetsError: the bundle has rules that its devices don't have.
-    """
+    """Run a bundle with this package's devices, which keep both of a pair, and its converters, which are symmetric."""
     import keras
 
     from analognets.crossbar.converters import convert
