@@ -1,5 +1,6 @@
 from . import accelerator as accelerator
 from . import chips as chips
+from . import conformance as conformance
 from . import export as export
 from . import lab as lab
 from . import stream as stream

@@ -61,6 +61,9 @@ COMMANDS = {
     "device": Command(
         "analognets.cli.device:device", "Fit a device to a lab's table of measured cells; show a device."
     ),
+    "conformance": Command(
+        "analognets.cli.conformance:conformance", "Whether a simulator follows the device law, and where it departs."
+    ),
     "zoo": Command("analognets.cli.zoo:zoo", "Find, fetch, save and share pretrained networks."),
     "data": Command("analognets.cli.data:data", "List, prepare and describe data sets."),
     "doctor": Command(

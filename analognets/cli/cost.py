@@ -144,7 +144,12 @@ def draw(result: Any, folder: Path) -> list[Path]:
 
 def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
     """Print the table of layers and the totals."""
-    place = result.placement
+    from analognets.deploy.accelerator.costs import with_range
+
+    place, unknown = result.placement, result.energy_status == "unknown"
+    energy = with_range(result.energy_uj, result.energy_range_uj, ".3f", "uJ per inference")
+    power = with_range(result.power_mw, result.power_range_mw, ".1f", "mW while running")
+    efficiency = with_range(result.tops_per_watt, result.tops_per_watt_range, ".2f", "TOPS/W")
     rows = []
     for row in result.table().to_dict("records"):
         size = f"{row['rows']} x {row['cols']}" if row["analog"] else "digital"
@@ -159,17 +164,19 @@ def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
                 f"{row['operations'] / 1e6:.2f}",
                 f"{row['time_us']:.2f}",
                 f"{row['energy_uj']:.3f}",
+                *(() if unknown else (f"{row['energy_low_uj']:.3f} - {row['energy_high_uj']:.3f}",)),
                 f"{row['tops_per_watt']:.2f}",
             )
         )
-    columns = ["layer", "cells", "array %", "blocks", "positions", "passes", "MOp", "us", "uJ", "TOPS/W"]
+    columns = ["layer", "cells", "array %", "blocks", "positions", "passes", "MOp", "us", "uJ"]
+    columns += ["TOPS/W"] if unknown else ["uJ, range", "TOPS/W"]
     chip = result.accelerator
     reporter.table(columns, rows, title=f"{place.workload.model} on {chip.name} at {result.resolution}")
     totals = [
         ("inferences/s", f"{result.inferences_per_second:,.0f}"),
         ("latency", f"{result.latency_us:.1f} us, {result.passes:,} passes"),
-        ("energy", f"{result.energy_uj:.3f} uJ per inference, {result.power_mw:.1f} mW while running"),
-        ("efficiency", f"{result.tops_per_watt:.2f} TOPS/W"),
+        ("energy", f"{energy}, {power}, {result.energy_status}"),
+        ("efficiency", efficiency),
         ("throughput", f"{result.tops:.3f} TOPS of {chip.peak_tops(result.bits):.3f} per array at its peak"),
         (
             "utilisation",
@@ -180,6 +187,7 @@ def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
     ]
     reporter.table(["total", ""], totals)
     reporter.say(result.statement)
+    reporter.say(result.energy_statement)
     reporter.say(result.origin)
     for file in files:
         reporter.point(f"Written: {file}")

@@ -151,6 +151,14 @@ def sizes(text: str) -> list[tuple[int, int]]:
         raise typer.BadParameter(f"--arrays takes sizes such as 1024x512,512x512. Received: {text!r}.") from None
 
 
+def with_ends(row: Any, name: str, ends: tuple[str, str], form: str) -> str:
+    """Return a figure of a point with its range, where that is known."""
+    from analognets.deploy.accelerator.costs import with_range
+
+    low, high = (row[end] for end in ends)
+    return with_range(row[name], None if low is None or low != low else (float(low), float(high)), form)
+
+
 def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     """Print all points, best accuracy first, and where the files are."""
     from analognets.deploy.studies.explore_figures import label_of
@@ -168,8 +176,8 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
                 label_of(row),
                 row["weights"] if row["ranges"] == "trained" else f"{row['weights']}, ranges {row['ranges']}",
                 f"{100 * row['accuracy']:.2f} +- {100 * row['accuracy_std']:.2f}",
-                f"{row['tops_per_watt']:.2f}",
-                f"{row['energy_uj']:.3f}",
+                with_ends(row, "tops_per_watt", ("tops_per_watt_low", "tops_per_watt_high"), ".2f"),
+                with_ends(row, "energy_uj", ("energy_low_uj", "energy_high_uj"), ".3f"),
                 f"{row['inferences_per_second']:,.0f}",
                 f"{row['area_mm2']:.2f}",
                 f"{100 * row['utilisation']:.1f}",

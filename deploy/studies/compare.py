@@ -31,6 +31,7 @@ from analognets.zoo.trained import TrainedNetwork
 __all__ = ["Comparison", "Row", "Settings", "comparison_figure", "same_network", "write_comparison"]
 
 HARDWARE = "aon_cim"
+ENERGY_RANGE = ("energy_low_uj", "energy_high_uj", "energy_status")
 NOT_TRAINED = {
     "trained": "not trained for it: ranges as trained for {bits} bit",
     "calibrated anew": "not trained for it: ranges calibrated anew",
@@ -57,6 +58,9 @@ class Row:
         macs: multiply-accumulates of an inference.
         energy_uj: of an inference; None where it is not known.
         note: what to know about this row.
+        energy_low_uj: least energy that the published figures allow; None where it is not known.
+        energy_high_uj: largest, likewise.
+        energy_status: "fitted" to a published figure, "predicted", or "unknown".
     """
 
     network: str
@@ -71,6 +75,9 @@ class Row:
     macs: int
     energy_uj: float | None
     note: str = ""
+    energy_low_uj: float | None = None
+    energy_high_uj: float | None = None
+    energy_status: str = "unknown"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +238,7 @@ class Comparison:
             yield Row(
                 *(name, f"analog, {bits} bit", found["at"], float(found["mean"]), std, int(found["chips"]), None),
                 *(costs["cells"], costs["weights"], costs["macs"], costs["energy_uj"], note),
+                **{name: value for name, value in costs.items() if name in ENERGY_RANGE},
             )
 
     def steps(self, what: str) -> Callable[[int, int], None]:
@@ -239,7 +247,7 @@ class Comparison:
 
 
 def known_cost(network: Any, bits: int) -> dict[str, Any]:
-    """Return cells, weights, multiply-accumulates and, for the accelerator that is known, energy in uJ."""
+    """Return cells, weights, multiply-accumulates and, of the known accelerator, energy and its range in uJ."""
     placement = place(network, HARDWARE)
     found: dict[str, Any] = {
         "cells": placement.cells,
@@ -249,9 +257,11 @@ def known_cost(network: Any, bits: int) -> dict[str, Any]:
     }
     if all(layer.crossbar.name.startswith(HARDWARE) for layer in analog_layers(network)):
         try:
-            found["energy_uj"] = cost(network, HARDWARE, bits=bits).energy_uj
+            one = cost(network, HARDWARE, bits=bits)
         except AnalogNetsError:
             return found  # its energy at this precision is not known
+        found["energy_uj"] = one.energy_uj
+        found |= {name: value for name, value in one.ranges().items() if name in ENERGY_RANGE}
     return found
 
 

@@ -11,7 +11,8 @@ from analognets.core.files import write_atomically, write_json
 from analognets.core.markdown import markdown
 from analognets.core.provenance import environment
 from analognets.core.report import Picture, Report, Table
-from analognets.deploy.studies.suites.figures import FIGURES, Figure, figures_of
+from analognets.deploy.accelerator.costs import with_range
+from analognets.deploy.studies.suites.figures import FIGURES, RANGES, Figure, figures_of
 from analognets.deploy.studies.suites.suite import Suite
 from analognets.metrics import format_interval
 
@@ -92,7 +93,8 @@ def about_suite(suite: Suite, settings: Mapping[str, Any]) -> list[str]:
     said = [
         f"Networks: {suite.source}.",
         f"Accuracy in % with half of the 95 % interval over test samples and {settings['chips']} chips, one training "
-        f"seed; energy and speed: cost model of {suite.accelerator}.",
+        f"seed; energy and speed: cost model of {suite.accelerator}, energy with the range that its "
+        "published figures allow.",
         "Mapped as it is: published weights, W_max = max |W|, converter ranges set on training samples, no training. "
         "AdaBS: batch-norm statistics set anew on each chip at that time, on up to 1,000 unlabelled training samples.",
         "Mapped and fine-tuned networks leave the same layers digital, which the table names: depthwise ones, since on "
@@ -147,6 +149,9 @@ def cell(figure: Figure, factor: float, form: str, notes: list[str]) -> str:
         mark = f" [{notes.index(figure.note) + 1}]"
     if figure.value is None:
         return f"-{mark}"
+    if figure.figure in RANGES:
+        ends = None if figure.low is None or figure.high is None else (factor * figure.low, factor * figure.high)
+        return with_range(factor * figure.value, ends, form.strip("{:}")) + mark
     text = format_interval(figure.value, figure.low, figure.high, form=form, scale=factor)
     return f"{'AUC ' if figure.unit == 'AUC' else ''}{text}{mark}"
 
