@@ -129,6 +129,11 @@ class AnalogGroupQueryAttention(AnalogAttention, keras.layers.GroupQueryAttentio
 
     Takes every argument of `keras.layers.GroupQueryAttention` and those of `AnalogComposite`.
 
+    Examples:
+        >>> layer = AnalogGroupQueryAttention(8, num_query_heads=4, num_key_value_heads=2)
+        >>> print(layer(np.ones((2, 5, 32)), np.ones((2, 5, 32))).shape)
+        (2, 5, 32)
+
     Source: as `AnalogMultiHeadAttention`.
     """
 
