@@ -77,6 +77,14 @@ def register_model(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Raises:
         InvalidArgumentError: it does not stand at the top of its module, or another network has its name.
+
+    Examples:
+        >>> def tiny(input_shape, *, classes, width=8):
+        ...     inputs = keras.Input(input_shape)
+        ...     x = keras.layers.Dense(width, activation="relu")(keras.layers.Flatten()(inputs))
+        ...     return keras.Model(inputs, keras.layers.Dense(classes)(x))
+        >>> register_model(tiny)((49, 10, 1), classes=12).output_shape
+        (None, 12)
     """
     name, module = function.__name__, function.__module__
     if function.__qualname__ != name or MODELS.get(name, module) != module:

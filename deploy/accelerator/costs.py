@@ -29,6 +29,13 @@ class LayerCost:
         work: its product.
         time: when it runs.
         energy_pj: of each term of the accelerator's energy law, in pJ.
+
+    Examples:
+        >>> first = analognets.deploy.cost(model, bits=8).layers[0]
+        >>> first.work.name, first.time.passes
+        ('hidden', 1)
+        >>> first.total_pj == sum(first.energy_pj.values())
+        True
     """
 
     work: LayerWork
@@ -50,6 +57,13 @@ class Cost:
         bits: of the converters.
         overlapped: whether the digital pipeline works while the array does.
         layers: one `LayerCost` for each product.
+
+    Examples:
+        >>> found = analognets.deploy.cost(model, bits=8)
+        >>> found.operations, found.passes
+        (384, 2)
+        >>> found.tops_per_watt > 0, found.table().shape
+        (True, (2, 28))
     """
 
     placement: Placement

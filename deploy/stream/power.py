@@ -29,6 +29,12 @@ class DutyCycle:
         inferences_per_second: how often the network runs.
         idle_uw: power between inferences, while gated.
         static_uw: power of the common parts of an array that is not gated; 0 if the energy law has no such term.
+
+    Examples:
+        >>> cost = analognets.deploy.cost(model, bits=8)
+        >>> cycle = analognets.deploy.stream.duty_cycle(cost, 10.0)
+        >>> cycle.inferences_per_second, 0 < cycle.duty < 1
+        (10.0, True)
     """
 
     accelerator: str
@@ -81,6 +87,11 @@ def duty_cycle(cost: Cost, inferences_per_second: float, *, idle_uw: float = 0.0
 
     Raises:
         InvalidArgumentError: the accelerator is too slow for that rate, or a number is out of range.
+
+    Examples:
+        >>> found = duty_cycle(analognets.deploy.cost(model, bits=8), 10.0, idle_uw=1.0)
+        >>> found.power_uw > 1.0
+        True
 
     Source: our reconstruction.
     """

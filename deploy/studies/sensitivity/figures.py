@@ -35,6 +35,14 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
 
     Raises:
         InvalidArgumentError: no point has been measured.
+
+    Examples:
+        >>> table = analognets.deploy.sweep_nonideality(
+        ...     analog, "output_noise", [0.0, 0.1], "noise", data=(x, y), chips=2
+        ... )
+        >>> figure = curve_figure(analognets.deploy.studies.sensitivity.summarize_sweep(table), "curve.svg")
+        >>> len(figure.axes)
+        1
     """
     good = summary.dropna(subset=["accuracy"])
     if good.empty:
@@ -104,6 +112,14 @@ def heat_map(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
 
     Raises:
         InvalidArgumentError: the table holds nothing to draw.
+
+    Examples:
+        >>> table = analognets.deploy.threshold_study(
+        ...     analog, "thresholds", nonidealities=["output_noise"], data=(x, y), chips=2
+        ... )
+        >>> figure = heat_map(table, "thresholds.svg", title="Thresholds")
+        >>> figure.axes[0].get_title()
+        'Thresholds'
     """
     from matplotlib import colormaps
 
@@ -188,6 +204,11 @@ def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any
 
     Returns:
         The matplotlib figure.
+
+    Examples:
+        >>> study = analognets.deploy.layer_study(analog, "layers", data=(x, y), chips=2)
+        >>> len(layer_figure(study, "layers.svg").axes)
+        2
     """
     networks = list(dict.fromkeys(study.ranking["network"]))
     height = 0.7 + sum(max(1.9, 0.22 * (study.ranking["network"] == name).sum()) for name in networks)
