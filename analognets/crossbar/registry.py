@@ -30,11 +30,14 @@ def register_nonideality(package: str = "Custom") -> Callable[[type], type]:
     Raises:
         InvalidArgumentError: it is no class of that kind, or another class has its name.
 
-    Example:
+    Examples:
+        >>> from typing import ClassVar
         >>> @register_nonideality("my_lab")
         ... class Crosstalk(NonIdeality):
         ...     deviation: float
         ...     name: ClassVar[str] = "crosstalk"
+        >>> get_nonideality("crosstalk", strength=0.1).strength
+        0.1
     """
 
     def register(kind: type) -> type:

@@ -97,8 +97,10 @@ class AnalogMultiHeadAttention(AnalogAttention, keras.layers.MultiHeadAttention)
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), BERT: attention products digital (verified).
 
-    Example:
-        >>> layer = AnalogMultiHeadAttention(8, 64, crossbar="aimc_standard")
+    Examples:
+        >>> layer = AnalogMultiHeadAttention(2, 8, crossbar="aimc_standard")
+        >>> print(layer(np.ones((2, 5, 32)), np.ones((2, 5, 32))).shape)
+        (2, 5, 32)
     """
 
     def heads(self) -> dict[str, tuple[int, int]]:

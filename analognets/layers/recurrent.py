@@ -136,8 +136,10 @@ class AnalogGRU(AnalogRecurrent, keras.layers.GRU):
 
     Source: as `AnalogGRUCell`.
 
-    Example:
-        >>> layer = AnalogGRU(154, crossbar="aimc_standard", weight_noise=1.0, noise_model="device")
+    Examples:
+        >>> layer = AnalogGRU(4, crossbar="aimc_standard", weight_noise=1.0, noise_model="device")
+        >>> print(layer(np.ones((2, 5, 3))).shape)
+        (2, 4)
     """
 
     cell_class: ClassVar[Any] = AnalogGRUCell

@@ -33,10 +33,12 @@ class Distiller(keras.Model):
     Source: Rasch et al., Nat. Commun. 14:5282 (2023): T = 10, 75 % soft and 25 % hard labels (verified). The factor T^2
     keeps the two parts' gradients comparable (Hinton et al., arXiv 1503.02531); whether the paper has it is not known.
 
-    Example:
-        >>> trainer = Distiller(analog, teacher=model)
-        >>> trainer.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
-        >>> trainer.fit(inputs, labels)
+    Examples:
+        >>> trainer = Distiller(analognets.conversion.same_model(analog), teacher=model)
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> trainer.compile("adam", loss, jit_compile=False)
+        >>> sorted(trainer.fit(x, y, verbose=0).history)
+        ['loss']
     """
 
     def __init__(

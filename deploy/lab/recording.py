@@ -50,6 +50,14 @@ def record_measurement(
         ChipFileError: a tile is missing, has another shape or is out of range, or the chip was measured at that time.
         InvalidArgumentError: a number is out of range.
         UnknownNameError: there is no such tile.
+
+    Examples:
+        >>> folder = analognets.deploy.lab.targets.export_targets(analog, "targets")
+        >>> tiles = form.read_index(folder).tiles
+        >>> measured = {tile.name: 0.9 * np.load(folder / tile.file) for tile in tiles}
+        >>> path = record_measurement(folder, measured, seconds=86_400)
+        >>> len(analognets.deploy.Chips.import_measured(folder, analog))
+        1
     """
     source = Path(folder)
     index = form.read_index(source)
