@@ -117,6 +117,12 @@ def record_simulated(folder: Any, chips: Chips, *, at: str | float = "25s") -> N
 
     Raises:
         ChipFileError: the folder is of another network, or holds such a reading already.
+
+    Examples:
+        >>> folder = chips.export_targets("targets")
+        >>> record_simulated(folder, chips, at="1d")
+        >>> len(analognets.deploy.Chips.import_measured(folder, analog))
+        3
     """
     source, seconds = Path(folder), parse_duration(at)
     index = form.read_index(source)

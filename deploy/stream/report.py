@@ -60,6 +60,10 @@ def summary_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
     """Return a row for each reference and time: false alarms per hour and misses at the threshold, mean over chips.
 
     `_std` is the standard deviation over chips, None for one.
+
+    Examples:
+        >>> [(row["network"], row["at"]) for row in summary_rows(listened)]
+        [('digital', None), ('chip', '25s')]
     """
     rows = []
     for title, readings in groups(found).items():

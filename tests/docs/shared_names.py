@@ -27,7 +27,7 @@ class SharedNames:
         folder: where files are kept that several examples read.
     """
 
-    names = ("x", "y", "model", "analog", "chips", "speech", "run", "cells", "tflite", "listened")
+    names = ("x", "y", "model", "analog", "chips", "speech", "run", "cells", "tflite", "listened", "swept", "ranked")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -131,3 +131,14 @@ class SharedNames:
         data = an.datasets.load_dataset("speech_commands", self.speech)
         trained = open_trained("analognet_kws.hwa_8bit")
         return stream_evaluation(trained, data, hours=0.005, at=["25s"], chips=1, target=1e4)
+
+    @cached_property
+    def swept(self) -> Any:
+        """The accuracy of two chips at two strengths of the noise of outputs, from `sweep_nonideality`."""
+        data, folder = (self.x, self.y), self.folder / "swept"
+        return an.deploy.sweep_nonideality(self.analog, "output_noise", [0.0, 0.1], folder, data=data, chips=2)
+
+    @cached_property
+    def ranked(self) -> Any:
+        """The layers of the network by how they bear device noise, from `layer_study`."""
+        return an.deploy.layer_study(self.analog, self.folder / "ranked", data=(self.x, self.y), chips=2)

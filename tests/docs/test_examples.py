@@ -27,6 +27,8 @@ import analognets
 ROOT = Path(__file__).resolve().parents[2]
 # Modules that are no packages, and all of whose functions and classes users call.
 CALLED = ("analognets.metrics", "analognets.units")
+SUITES = "analognets.deploy.studies.suites.suite"
+GIVEN = {"keras": keras, "np": np, "analognets": analognets, "__name__": "__main__"}
 
 WITHOUT = {
     ("analognets.deploy.stream.blocks", "Microphone"): "needs a microphone",
@@ -34,7 +36,9 @@ WITHOUT = {
     ("analognets.zoo.presets.uploading", "upload_preset"): "needs a token and the Hugging Face Hub",
     ("analognets.zoo.networks.bert_weights", "load_bert_weights"): "needs a published file",
     ("analognets.datasets.glue", "load_glue"): "needs the files of GLUE and a tokenizer",
-    ("analognets.zoo.experiments.spiking_recipe", "LettersRun"): "is made by a training of spoken letters",
+    ("analognets.datasets.espeak", "speak"): "needs the extra `speech`",
+    ("analognets.zoo.experiments.letters", "prepare_letters"): "needs the extra `speech`",
+    ("analognets.zoo.experiments.letters", "train_letters"): "trains for a minute",
 }
 
 
@@ -118,14 +122,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Take out of the registries of a module what its examples put there."""
-    module = importlib.import_module(request.getfixturevalue("name"))
-    before = {key: dict(value) for key, value in vars(module).items() if type(value) is dict and key != "__builtins__"}
+    """Take out of registries what examples put there: those of their own module, and of suites."""
+    modules = [importlib.import_module(one) for one in (request.getfixturevalue("name"), SUITES)]
+    tables = [table for one in modules for key, table in vars(one).items() if type(table) is dict and key[:2] != "__"]
+    before = [dict(table) for table in tables]
     yield
-    for key, content in before.items():
-        if vars(module)[key] != content:
-            vars(module)[key].clear()
-            vars(module)[key].update(content)
+    for table, content in zip(tables, before, strict=True):
+        if table.keys() != content.keys():
+            table.clear()
+            table.update(content)
 
 
 @pytest.mark.usefixtures("as_it_was")
@@ -141,7 +146,7 @@ def test_examples_give_what_they_say(
     for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
         if test.examples:
             words = re.findall(r"\w+", "".join(example.source for example in test.examples))
-            test.globs = {**vars(module), "keras": keras, "np": np, "analognets": analognets, **shared.used_in(words)}
+            test.globs = {**vars(module), **GIVEN, **shared.used_in(words)}
             keras.utils.set_random_seed(0)
             runner.run(test)
             run.add(test.name.removeprefix(f"{name}."))

@@ -60,7 +60,7 @@ class MixedPrecision(keras.optimizers.Optimizer):
         >>> net.compile(MixedPrecision("sgd", device="pulsed_pcm"), "mse", jit_compile=False)
         >>> net.optimizer.build(net.trainable_variables)
         >>> sorted(net.optimizer.statistics())
-        []
+        ['net/hidden/kernel', 'net/logits/kernel']
 
     A subclass that overrides `update_rule` learns by another rule. TensorFlow only, and not under XLA: what is pulsed
     in a step has no fixed shape, so compile with jit_compile=False where Keras would choose otherwise.

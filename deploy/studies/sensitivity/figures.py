@@ -37,10 +37,7 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
         InvalidArgumentError: no point has been measured.
 
     Examples:
-        >>> table = analognets.deploy.sweep_nonideality(
-        ...     analog, "output_noise", [0.0, 0.1], "noise", data=(x, y), chips=2
-        ... )
-        >>> figure = curve_figure(analognets.deploy.studies.sensitivity.summarize_sweep(table), "curve.svg")
+        >>> figure = curve_figure(analognets.deploy.studies.sensitivity.summarize_sweep(swept), "curve.svg")
         >>> len(figure.axes)
         1
     """
@@ -206,8 +203,7 @@ def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any
         The matplotlib figure.
 
     Examples:
-        >>> study = analognets.deploy.layer_study(analog, "layers", data=(x, y), chips=2)
-        >>> len(layer_figure(study, "layers.svg").axes)
+        >>> len(layer_figure(ranked, "layers.svg").axes)
         2
     """
     networks = list(dict.fromkeys(study.ranking["network"]))

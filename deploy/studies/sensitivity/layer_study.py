@@ -41,8 +41,7 @@ class LayerStudy:
             has reached the level). None and all layers are always there; if all are not enough, nothing in between is.
 
     Examples:
-        >>> study = analognets.deploy.layer_study(analog, "layers", data=(x, y), chips=2)
-        >>> sorted(study.ranking["layer"]), study.ranking["rank"].tolist()
+        >>> sorted(ranked.ranking["layer"]), ranked.ranking["rank"].tolist()
         (['hidden', 'logits'], [1, 2])
     """
 

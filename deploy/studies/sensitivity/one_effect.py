@@ -129,8 +129,7 @@ def summarize_sweep(table: pd.DataFrame) -> pd.DataFrame:
         table: from `sweep_nonideality`.
 
     Examples:
-        >>> table = sweep_nonideality(analog, "output_noise", [0.0, 0.1], "noise", data=(x, y), chips=2)
-        >>> summarize_sweep(table)[["value", "chips"]].values.tolist()
+        >>> summarize_sweep(swept)[["value", "chips"]].values.tolist()
         [[0.0, 2.0], [0.1, 2.0]]
     """
     import pandas as pd

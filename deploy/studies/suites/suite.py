@@ -152,8 +152,8 @@ def register_suite(suite: Suite) -> Suite:
     Examples:
         >>> member = Member("cnn", "My network", "mine.keras", no_data="Nothing is measured.")
         >>> suite = register_suite(Suite("house", "My networks", "ours", (member,), lambda name, folder: folder / name))
-        >>> list_suites()
-        ['mlperf-tiny', 'mine', 'house']
+        >>> suite.name in list_suites()
+        True
     """
     if suite.name in SUITES or REGISTERED.get(suite.name, suite) is not suite:
         raise InvalidArgumentError(f"Another suite is called so. Received: {suite.name!r}.")
@@ -165,8 +165,8 @@ def list_suites() -> list[str]:
     """Return the names of all suites.
 
     Examples:
-        >>> list_suites()
-        ['mlperf-tiny', 'mine', 'house']
+        >>> "mlperf-tiny" in list_suites()
+        True
     """
     return [*SUITES, *REGISTERED]
 
