@@ -333,6 +333,11 @@ def open_trained(
         PresetError: the preset is damaged or unsafe.
         DataError: a file can't be read, or a preset can't be downloaded.
         ConversionError: the network lacks what is wanted, or it is a run of spiking neurons, or no network at all.
+
+    Examples:
+        >>> trained = open_trained("analognet_kws.hwa_8bit")
+        >>> trained.classes[:2], trained.analog_model().output_shape
+        (('down', 'go'), (None, 12))
     """
     from analognets.zoo.presets.preset import Preset
 

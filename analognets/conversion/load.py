@@ -50,6 +50,11 @@ def load_model(
         ConversionError: the file holds Python code (a Lambda layer), layers of a class that is not known, or arguments
             of Keras 2 that Keras 3 can't say.
 
+    Examples:
+        >>> model.save("net.keras")
+        >>> load_model("net.keras").output_shape
+        (None, 4)
+
     Source: the quirks are those of files that Keras 2.4 and 2.14 wrote; formulas and defaults of all layers of tf_keras
         2.21 were compared with those of Keras 3.15 (`tests/conversion/test_load_keras2.py`).
     """

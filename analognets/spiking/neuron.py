@@ -42,6 +42,12 @@ class LIF(keras.layers.Layer):
     Raises:
         InvalidArgumentError: a constant is out of range, or the step is longer than the refractory time.
 
+    Examples:
+        >>> neurons = LIF(dt=0.5)
+        >>> spikes = neurons(np.full((1, 200, 1), 3000.0))
+        >>> int(spikes.numpy().sum()), round(neurons.rheobase)
+        (3, 2700)
+
     Source: constants verified in the code of the same group (k18shruti/SNN-for-Pattern-Recognition), not in the paper
     on PCM synapses; there a 2nd-order Runge-Kutta step. The time course of the inhibition is our reconstruction.
     """

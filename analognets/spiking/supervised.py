@@ -33,6 +33,11 @@ class Presentation:
         name: of the pattern.
         inputs: spikes that come in.
         target: spikes that are wanted, in a window of the same length.
+
+    Examples:
+        >>> trains = analognets.spiking.SpikeTrains.from_lists([[5.0], [20.0]], 50.0)
+        >>> Presentation("A", inputs=trains, target=trains).target.n_channels
+        2
     """
 
     name: str
@@ -68,6 +73,15 @@ class SpikeTimeTrainer:
 
     Raises:
         InvalidArgumentError: the patterns don't fit each other, the synapses or the rule.
+
+    Examples:
+        >>> from analognets.spiking import FloatSynapses, SpikeTrains
+        >>> inputs = SpikeTrains.from_lists([[5.0], [15.0], [25.0]], 50.0)
+        >>> target = SpikeTrains.from_lists([[30.0]], 50.0)
+        >>> trainer = SpikeTimeTrainer([Presentation("A", inputs, target)], FloatSynapses((3, 1)), rate=2000.0)
+        >>> found = [trainer.epoch(number) for number in range(10)]
+        >>> found[-1]
+        {'tolerance_5': 1.0, 'tolerance_10': 1.0, 'tolerance_25': 1.0, 'false_share': 0.0, 'pulses_per_synapse': 0.0}
     """
 
     def __init__(
