@@ -1,0 +1,43 @@
+"""From an ONNX file to a Keras model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from analognets.conversion.from_onnx import arithmetic, loops, products, recurrent, shapes, windows
+from analognets.conversion.from_onnx.importing import OPERATORS, Importer
+from analognets.conversion.from_onnx.opening import opened_onnx
+
+__all__ = ["load_onnx"]
+
+ROOMS = (arithmetic, loops, products, recurrent, shapes, windows)
+"""Modules that say what each operator becomes."""
+
+
+def load_onnx(path: Path | str, *, channels_last: bool = True) -> keras.Model:
+    """Import an ONNX network as a Keras model of ordinary layers, which can be trained, saved and made analog.
+
+    Convolutions, dense and recurrent layers, batch normalisation and pooling become the Keras layers of that kind;
+    products of two tensors, shapes and arithmetic become operations of `keras.ops`. A batch normalisation that the
+    exporter has fused into a kernel stays fused, one of its own stays one. Float weights become float32. The batch is
+    open, also where the file fixes it. No code is run. Other lengths must be fixed.
+
+    Args:
+        path: of the `.onnx` file.
+        channels_last: an image or a sequence that the network takes with channels first (PyTorch) is taken with
+            channels last by the model, as Keras layers want it, and a map of features that it gives likewise; False:
+            the layout of the file, with a transposition at the input.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        DataError: the file is missing or broken, or leaves a length other than the batch open.
+        ConversionError: its opset or an operator can't be imported; names the operator and the node.
+        MissingExtraError: the package onnx is not installed.
+
+    Source: operators as in the ONNX specification, opset 7 to that of the installed package.
+    """
+    return Importer(opened_onnx(Path(path).expanduser(), OPERATORS), channels_last).model()
