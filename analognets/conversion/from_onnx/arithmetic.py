@@ -238,7 +238,7 @@ def with_constant(run: Importer, node: Node, kind: str, value: Value, array: np.
 
 
 def into_product(kind: str, value: Value, array: np.ndarray) -> bool:
-    """Make a scale or an offset of each output part of the product that makes them, if one does; whether it could be."""
+    """Make a scale or an offset of each output part of the product before it; whether that can be."""
     product = value.product
     if product is None or kind not in ("Add", "Sub", "Mul", "Div"):
         return False
