@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.conversion.from_onnx.opening import Node, OnnxFile
+from analognets.conversion.from_onnx.opening import MOST_ELEMENTS, Node, OnnxFile
 from analognets.conversion.from_onnx.values import PROBES, Constant, Value, channels_last, constant, fresh
 from analognets.errors import AnalogNetsError, ConversionError, cut, reason
 
@@ -20,8 +20,6 @@ __all__ = ["OPERATORS", "Importer", "operator"]
 OPERATORS: dict[str, Callable[[Importer, Node], Any]] = {}
 """What each operator becomes: function of (importer, node), which returns a value, or a list of one for each output."""
 
-MOST_ELEMENTS = 1 << 27
-"""Numbers of a constant that is worked out."""
 SPATIAL = (
     "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization",
     "InstanceNormalization", "Resize", "Upsample", "DepthToSpace",

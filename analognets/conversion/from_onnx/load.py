@@ -9,6 +9,7 @@ import keras
 from analognets.conversion.from_onnx import arithmetic, loops, products, recurrent, shapes, windows
 from analognets.conversion.from_onnx.importing import OPERATORS, Importer
 from analognets.conversion.from_onnx.opening import opened_onnx
+from analognets.errors import AnalogNetsError, DataError, reason
 
 __all__ = ["load_onnx"]
 
@@ -40,4 +41,11 @@ def load_onnx(path: Path | str, *, channels_last: bool = True) -> keras.Model:
 
     Source: operators as in the ONNX specification, opset 7 to that of the installed package.
     """
-    return Importer(opened_onnx(Path(path).expanduser(), OPERATORS), channels_last).model()
+    path = Path(path).expanduser()
+    file = opened_onnx(path, OPERATORS)
+    try:
+        return Importer(file, channels_last).model()
+    except AnalogNetsError:
+        raise
+    except Exception as error:  # arrays that are not whole, and what Keras raises for a graph that is none
+        raise DataError(f"The network in '{path}' can't be made. Received: {reason(error)}.") from error

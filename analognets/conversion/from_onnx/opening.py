@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ __all__ = ["Node", "OnnxFile", "OnnxInput", "opened_onnx"]
 OLDEST = 7
 """The opset from which on operators broadcast as NumPy does."""
 STANDARD = ("", "ai.onnx")
+MOST_ELEMENTS = 1 << 27
+"""Numbers of an input, and of a constant that is worked out."""
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "bool")
 
@@ -189,6 +192,10 @@ def inputs_of(path: Path, model: Any) -> Iterator[OnnxInput]:
             raise DataError(
                 f"Input '{one.name}' of '{path}' may leave only the batch open. Export it with fixed lengths on all "
                 f"other axes. Received: {', '.join(str(size) for size in said)}."
+            )
+        if math.prod(sizes[1:]) > MOST_ELEMENTS:
+            raise DataError(
+                f"Input '{one.name}' of '{path}' may hold {MOST_ELEMENTS} numbers an example. Received: {sizes[1:]}."
             )
         batch = sizes[0] if sizes[0] > 0 else None
         yield OnnxInput(one.name, tuple(sizes[1:]), "float32" if dtype in FLOATS else dtype, batch)
