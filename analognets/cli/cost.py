@@ -27,7 +27,7 @@ class Depthwise(enum.StrEnum):
 Network = Annotated[
     str,
     typer.Argument(
-        help="Folder of a finished run, handle of a preset, a .keras or .h5 file, or the name of a network such as "
+        help="Folder of a finished run, handle of a preset, a .keras, .h5 or .onnx file, or the name of a network such as "
         "analognet_kws."
     ),
 ]

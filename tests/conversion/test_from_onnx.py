@@ -47,16 +47,11 @@ def agree(tmp_path, model, shape, *, batch=3, whole=False):
     x = RNG.integers(0, 5, (batch, *shape)) if whole else RNG.normal(size=(batch, *shape)).astype("float32")
     wanted = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})[0]
     made = load_onnx(stored(tmp_path, model))
-    turned = made.input.shape[1:] != tuple(shape) or (len(shape) > 1 and wants_channels_last(made))
+    turned = made.input.shape[1:] != tuple(shape)
     found = np.asarray(made(np.moveaxis(x, 1, -1) if turned else x))
-    if found.shape != wanted.shape or (turned and found.ndim > 2):
-        wanted = np.moveaxis(wanted, 1, -1)
+    wanted = np.moveaxis(wanted, 1, -1) if turned and wanted.ndim > 2 else wanted
     np.testing.assert_allclose(found, wanted, atol=2e-6, rtol=2e-5)
     return made
-
-
-def wants_channels_last(model):
-    return any("Conv" in type(layer).__name__ or "Pool" in type(layer).__name__ for layer in model.layers[1:3])
 
 
 def kinds(model):
@@ -71,9 +66,11 @@ CASES = {
     "odd pads": ([node("Conv", "x w", pads=[0, 2, 1, 0])], (3, 8, 6), KERNEL),
     "lower": ([node("Conv", "x w", auto_pad="SAME_LOWER", strides=[2, 2])], (3, 8, 6), KERNEL),
     "dilated": ([node("Conv", "x w", dilations=[2, 1])], (3, 8, 6), KERNEL),
-    "depthwise": ([node("Conv", "x w b", group=3, pads=[1, 1, 1, 1])], (3, 5, 5), {"w": normal(6, 1, 3, 3), "b": normal(6)}),
+    "depthwise": ([node("Conv", "x w b", group=3, pads=[1, 1, 1, 1])], (3, 5, 5),
+                  {"w": normal(6, 1, 3, 3), "b": normal(6)}),
     "conv1d": ([node("Conv", "x w", pads=[1, 1])], (3, 9), {"w": normal(4, 3, 3)}),
-    "transposed": ([node("ConvTranspose", "x w b", strides=[2, 2])], (3, 4, 5), {"w": normal(3, 4, 2, 2), "b": normal(4)}),
+    "transposed": ([node("ConvTranspose", "x w b", strides=[2, 2])], (3, 4, 5),
+                   {"w": normal(3, 4, 2, 2), "b": normal(4)}),
     "transposed, cut": (
         [node("ConvTranspose", "x w", strides=[2, 2], pads=[1, 1, 1, 1])], (3, 4, 5), {"w": normal(3, 4, 3, 3)},
     ),
@@ -108,15 +105,18 @@ CASES = {
         ],
         (2, 3, 3), {"zero": np.int64(0), "axes": [0], "open": [-1], "w": normal(8, 3)},
     ),
-    "residual": ([node("Conv", "x w", "c", pads=[1, 1, 1, 1]), node("Add", "c x")], (3, 5, 5), {"w": normal(3, 3, 3, 3)}),
+    "residual": ([node("Conv", "x w", "c", pads=[1, 1, 1, 1]), node("Add", "c x")], (3, 5, 5),
+                 {"w": normal(3, 3, 3, 3)}),
     "joined": (
-        [node("MaxPool", "x", "p", kernel_shape=[2, 2]), node("Split", "p", "a b", axis=1), node("Concat", "b a", axis=1)],
+        [node("MaxPool", "x", "p", kernel_shape=[2, 2]), node("Split", "p", "a b", axis=1),
+         node("Concat", "b a", axis=1)],
         (4, 5, 5), {}, 13,
     ),
     "resized": ([node("Resize", "x  s", mode="nearest", coordinate_transformation_mode="asymmetric",
                       nearest_mode="floor")], (2, 3, 3), {"s": np.float32([1, 1, 2, 2])}),
     "depth to space": ([node("DepthToSpace", "x", blocksize=2, mode="CRD")], (8, 3, 2), {}),
-    "padded": ([node("Pad", "x p v")], (3, 4, 4), {"p": [0, 0, 1, 0, 0, 0, 2, 1], "v": np.float32(0)}),
+    "padded": ([node("Pad", "x p v")], (3, 4, 4),
+               {"p": [0, 0, 1, 0, 0, 0, 2, 1], "v": np.float32(0)}),
     "dense on sequences": (
         [node("Reshape", "x flat", "f"), node("MatMul", "f w", "m"), node("Reshape", "m back", "r"), node("Add", "r b")],
         (4, 3), {"flat": [-1, 3], "back": [-1, 4, 5], "w": normal(3, 5), "b": normal(5)},
@@ -129,14 +129,16 @@ CASES = {
     "arithmetic": (
         [node("Mul", "x half", "a"), node("Sub", "one a", "b"), node("Div", "b m", "c"), node("Max", "c zero", "d"),
          node("Pow", "d two", "e"), node("Sqrt", "e", "f"), node("Clip", "f  two", "g"), node("Erf", "g")],
-        (4, 3), {"half": np.float32(0.5), "one": normal(4, 1), "m": normal(3) + 2, "zero": np.float32(0), "two": np.float32(2)},
+        (4, 3), {"half": np.float32(0.5), "one": normal(4, 1), "m": normal(3) + 2, "zero": np.float32(0),
+                 "two": np.float32(2)},
     ),
     "choice": (
         [node("Greater", "x zero", "g"), node("Where", "g x other", "w"), node("ReduceSum", "w axes", keepdims=0)],
         (4, 3), {"zero": np.float32(0), "other": np.float32(-1), "axes": [1]},
     ),
     "slices": (
-        [node("Slice", "x a b axes steps", "s"), node("Gather", "s one", "g", axis=1), node("LeakyRelu", "g", alpha=0.3)],
+        [node("Slice", "x a b axes steps", "s"), node("Gather", "s one", "g", axis=1),
+         node("LeakyRelu", "g", alpha=0.3)],
         (6, 3), {"a": [1, -1], "b": [6, -9], "axes": [1, 2], "steps": [2, -1], "one": np.int64(1)},
     ),
     "means": ([node("ReduceMean", "x", axes=[2, 3], keepdims=0)], (3, 4, 4), {}),
@@ -181,7 +183,6 @@ def test_channels_first_become_layers_with_channels_last_that_can_be_made_analog
     x = normal(2, 3, 5, 4)
     np.testing.assert_allclose(as_it_was(x), made(np.moveaxis(x, 1, -1)), atol=1e-6)
     analog = an.to_analog(made, hardware="aon_cim_8bit")
-    assert analog.conversion_report.analog == 2 if hasattr(analog.conversion_report, "analog") else True
     assert [kind for kind in kinds(analog) if kind.startswith("Analog")] == ["AnalogConv2D", "AnalogDense"]
 
 
@@ -251,9 +252,9 @@ def refused(tmp_path, model, error, *words):
 
 
 def test_what_can_not_be_imported_is_named(tmp_path) -> None:
-    unknown = [node("Det", "x", "d"), node("NonZero", "d")]
+    unknown = [node("Det", "x", "d"), node("Hardmax", "d")]
     refused(
-        tmp_path, network(unknown, (3, 3)), ConversionError, "'Det' (node 'the_Det'); 'NonZero'", "Imported are: Abs"
+        tmp_path, network(unknown, (3, 3)), ConversionError, "'Det' (node 'the_Det'); 'Hardmax'", "Imported are: Abs"
     )
     own = onnx.helper.make_node("Thing", ["x"], ["y"], name="mine", domain="com.mine")
     refused(tmp_path, network([own], (3,)), ConversionError, "'com.mine:Thing' (node 'mine')")

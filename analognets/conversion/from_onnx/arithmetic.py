@@ -27,8 +27,8 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "Add": ops.add, "And": ops.logical_and, "Div": ops.divide, "Equal": ops.equal, "Greater": ops.greater,
     "GreaterOrEqual": ops.greater_equal, "Less": ops.less, "LessOrEqual": ops.less_equal, "Max": ops.maximum,
-    "Min": ops.minimum, "Mul": ops.multiply, "Or": ops.logical_or, "Pow": ops.power, "Sub": ops.subtract,
-    "Xor": ops.logical_xor,
+    "Min": ops.minimum, "Mod": ops.mod, "Mul": ops.multiply, "Or": ops.logical_or, "Pow": ops.power,
+    "Sub": ops.subtract, "Xor": ops.logical_xor,
 }  # fmt: skip
 
 STORED = {

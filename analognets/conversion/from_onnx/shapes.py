@@ -26,8 +26,11 @@ def same(run: Importer, node: Node) -> Any:
     return run.values[node.inputs[0]]
 
 
-@operator("Constant", "ConstantOfShape", "Range")
+@operator(
+    "CastLike", "Constant", "ConstantOfShape", "EyeLike", "NonZero", "OneHot", "Range", "ScatterND", "Trilu",
+)  # fmt: skip
 def only_constants(run: Importer, node: Node) -> Any:
+    """Operators that exporters write among shapes and masks, where they are worked out."""
     raise node.refused("must have constant inputs.")
 
 
@@ -103,20 +106,21 @@ def resolved(run: Importer, node: Node, value: Value, wanted: Constant) -> list[
 
 def reshaped(node: Node, value: Value, wanted: list[int | None]) -> Value:
     """Return a value in another shape; by moving axes alone, or within Keras' order, where that can be."""
-    for way in (unchanged, merged, moved, flat, dropped, tail):
+    many = value.elements // math.prod(size or 1 for size in wanted)
+    if value.merged and wanted == list(value.dims) and many == value.many:
+        return dataclasses.replace(value, merged=False)
+    ways = (unchanged, moved, flat, dropped, tail) if many == value.repeats else (merged,)
+    for way in ways:
         found = way(value, wanted)
         if found is not None:
             return found
     plain = value.ordered()
-    many = plain.elements // math.prod(size or 1 for size in wanted)
     if wanted[0] is BATCH and many == plain.many and plain.dims[0] is None:
         return fresh(keras.layers.Reshape(tuple(wanted[1:]))(plain.tensor), many)
     return fresh(ops.reshape(plain.tensor, [-1 if size is None else size for size in wanted]), many)
 
 
 def unchanged(value: Value, wanted: list[int | None]) -> Value | None:
-    if value.merged and wanted == [*value.dims[:-1], value.dims[-1]]:
-        return dataclasses.replace(value, merged=False)
     return value if wanted == list(value.shape) else None
 
 
