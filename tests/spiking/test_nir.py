@@ -24,7 +24,7 @@ def layered(steps=300, **neurons):
     x = keras.layers.Dense(3, name="second")(x)
     model = keras.Model(entry, LIF(dt=0.5, capacitance=10.0, leak=0.7, name="last", **neurons)(x))
     model.get_layer("first").set_weights([RNG.uniform(1500, 4000, (6, 5))])
-    model.get_layer("second").set_weights([RNG.uniform(100, 900, (5, 3)), [10.0, 20.0, 70.0]])
+    model.get_layer("second").set_weights([RNG.uniform(100, 900, (5, 3)), np.array([10.0, 20.0, 70.0])])
     return model
 
 
@@ -105,7 +105,7 @@ def test_snntorch_fires_as_often(tmp_path) -> None:
     ours = keras.Model(
         entry, LIF(dt=dt, capacitance=20.0, leak=1.0, rest=0.0, threshold=1.0, name="neurons", **PLAIN)(x)
     )
-    ours.get_layer("dense").set_weights([RNG.uniform(0.3, 1.2, (4, 3)), [0.2, 0.1, 0.0]])
+    ours.get_layer("dense").set_weights([RNG.uniform(0.3, 1.2, (4, 3)), np.array([0.2, 0.1, 0.0])])
     to_nir(ours, tmp_path / "net.nir")
     theirs = snntorch.import_from_nir(nir.read(tmp_path / "net.nir"))
     drive = RNG.uniform(0, 2, (1, steps, 4)).astype("float32")

@@ -15,7 +15,7 @@ from analognets.conversion.from_onnx.opening import FLOATS, Node
 from analognets.conversion.from_onnx.values import Constant, Value, channels_last, fresh
 from analognets.layers.with_constant import WithConstant
 
-__all__: list[str] = []
+__all__ = ["BINARY", "REDUCTIONS", "UNARY"]
 
 UNARY: dict[str, Callable[[Any], Any]] = {
     "Abs": ops.abs, "Ceil": ops.ceil, "Cos": ops.cos, "Erf": ops.erf, "Exp": ops.exp, "Floor": ops.floor,

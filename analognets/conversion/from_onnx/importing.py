@@ -112,7 +112,9 @@ class Importer:
 
     def output(self, name: str) -> Any:
         """Return an output; a map of features keeps channels last if the inputs were turned."""
-        found = self.values[name]
+        found = self.values.get(name)
+        if found is None:
+            raise ConversionError(f"Output '{cut(name, 80)}' of '{self.file.path}' comes from no operator.")
         if isinstance(found, Constant):
             raise ConversionError(f"Output '{name}' of '{self.file.path}' is a constant: it depends on no input.")
         turned = any(value.order != tuple(range(len(value.order))) for value in self.inputs())

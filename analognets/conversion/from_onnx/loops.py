@@ -12,7 +12,7 @@ from analognets.conversion.from_onnx.opening import Node
 from analognets.conversion.from_onnx.recurrent import BATCH_FIRST
 from analognets.conversion.from_onnx.values import Constant, Value
 
-__all__: list[str] = []
+__all__ = ["gru_step", "loop"]
 
 TOLERANCE = 1e-4
 """How far a step of the loop may lie from that of a GRU, on random numbers of size 1."""

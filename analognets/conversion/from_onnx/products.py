@@ -14,11 +14,12 @@ from analognets.conversion.from_onnx.opening import Node
 from analognets.conversion.from_onnx.values import Constant, Product, Value, channels_last, fresh
 from analognets.conversion.from_onnx.windows import padded, window
 
-__all__: list[str] = []
+__all__ = ["CONVOLUTIONS", "DEPTHWISE", "TRANSPOSED"]
 
 CONVOLUTIONS = {3: keras.layers.Conv1D, 4: keras.layers.Conv2D, 5: keras.layers.Conv3D}
 DEPTHWISE = {3: keras.layers.DepthwiseConv1D, 4: keras.layers.DepthwiseConv2D}
 TRANSPOSED = {3: keras.layers.Conv1DTranspose, 4: keras.layers.Conv2DTranspose, 5: keras.layers.Conv3DTranspose}
+"""Keras layers by the number of axes of their input."""
 
 
 def required(run: Importer, node: Node, number: int, what: str) -> np.ndarray:

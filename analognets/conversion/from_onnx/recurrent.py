@@ -11,16 +11,18 @@ from analognets.conversion.from_onnx.importing import Importer, operator
 from analognets.conversion.from_onnx.opening import Node
 from analognets.conversion.from_onnx.values import Constant, Value
 
-__all__: list[str] = []
+__all__ = ["BATCH_FIRST", "recurrent"]
 
 GATES = {"LSTM": [0, 2, 3, 1], "GRU": [0, 1, 2], "RNN": [0]}
 """For each gate of Keras, which one of ONNX it is."""
 USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 BATCH_FIRST = (1, 0, 2)
+"""Order of a Keras tensor (batch, steps, channels) whose ONNX axes are steps, batch and channels."""
 
 
 @operator("LSTM", "GRU", "RNN")
 def recurrent(run: Importer, node: Node) -> list[Any]:
+    """Make a recurrent layer of the operator."""
     value = run.value(node)
     check(run, node, value)
     kernel, again = run.array(node, 1), run.array(node, 2)
