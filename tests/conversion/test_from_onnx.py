@@ -26,7 +26,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def node(kind, inputs, outputs="y", **attributes):
-    return onnx.helper.make_node(kind, inputs.split(), outputs.split(), name=f"the_{kind}", **attributes)
+    return onnx.helper.make_node(kind, inputs.split(" "), outputs.split(" "), name=f"the_{kind}", **attributes)
 
 
 def network(nodes, shape, constants=None, opset=17, batch="n", kind=1, outputs=("y",)):
@@ -119,7 +119,8 @@ CASES = {
     "padded": ([node("Pad", "x p v")], (3, 4, 4),
                {"p": [0, 0, 1, 0, 0, 0, 2, 1], "v": np.float32(0)}),
     "dense on sequences": (
-        [node("Reshape", "x flat", "f"), node("MatMul", "f w", "m"), node("Reshape", "m back", "r"), node("Add", "r b")],
+        [node("Reshape", "x flat", "f"), node("MatMul", "f w", "m"),
+         node("Reshape", "m back", "r"), node("Add", "r b")],
         (4, 3), {"flat": [-1, 3], "back": [-1, 4, 5], "w": normal(3, 5), "b": normal(5)},
     ),
     "attention": (
@@ -177,7 +178,7 @@ def test_recurrent_layers(tmp_path, kind, gates, more, direction) -> None:
 
 def test_channels_first_become_layers_with_channels_last_that_can_be_made_analog(tmp_path) -> None:
     nodes, shape, constants = CASES["flattened map"]
-    made = load_onnx(stored(tmp_path, network(nodes, shape, constants, batch=1), "my net.onnx"))
+    made = open_trained(stored(tmp_path, network(nodes, shape, constants, batch=1), "my net.onnx")).model
     assert kinds(made) == ["InputLayer", "Conv2D", "ReLU", "Flatten", "Dense"] and made.name == "my_net"
     assert made.input.shape == (None, 5, 4, 3), "a fixed batch is opened, channels come last"
     as_it_was = load_onnx(tmp_path / "my net.onnx", channels_last=False)
@@ -198,7 +199,7 @@ def test_stored_constants_are_weights_that_are_saved(tmp_path) -> None:
     made.save(tmp_path / "net.keras")
     again = open_trained(tmp_path / "net.keras").model
     np.testing.assert_array_equal(again.get_weights()[0], made.get_weights()[0])
-    assert again.get_config() == made.get_config()
+    assert again.layers[1].get_config() == made.layers[1].get_config()
 
 
 def test_a_network_of_tokens(tmp_path) -> None:
@@ -272,7 +273,7 @@ def test_what_can_not_be_imported_is_named(tmp_path) -> None:
     reduced = [node("ReduceMax", "x", axes=[0])]
     refused(tmp_path, network(reduced, (3,)), ConversionError, "reduces the batch")
     bad = {"w": np.full((3, 2), np.nan, "float32")}
-    refused(tmp_path, network([node("MatMul", "x w")], (3,), bad), DataError, "Received:")
+    refused(tmp_path, network([node("MatMul", "x w")], (3,), bad), DataError, "NaN or infinite")
     repeated = [node("Expand", "one s", "e"), node("Mul", "x e")]
     bomb = {"one": np.float32([1]), "s": [1 << 40]}
     refused(tmp_path, network(repeated, (3,), bomb), ConversionError, "a constant of more than")

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from analognets.errors import ConversionError, DataError, DataWarning, InvalidArgumentError, MissingExtraError
-from analognets.spiking import LIF, DoubleExponential, from_nir, to_nir
+from analognets.spiking import (
+    LIF,
+    DoubleExponential,
+    FloatSynapses,
+    Presentation,
+    SpikeTimeTrainer,
+    SpikeTrains,
+    from_nir,
+    to_nir,
+)
 
 nir = pytest.importorskip("nir", reason="needs the extra `nir`")
 RNG = np.random.default_rng(0)
@@ -52,6 +61,22 @@ def test_spikes_are_equal_there_and_back(model, tmp_path) -> None:
             assert found.get_layer(name).get_config() == model.get_layer(name).get_config()
     again = from_nir(graph)  # any number of steps, and a graph in memory
     np.testing.assert_array_equal(again(x), wanted)
+
+
+def test_what_was_trained_goes_there_and_back() -> None:
+    dense = spikes(200, 12, batch=1)
+    inputs = SpikeTrains.from_dense(dense[0], 0.5)
+    pattern = Presentation("one", inputs, SpikeTrains.from_lists([[20.0, 60.0], [50.0], []], inputs.duration))
+    trainer = SpikeTimeTrainer([pattern], FloatSynapses((12, 3), spread=3000.0), neurons=LIF(dt=0.5), rate=2000.0)
+    for epoch in range(4):
+        trainer.epoch(epoch)
+    network = trainer.network(0.0)
+    wanted = trainer.run(0, trainer.synapses.read(0.0))
+    found = np.asarray(network(dense))[0]
+    assert wanted.sum() > 0 and found.sum() == pytest.approx(wanted.sum(), abs=1)
+    with pytest.warns(DataWarning):
+        graph = to_nir(network)
+    np.testing.assert_array_equal(from_nir(graph)(dense)[0], found)
 
 
 def test_nodes_and_units_are_those_of_nir(model) -> None:

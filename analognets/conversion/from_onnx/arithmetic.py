@@ -163,6 +163,8 @@ def binary(run: Importer, node: Node) -> Value:
     for number in range(1, len(node.inputs)):
         right = run.values[node.inputs[number]]
         other = None if isinstance(right, Value) else run.array(node, number)
+        if kind == "Div" and any(isinstance(one, Value) and whole(one) for one in (found, right)):
+            raise node.refused("divides whole numbers, which can't be imported.")
         if isinstance(found, Value) and isinstance(right, Value):
             found = of_two(run, node, kind, found, right)
         elif isinstance(found, Value):
@@ -174,6 +176,11 @@ def binary(run: Importer, node: Node) -> Value:
     if not isinstance(found, Value):
         raise node.refused("has constants before its first other input, which can't be imported.")
     return found.same(ops.divide(found.tensor, float(len(node.inputs)))) if node.kind == "Mean" else found
+
+
+def whole(value: Value) -> bool:
+    """Whether a tensor holds whole numbers; a product never does."""
+    return value.product is None and "int" in value.dtype
 
 
 def needed(array: np.ndarray | None) -> np.ndarray:

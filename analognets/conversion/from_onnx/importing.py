@@ -21,10 +21,10 @@ OPERATORS: dict[str, Callable[[Importer, Node], Any]] = {}
 """What each operator becomes: function of (importer, node), which returns a value, or a list of one for each output."""
 
 SPATIAL = (
-    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization",
-    "InstanceNormalization", "Resize", "Upsample", "DepthToSpace",
+    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "BatchNormalization", "InstanceNormalization", "Resize",
+    "Upsample", "DepthToSpace",
 )  # fmt: skip
-"""Operators whose axis 1 is that of the channels."""
+"""Operators whose axis 1 is that of the channels; tf2onnx writes means over any last axis as GlobalAveragePool."""
 ELEMENTWISE = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Add", "Sub", "Mul", "Div", "Pad", "Identity", "Dropout",
                "Cast")  # fmt: skip
 

@@ -174,6 +174,8 @@ def pad(run: Importer, node: Node) -> Value:
         raise node.refused("pads the batch.")
     if any(one < 0 for pair in pads for one in pair) or mode not in ("constant", "reflect", "edge"):
         raise node.refused(f"must not cut and must pad with a constant, 'reflect' or 'edge'. Received: {mode}, {pads}.")
+    if mode == "edge" and max(max(pair) for pair in pads) > 1:
+        raise node.refused("repeats the edge more than once, which Keras has not.")
     placed = [pads[axis] for axis in value.order]
     if mode != "constant":
         return value.same(ops.pad(value.tensor, placed, mode="reflect" if mode == "reflect" else "symmetric"))
