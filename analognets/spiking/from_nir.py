@@ -19,15 +19,18 @@ from analognets.spiking.trains import check_step
 
 __all__ = ["from_nir"]
 
-READ = ("Affine", "Input", "LIF", "Linear", "Output", "Scale")
+NO_RISE = 1e-6
+"""A rise time in ms that is none: traces are plain exponentials."""
+READ = ("Affine", "CubaLIF", "Input", "LIF", "Linear", "Output", "Scale")
 
 
 def from_nir(source: Any, *, dt: float | None = None, steps: int | None = None) -> keras.Model:
     """Return a NIR graph as a Keras model of spikes (batch, steps, channels).
 
-    Linear and Affine become `Dense`, LIF becomes `LIF` (C in pF and g_L in nS so that tau and r are met), Scale becomes
-    `WithConstant`; several edges into a node are summed. A graph of `to_nir` gives the network it came from, its
-    refractory times and traces included; other graphs give neurons without a refractory time.
+    Linear and Affine become `Dense`, LIF becomes `LIF` (C in pF and g_L in nS so that tau and r are met), CubaLIF a
+    `DoubleExponential` without a rise before it, Scale becomes `WithConstant`; several edges into a node are summed. A
+    graph of `to_nir` gives the network it came from, its refractory times and traces included; other graphs give
+    neurons without a refractory time.
 
     Args:
         source: path of a file, or a `nir.NIRGraph`.
@@ -194,6 +197,8 @@ class GraphReader:
             return x
         if kind == "LIF":
             return self.neurons(name, node)(x)
+        if kind == "CubaLIF":
+            return self.current_based(name, node, x)
         if kind == "Scale":
             scale = np.asarray(node.scale, dtype="float32")
             layer: Any = WithConstant("multiply", (1, 1, scale.size), name=layer_name(name))
@@ -212,18 +217,12 @@ class GraphReader:
 
     def neurons(self, name: str, node: Any) -> LIF:
         """Return the neurons of a node, which must all be alike."""
-        values = {}
-        for what in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
-            array = np.ravel(np.asarray(getattr(node, what), dtype="float64"))
-            if not array.size or not np.all(np.isfinite(array)) or np.ptp(array) > 1e-9 * np.abs(array).max():
-                said = f"{array.min():g} to {array.max():g}" if array.size else "none"
-                raise ConversionError(
-                    f"Node '{name}' (LIF) must have one finite `{what}` for all its neurons. Received: {said}."
-                )
-            values[what] = float(array[0])
+        names = {"tau": "tau_mem"} if kind_of(node) == "CubaLIF" else {}
+        wanted = ("tau", "r", "v_leak", "v_threshold", "v_reset")
+        values = {what: self.one(name, node, names.get(what, what)) for what in wanted}
         if values["v_reset"] != values["v_leak"] or values["r"] <= 0 or values["tau"] <= 0:
             raise ConversionError(
-                f"Node '{name}' (LIF) must be reset to v_leak, with tau and r above 0. Received: "
+                f"Node '{name}' ({kind_of(node)}) must be reset to v_leak, with tau and r above 0. Received: "
                 f"{', '.join(f'{what}={value:g}' for what, value in values.items())}."
             )
         more, leak = known(node), 1.0 / values["r"]
@@ -234,6 +233,27 @@ class GraphReader:
             dt=self.dt, capacitance=capacitance, leak=leak, rest=values["v_leak"], threshold=values["v_threshold"],
             refractory=float(more.get("refractory", 0.0)), clamp=bool(more.get("clamp", 0.0)), name=layer_name(name),
         )  # fmt: skip
+
+    def one(self, name: str, node: Any, what: str) -> float:
+        """Return a constant that must be the same for all neurons of a node."""
+        array = np.ravel(np.asarray(getattr(node, what), dtype="float64"))
+        if not array.size or not np.all(np.isfinite(array)) or np.ptp(array) > 1e-9 * np.abs(array).max():
+            said = f"{array.min():g} to {array.max():g}" if array.size else "none"
+            raise ConversionError(
+                f"Node '{name}' ({kind_of(node)}) must have one finite `{what}` for all its neurons. Received: {said}."
+            )
+        return float(array[0])
+
+    def current_based(self, name: str, node: Any, x: Any) -> Any:
+        """Return the spikes of neurons behind exponential currents; a spike, 1 for a step, adds w_in dt / tau."""
+        neurons, tau = self.neurons(name, node), self.one(name, node, "tau_syn") / PER_SECOND
+        if tau <= 0:
+            raise ConversionError(f"Node '{name}' (CubaLIF) must have tau_syn above 0. Received: {tau * PER_SECOND:g}.")
+        current = DoubleExponential(
+            dt=self.dt, tau_fall=tau, tau_rise=NO_RISE, membrane=neurons.membrane, name=f"{layer_name(name)}_current"
+        )
+        factor = self.one(name, node, "w_in") * self.dt / tau
+        return neurons(keras.ops.multiply(current(x), factor))
 
     def trace(self, name: str, x: Any) -> Any:
         """Return the traces of a `DoubleExponential` for its first part, None for the others."""

@@ -41,8 +41,9 @@ def to_nir(model: keras.Model, path: Path | str | None = None) -> Any:
 
     `Dense` becomes Linear or Affine, `LIF` becomes LIF with tau = C / g_L in seconds, r = 1 / g_L and both resting and
     reset potential at E_L; voltages stay in mV, currents in pA. `DoubleExponential` becomes the difference of two LI
-    nodes. A sum of two layers becomes two edges into the next node. NIR has no time step, no refractory time and no
-    lower bound of V: they stand in the metadata of the nodes, which only `from_nir` reads.
+    nodes with r = tau / dt, so that a spike, which is 1 for a step, adds 1. A sum of two layers becomes two edges into
+    the next node. NIR has no time step, no refractory time and no lower bound of V: they stand in the metadata of the
+    nodes, which only `from_nir` reads.
 
     Args:
         model: functional or Sequential, of (steps, channels), with one input and one output.
@@ -178,7 +179,9 @@ def traces(writer: GraphWriter, layer: Any, before: list[str], width: int) -> li
 
     def leaky(part: str, tau: float) -> list[str]:
         rate = np.full(width, tau * PER_SECOND)
-        node = writer.package.LI(tau=rate, r=rate.copy(), v_leak=zeros.copy(), metadata={**known, "part": part})
+        node = writer.package.LI(
+            tau=rate, r=np.full(width, tau / layer.dt), v_leak=zeros.copy(), metadata={**known, "part": part}
+        )
         return writer.node(f"{layer.name}_{part}", node, before)
 
     fall, rise = leaky("fall", layer.tau_fall), leaky("rise", layer.tau_rise)

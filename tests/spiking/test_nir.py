@@ -25,7 +25,7 @@ RNG = np.random.default_rng(0)
 PLAIN = {"refractory": 0.0, "clamp": False}
 
 
-def layered(steps=300, **neurons):
+def layered(steps=100, **neurons):
     """Return a network of two layers of neurons with the constants of ours."""
     entry = keras.Input((steps, 6))
     x = DoubleExponential(dt=0.5, name="traces")(entry)
@@ -37,7 +37,7 @@ def layered(steps=300, **neurons):
     return model
 
 
-def spikes(steps=300, channels=6, batch=2):
+def spikes(steps=100, channels=6, batch=2):
     return (RNG.uniform(size=(batch, steps, channels)) < 0.05).astype("float32")
 
 
@@ -49,10 +49,10 @@ def model():
 def test_spikes_are_equal_there_and_back(model, tmp_path) -> None:
     with pytest.warns(DataWarning, match="no refractory time and no lower bound of V: .* 'hidden', 'last'"):
         graph = to_nir(model, tmp_path / "net.nir")
-    found = from_nir(tmp_path / "net.nir", steps=300)
+    found = from_nir(tmp_path / "net.nir", steps=100)
     x = spikes()
     wanted = np.asarray(model(x))
-    assert wanted.sum() > 20
+    assert wanted.sum() > 5
     np.testing.assert_array_equal(found(x), wanted)
     names = [layer.name for layer in model.layers[1:]]
     assert [layer.name for layer in found.layers[1:]] == names
@@ -92,6 +92,7 @@ def test_nodes_and_units_are_those_of_nir(model) -> None:
     assert hidden.tau[0] == pytest.approx(0.01) and hidden.r[0] == pytest.approx(1 / 30), "10 ms, 30 nS"
     assert (hidden.v_leak[0], hidden.v_reset[0], hidden.v_threshold[0]) == (-70, -70, 20)
     assert graph.nodes["first"].weight.shape == (5, 6)
+    assert graph.nodes["traces_fall"].r[0] == pytest.approx(5.0 / 0.5), "a spike of one step adds 1"
     assert ("traces_fall", "first") in graph.edges and ("traces_minus", "first") in graph.edges
 
 
@@ -118,6 +119,26 @@ def test_neurons_of_others_follow_their_equation() -> None:
         v[v > 1.0] = 0.0
     assert 0 < wanted.sum() < wanted.size and np.mean(found != wanted) < 0.005  # ties in float32
     assert model.layers[-1].get_config()["refractory"] == 0.0
+
+
+def test_neurons_behind_exponential_currents_follow_their_equation() -> None:
+    values = {"tau_syn": 0.005, "tau_mem": 0.02, "r": 1.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
+    node = nir.CubaLIF(**{name: np.full(3, value) for name, value in values.items()}, w_in=np.full(3, 5.0))
+    graph = foreign(**{"1": node})
+    x = spikes(200, 4) * 8
+    found = np.asarray(from_nir(graph, dt=0.1, steps=200)(x))
+    current, v = np.zeros((2, 3)), np.zeros((2, 3))
+    wanted = np.zeros_like(found)
+    fine = 50  # Euler in small steps; the input lands at the start of each step
+    given = x @ graph.nodes["0"].weight.T + graph.nodes["0"].bias
+    for step in range(200):
+        current = current + given[:, step] * 5.0 * 0.1 / 5.0
+        for _ in range(fine):
+            v = v + 0.1 / fine / 20.0 * (current - v)
+            current = current * (1 - 0.1 / fine / 5.0)
+        wanted[:, step] = v > 1.0
+        v[v > 1.0] = 0.0
+    assert 0 < wanted.sum() < wanted.size and abs(found.sum() - wanted.sum()) <= 2
 
 
 @pytest.mark.parity
