@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from analognets.core.files import write_atomically
-from analognets.errors import ConversionError, DataError, MissingExtraError, reason
+from analognets.errors import ConversionError, DataError, MissingExtraError, check_integer, reason
 from analognets.layers import AnalogLayer
 
 __all__ = ["to_onnx"]
@@ -32,6 +32,7 @@ def to_onnx(model: keras.Model, path: Path | str, *, opset: int = 18) -> Path:
 
     Raises:
         ConversionError: it has analog layers, or no graph that can be exported.
+        InvalidArgumentError: the opset is out of range.
         DataError: the file can't be written.
         MissingExtraError: onnx or tf2onnx is not installed.
     """
@@ -43,6 +44,7 @@ def to_onnx(model: keras.Model, path: Path | str, *, opset: int = 18) -> Path:
     analog = next((one.name for one in model._flatten_layers() if isinstance(one, AnalogLayer)), None)
     if analog is not None:
         raise ConversionError(f"ONNX has no analog layers: export to_digital(model). Received: the layer '{analog}'.")
+    opset = check_integer("to_onnx", "opset", opset, 13, 18)
     path = Path(path).expanduser()
     if not getattr(model, "inputs", None):
         raise ConversionError(f"A network for ONNX must be a functional or Sequential model. Received: '{model.name}'.")

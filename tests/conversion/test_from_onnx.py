@@ -214,7 +214,7 @@ def small_networks():
 
     found = {name: builder for name, builder in plain_networks().items() if name != "mnist_gan"}
     small = {
-        "ds_cnn": {}, "gru_kws": {"units": 5}, "lstm_kws": {"units": 5},
+        "ds_cnn": {}, "gru_kws": {"units": 5},
         "keyword_transformer": {"dimension": 8, "depth": 1},
     }  # fmt: skip
     if os.environ.get("ANALOGNETS_ALL_NETWORKS") == "1":
