@@ -186,6 +186,8 @@ def test_channels_first_become_layers_with_channels_last_that_can_be_made_analog
     np.testing.assert_allclose(as_it_was(x), made(np.moveaxis(x, 1, -1)), atol=1e-6)
     analog = an.to_analog(made, hardware="aon_cim_8bit")
     assert [kind for kind in kinds(analog) if kind.startswith("Analog")] == ["AnalogConv2D", "AnalogDense"]
+    with pytest.raises((ConversionError, an.errors.MissingExtraError), match="has no analog layers|optional packages"):
+        an.deploy.to_onnx(analog, tmp_path / "out.onnx")
 
 
 def test_scales_and_offsets_become_part_of_the_kernel_and_a_batch_norm_stays_one(tmp_path) -> None:
@@ -268,6 +270,9 @@ def test_what_can_not_be_imported_is_named(tmp_path) -> None:
     refused(
         tmp_path, network(fixed, (4,), {"s": [2, 8]}), ConversionError, "'the_Reshape'", "fixes the size of the batch"
     )
+    turned = [node("Transpose", "x", "t", perm=[1, 0, 2]), node("Reshape", "t a", "f"), node("Reshape", "f b", "s")]
+    mixed = network([*turned, node("Transpose", "s", perm=[1, 0, 2])], (4, 3), {"a": [4, 3], "b": [4, 1, 3]}, batch=1)
+    refused(tmp_path, mixed, ConversionError, "fixes its batch to 1 in a way", "Export it with an open batch")
     product = [node("Conv", "x x")]
     refused(tmp_path, network(product, (3, 4, 4)), ConversionError, "'Conv' (node 'the_Conv')", "must have constants")
     reduced = [node("ReduceMax", "x", axes=[0])]

@@ -64,7 +64,7 @@ def test_spikes_are_equal_there_and_back(model, tmp_path) -> None:
 
 
 def test_what_was_trained_goes_there_and_back() -> None:
-    dense = spikes(200, 12, batch=1)
+    dense = (np.random.default_rng(5).uniform(size=(1, 150, 12)) < 0.1).astype("float32")
     inputs = SpikeTrains.from_dense(dense[0], 0.5)
     pattern = Presentation("one", inputs, SpikeTrains.from_lists([[20.0, 60.0], [50.0], []], inputs.duration))
     trainer = SpikeTimeTrainer([pattern], FloatSynapses((12, 3), spread=3000.0), neurons=LIF(dt=0.5), rate=2000.0)
