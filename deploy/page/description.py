@@ -117,7 +117,9 @@ def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
         for owner, variable in [*owned, *([] if gain is None else [(gain, gain.gain)])]:
             if variable.name in VARIABLES:
                 values = np.asarray(keras.ops.convert_to_numpy(variable.value), np.float32)
-                found[f"{owner.name}/{variable.name}"] = values.astype(np.float16) if variable.name == "kernel" else values
+                found[f"{owner.name}/{variable.name}"] = (
+                    values.astype(np.float16) if variable.name == "kernel" else values
+                )
     return found
 
 
@@ -150,7 +152,11 @@ def _chain(model: keras.Model) -> list[dict[str, Any]]:
 
 def _product(layer: Any, is_pooled: bool) -> dict[str, Any]:
     is_conv = isinstance(layer, keras.layers.Conv2D)
-    if layer.activation is not keras.activations.linear or is_conv and (layer.groups, layer.dilation_rate) != (1, (1, 1)):
+    if (
+        layer.activation is not keras.activations.linear
+        or is_conv
+        and (layer.groups, layer.dilation_rate) != (1, (1, 1))
+    ):
         raise ConversionError(
             "The lab page computes layers without an activation, groups or dilation of their own. Received: layer "
             f"'{layer.name}'."

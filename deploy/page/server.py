@@ -78,7 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_content: bool) -> None:
         # A page of another name that leads to this machine must not read what is here.
         if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
-            self._send(HTTPStatus.FORBIDDEN, b"The lab page is for browsers of this machine.", "text/plain", with_content)
+            self._send(
+                HTTPStatus.FORBIDDEN, b"The lab page is for browsers of this machine.", "text/plain", with_content
+            )
             return
         name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
         if name not in page_files():

@@ -80,7 +80,8 @@ export function histogram(svg: SVGElement, probabilities: number[], chips: numbe
     if (count) part(svg, "rect", { x: left + i * width + 1, y: bottom - height, width: width - 2, height, class: "column" });
   });
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-    part(svg, "text", { x: left + share * (right - left), y: bottom + 16, "text-anchor": "middle" }, `${100 * share} %`);
+    const anchor = share === 1 ? "end" : "middle";
+    part(svg, "text", { x: left + share * (right - left), y: bottom + 16, "text-anchor": anchor }, `${100 * share} %`);
   }
   part(svg, "text", { x: (left + right) / 2, y: bottom + 34, "text-anchor": "middle" }, "probability");
 }

@@ -49,6 +49,7 @@ const state: State = {
   ms: { float: 0, int8: 0, chip: 0, features: 0 }, lot: 0, reading: 0,
 };
 let run = 0;
+let chosenTime: number | null = null; // by a button, between the steps of the slider
 let opened: () => void;
 const ready = new Promise<void>((resolve) => (opened = resolve)); // with the first answer of a chip, or a fault
 
@@ -61,12 +62,14 @@ function firstTime(): number {
 }
 
 function time(): number {
+  if (chosenTime !== null) return chosenTime;
   return firstTime() * (LATEST / firstTime()) ** (Number(timeBox.value) / Number(timeBox.max));
 }
 
 function setTime(seconds: number): void {
   const share = Math.log(seconds / firstTime()) / Math.log(LATEST / firstTime());
   timeBox.value = String(Math.round(share * Number(timeBox.max)));
+  chosenTime = seconds;
 }
 
 function timeText(seconds: number): string {
@@ -244,7 +247,7 @@ async function showMaps(mine: number, now: Settings): Promise<void> {
     if (mine !== run) return;
     const canvas = element<HTMLCanvasElement>(id);
     draw.conductanceMap(canvas, found.pairs, found.rows, found.columns, gMax);
-    const text = `${timeText(at)}: ${found.rows} x ${found.columns} pairs, mean conductance ${found.mean.toFixed(2)} uS`;
+    const text = `${timeText(at)}: ${found.rows} x ${found.columns} pairs, mean of the programmed devices ${found.mean.toFixed(2)} uS`;
     canvas.setAttribute("aria-label", `Conductances of layer ${layers[layer].name} at ${text}`);
     element(`${id}-text`).textContent = text;
   }
@@ -398,7 +401,8 @@ function connect(): void {
     await (isSame && before.kind === page.frontends[preset().family].kind ? answer() : takeSample(chosenSample()));
   });
   for (const id of ["clip", "scene"]) on(id, "change", () => takeSample(chosenSample()));
-  for (const id of ["time", "bits", "noise", "stuck"]) on(id, "input", changed);
+  on("time", "input", () => ((chosenTime = null), changed()));
+  for (const id of ["bits", "noise", "stuck"]) on(id, "input", changed);
   for (const id of ["compensation", "chip", "layer"]) on(id, "change", changed);
   on("age", "click", age);
   on("again", "click", () => ((state.reading += 1), changed()));

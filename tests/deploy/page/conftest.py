@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,10 @@ class Lab:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        start = time.perf_counter()
         self.page.goto(url)
         self.page.evaluate("analognetsLab.ready")
+        self.loaded = time.perf_counter() - start
 
     def settled(self) -> str:
         """Wait until all chips have answered and return what the page says."""
@@ -85,7 +88,8 @@ class Lab:
 
     def alert(self) -> str:
         """Wait for the sentence about what went wrong, and return it."""
-        self.page.wait_for_selector("#alert:not([hidden])")
+        self.page.evaluate("analognetsLab.idle()")
+        assert self.page.is_visible("#alert")
         return self.page.inner_text("#alert")
 
     def features(self, family: str, raw: np.ndarray) -> np.ndarray:
