@@ -65,7 +65,7 @@ function part(parent: Element, kind: string, settings: Record<string, string | n
 /** How many chips give a probability in each of 20 ranges. */
 export function histogram(svg: SVGElement, probabilities: number[], chips: number, title: string): void {
   svg.replaceChildren();
-  part(svg, "title", {}, title);
+  svg.setAttribute("aria-label", title);
   const counts = new Array<number>(BINS).fill(0);
   for (const p of probabilities) counts[Math.min(Math.floor(p * BINS), BINS - 1)] += 1;
   const [left, right, top, bottom] = [34, 392, 14, 150];

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,23 @@ def golden() -> Callable[[str], dict[str, np.ndarray]]:
     return read
 
 
+def processor_seconds() -> float:
+    """Return the processor time of all processes below this one: unlike the clock, it is the same on a busy machine."""
+    parents, used = {}, {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            facts = (entry / "stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
+            parents[int(entry.name)] = int(facts[1])
+            used[int(entry.name)] = (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")
+
+    def is_below(process: int) -> bool:
+        while process in parents and process != os.getpid():
+            process = parents[process]
+        return process == os.getpid()
+
+    return sum(seconds for process, seconds in used.items() if process != os.getpid() and is_below(process))
+
+
 def as_text(values: np.ndarray) -> str:
     """Return float32 numbers as base64, which passes to the browser much faster than a list."""
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
@@ -76,10 +93,11 @@ class Lab:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        start = time.perf_counter()
+        start = processor_seconds()
         self.page.goto(url)
         self.page.evaluate("analognetsLab.ready")
-        self.loaded = time.perf_counter() - start
+        self.processor_seconds = processor_seconds() - start
+        self.processor = processor_seconds
 
     def settled(self) -> str:
         """Wait until all chips have answered and return what the page says."""
@@ -161,7 +179,8 @@ def open_lab(browser: Any) -> Callable[..., Lab]:
 def lab(browser: Any, server: LabServer) -> Iterator[Lab]:
     """The page."""
     made = Lab(browser, server.url)
-    made.settled()
+    assert "25 of 25 chips say what the float network says" in made.settled()
+    made.page.evaluate("analognetsLab.page.chips = 3")  # which is quicker
     yield made
     made.context.close()
 
