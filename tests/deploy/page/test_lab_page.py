@@ -60,7 +60,8 @@ def test_chips_have_the_moments_of_the_python_chips(
     mean, std = np.array(known["mean"])[:count], np.array(known["std"])[:count]
     error = std * np.sqrt(1 / draws + 1 / known["draws"])
     assert np.all(np.abs(found.mean(0) - mean) < 4.5 * error + 1e-3)
-    moving = std > 0.05  # others stand at the bound of the last ADC
+    # The largest output, and those that don't move, stand at the bound of the last ADC, where few draws tell the spread.
+    moving = (std > 0.05) & (mean < mean.max(axis=-1, keepdims=True))
     spread = np.log(found.std(0, ddof=1)[moving] / std[moving])
     error = np.sqrt(0.5 / draws + 0.5 / known["draws"])  # of the logarithm of a standard deviation
     assert np.abs(spread).max() < 4.5 * error and abs(spread.mean()) < 2.5 * error
