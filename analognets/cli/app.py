@@ -58,6 +58,7 @@ COMMANDS = {
     "stream-eval": Command(
         "analognets.cli.stream_eval:stream_eval", "False alarms per hour and misses on hours of audio, over drift time."
     ),
+    "lab": Command("analognets.cli.lab:lab", "Open the lab page: try an ageing chip in the browser."),
     "device": Command(
         "analognets.cli.device:device", "Fit a device to a lab's table of measured cells; show a device."
     ),

@@ -30,8 +30,8 @@ class Depthwise(enum.StrEnum):
 Network = Annotated[
     str,
     typer.Argument(
-        help="Folder of a finished run, handle of a preset, a .keras or .h5 file, or the name of a network such as "
-        "analognet_kws."
+        help="Folder of a finished run, handle of a preset, a .keras, .h5 or .onnx file, or the name of a network such "
+        "as analognet_kws."
     ),
 ]
 Bits = Annotated[int | None, typer.Option(help="Of the converters; by default the network's own, else 8.")]

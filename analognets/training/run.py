@@ -62,6 +62,13 @@ class Run:
         path: the folder.
         recipe: the resolved recipe.
         record: the content of run.json.
+
+    Examples:
+        >>> finished = Run.open(run)
+        >>> finished.status, len(finished.metrics())
+        ('finished', 2)
+        >>> finished.analog_model().output_shape
+        (None, 12)
     """
 
     recipe_class: type[BaseRecipe] = Recipe

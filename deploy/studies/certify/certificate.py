@@ -176,6 +176,13 @@ class Certificate:
         rests_on: sentences on what the answer rests on.
         leaves_out: sentences on what it does not cover.
         table: a row for each chip: chip, accuracy (lowest over the times), low, high.
+
+    Examples:
+        >>> found = analognets.deploy.certify(
+        ...     analog, min_accuracy=0.8, min_yield=0.5, confidence=0.9, data=(x, y), at="1d", data_uncertainty=False
+        ... )
+        >>> found.verdict, found.exit_code, found.bad
+        ('pass', 0, 0)
     """
 
     verdict: str

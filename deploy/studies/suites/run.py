@@ -80,6 +80,16 @@ def benchmark(
         DataError: a folder is missing or the wrong one, or none of the files is there.
         InvalidArgumentError: an option is out of range.
         RunError: the folder holds results with other settings, or something else.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from analognets.deploy import Member, Suite, register_suite
+        >>> model.save("mine.keras")
+        >>> member = Member("mine", "My network", "mine.keras", no_data="The cost is all that is asked for.")
+        >>> found = register_suite(Suite("mine", "My networks", "ours", (member,), lambda name, folder: folder / name))
+        >>> table = benchmark("mine", "suite", models=Path(), bits=[8])
+        >>> table[table["figure"] == "energy_uj"]["value"].item() > 0
+        True
     """
     found = find_suite(suite)
     members = [found.member(key) for key in dict.fromkeys(only)] or list(found.members)
