@@ -90,6 +90,13 @@ class Report:
         facts: how it was made: recipe, data, seeds, chips; versions and commit are added.
         recipe: YAML of the recipe.
         command: line that repeats it.
+
+    Examples:
+        >>> from analognets.core.report import Report, Table
+        >>> table = Table(["bits", "accuracy %"], [[8, 92.7], [4, 90.1]], "By bits")
+        >>> page = Report("My chips", "Are 4 bits enough?", "They lose 2.6 points.", tables=[table]).html()
+        >>> "Are 4 bits enough?" in page and "<td>92.7</td>" in page
+        True
     """
 
     title: str
