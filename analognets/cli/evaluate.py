@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
+from analognets.cli._report import leave_report
 from analognets.cli._work import load_task, results_folder, start_backend, times_of
-from analognets.cli.options import Data, Json, Quiet, Split, SplitOption
+from analognets.cli.options import Data, Json, OpenReport, Quiet, Split, SplitOption
 from analognets.errors import ChipFileError, DataWarning, InvalidArgumentError
 
 __all__ = ["evaluate"]
@@ -120,6 +121,7 @@ def evaluate(
     measured_at: MeasuredAt = None,
     unit: Unit = None,
     out: Out = None,
+    open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -138,7 +140,7 @@ def evaluate(
     refuse_taken(save_chips, learned)
 
     from analognets.deploy.chips.by_class import by_class as classes_of
-    from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
+    from analognets.deploy.studies.evaluate import Measured, network_on_chips
 
     check_adabs(network := network_on_chips(trained, compensation, device), adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
@@ -159,8 +161,16 @@ def evaluate(
     classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
     used = made.calibrations.table() if use else None
     found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation, used)
-    write_evaluation(folder, found)
+    finish(reporter, folder, found, open_it=open_)
+
+
+def finish(reporter: _console.Reporter, folder: Path, found: Any, *, open_it: bool) -> None:
+    """Write the tables of an evaluation, show them, and leave its report."""
+    from analognets.deploy.studies.evaluate import evaluation_report, write_tables
+
+    write_tables(folder, found)
     show(reporter, folder, found)
+    leave_report(reporter, evaluation_report(folder, found), folder / "report.html", open_it=open_it)
 
 
 def check_options(
@@ -358,8 +368,7 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     if task.data.info.synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")
     also = "" if classes is None else "by_class.csv, "
-    reporter.say(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
-    reporter.say(f"Next: open {folder / 'report.html'}")
+    reporter.point(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

@@ -33,6 +33,12 @@ class AdaBSCost:
         seconds: how long it takes, samples one after the other.
         inferences: how many inferences draw as much energy.
         energy_range_uj: least and largest energy that the accelerator's published figures allow; None if not known.
+
+    Examples:
+        >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
+        >>> found = adabs_cost(net, samples=100)
+        >>> found.samples, found.channels
+        (100, (4,))
     """
 
     samples: int
@@ -86,6 +92,12 @@ def adabs_cost(model: keras.Model, samples: int = 100, accelerator: Any = "aon_c
     Raises:
         ConversionError: the model has no batch-norm, or no product for a crossbar.
         InvalidArgumentError: `samples` is out of range, or the size of what a batch-norm sees is not known.
+
+    Examples:
+        >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
+        >>> found = adabs_cost(net, samples=100)
+        >>> round(found.inferences), found.stored_bytes
+        (100, 32)
 
     Source: our reconstruction; constants of the accelerator.
     """

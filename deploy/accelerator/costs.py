@@ -34,6 +34,13 @@ class LayerCost:
         time: when it runs.
         energy_pj: of each term of the accelerator's energy law, in pJ.
         bits: of its converters, and of its numbers in the SRAM.
+
+    Examples:
+        >>> first = analognets.deploy.cost(model, bits=8).layers[0]
+        >>> first.work.name, first.time.passes
+        ('hidden', 1)
+        >>> first.total_pj == sum(first.energy_pj.values())
+        True
     """
 
     work: LayerWork
@@ -56,6 +63,13 @@ class Cost:
         bits: of the converters with most of them.
         overlapped: whether the digital pipeline works while the array does.
         layers: one `LayerCost` for each product.
+
+    Examples:
+        >>> found = analognets.deploy.cost(model, bits=8)
+        >>> found.operations, found.passes
+        (384, 2)
+        >>> found.tops_per_watt > 0, len(found.table())
+        (True, 2)
     """
 
     placement: Placement

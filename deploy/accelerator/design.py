@@ -122,6 +122,14 @@ class Accelerator(Section):
         held_to: published figures that these constants meet; they say how far an energy that is predicted is known.
         area: its constants.
         sram: its activation memory.
+
+    Examples:
+        >>> chip = analognets.deploy.accelerator.load_accelerator("aon_cim")
+        >>> chip.array, chip.adcs
+        (Array(rows=1024, cols=512), 128)
+        >>> wide = chip.replace(adcs=256)
+        >>> round(wide.peak_tops(8) / chip.peak_tops(8), 2)
+        2.0
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")]
@@ -213,7 +221,12 @@ def _checked(data: Any, source: str) -> Accelerator:
 
 
 def list_accelerators() -> list[str]:
-    """Return the names of the accelerators that come with the package."""
+    """Return the names of the accelerators that come with the package.
+
+    Examples:
+        >>> "aon_cim" in list_accelerators()
+        True
+    """
     return yaml_names(FOLDER)
 
 
@@ -227,6 +240,11 @@ def load_accelerator(source: Any = "aon_cim") -> Accelerator:
     Raises:
         UnknownNameError: there is none of that name.
         InvalidArgumentError: the file can't be read, a key is unknown or missing, or a value is not allowed.
+
+    Examples:
+        >>> chip = load_accelerator("aon_cim")
+        >>> chip.array, chip.min_bits, chip.max_bits
+        (Array(rows=1024, cols=512), 2, 8)
     """
     if isinstance(source, Accelerator):
         return source

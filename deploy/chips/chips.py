@@ -49,6 +49,15 @@ class Chips:
         chips: the programmed chips.
         seed: the seed they were programmed from.
         calibrations: batch-norm statistics that the chips measured themselves, see `calibrate`.
+
+    Examples:
+        >>> chips = analognets.deploy.program(analog, chips=3, seed=0)
+        >>> table = chips.evaluate((x, y), at=["25s", "1y"])
+        >>> list(table.columns)
+        ['chip', 'seed', 'at', 'seconds', 'drift_compensation', 'accuracy']
+        >>> chips.save("my_chips")
+        >>> len(Chips.load("my_chips", analog))
+        3
     """
 
     def __init__(
@@ -472,6 +481,13 @@ def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.Da
     Args:
         table: what `Chips.evaluate` returned.
         float_accuracy: accuracy of the float model, 0 to 1; adds the column `loss` in points of percent.
+
+    Examples:
+        >>> table = chips.evaluate((x, y), at=["25s", "1y"])
+        >>> summarize(table, float_accuracy=1.0)[["at", "chips"]]
+            at  chips
+        0  25s      3
+        1   1y      3
     """
     groups = table.groupby(MODE, sort=True)["accuracy"]
     summary = in_order(groups.agg(mean="mean", std="std", chips="count").reset_index())

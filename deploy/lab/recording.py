@@ -54,6 +54,14 @@ def record_measurement(
         ChipFileError: a tile is missing, has another shape or is out of range, or the chip was measured at that time.
         InvalidArgumentError: a number is out of range.
         UnknownNameError: there is no such tile.
+
+    Examples:
+        >>> folder = analognets.deploy.lab.targets.export_targets(analog, "targets")
+        >>> tiles = form.read_index(folder).tiles
+        >>> measured = {tile.name: 0.9 * np.load(folder / tile.file) for tile in tiles}
+        >>> path = record_measurement(folder, measured, seconds=86_400)
+        >>> len(analognets.deploy.Chips.import_measured(folder, analog))
+        1
     """
     source = Path(folder)
     index = form.read_index(source)
@@ -159,6 +167,12 @@ def record_simulated(folder: Any, chips: Chips, *, at: str | float = "25s") -> N
 
     Raises:
         ChipFileError: the folder is of another network, or holds such a reading already.
+
+    Examples:
+        >>> folder = chips.export_targets("targets")
+        >>> record_simulated(folder, chips, at="1d")
+        >>> len(analognets.deploy.Chips.import_measured(folder, analog))
+        3
     """
     source, seconds = Path(folder), parse_duration(at)
     index = form.read_index(source)

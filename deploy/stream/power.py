@@ -31,6 +31,12 @@ class DutyCycle:
         static_uw: power of the common parts of an array that is not gated; 0 if the energy law has no such term.
         energy_range_uj: least and largest energy of one inference that the published figures allow; None if not known.
         power_ungated_range_uw: the same of the mean power with the array's common parts left on.
+
+    Examples:
+        >>> cost = analognets.deploy.cost(model, bits=8)
+        >>> cycle = analognets.deploy.stream.duty_cycle(cost, 10.0)
+        >>> cycle.inferences_per_second, 0 < cycle.duty < 1
+        (10.0, True)
     """
 
     accelerator: str
@@ -107,6 +113,11 @@ def duty_cycle(cost: Cost, inferences_per_second: float, *, idle_uw: float = 0.0
 
     Raises:
         InvalidArgumentError: the accelerator is too slow for that rate, or a number is out of range.
+
+    Examples:
+        >>> found = duty_cycle(analognets.deploy.cost(model, bits=8), 10.0, idle_uw=1.0)
+        >>> found.power_uw > 1.0
+        True
 
     Source: our reconstruction.
     """
