@@ -139,12 +139,13 @@ def test_examples_give_what_they_say(
     name: str, shared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = importlib.import_module(name)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANALOGNETS_CACHE", str(tmp_path / "cache"))
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     run = set()
-    for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+    for number, test in enumerate(doctest.DocTestFinder(exclude_empty=True).find(module, name)):
         if test.examples:
+            (tmp_path / str(number)).mkdir()
+            monkeypatch.chdir(tmp_path / str(number))
             words = re.findall(r"\w+", "".join(example.source for example in test.examples))
             test.globs = {**vars(module), **GIVEN, **shared.used_in(words)}
             keras.utils.set_random_seed(0)
