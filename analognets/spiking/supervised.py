@@ -180,6 +180,22 @@ class SpikeTimeTrainer:
             for i in range(len(self.patterns))
         ]
 
+    def network(self, time: float, *, seed: int = 0) -> keras.Model:
+        """Return the network as a Keras model: traces of the spikes, weights as they are read at a time, neurons.
+
+        Args:
+            time: in seconds on the clock of the training.
+            seed: of the read noise.
+        """
+        channels, outputs = self.synapses.shape
+        entry = keras.Input((self._traces[0].shape[0], channels))
+        dense = keras.layers.Dense(outputs, use_bias=False, name="synapses")
+        traces = DoubleExponential(dt=self.neurons.dt, membrane=self.neurons.membrane, name="traces")
+        neurons = LIF.from_config({**self.neurons.get_config(), "name": "neurons"})
+        model = keras.Model(entry, neurons(dense(traces(entry))))
+        dense.set_weights([self.synapses.read(time, seed=derive_seed(seed, "network"))])
+        return model
+
     def evaluate(self, time: float, *, scaled: bool = False, seed: int = 0) -> dict[str, float]:
         """Return the shares that `epoch` returns, at a time, without learning."""
         observed = self.observe(time, scaled=scaled, seed=seed)

@@ -20,6 +20,7 @@ from analognets.deploy.accelerator.constants import (
     SquareMillimetre,
 )
 from analognets.deploy.accelerator.energy import EnergyLaw, EventEnergy, find_energy_law
+from analognets.deploy.accelerator.held import PublishedFigure
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_integer
 
 __all__ = ["Accelerator", "list_accelerators", "load_accelerator"]
@@ -118,6 +119,7 @@ class Accelerator(Section):
         digital: the digital pipeline.
         gating: of unused rows and columns.
         energy: the law of its energy with its constants; an `EventEnergy` unless it names another registered law.
+        held_to: published figures that these constants meet; they say how far an energy that is predicted is known.
         area: its constants.
         sram: its activation memory.
 
@@ -143,6 +145,7 @@ class Accelerator(Section):
     digital: Digital
     gating: Gating
     energy: SerializeAsAny[Annotated[EventEnergy, WrapValidator(_or_law)]]
+    held_to: list[PublishedFigure] = []
     area: Area
     sram: Kilobyte
 
