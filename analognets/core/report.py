@@ -90,6 +90,11 @@ class Report:
         facts: how it was made: recipe, data, seeds, chips; versions and commit are added.
         recipe: YAML of the recipe.
         command: line that repeats it.
+
+    Examples:
+        >>> page = Report("Drift", question="How does it age?", answer="It keeps 91 % for a year.").html()
+        >>> "It keeps 91 % for a year." in page
+        True
     """
 
     title: str

@@ -47,6 +47,12 @@ class ReferenceRunner:
         rules: None: those of the bundle.
         ideal: without programming noise, drift, read noise and converters: its products are plain ones.
         seed: of the draws.
+
+    Examples:
+        >>> bundle = analognets.deploy.conformance.open_bundle(bundle_folder)
+        >>> found = ReferenceRunner(rules=analognets.deploy.conformance.Rules(pair="collapsed"))
+        >>> found.seed
+        0
     """
 
     rules: Rules | None = None
