@@ -188,6 +188,12 @@ def observe(bundle: Bundle, tool: str) -> Observations:
     Raises:
         UnknownNameError: there is no such tool and no such file.
         AnalogNetsError: it is not installed, or failed.
+
+    Examples:
+        >>> bundle = analognets.deploy.conformance.open_bundle(bundle_folder)
+        >>> found = observe(bundle, "analognets")
+        >>> found.tool
+        'analognets'
     """
     if tool in TOOLS:
         return TOOLS[tool](bundle)

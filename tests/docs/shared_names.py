@@ -27,7 +27,21 @@ class SharedNames:
         folder: where files are kept that several examples read.
     """
 
-    names = ("x", "y", "model", "analog", "chips", "speech", "run", "cells", "tflite", "listened", "swept", "ranked", "bundle_folder")
+    names = (
+        "x",
+        "y",
+        "model",
+        "analog",
+        "chips",
+        "speech",
+        "run",
+        "cells",
+        "tflite",
+        "listened",
+        "swept",
+        "ranked",
+        "bundle_folder",
+    )
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
