@@ -113,14 +113,14 @@ def show(reporter: _console.Reporter, folder: Path, rows: Sequence[Row], facts: 
         {"measured_on": list(facts), "results": str(folder), "rows": [dataclasses.asdict(row) for row in rows]}
     )
     several = len({row.network for row in rows}) > 1
-    columns = ["version", "time", "accuracy %", "std", "size", "weights", "MACs", "uJ", "note"]
+    columns = ["version", "time", "accuracy %", "std", "size", "weights", "MACs", "uJ", "note", "uJ, range"]
     reporter.table(
         ["network", *columns] if several else columns,
         [cells(row)[0 if several else 1 :] for row in rows],
         title=f"Accuracy on {facts[0]['samples']} {facts[0]['split']} {facts[0]['kind']} of {facts[0]['data']}",
     )
     reporter.say(
-        "Energy: of the analog accelerator's model, in brackets what its published figures allow; a "
+        "Energy: of the analog accelerator's model, with the range that its published figures allow; a "
         "microcontroller's is not known."
     )
     if any(entry["synthetic"] for entry in facts):
@@ -154,13 +154,11 @@ def report_of(rows: Sequence[Row], facts: Sequence[dict[str, Any]], made: dict[s
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as text."""
-    from analognets.deploy.accelerator.costs import with_range
-
     low, high = row.energy_low_uj, row.energy_high_uj
-    ends = None if low is None or high is None else (low, high)
     size = f"{row.bytes:,} B" if row.cells is None else f"{row.cells:,} pairs"
     return (
         *(row.network, row.version, row.at or "-", f"{100 * row.accuracy:.2f}"),
         *("-" if row.std is None else f"{100 * row.std:.2f}", size, f"{row.weights:,}", f"{row.macs:,}"),
-        *("-" if row.energy_uj is None else with_range(row.energy_uj, ends), row.note),
+        *("-" if row.energy_uj is None else f"{row.energy_uj:.3g}", row.note),
+        "-" if low is None or high is None else f"{low:.3g} to {high:.3g}",
     )

@@ -108,13 +108,16 @@ def report_of(result: Any, made: dict[str, Any]) -> Any:
     """Return the report of a cost."""
     from analognets.core.report import Picture, Report
     from analognets.deploy.accelerator import figures
+    from analognets.deploy.accelerator.costs import with_range
 
     place, chip = result.placement, result.accelerator
+    energy = with_range(result.energy_uj, result.energy_range_uj, ".3f", "uJ")
+    efficiency = with_range(result.tops_per_watt, result.tops_per_watt_range, ".2f", "TOPS/W")
     where = f"{place.workload.model} on {chip.name} at {result.bits} bit"
     answer = (
-        f"One inference takes {result.energy_uj:.3f} uJ and {result.latency_us:.1f} us; the chip does "
-        f"{result.inferences_per_second:,.0f} inferences/s at {result.tops_per_watt:.2f} TOPS/W on "
-        f"{result.area_mm2:.2f} mm^2."
+        f"One inference takes {energy} and {result.latency_us:.1f} us; the chip does "
+        f"{result.inferences_per_second:,.0f} inferences/s at {efficiency} on {result.area_mm2:.2f} mm^2. "
+        f"{result.energy_statement}"
     )
     texts = {
         "floorplan": f"Where each layer lies, with {100 * place.utilisation:.1f} % of the cells in use.",

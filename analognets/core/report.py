@@ -92,8 +92,10 @@ class Report:
         command: line that repeats it.
 
     Examples:
-        >>> page = Report("Drift", question="How does it age?", answer="It keeps 91 % for a year.").html()
-        >>> "It keeps 91 % for a year." in page
+        >>> from analognets.core.report import Report, Table
+        >>> table = Table(["bits", "accuracy %"], [[8, 92.7], [4, 90.1]], "By bits")
+        >>> page = Report("My chips", "Are 4 bits enough?", "They lose 2.6 points.", tables=[table]).html()
+        >>> "Are 4 bits enough?" in page and "<td>92.7</td>" in page
         True
     """
 

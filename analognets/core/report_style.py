@@ -39,7 +39,7 @@ footer{margin-top:2.6rem;border-top:1px solid var(--line)}
 pre{background:var(--tint);padding:.8rem;overflow-x:auto;font-size:.85rem;border-radius:4px}
 @media (max-width:40rem){.facts td:first-child{width:7rem}
 body{padding:1rem .9rem 2rem}.question{font-size:1.2rem}.answer{font-size:1.05rem}
-figure svg{min-width:28rem}figure svg.wide{min-width:40rem;max-width:none}}
+figure svg{min-width:0}figure svg.wide{min-width:40rem;max-width:none}}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--tint:#fff;--accent:#005a9c}
 svg{filter:none}body{max-width:none;padding:0;font-size:10pt}figure,tr{break-inside:avoid}h2{break-after:avoid}
 .scroll{overflow:visible}th button::after{content:none!important}pre{white-space:pre-wrap;overflow-wrap:anywhere}}

@@ -143,6 +143,14 @@ def training_report(run: Run) -> Report:
 
     Raises:
         RunError: its history can't be read.
+
+    Examples:
+        >>> from analognets.training import Run, training_report
+        >>> report = training_report(Run.open(run))
+        >>> report.question
+        'How well did kws learn for aon_cim_8bit?'
+        >>> len(report.figures), report.tables[0].title
+        (1, 'Epochs')
     """
     rows, recipe = run.metrics(), run.recipe
     record, data = run.record, run.record.get("data") or {}

@@ -187,14 +187,15 @@ def needed(array: np.ndarray | None) -> np.ndarray:
     return np.zeros(()) if array is None else array
 
 
+def same_index(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two last axes have the same order."""
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
+
+
 def of_two(run: Importer, node: Node, kind: str, left: Value, right: Value) -> Value:
     """Return an operation of two tensors, in the order of the one with channels last if one has them."""
     lazy = left.merged or left.index is not None
-    alike = (
-        left.merged == right.merged
-        and (left.index is right.index or (left.index is not None and np.array_equal(left.index, right.index)))
-        and left.order == right.order
-    )
+    alike = left.merged == right.merged and same_index(left.index, right.index) and left.order == right.order
     if lazy and alike and left.dims == right.dims:
         return left.same(BINARY[kind](left.tensor, right.tensor))
     left, right = left.plain(), right.plain()

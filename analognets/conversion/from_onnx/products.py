@@ -42,7 +42,12 @@ def convolution(run: Importer, node: Node) -> Value:
     shape = window(node, value, kernel.shape[2:])
     tensor, padding = padded(value, shape)
     name = run.layer_name(node)
-    settings = {"strides": shape.strides, "padding": padding, "dilation_rate": shape.dilations, "name": name}
+    settings: dict[str, Any] = {
+        "strides": shape.strides,
+        "padding": padding,
+        "dilation_rate": shape.dilations,
+        "name": name,
+    }
     space = tuple(range(2, rank))
     one_stride = len(set(shape.strides)) == 1
     if groups == channels > 1 and rank in DEPTHWISE and one_stride:
