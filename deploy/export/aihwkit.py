@@ -44,6 +44,11 @@ def to_aihwkit(model: keras.Model, folder: Path | str, *, overwrite: bool = Fals
         ConversionError: a layer has no counterpart in the script, or is called more than once.
         DataError: the folder holds such files already, or can't be written.
 
+    Examples:
+        >>> folder = to_aihwkit(model, "for_aihwkit")
+        >>> "rebuild.py" in [path.name for path in folder.iterdir()]
+        True
+
     Source: the interface of aihwkit 1.2, with which the output is compared (tests/deploy/export/test_aihwkit.py).
     """
     if any(isinstance(layer, AnalogLayer) for layer in model._flatten_layers()):
