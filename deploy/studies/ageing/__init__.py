@@ -1,0 +1,1 @@
+"""Accuracy over time without simulated chips."""
