@@ -36,7 +36,7 @@ def ageing(
     split: options.SplitOption = options.Split.test,
     limit: options.Limit = None,
     samples: Samples = 420,
-    chips: Chips = 4,
+    chips: Chips = 12,
     seed: options.Seed = 0,
     no_drift_compensation: options.NoCompensation = False,
     compensation: Rule = None,

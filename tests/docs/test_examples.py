@@ -20,6 +20,7 @@ RUN = (
     "analognets.deploy.accelerator.costs",
     "analognets.deploy.accelerator.placement",
     "analognets.deploy.chips.chips",
+    "analognets.deploy.studies.ageing.predict",
     "analognets.deploy.studies.certify.certify",
     "analognets.devices",
     "analognets.devices.drift_compensation",

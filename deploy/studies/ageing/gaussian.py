@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import cholesky
 from scipy.stats import norm
 
 __all__ = ["Chosen", "choose", "mean_and_spread", "right_draws"]
@@ -13,6 +13,8 @@ __all__ = ["Chosen", "choose", "mean_and_spread", "right_draws"]
 EDGES = (0.0, 0.03, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0)
 """Shares of the samples, by how near they are to a decision, at which strata of equal numbers end."""
 DRAWS = 4096
+CERTAIN = 6.0
+"""Standard deviations from which a margin counts as certain."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +88,15 @@ def right_draws(margins: np.ndarray, covariance: np.ndarray, *, draws: int = DRA
         draws: how many.
         seed: of the draws.
     """
-    values, vectors = eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    normals = np.random.default_rng(seed).standard_normal((draws, len(values)), np.float32)
-    drawn = normals @ root.T.astype(np.float32) + margins.reshape(-1)
-    return (drawn.reshape(draws, *margins.shape) > 0).all(axis=2)
+    flat, variances = margins.reshape(-1), np.diag(covariance)
+    positive = np.repeat((flat > 0)[None], draws, axis=0)
+    open_ones = np.flatnonzero(np.abs(flat) < CERTAIN * np.sqrt(variances))
+    if len(open_ones):
+        own = covariance[np.ix_(open_ones, open_ones)] + np.diag(1e-6 * variances[open_ones])
+        root = cholesky(own, lower=True).astype(np.float32)
+        normals = np.random.default_rng(seed).standard_normal((draws, len(open_ones)), np.float32)
+        positive[:, open_ones] = normals @ root.T + flat[open_ones] > 0
+    return positive.reshape(draws, *margins.shape).all(axis=2)
 
 
 def mean_and_spread(right: np.ndarray, chosen: Chosen) -> tuple[np.ndarray, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -59,7 +59,12 @@ class Linear:
         self._function = compiled(self._derivatives, model)
 
     def features(
-        self, inputs: Any, truth: np.ndarray, rivals: np.ndarray, times: Sequence[int], deviations: np.ndarray
+        self,
+        inputs: Any,
+        truth: np.ndarray,
+        rivals: np.ndarray,
+        times: Mapping[int, Sequence[NoiseRealization]],
+        deviations: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return vectors whose scalar products are the covariances of the margins, and what single chips differ by.
 
@@ -67,14 +72,14 @@ class Linear:
             inputs: array of samples, or a structure of arrays.
             truth: class of each.
             rivals: classes that each is compared with, (samples, rivals).
-            times: numbers of times in the laws whose variances are wanted.
+            times: the mean networks at the times whose variances are wanted, by their numbers in the laws.
             deviations: of the weights of some chips from the mean ones, (chips, weights), see `deviation`.
 
         Returns:
             (times, samples, rivals, width), and by how much the margins of each chip differ from those of the mean
             network to first order, (chips, samples, rivals).
         """
-        shared = [self._at_mean(), [self._factors(time) for time in times], ops.convert_to_tensor(deviations)]
+        shared = [self._at_mean(), [self._factors(*one) for one in times.items()], ops.convert_to_tensor(deviations)]
         found = []
         with kept_state(self.model):
             for number in range(len(truth)):
@@ -108,16 +113,17 @@ class Linear:
             )
         return found
 
-    def _factors(self, time: int) -> Any:
-        """Return what the derivatives to both readings are multiplied by at a time, (3, weights)."""
-        return ops.convert_to_tensor(
-            np.stack(
-                [
-                    np.concatenate([part.ravel() for part in parts])
-                    for parts in zip(*[law.factors(time) for law in self.laws], strict=True)
-                ]
-            )
-        )
+    def _factors(self, time: int, means: Sequence[NoiseRealization]) -> Any:
+        """Return what the derivatives to both readings are multiplied by at a time, (3, weights).
+
+        A weight counts in proportion to the drift compensation of its time, which changes more than all else.
+        """
+        parts = []
+        for law, here, there in zip(self.laws, self.mean, means, strict=True):
+            now, first, rest = law.factors(time)
+            ratio = compensating(law.layer, there) / compensating(law.layer, here) if self.on else 1.0
+            parts.append(np.stack([(now * ratio).ravel(), first.ravel(), rest.ravel()]))
+        return ops.convert_to_tensor(np.concatenate(parts, axis=1).astype(np.float32))
 
     def _derivatives(
         self, inputs: Any, classes: Any, at: list[dict[str, Any]], factors: list[Any], deviations: Any

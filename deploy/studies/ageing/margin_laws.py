@@ -12,7 +12,7 @@ import numpy as np
 from analognets.deploy.chips.chips import Chips
 from analognets.deploy.evaluation import decisions, samples_in
 from analognets.deploy.studies.ageing.check import Check, checked
-from analognets.deploy.studies.ageing.gaussian import Chosen, mean_and_spread, right_draws
+from analognets.deploy.studies.ageing.gaussian import Chosen
 from analognets.deploy.studies.ageing.linear import Linear
 from analognets.deploy.studies.ageing.margins import Scores, margins_of, scores_of
 from analognets.deploy.studies.ageing.mean_network import LayerLaw, mean_reads
@@ -33,7 +33,7 @@ class MeanNetworks:
         truth: class of each sample.
         kind: how scores follow from outputs.
         scores: of each time, (samples, classes).
-        reads: of each time, what the chips of the check read.
+        reads: what the chips of the check read at the first and the last time; nothing at others.
         means: of each time, what the layers of the mean network multiply by.
     """
 
@@ -55,7 +55,7 @@ class MeanNetworks:
         return np.argsort(-others, axis=1, kind="stable")[:, : min(count, others.shape[1] - 1)]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class MarginLaw:
     """How chips differ from the mean network on the chosen samples at one time.
 
@@ -65,7 +65,7 @@ class MarginLaw:
     """
 
     covariance: np.ndarray
-    check: Check | None
+    check: Check | None = None
 
 
 def mean_networks(
@@ -75,8 +75,9 @@ def mean_networks(
     runner, kind, truth = chips.runner(), Scores(False, False), np.zeros(0, int)
     scores, reads, means = [], [], []
     for number, one in enumerate(seconds):
-        reads.append([chip.read(chips.layers, one) for chip in chips])
-        means.append(mean_reads(laws, number, reads[-1]))
+        now = [chip.read(chips.layers, one) for chip in chips]
+        reads.append(now if number in (0, len(seconds) - 1) else [])
+        means.append(mean_reads(laws, number, now))
         runner.load(means[-1], drift_compensation=on)
         outputs = runner.predict(inputs)
         truth, _, _ = decisions(labels, outputs)
@@ -104,53 +105,37 @@ def margin_laws(
 ) -> list[MarginLaw]:
     """Return the law of the margins at each time, linearised around the mean network of the nearest time that has one.
 
-    With drift compensation the mean network hardly changes, so the first and the last time have a linearisation;
-    without it each time has.
+    With drift compensation the mean network hardly changes but for the factors, so the first and the last time have a
+    linearisation; without it each time has.
     """
     count, index = len(found.seconds), chosen.index
-    ends = {0, count - 1}
-    anchors = sorted(ends) if on else list(range(count))
+    anchors = sorted({0, count - 1}) if on else list(range(count))
     some = keras.tree.map_structure(lambda leaf: np.asarray(leaf)[index], inputs)
     place = np.log1p(found.seconds)
     nearest = [min(anchors, key=lambda anchor, t=time: abs(place[anchor] - place[t])) for time in range(count)]
-    result: list[MarginLaw | None] = [None] * count
+    result: dict[int, MarginLaw] = {}
     for anchor in anchors:
-        times = [time for time in range(count) if nearest[time] == anchor]
+        times = {time: found.means[time] for time in range(count) if nearest[time] == anchor}
         linear = Linear(chips.model, laws, found.kind, found.means[anchor], anchor, drift_compensation=on)
-        reads = found.reads[anchor] if anchor in ends else []
+        reads = found.reads[anchor]
         deviations = np.stack([linear.deviation(read) for read in reads]) if reads else np.zeros((0, linear.weights))
         vectors, moved = linear.features(some, found.truth[index], rivals[index], times, deviations.astype(np.float32))
         step()
         for number, time in enumerate(times):
             flat = vectors[number].reshape(-1, vectors.shape[-1])
-            result[time] = MarginLaw((flat @ flat.T).astype(np.float64), None)
+            result[time] = MarginLaw((flat @ flat.T).astype(np.float64))
         if reads:
-            margins = found.margins(anchor, rivals)[index]
-            simulated = simulated_margins(chips, some, found, anchor, rivals[index], chosen, on)
-            own = result[anchor].covariance
-            deviation = np.sqrt(np.diag(own)).reshape(margins.shape)[:, 0]
-            spread = mean_and_spread(right_draws(margins, own), chosen)[1] ** 0.5
-            check = checked(
-                format_duration(found.seconds[anchor]),
-                simulated,
-                moved[..., 0],
-                margins[:, 0],
-                deviation,
-                chosen,
-                spread,
-            )
-            result[anchor] = MarginLaw(own, check)
+            right = simulated_right(chips, some, found, anchor, chosen, on)
+            said = (found.margins(anchor, rivals)[index] + moved > 0).all(axis=2)
+            result[anchor].check = checked(format_duration(found.seconds[anchor]), right, said, chosen)
         step()
-    return [one for one in result if one is not None]
+    return [result[time] for time in range(count)]
 
 
-def simulated_margins(
-    chips: Chips, inputs: Any, found: MeanNetworks, time: int, rivals: np.ndarray, chosen: Chosen, on: bool
-) -> np.ndarray:
-    """Return the margins of each chip to the strongest rival on the chosen samples, (chips, samples)."""
-    runner, margins = chips.runner(), []
+def simulated_right(chips: Chips, inputs: Any, found: MeanNetworks, time: int, chosen: Chosen, on: bool) -> np.ndarray:
+    """Return whether each chip is right about each of the chosen samples, (chips, samples)."""
+    runner, truth, right = chips.runner(), found.truth[chosen.index], []
     for read in found.reads[time]:
         runner.load(read, drift_compensation=on)
-        outputs = np.asarray(runner.predict(inputs)).reshape(len(chosen.index), -1)
-        margins.append(margins_of(np.asarray(found.kind.of(outputs)), found.truth[chosen.index], rivals)[:, 0])
-    return np.stack(margins)
+        right.append(decisions(truth, runner.predict(inputs))[1] == truth)
+    return np.stack(right)

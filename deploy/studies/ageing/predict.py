@@ -53,8 +53,8 @@ def predict_ageing(
     compensation: str | None = None,
     device: str | None = None,
     samples: int = 420,
-    rivals: int = 2,
-    check_chips: int = 4,
+    rivals: int = 3,
+    check_chips: int = 12,
     confidence: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
@@ -68,8 +68,8 @@ def predict_ageing(
     products count as they are in the mean network, once for each sample.
 
     A few simulated chips check that at the first and the last time on the same samples: what the linearisation says of
-    the very same chips must agree with their margins. Where it does not, `flag` says so in a sentence, and mean, std,
-    low and high are NaN.
+    the very same chips must agree with their accuracies, by paired tests. Where it does not, or the chips leave that
+    open, `flag` says so in a sentence, and mean, std, low and high are NaN.
 
     Args:
         network: folder of a run, handle of a preset, path of a .keras file, or calibrated analog model, a classifier.
