@@ -11,7 +11,7 @@ from analognets.deploy.studies.ageing.gaussian import Chosen
 
 __all__ = ["Check", "checked"]
 
-MEAN, WIDEST, SPREAD = 0.001, 0.01, 1.15
+MEAN, WIDEST, SPREAD = 0.001, 0.005, 1.15
 """Tolerances: of the mean accuracy; of the uncertainty that a few chips leave of it; of the factor on the spread."""
 LEVEL = 0.975
 """Confidence of the tests at each of two times."""

@@ -56,7 +56,8 @@ class Linear:
         self.padding = -2 * self.weights % self.width
         signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0], np.float32), 2 * self.weights)
         self.signs = np.ones_like(signs) if self.width == 2 * self.weights else signs
-        self._function = compiled(self._derivatives, model)
+        self._seeds = [keras.random.SeedGenerator(0) for _ in self.laws]
+        self._function = compiled(self._derivatives, model, own=[one.state for one in self._seeds])
 
     def features(
         self,
@@ -81,6 +82,8 @@ class Linear:
         """
         shared = [self._at_mean(), [self._factors(*one) for one in times.items()], ops.convert_to_tensor(deviations)]
         found = []
+        for generator, mean in zip(self._seeds, self.mean, strict=True):
+            generator.state.assign(np.array([mean.seed, 0], generator.state.dtype))
         with kept_state(self.model):
             for number in range(len(truth)):
                 one = keras.tree.map_structure(lambda leaf, n=number: ops.convert_to_tensor(leaf[n : n + 1]), inputs)
@@ -133,8 +136,8 @@ class Linear:
         leaves = [[one["now"], one["scales"], *([] if one["inputs"] is None else [one["inputs"]])] for one in at]
         with tf.GradientTape(persistent=True) as tape, contextlib.ExitStack() as stack:
             tape.watch(leaves)
-            for law, one, mean in zip(self.laws, at, self.mean, strict=True):
-                stack.enter_context(law.layer.fixed_noise(_realization(law, one, mean)))
+            for law, one, mean, seed in zip(self.laws, at, self.mean, self._seeds, strict=True):
+                stack.enter_context(law.layer.fixed_noise(_realization(law, one, mean, seed)))
             margins = tf.unstack(self.scores.margins(self.model(inputs, training=False), classes))
         with tf.GradientTape(persistent=True) as rules:
             rules.watch([[one["now"], one["first"]] for one in at])
@@ -181,15 +184,10 @@ class Linear:
         return ops.sum(ops.reshape(ops.pad(vector, [[0, self.padding]]), (-1, self.width)), axis=0)
 
 
-def _realization(law: LayerLaw, one: dict[str, Any], mean: NoiseRealization) -> NoiseRealization:
+def _realization(law: LayerLaw, one: dict[str, Any], mean: NoiseRealization, seed: Any) -> NoiseRealization:
     """Return what a layer multiplies by in the mean network."""
-    return NoiseRealization(
-        one["now"] * law.gamma,
-        scales=one["scales"],
-        input_scales=one["inputs"],
-        periphery=mean.periphery,
-        seed=mean.seed,
-    )
+    fixed = {"scales": one["scales"], "input_scales": one["inputs"], "periphery": mean.periphery}
+    return NoiseRealization(one["now"] * law.gamma, seed=seed, **fixed)
 
 
 def _following(factor: Any, mean: Any) -> Any:
