@@ -50,6 +50,11 @@ def scores_of(outputs: np.ndarray) -> Scores:
 
 
 def margins_of(scores: np.ndarray, truth: np.ndarray, rivals: np.ndarray) -> np.ndarray:
-    """Return by how much the score of each sample's true class is above those of its rivals, (samples, rivals)."""
+    """Return by how much the score of each sample's true class is above those of its rivals, (samples, rivals).
+
+    Of equal scores, which converters of few levels give, that of the lower class counts as higher by a trifle, as the
+    largest output is chosen.
+    """
     rows = np.arange(len(truth))
-    return scores[rows, truth][:, None] - scores[rows[:, None], rivals]
+    margins = scores[rows, truth][:, None] - scores[rows[:, None], rivals]
+    return np.where(margins == 0, np.where(truth[:, None] < rivals, SMALLEST, -SMALLEST), margins)
