@@ -163,11 +163,9 @@ class Linear:
         if not self.on or rule is None:
             return []
         before, after = (tile_responses(crossbar, tiling, one[name]) for name in ("first", "now"))
-        followed = [_following(ops.broadcast_to(rule.scale(before, after), ops.shape(one["scales"])), one["scales"])]
+        followed = [_around(ops.broadcast_to(rule.scale(before, after), ops.shape(one["scales"])), one["scales"])]
         return (
-            followed
-            if one["inputs"] is None
-            else [*followed, _following(rule.input_scale(before, after), one["inputs"])]
+            followed if one["inputs"] is None else [*followed, _around(rule.input_scale(before, after), one["inputs"])]
         )
 
     def _more(self, tape: Any, one: dict[str, Any], followed: list[Any], gradients: list[Any]) -> tuple[Any, Any]:
@@ -190,7 +188,7 @@ def _realization(law: LayerLaw, one: dict[str, Any], mean: NoiseRealization, see
     return NoiseRealization(one["now"] * law.gamma, seed=seed, **fixed)
 
 
-def _following(factor: Any, mean: Any) -> Any:
+def _around(factor: Any, mean: Any) -> Any:
     """Return a factor whose value is the mean and whose relative change is its own."""
     return mean * factor / ops.stop_gradient(factor)
 
