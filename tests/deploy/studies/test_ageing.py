@@ -74,7 +74,8 @@ def trained(net: keras.Model, samples: tuple[np.ndarray, np.ndarray], hardware: 
 
 @pytest.fixture(scope="module")
 def network(drawn: Draw) -> keras.Model:
-    return trained(convolutional(), drawn(1), "aon_cim_8bit")
+    """Return a network on devices with less noise than usual: a small one feels each of them."""
+    return trained(convolutional(), drawn(1), Crossbar(device=PCM(programming_noise_scale=0.4, read_noise_scale=0.4)))
 
 
 def quiet() -> Crossbar:
@@ -91,7 +92,8 @@ def test_mean_and_spread_are_those_of_simulated_chips(network: keras.Model, draw
     found = predict_ageing(network, samples, TIMES, samples=140, seed=3)
     chips = program(network, chips=60, seed=0).evaluate(samples, at=TIMES).groupby("seconds")["accuracy"]
     mean, std = chips.mean().to_numpy(), chips.std().to_numpy()
-    assert list(found["at"]) == TIMES and set(found["flag"]) == {""}
+    assert list(found["at"]) == TIMES
+    assert set(found["flag"]) == {""}, found["flag"][0]
     assert list(found["linear_mean"]) == list(found["mean"])
     assert (np.abs(found["mean"] - mean) < 1.96 * std / 60**0.5 + 0.002).all(), (found["mean"].tolist(), mean)
     low, high = (59 / chi2.ppf([0.995, 0.005], 59)) ** 0.5
