@@ -112,7 +112,7 @@ def margin_laws(
     anchors = sorted({0, count - 1}) if on else list(range(count))
     some = keras.tree.map_structure(lambda leaf: np.asarray(leaf)[index], inputs)
     place = np.log1p(found.seconds)
-    nearest = [min(anchors, key=lambda anchor, t=time: abs(place[anchor] - place[t])) for time in range(count)]
+    nearest = [anchors[int(np.argmin(np.abs(place[anchors] - place[time])))] for time in range(count)]
     result: dict[int, MarginLaw] = {}
     for anchor in anchors:
         times = {time: found.means[time] for time in range(count) if nearest[time] == anchor}
