@@ -24,7 +24,7 @@ from analognets.errors import ConversionError, InvalidArgumentError
 from analognets.layers import calibrate, freeze_weight_range
 
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
-TIMES = ["25s", "1h", "1d", "30d", "1y"]
+TIMES = ["25s", "1d", "1y"]
 SHAPE = (6, 4, 3)
 
 
@@ -63,8 +63,7 @@ def recurrent() -> keras.Model:
 
 def trained(net: keras.Model, samples: tuple[np.ndarray, np.ndarray], hardware: Any) -> keras.Model:
     """Return an analog network that has learned samples in a few steps."""
-    logits = net.layers[-1].activation is not keras.activations.softmax
-    net.compile(keras.optimizers.Adam(0.003), keras.losses.SparseCategoricalCrossentropy(from_logits=logits))
+    net.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
     net.fit(*samples, epochs=4, batch_size=50, verbose=0)
     model = to_analog(net, hardware)
     freeze_weight_range(model)
@@ -87,16 +86,16 @@ def quiet() -> Crossbar:
 
 
 def test_mean_and_spread_are_those_of_simulated_chips(network: keras.Model, drawn: Draw) -> None:
-    """60 chips; benchmarks/analytic_ageing.py has 200 of trained networks."""
+    """40 chips; benchmarks/analytic_ageing.py has 200 of trained networks at five times."""
     samples = drawn(2, 300)
-    found = predict_ageing(network, samples, TIMES, samples=140, seed=3)
-    chips = program(network, chips=60, seed=0).evaluate(samples, at=TIMES).groupby("seconds")["accuracy"]
+    found = predict_ageing(network, samples, TIMES, samples=98, seed=3)
+    chips = program(network, chips=40, seed=0).evaluate(samples, at=TIMES).groupby("seconds")["accuracy"]
     mean, std = chips.mean().to_numpy(), chips.std().to_numpy()
     assert list(found["at"]) == TIMES
     assert set(found["flag"]) == {""}, found["flag"][0]
     assert list(found["linear_mean"]) == list(found["mean"])
-    assert (np.abs(found["mean"] - mean) < 1.96 * std / 60**0.5 + 0.002).all(), (found["mean"].tolist(), mean)
-    low, high = (59 / chi2.ppf([0.995, 0.005], 59)) ** 0.5
+    assert (np.abs(found["mean"] - mean) < 1.96 * std / 40**0.5 + 0.002).all(), (found["mean"].tolist(), mean)
+    low, high = (39 / chi2.ppf([0.995, 0.005], 39)) ** 0.5
     assert ((found["std"] > low * std) & (found["std"] < high * std)).all(), (found["std"].tolist(), std)
     assert ((found["low"] < mean) & (mean < found["high"])).all()
 
@@ -111,7 +110,9 @@ def test_without_noise_it_is_the_mean_network(network: keras.Model, drawn: Draw)
 
 
 def test_a_recurrent_network_on_noisy_products_and_groups_of_samples(drawn: Draw) -> None:
-    model, (inputs, labels) = trained(recurrent(), drawn(1), "aimc_standard"), drawn(2, 100)
+    net, (inputs, _) = recurrent(), drawn(2, 100)
+    labels = net.predict(inputs, verbose=0).argmax(axis=1)
+    model = to_analog(net, "aimc_standard", calibrate_on=inputs)
     settings: dict[str, Any] = {"samples": 20, "check_chips": 3, "rivals": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AgeingWarning)  # three chips leave much open
