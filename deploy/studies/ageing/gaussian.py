@@ -45,13 +45,19 @@ class Chosen:
         """Return the mean over all samples of values of the chosen ones, along the last axis."""
         return values @ self.weights
 
-    def variance(self, values: np.ndarray) -> float:
-        """Return the variance of `mean` by the choice of the samples."""
+    def variance(self, values: np.ndarray, *, finite: bool = True) -> float:
+        """Return the variance of `mean` by the choice of the samples.
+
+        Args:
+            values: of the chosen samples.
+            finite: whether they are chosen from all there are; False: these were drawn at random themselves.
+        """
         total = 0.0
         for number, (size, count) in enumerate(zip(self.sizes, self.counts, strict=True)):
-            if 1 < count < size:
+            if count > 1:
                 own = values[self.stratum == number].var(ddof=1)
-                total += (size / self.sizes.sum()) ** 2 * own / count * (1 - count / size)
+                left = 1.0 - count / size if finite else 1.0
+                total += float((size / self.sizes.sum()) ** 2 * own / count * left)
         return total
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from analognets.deploy.chips.chips import Chips
 from analognets.deploy.evaluation import decisions, samples_in
 from analognets.deploy.studies.ageing.check import Check, checked
-from analognets.deploy.studies.ageing.gaussian import Chosen
+from analognets.deploy.studies.ageing.gaussian import Chosen, right_draws
 from analognets.deploy.studies.ageing.linear import Linear
 from analognets.deploy.studies.ageing.margins import Scores, margins_of, scores_of
 from analognets.deploy.studies.ageing.mean_network import LayerLaw, mean_reads
@@ -126,8 +126,10 @@ def margin_laws(
             result[time] = MarginLaw((flat @ flat.T).astype(np.float64))
         if reads:
             right = simulated_right(chips, some, found, anchor, chosen, on)
-            said = (found.margins(anchor, rivals)[index] + moved > 0).all(axis=2)
-            result[anchor].check = checked(format_duration(found.seconds[anchor]), right, said, chosen)
+            margins = found.margins(anchor, rivals)[index]
+            spread = float(chosen.mean(right_draws(margins, result[anchor].covariance).astype(np.float32)).std())
+            said = (margins + moved > 0).all(axis=2)
+            result[anchor].check = checked(format_duration(found.seconds[anchor]), right, said, chosen, spread)
         step()
     return [result[time] for time in range(count)]
 

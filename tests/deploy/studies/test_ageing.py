@@ -36,7 +36,7 @@ def drawn() -> Draw:
     def draw(seed: int, count: int = 600) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng(seed)
         labels = random.integers(0, 4, count)
-        return (centres[labels] + 2.2 * random.normal(size=(count, *SHAPE))).astype(np.float32), labels
+        return (centres[labels] + 2.8 * random.normal(size=(count, *SHAPE))).astype(np.float32), labels
 
     return draw
 
@@ -182,16 +182,14 @@ def test_spread_of_gaussian_margins() -> None:
 def test_the_check_finds_what_chips_do_otherwise() -> None:
     random = np.random.default_rng(0)
     chosen = choose(np.arange(400.0), 400, seed=0)
-    levels = random.normal(0.9, 0.01, (12, 1))
-    said = random.random((12, 400)) < levels
-    assert checked("1d", said, said, chosen).failure() == ""
+    said = random.random((12, 400)) < random.normal(0.9, 0.01, (12, 1))
+    spread = float(said.mean(axis=1).std(ddof=1))
+    assert checked("1d", said, said, chosen, spread).failure() == ""
     worse = said & (random.random(said.shape) > 0.03)
-    assert "the mean accuracy differs by -2" in checked("1d", worse, said, chosen).failure()
+    assert "the mean accuracy differs by -2" in checked("1d", worse, said, chosen, spread).failure()
     others = random.random((12, 400)) < random.normal(0.9, 0.08, (12, 1))
-    assert "too uncertain" in checked("1d", others, said, chosen).failure()
-    ranks = np.linspace(-1, 1, 12)[:, None]
-    narrow, wide = (np.arange(400) < 360 + np.round(size * ranks) for size in (3, 6))
-    assert "times as much as the linearisation says" in checked("1d", wide, narrow, chosen).failure()
+    assert "too uncertain" in checked("1d", others, said, chosen, spread).failure()
+    assert "the accuracy spreads 3.00 times as much" in checked("1d", said, said, chosen, spread / 3).failure()
 
 
 def test_refusals(network: keras.Model, drawn: Draw) -> None:
