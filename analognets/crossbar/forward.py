@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from analognets.crossbar.converters import convert
+from analognets.crossbar.converters import convert, slope_to_range
 from analognets.crossbar.hardware import Crossbar
 from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_normal
 from analognets.crossbar.read_out import draw_read_out
@@ -160,6 +160,8 @@ class Tile:
         straight_through: the gradient is that of the converters and the plain product; False: also that of the
             deterministic non-idealities.
         range_gradient: of the converters, see `convert`.
+        reads_data: the inputs are data that nothing is trained in front of, so the gradient to the range of the DAC is
+            computed without the one to the inputs, which can cost more than all else that a first layer does.
 
     Raises:
         InvalidArgumentError: the weights have more rows than a tile, the ADC has no bound, or a seed is missing.
@@ -189,8 +191,9 @@ class Tile:
         nonnegative: bool = False,
         straight_through: bool = True,
         range_gradient: str = "saturated",
+        reads_data: bool = False,
     ) -> None:
-        self.range_gradient = range_gradient
+        self.range_gradient, self.reads_data = range_gradient, reads_data
         self.crossbar, self.seed, self.product, self.axis, self.joint = crossbar, seed, product, axis, joint
         self.nonnegative, self.straight_through, self.input_range = nonnegative, straight_through, input_range
         self.input_scale, self.output_scale = input_scale, output_scale
@@ -205,24 +208,49 @@ class Tile:
 
     def __call__(self, inputs: Any) -> Any:
         """Return the outputs of the tile."""
-        return self.after_dac(self.dac(inputs))
+        if not self.reads_data or self.input_range is None:
+            return self.after_dac(self.dac(inputs))
+        inputs, fixed = self._scaled_inputs(inputs), ops.stop_gradient(ops.convert_to_tensor(self.input_range))
+        converted = convert(inputs, fixed, self.crossbar.dac_bits)
+        given = (ops.cast(one, "float32") for one in (inputs, converted))
+        slope = slope_to_range(*given, fixed, self.crossbar.dac_bits, self.range_gradient)
+        return self.after_dac(converted, ops.stop_gradient(ops.cast(slope, converted.dtype)))
 
     def dac(self, inputs: Any) -> Any:
         """Return the inputs as the DACs give them to the rows."""
-        inputs = ops.convert_to_tensor(inputs)
-        if self.input_scale is not None:
-            inputs = inputs * ops.cast(self.input_scale, inputs.dtype)
+        inputs = self._scaled_inputs(inputs)
         if self.input_range is None:
             return inputs
         return convert(inputs, self.input_range, self.crossbar.dac_bits, range_gradient=self.range_gradient)
 
-    def after_dac(self, inputs: Any) -> Any:
-        """Return the outputs of the tile for inputs that have been converted."""
+    def _scaled_inputs(self, inputs: Any) -> Any:
+        inputs = ops.convert_to_tensor(inputs)
+        return inputs if self.input_scale is None else inputs * ops.cast(self.input_scale, inputs.dtype)
+
+    def _main_product(self, inputs: Any, kernel: Any, slope: Any) -> Any:
+        """Return the plain product.
+
+        With a slope of the inputs, the gradient to the range of the DAC goes by weights of further channels, which are
+        0: it costs no pass of its own then, since a product of few channels takes as long with twice as many.
+        """
+        if slope is None:
+            return self.product(inputs, kernel)
+        moved = self.input_range - ops.stop_gradient(self.input_range)
+        both = [kernel, ops.stop_gradient(kernel) * ops.cast(moved, kernel.dtype)]
+        return self.product(ops.concatenate([inputs, slope], axis=self.axis), ops.concatenate(both, axis=-2))
+
+    def after_dac(self, inputs: Any, slope: Any = None) -> Any:
+        """Return the outputs of the tile for inputs that have been converted.
+
+        Args:
+            inputs: x behind the DACs.
+            slope: their derivative by the range of the DAC, where no gradient leads from them to it.
+        """
         for one in self.active:
             disturbance = one.input_disturbance(ops.shape(inputs), self.seed)
             if disturbance is not None:
                 inputs = inputs + ops.cast(disturbance * self.input_range, inputs.dtype)
-        outputs, products = self._products(inputs)
+        outputs, products = self._products(inputs, slope)
         outputs = self._disturbed(outputs, products)
         converted = convert(outputs, self.bound, self.crossbar.adc_bits, range_gradient=self.range_gradient)
         outputs = self._scaled(converted, self.scale)
@@ -276,12 +304,15 @@ class Tile:
         self.edges = {kind: np.cumsum([one.shape[-1] for one in own])[:-1].tolist() for kind, own in groups.items()}
         return kernels, members, [len(terms) for terms in wanted]
 
-    def _products(self, inputs: Any) -> tuple[Any, list[list[Any]]]:
+    def _products(self, inputs: Any, slope: Any) -> tuple[Any, list[list[Any]]]:
         """Return the main product, and those of each non-ideality's terms."""
         main, results = None, [[ops.zeros((), inputs.dtype)] * count for count in self.wanted]
         aside = ops.stop_gradient(inputs) if self.straight_through else inputs
         for kind, kernels in self.kernels.items():
-            own = inputs if kind == "main" else _FUNCTIONS[kind](aside)
+            if kind == "main":
+                main = self._main_product(inputs, kernels[0], slope)
+                continue
+            own = _FUNCTIONS[kind](aside)
             products = [self.product(own, kernel) for kernel in kernels]
             if len(self.members[kind]) > len(products):
                 products = ops.split(products[0], self.edges[kind], axis=self.axis)
@@ -301,6 +332,7 @@ class PlainTile(Tile):
     Args:
         crossbar, weights, dtype, input_scale, output_scale, product, axis, range_gradient: as for `Tile`; `weights` may
             be of whatever shape `product` takes.
+        reads_data: likewise.
         input_range: alpha > 0, a scalar; None: no DAC.
         adc_range: r > 0, in the unit of the outputs: a scalar, or a vector with one number per column; None: no ADC.
 
@@ -320,16 +352,18 @@ class PlainTile(Tile):
         product: Callable[[Any, Any], Any] = ops.matmul,
         axis: int = -1,
         range_gradient: str = "saturated",
+        reads_data: bool = False,
     ) -> None:
         self.crossbar, self.product, self.axis, self.range_gradient = crossbar, product, axis, range_gradient
+        self.reads_data = reads_data
         self.input_range, self.adc_range = input_range, adc_range
         self.input_scale, self.output_scale = input_scale, output_scale
         self.kernel = ops.cast(weights, dtype)
         self.shares_dac = input_scale is None
 
-    def after_dac(self, inputs: Any) -> Any:
-        """Return the outputs of the tile for inputs that have been converted."""
-        outputs = self.product(inputs, self.kernel)
+    def after_dac(self, inputs: Any, slope: Any = None) -> Any:
+        """Return the outputs of the tile for inputs that have been converted; as `Tile.after_dac`."""
+        outputs = self._main_product(inputs, self.kernel, slope)
         if self.adc_range is not None:
             axis = self.axis if len(ops.shape(self.adc_range)) else None
             bits, kind = self.crossbar.adc_bits, self.range_gradient

@@ -273,6 +273,10 @@ class AnalogLayer(Calibrated):
         """Whether training sees several row blocks."""
         return self.tiling.shape[0] > 1
 
+    def reads_data(self) -> bool:
+        """Whether nothing is trained in front of the layer, and it is one that gains by knowing."""
+        return False
+
     def draw_periphery(self, seeds: list[Any]) -> list[dict[str, Any]]:
         """Return the periphery of each row block: `analognets.crossbar.draw_periphery`."""
         *positions, _, outputs = self.crossbar_shape()
@@ -336,6 +340,7 @@ class AnalogLayer(Calibrated):
                 "product": product,
                 "axis": self.channel_axis,
                 "range_gradient": self.range_gradient if now.kind == "training" else "saturated",
+                "reads_data": now.kind == "training" and len(kernels) == 1 and self.reads_data(),
             }
             for i in range(len(kernels))
         ]
