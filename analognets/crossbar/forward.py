@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from keras import ops
 
-from analognets.crossbar.converters import convert, slope_to_range
+from analognets.crossbar.converters import convert, slope_to_range, steps
 from analognets.crossbar.hardware import Crossbar
 from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_normal
 from analognets.crossbar.read_out import draw_read_out
@@ -160,6 +160,8 @@ class Tile:
         straight_through: the gradient is that of the converters and the plain product; False: also that of the
             deterministic non-idealities.
         range_gradient: of the converters, see `convert`.
+        bfloat16: what is computed in bfloat16, as it pays where the processor multiplies that: "none"; "side": the
+            products that the non-idealities need besides the main one; "all": all products.
         reads_data: the inputs are data that nothing is trained in front of, so the gradient to the range of the DAC is
             computed without the one to the inputs, which can cost more than all else that a first layer does.
 
@@ -191,9 +193,10 @@ class Tile:
         nonnegative: bool = False,
         straight_through: bool = True,
         range_gradient: str = "saturated",
+        bfloat16: Literal["none", "side", "all"] = "none",
         reads_data: bool = False,
     ) -> None:
-        self.range_gradient, self.reads_data = range_gradient, reads_data
+        self.range_gradient, self.reads_data, self.bfloat16 = range_gradient, reads_data, bfloat16
         self.crossbar, self.seed, self.product, self.axis, self.joint = crossbar, seed, product, axis, joint
         self.nonnegative, self.straight_through, self.input_range = nonnegative, straight_through, input_range
         self.input_scale, self.output_scale = input_scale, output_scale
@@ -256,6 +259,13 @@ class Tile:
         outputs = self._scaled(converted, self.scale)
         return outputs if self.output_scale is None else self._scaled(outputs, self.output_scale)
 
+    def in_adc_steps(self, outputs: Any) -> Any:
+        """Return outputs, or a difference of them, in steps of the ADC; of an ideal one in shares of 1/255 of 1."""
+        bits = self.crossbar.adc_bits
+        step = self.scale * (1.0 / 255 if bits is None else self.bound / steps(bits))
+        step = step if self.output_scale is None else step * self.output_scale
+        return self._scaled(outputs, 1.0 / ops.convert_to_tensor(step, "float32"))
+
     def _scaled(self, outputs: Any, factor: Any) -> Any:
         """Return the outputs times a scalar, or a vector with one number per column."""
         along = Column(len(outputs.shape), self.axis).along(factor) if len(ops.shape(factor)) else factor
@@ -300,9 +310,15 @@ class Tile:
             own = [one * (unit * unit if kind == "square" else unit) for one in own]
             if not self.joint:
                 own = [one if one.shape == kernel.shape else ops.broadcast_to(one, kernel.shape) for one in own]
+            own = [ops.cast(one, self._product_dtype(kind, one.dtype)) for one in own]
             kernels[kind] = [ops.concatenate(own, axis=-1)] if self.joint and len(own) > 1 else own
         self.edges = {kind: np.cumsum([one.shape[-1] for one in own])[:-1].tolist() for kind, own in groups.items()}
         return kernels, members, [len(terms) for terms in wanted]
+
+    def _product_dtype(self, kind: str, dtype: Any) -> Any:
+        """Return what the products of a group are computed in; the main one is in "main", else in "signed"."""
+        side = kind == "square" or self.straight_through and kind != "main"
+        return "bfloat16" if self.bfloat16 == "all" or self.bfloat16 == "side" and side else dtype
 
     def _products(self, inputs: Any, slope: Any) -> tuple[Any, list[list[Any]]]:
         """Return the main product, and those of each non-ideality's terms."""
@@ -310,10 +326,11 @@ class Tile:
         aside = ops.stop_gradient(inputs) if self.straight_through else inputs
         for kind, kernels in self.kernels.items():
             if kind == "main":
-                main = self._main_product(inputs, kernels[0], slope)
+                own = ops.cast(inputs, kernels[0].dtype)
+                main = ops.cast(self._main_product(own, kernels[0], slope), inputs.dtype)
                 continue
-            own = _FUNCTIONS[kind](aside)
-            products = [self.product(own, kernel) for kernel in kernels]
+            own = ops.cast(_FUNCTIONS[kind](aside), kernels[0].dtype)
+            products = [ops.cast(self.product(own, kernel), inputs.dtype) for kernel in kernels]
             if len(self.members[kind]) > len(products):
                 products = ops.split(products[0], self.edges[kind], axis=self.axis)
             for (i, j), result in zip(self.members[kind], products, strict=True):

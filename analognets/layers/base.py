@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from analognets import crossbar as crossbars
+from analognets.core.processor import multiplies_bfloat16
 from analognets.crossbar import PlainTile, Tile, Tiling, draw_periphery, tiled_product
 from analognets.crossbar.converters import RANGE_GRADIENTS
 from analognets.crossbar.read_out import prepare_pool
@@ -354,6 +355,7 @@ class AnalogLayer(Calibrated):
             ]
         crossbar = self.crossbar.replace(nonidealities=()) if now.kind == "inference" else self.crossbar
         gamma, alpha = self.weight_range() if now.gamma is None else now.gamma, self.input_range
+        side = now.kind == "training" and keras.backend.backend() == "tensorflow" and multiplies_bfloat16()
         return [
             Tile(
                 crossbar,
@@ -366,6 +368,7 @@ class AnalogLayer(Calibrated):
                 periphery=None if now.periphery is None else now.periphery[i],
                 nonnegative=self.nonnegative,
                 straight_through=now.kind == "training",
+                bfloat16="all" if now.bfloat16 else "side" if side else "none",
                 **own[i],
             )
             for i, kernel in enumerate(kernels)

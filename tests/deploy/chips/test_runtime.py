@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analognets.crossbar.nonidealities import IRDrop, OutputNoise, ShortTermNoise
 from analognets.deploy.chips import bfloat16, runtime
 from analognets.deploy.chips.chips import program
 from analognets.deploy.chips.runtime import Runner
@@ -145,4 +146,21 @@ def test_products_in_bfloat16_are_compared_stage_by_stage(make, samples) -> None
     changed = one_of_many.copy()
     changed[:3] = 1 - np.sign(one_of_many[:3])
     share = np.mean((one_of_many > 0.5) != (changed > 0.5))
-    assert str(round(100 * share, 2)) in bfloat16.why_not_bfloat16(runner.twin, samples, None, one_of_many, changed)
+    assert str(round(100 * share, 2)) in bfloat16.why_not_bfloat16(1, None, one_of_many, changed)
+
+
+def test_tiles_with_noise_multiply_in_bfloat16_too(make, samples, monkeypatch) -> None:
+    monkeypatch.setattr(runtime, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(bfloat16, "LARGEST_CHANGE", 0.2)
+    model = make("pcm", rows=20, cols=3, nonidealities=[IRDrop(), ShortTermNoise(), OutputNoise()])
+    chips = program(model, 1)
+    outputs = {one: chips.predict(samples, at="1d", precision=one) for one in ("float32", "bfloat16", "auto")}
+    runner = chips.runner(precision="auto")
+    assert (runner.mode, runner.precision, runner.precision_note) == ("plain", "bfloat16", "")
+    np.testing.assert_array_equal(outputs["auto"], outputs["bfloat16"])
+    apart = np.abs(outputs["float32"] - outputs["bfloat16"])
+    assert 0 < apart.max() < 0.2 * outputs["float32"].std()
+    exact, reads = chips.runner(), chips.chips[0].read(chips.layers, "1d")
+    exact.load(reads)
+    now = exact._realizations()
+    assert 0 < bfloat16.largest_difference_of_layers(model, chips.layers, now, samples) <= 1
