@@ -9,13 +9,17 @@ from typing import Any, Literal
 import numpy as np
 from keras import ops
 
+from analognets.core.one_pass import one_pass
 from analognets.crossbar.converters import convert, slope_to_range, steps
 from analognets.crossbar.hardware import Crossbar
 from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_normal
-from analognets.crossbar.read_out import draw_read_out
+from analognets.crossbar.read_out import draw_read_out, draw_read_out_parts, joined_parts
 from analognets.errors import InvalidArgumentError
 
 __all__ = ["PlainTile", "Tile", "draw_periphery", "forward", "tiled_product"]
+
+PASS_FROM = 1000
+"""Outputs of a sample from which it pays to compile what follows the products."""
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "signed": lambda x: x,
@@ -101,8 +105,8 @@ def _responds(one: NonIdeality) -> bool:
 class _Noise:
     """Gaussian noises that have not been added yet; independent ones add their variances."""
 
-    def __init__(self, seed: Any, dtype: Any) -> None:
-        self.seed, self.dtype = seed, dtype
+    def __init__(self, seed: Any, dtype: Any, draw: Any = None) -> None:
+        self.seed, self.dtype, self.draw = seed, dtype, draw
         self.constant = 0.0
         self.varying: Any = None
         self.drawn = 0
@@ -118,8 +122,10 @@ class _Noise:
         """Return the outputs with all noise so far; no gradient goes through it."""
         if self.varying is None and self.constant == 0.0:
             return outputs
-        draw = draw_read_out(ops.shape(outputs), self.seed, f"read-out noise {self.drawn}")
-        draw = ops.cast(draw, outputs.dtype)
+        draw = self.draw
+        if draw is None:
+            draw = draw_read_out(ops.shape(outputs), self.seed, f"read-out noise {self.drawn}")
+        draw = ops.cast(draw, self.dtype)
         if self.varying is None:
             noise = draw * math.sqrt(self.constant)
         else:  # some convolution algorithms return sums of squares a rounding below zero
@@ -207,6 +213,7 @@ class Tile:
         self.periphery = draw_periphery(crossbar, tuple(kernel.shape), seed) if periphery is None else periphery
         fixed = ops.stop_gradient(kernel) if straight_through else kernel
         terms = [one.terms(fixed, self.periphery.get(one.name)) for one in self.active]
+        self.columns = int(kernel.shape[-1])
         self.kernels, self.members, self.wanted = self._grouped(kernel, terms)
 
     def __call__(self, inputs: Any) -> Any:
@@ -253,8 +260,49 @@ class Tile:
             disturbance = one.input_disturbance(ops.shape(inputs), self.seed)
             if disturbance is not None:
                 inputs = inputs + ops.cast(disturbance * self.input_range, inputs.dtype)
-        outputs, products = self._products(inputs, slope)
-        outputs = self._disturbed(outputs, products)
+        main, raw = self._products(inputs, slope)
+        if self._pays_in_one_pass(main, raw):
+            return self._read_out_in_one_pass(main, raw, inputs.dtype)
+        return self._read_out(main, raw, inputs.dtype)
+
+    def _read_out(self, main: Any, raw: dict[str, list[Any]], dtype: Any, draw: Any = None) -> Any:
+        """Return the outputs of the tile for the results of its products."""
+        outputs, products = self._sorted(main, raw, dtype)
+        draw = None if draw is None else joined_parts(draw, ops.shape(outputs))
+        return self._converted(self._disturbed(outputs, products, draw))
+
+    def _pays_in_one_pass(self, main: Any, raw: dict[str, list[Any]]) -> bool:
+        """Whether all between the products and the ADC is done in one pass over memory, which rounds differently."""
+        if self.bfloat16 == "none" or not raw or any(_responds(one) for one in self.active):
+            return False
+        sizes = self._output_shape(main, raw)[1:]
+        return all(isinstance(size, int) for size in sizes) and math.prod(sizes) >= PASS_FROM
+
+    def _output_shape(self, main: Any, raw: dict[str, list[Any]]) -> list[Any]:
+        if main is not None:
+            return list(ops.shape(main))
+        shape = list(ops.shape(raw["signed"][0]))
+        shape[self.axis] = self.columns
+        return shape
+
+    def _read_out_in_one_pass(self, main: Any, raw: dict[str, list[Any]], dtype: Any) -> Any:
+        noisy = any(type(one).variance is not NonIdeality.variance for one in self.active)
+        shape = self._output_shape(main, raw)
+        draw = draw_read_out_parts(shape, self.seed, "read-out noise 0") if noisy else None
+        if not self.straight_through:
+            whole = one_pass(lambda main, raw, draw: self._read_out(main, raw, dtype, draw))
+            return whole(main, raw, draw)
+
+        def added(raw: dict[str, list[Any]], draw: Any) -> Any:
+            draw = None if draw is None else joined_parts(draw, shape)
+            return self._disturbed(ops.zeros((), dtype), self._sorted(None, raw, dtype)[1], draw)
+
+        side = one_pass(added)
+        fixed = {kind: [ops.stop_gradient(one) for one in own] for kind, own in raw.items()}
+        return self._converted(main + ops.stop_gradient(side(fixed, draw)))
+
+    def _converted(self, outputs: Any) -> Any:
+        """Return what the ADC makes of outputs, in the unit of the layer's."""
         converted = convert(outputs, self.bound, self.crossbar.adc_bits, range_gradient=self.range_gradient)
         outputs = self._scaled(converted, self.scale)
         return outputs if self.output_scale is None else self._scaled(outputs, self.output_scale)
@@ -271,9 +319,9 @@ class Tile:
         along = Column(len(outputs.shape), self.axis).along(factor) if len(ops.shape(factor)) else factor
         return outputs * ops.cast(along, outputs.dtype)
 
-    def _disturbed(self, outputs: Any, products: list[list[Any]]) -> Any:
-        """Return the outputs as they reach the ADC."""
-        noise, straight = _Noise(self.seed, outputs.dtype), self.straight_through
+    def _disturbed(self, outputs: Any, products: list[list[Any]], draw: Any = None) -> Any:
+        """Return the outputs as they reach the ADC; with noise from a draw that was made before, if there is one."""
+        noise, straight = _Noise(self.seed, outputs.dtype, draw), self.straight_through
         column = Column(len(outputs.shape), self.axis)
         for one, own in zip(self.active, products, strict=True):
             offset = one.offset(own)
@@ -320,9 +368,9 @@ class Tile:
         side = kind == "square" or self.straight_through and kind != "main"
         return "bfloat16" if self.bfloat16 == "all" or self.bfloat16 == "side" and side else dtype
 
-    def _products(self, inputs: Any, slope: Any) -> tuple[Any, list[list[Any]]]:
-        """Return the main product, and those of each non-ideality's terms."""
-        main, results = None, [[ops.zeros((), inputs.dtype)] * count for count in self.wanted]
+    def _products(self, inputs: Any, slope: Any) -> tuple[Any, dict[str, list[Any]]]:
+        """Return the main product if it is computed by itself, and what comes of all others, by group."""
+        main, raw = None, {}
         aside = ops.stop_gradient(inputs) if self.straight_through else inputs
         for kind, kernels in self.kernels.items():
             if kind == "main":
@@ -330,10 +378,17 @@ class Tile:
                 main = ops.cast(self._main_product(own, kernels[0], slope), inputs.dtype)
                 continue
             own = ops.cast(_FUNCTIONS[kind](aside), kernels[0].dtype)
-            products = [ops.cast(self.product(own, kernel), inputs.dtype) for kernel in kernels]
-            if len(self.members[kind]) > len(products):
-                products = ops.split(products[0], self.edges[kind], axis=self.axis)
-            for (i, j), result in zip(self.members[kind], products, strict=True):
+            raw[kind] = [self.product(own, kernel) for kernel in kernels]
+        return main, raw
+
+    def _sorted(self, main: Any, raw: dict[str, list[Any]], dtype: Any) -> tuple[Any, list[list[Any]]]:
+        """Return the main product, and those of each non-ideality's terms."""
+        results = [[ops.zeros((), dtype)] * count for count in self.wanted]
+        for kind, products in raw.items():
+            own = [ops.cast(one, dtype) for one in products]
+            if len(self.members[kind]) > len(own):
+                own = ops.split(own[0], self.edges[kind], axis=self.axis)
+            for (i, j), result in zip(self.members[kind], own, strict=True):
                 if i < 0:
                     main = result
                 else:
