@@ -6,18 +6,18 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from analognets import crossbar as crossbars
 from analognets.conversion import convertible_kernels, plan, to_analog
 from analognets.conversion.apply import check_copyable
 from analognets.core.backend import in_steps
 from analognets.core.files import write_atomically
 from analognets.core.seeds import epoch_seed
+from analognets.crossbar import HardwareByLayer
 from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers import WeightClip, analog_layers, calibrate, freeze_weight_range
 from analognets.training.callbacks import BatchProgress, NoiseRamp, WeightRangeRefresh, reseed
@@ -61,7 +61,7 @@ def train(
     model: keras.Model | Callable[[], keras.Model],
     data: Any,
     from_logits: bool = True,
-    teacher: keras.Model | None = None,
+    teacher: keras.Model | Sequence[keras.Model] | None = None,
     progress: Callable[[Progress], None] | None = None,
     strategy: Any = None,
 ) -> TrainingResult:
@@ -82,7 +82,8 @@ def train(
             recipe's seed).
         data: a `TrainingData`, or any object with its attributes.
         from_logits: whether the model's outputs are logits or probabilities.
-        teacher: a built network for stages with `distillation`; None: stage 2 learns from the network of stage 1.
+        teacher: a built network, or several, for stages with `distillation`; None: stage 2 learns from the network of
+            stage 1.
         progress: called with a `Progress` now and then; what it raises ends the session, and the run can be resumed.
         strategy: where to train, in place of the recipe's `strategy`: as there, or a `tf.distribute.Strategy`. Each
             replica has an equal part of each batch and noise of its own; without noise and dropout the weights are
@@ -98,7 +99,7 @@ def train(
     Source: AnalogNets (arXiv 2111.06503), from memory; the hyper-parameters are the recipe's.
     """
     recipe = run.recipe
-    hardware = recipe.hardware_aware.hardware.crossbar() if recipe.hardware_aware else None
+    hardware = recipe.hardware_aware.hardware.by_layer() if recipe.hardware_aware else None
     placement = placement_of(recipe.strategy if strategy is None else strategy)
     if placement.strategy is not None and recipe.learns_on_devices:
         raise InvalidArgumentError(
@@ -203,7 +204,7 @@ class _Trainer:
         data: Any,
         from_logits: bool,
         report: Callable[[Progress], None],
-        teacher: keras.Model | None = None,
+        teacher: keras.Model | Sequence[keras.Model] | None = None,
         placement: TrainingPlacement | None = None,
     ) -> None:
         self.run = run
@@ -289,7 +290,7 @@ class _Trainer:
     # Stage 2
 
     def hardware_aware_stage(
-        self, net: keras.Model, hardware: crossbars.Crossbar, start: Checkpoint | None
+        self, net: keras.Model, hardware: HardwareByLayer, start: Checkpoint | None
     ) -> keras.Model:
         """Make `net` analog and bring the copy to the end of stage 2."""
         stage = self.recipe.hardware_aware
@@ -311,7 +312,9 @@ class _Trainer:
         self._save(analog, "analog.keras")
         return analog
 
-    def _distilled(self, net: keras.Model, teacher: keras.Model | None, stage: Stage) -> keras.Model:
+    def _distilled(
+        self, net: keras.Model, teacher: keras.Model | Sequence[keras.Model] | None, stage: Stage
+    ) -> keras.Model:
         """Return what is trained: the network, in a `Distiller` if the recipe asks for it."""
         if stage.distillation is None:
             return net
@@ -319,9 +322,10 @@ class _Trainer:
             raise InvalidArgumentError(
                 "`float.distillation` needs a teacher. Received: none. Set `teacher` of the recipe to a preset or run."
             )
-        teacher = self.placement.copy(teacher)
+        teachers = [teacher] if isinstance(teacher, keras.Model) else teacher
+        teachers = [self.placement.copy(one) for one in teachers]
         with self.placement.scope():
-            return Distiller(net, teacher, from_logits=self.from_logits, **stage.distillation.model_dump())
+            return Distiller(net, teachers, from_logits=self.from_logits, **stage.distillation.model_dump())
 
     # Both
 
