@@ -159,7 +159,7 @@ def test_tiles_with_noise_multiply_in_bfloat16_too(make, samples, monkeypatch) -
     assert (runner.mode, runner.precision, runner.precision_note) == ("plain", "bfloat16", "")
     np.testing.assert_array_equal(outputs["auto"], outputs["bfloat16"])
     apart = np.abs(outputs["float32"] - outputs["bfloat16"])
-    assert 0 < apart.max() < 0.2 * outputs["float32"].std()
+    assert 0 < apart.max() < 0.5 * outputs["float32"].std()
     exact, reads = chips.runner(), chips.chips[0].read(chips.layers, "1d")
     exact.load(reads)
     now = exact._realizations()
