@@ -276,6 +276,8 @@ class Tile:
         if self.bfloat16 == "none" or not raw or any(_responds(one) for one in self.active):
             return False
         sizes = self._output_shape(main, raw)[1:]
+        if len(sizes) < 2:  # a dense layer, maybe in a loop over time
+            return False
         return all(isinstance(size, int) for size in sizes) and math.prod(sizes) >= PASS_FROM
 
     def _output_shape(self, main: Any, raw: dict[str, list[Any]]) -> list[Any]:
