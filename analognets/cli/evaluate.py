@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
+from analognets.cli._report import leave_report
 from analognets.cli._work import load_task, results_folder, start_backend, times_of
-from analognets.cli.options import Data, Json, Quiet, Split, SplitOption
-from analognets.errors import ChipFileError, InvalidArgumentError
+from analognets.cli.options import Data, Json, OpenReport, Quiet, Split, SplitOption
+from analognets.errors import ChipFileError, DataWarning, InvalidArgumentError
 
 __all__ = ["evaluate"]
 
@@ -85,7 +87,18 @@ OtherDevice = Annotated[
     typer.Option("--device", help="Name of a device, or file of `device fit`, in place of the hardware's; as trained."),
 ]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
-Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
+Load = Annotated[
+    Path | None,
+    typer.Option(
+        help="Read chips that --save-chips stored instead of programming new ones; or a laboratory's: a hand-over "
+        "folder with measurements, a folder with a .npy or CSV file per tile, or a CSV file with a row per cell."
+    ),
+]
+MeasuredAt = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="When arrays of --load-chips were read, such as 1d after programming."),
+]
+Unit = Annotated[str | None, typer.Option(help="Of arrays of --load-chips: S, mS, uS, nS or pS; uS by default.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
 
 
@@ -106,7 +119,10 @@ def evaluate(
     by_class: ByClass = False,
     save_chips: Save = None,
     load_chips: Load = None,
+    measured_at: MeasuredAt = None,
+    unit: Unit = None,
     out: Out = None,
+    open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -119,20 +135,18 @@ def evaluate(
     defaults = trained.known_recipe().evaluation
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
-    learned = trained.learned_on_devices
-    if learned and (load_chips is not None or chips not in (None, 1)):
-        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    check_learned(learned := trained.learned_on_devices, load_chips, chips)
     folder = results_folder(trained, out)
     start_backend(reporter)
-    if save_chips is not None:
-        refuse_taken(save_chips, learned)
+    refuse_taken(save_chips, learned)
 
     from analognets.deploy.chips.by_class import by_class as classes_of
-    from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
+    from analognets.deploy.studies.evaluate import Measured, network_on_chips
 
     check_adabs(network := network_on_chips(trained, compensation, device), adabs)
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
-    made = stored(reporter, network, load_chips, save_chips, number, count)
+    made = loaded(reporter, network, load_chips, measured_at, unit)
+    made = made or stored(reporter, network, save_chips, number, count)
     task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
     inputs, labels, outputs = run_references(reporter, trained, task, split)
     if made is None:
@@ -148,8 +162,16 @@ def evaluate(
     classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
     used = made.calibrations.table() if use else None
     found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation, used)
-    write_evaluation(folder, found)
+    finish(reporter, folder, found, open_it=open_)
+
+
+def finish(reporter: _console.Reporter, folder: Path, found: Any, *, open_it: bool) -> None:
+    """Write the tables of an evaluation, show them, and leave its report."""
+    from analognets.deploy.studies.evaluate import evaluation_report, write_tables
+
+    write_tables(folder, found)
     show(reporter, folder, found)
+    leave_report(reporter, evaluation_report(folder, found), folder / "report.html", open_it=open_it)
 
 
 def check_options(
@@ -170,6 +192,12 @@ def check_options(
         raise typer.BadParameter("--adabs-at says when to calibrate: give --adabs N too, N > 0.")
     if batch_norm and adabs is not None:
         raise typer.BadParameter("--batch-norm and --adabs set the same statistics: give one of them.")
+
+
+def check_learned(learned: bool, load: Path | None, chips: int | None) -> None:
+    """Raise if chips are asked for of a run that learned on devices."""
+    if learned and (load is not None or chips not in (None, 1)):
+        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
 
 
 def check_adabs(network: Any, count: int | None) -> None:
@@ -218,14 +246,31 @@ def calibrated(
     return True
 
 
-def stored(
-    reporter: _console.Reporter, network: Any, load: Path | None, save: Path | None, seed: int, count: int
-) -> Any:
-    """Return the chips of --load-chips, or those that an interrupted command stored in --save-chips, or None."""
+def loaded(reporter: _console.Reporter, network: Any, load: Path | None, at: str | None, unit: str | None) -> Any:
+    """Return the chips of --load-chips, stored or measured, or None."""
     from analognets.deploy.chips.chips import Chips
+    from analognets.deploy.lab import format as form
+    from analognets.deploy.lab.plain import is_plain
 
-    if load is not None:
+    if load is None and (at is not None or unit is not None):
+        raise typer.BadParameter("--measured-at and --unit are of measured arrays: name them with --load-chips.")
+    if load is None:
+        return None
+    handed_over = any((load / name).exists() for name in (form.MEASURED, form.SCHEMA))
+    if not is_plain(load) and not handed_over:
+        if at is not None or unit is not None:
+            raise typer.BadParameter(f"--measured-at and --unit are of measured arrays. '{load}' holds stored chips.")
         return Chips.load(load, network)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        found = Chips.import_measured(load, network, seconds=at, unit=unit)
+    for text in dict.fromkeys(str(one.message) for one in caught):
+        reporter.warn(text)
+    return found
+
+
+def stored(reporter: _console.Reporter, network: Any, save: Path | None, seed: int, count: int) -> Any:
+    """Return the chips that an interrupted command stored in --save-chips, or None."""
     if save is None or not os.path.exists(save):
         return None
     found = saved_before(save, network, seed, count)
@@ -233,8 +278,10 @@ def stored(
     return found
 
 
-def refuse_taken(folder: Path, learned: bool) -> None:
+def refuse_taken(folder: Path | None, learned: bool) -> None:
     """Raise unless a place for chips is free, or holds chips that an interrupted command may have stored."""
+    if folder is None:
+        return
     from analognets.core.drafts import recover, remove_abandoned
     from analognets.deploy.chips.files import INDEX
 
@@ -322,8 +369,7 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     if task.data.info.synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")
     also = "" if classes is None else "by_class.csv, "
-    reporter.say(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
-    reporter.say(f"Next: open {folder / 'report.html'}")
+    reporter.point(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

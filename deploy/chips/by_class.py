@@ -30,6 +30,14 @@ def by_class(confusion: pd.DataFrame, names: Sequence[str] | None = None) -> pd.
 
     Raises:
         InvalidArgumentError: there is another number of names than of classes.
+
+    Examples:
+        >>> decisions = chips.decide((x, y), at=["1d"])
+        >>> table = by_class(decisions.confusion(), names=["a", "b", "c", "d"])
+        >>> table[["at", "class", "samples", "chips"]].head(2)
+           at class  samples  chips
+        0  1d     a       10      3
+        1  1d     b       10      3
     """
     classes = int(confusion["label"].max()) + 1
     called = [str(number) for number in range(classes)] if names is None else [str(name) for name in names]

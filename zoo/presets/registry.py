@@ -27,6 +27,11 @@ def list_models() -> pd.DataFrame:
     Columns: family; bits of the converters (none: a digital network); parameters; accuracy of the digital network on
     the test split; accuracy_1d, the mean on simulated chips a day after programming; loss_1d, in points against the
     float network it came from; bytes of the weights; data it was trained on.
+
+    Examples:
+        >>> table = list_models()
+        >>> table.loc["analognet_kws.hwa_8bit", "family"], "accuracy_1d" in table
+        ('analognet_kws', True)
     """
     import pandas as pd
 
@@ -119,5 +124,10 @@ def from_preset(handle: str | os.PathLike[str], **options: Any) -> Any:
     Raises:
         UnknownNameError: no bundled preset has that name.
         PresetError: the preset is missing, damaged or unsafe.
+
+    Examples:
+        >>> net = from_preset("analognet_kws.hwa_8bit")
+        >>> net.output_shape, len(analognets.layers.analog_layers(net))
+        ((None, 12), 6)
     """
     return load_preset(handle, **options).model()

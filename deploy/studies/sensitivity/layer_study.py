@@ -39,6 +39,10 @@ class LayerStudy:
         exemption: one row per network and number of exempt layers, from 0: network, exempt (their number), layer (the
             last one exempted), share (of the analog weights), accuracy, standard_error, normalized, enough (whether A*
             has reached the level). None and all layers are always there; if all are not enough, nothing in between is.
+
+    Examples:
+        >>> sorted(ranked.ranking["layer"]), ranked.ranking["rank"].tolist()
+        (['hidden', 'logits'], [1, 2])
     """
 
     ranking: pd.DataFrame
@@ -72,6 +76,11 @@ def layer_study(
     Raises:
         InvalidArgumentError: a value is out of range, or a device has no noise.
         RunError: the folder holds something else, or is in use.
+
+    Examples:
+        >>> study = layer_study(analog, "layers", data=(x, y), chips=2)
+        >>> sorted(study.ranking["layer"]), study.exemption["exempt"].tolist()[0]
+        (['hidden', 'logits'], 0)
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), layer study (verified).
     """
