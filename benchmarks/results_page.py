@@ -87,6 +87,9 @@ def speed_table() -> str:
         if ratio != "ratio":
             what = "the same, Keras with batches of {batch}"
             rows.append([what.format(**result), f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
+        if "ratio_auto" in result:
+            what = 'the same with precision="auto"'
+            rows.append([what, f"{result['ratio_auto']:.2f}", f"{result['ratio_auto_cpu']:.2f}"])
     path = RESULTS / "sensitivity_sweep.json"
     if path.exists():
         result = json.loads(path.read_text("utf-8"))

@@ -41,6 +41,7 @@ class Precision(enum.StrEnum):
 
     float32 = "float32"
     bfloat16 = "bfloat16"
+    auto = "auto"
 
 
 DETECTOR = ("false_alarm_rate", "miss_rate")
