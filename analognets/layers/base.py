@@ -363,7 +363,8 @@ class AnalogLayer(Calibrated):
             ]
         crossbar = self.crossbar.replace(nonidealities=()) if now.kind == "inference" else self.crossbar
         gamma, alpha = self.weight_range() if now.gamma is None else now.gamma, self.input_range
-        side = now.kind == "training" and keras.backend.backend() == "tensorflow" and multiplies_bfloat16()
+        in_bfloat16 = now.kind == "training" and self.compute_dtype == "bfloat16"
+        side = in_bfloat16 and keras.backend.backend() == "tensorflow" and multiplies_bfloat16()
         return [
             Tile(
                 crossbar,
