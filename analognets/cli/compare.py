@@ -104,16 +104,25 @@ def wanted_bits(text: str) -> tuple[int, ...]:
 
 def show(reporter: _console.Reporter, folder: Path, rows: Sequence[Row], facts: Sequence[dict[str, Any]]) -> None:
     """Print the table."""
+    from analognets.metrics import ABOUT_BOUND
+
     reporter.result(
         {"measured_on": list(facts), "results": str(folder), "rows": [dataclasses.asdict(row) for row in rows]}
     )
     several = len({row.network for row in rows}) > 1
-    columns = ["version", "time", "accuracy %", "std", "size", "weights", "MACs", "uJ", "note"]
+    columns = ["version", "time", "accuracy %", "loss to float", "std", "share of chips"]
+    columns += ["size", "weights", "MACs", "uJ", "note"]
     reporter.table(
         ["network", *columns] if several else columns,
         [cells(row)[0 if several else 1 :] for row in rows],
         title=f"Accuracy on {facts[0]['samples']} {facts[0]['split']} {facts[0]['kind']} of {facts[0]['data']}",
     )
+    reporter.say(
+        "\N{PLUS-MINUS SIGN} is half of the 95 % interval over the samples, by speaker where known, and the chips; "
+        "losses, in points, are paired by sample."
+    )
+    if any(row.bound is not None for row in rows):
+        reporter.say(f"{ABOUT_BOUND}.")
     reporter.say("Energy: of the analog accelerator's model; a microcontroller's is not known.")
     if any(entry["synthetic"] for entry in facts):
         reporter.say("Synthetic data: these figures say nothing about real ones.")
@@ -122,9 +131,13 @@ def show(reporter: _console.Reporter, folder: Path, rows: Sequence[Row], facts: 
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as text."""
+    from analognets.metrics import format_bound, format_interval
+
     size = f"{row.bytes:,} B" if row.cells is None else f"{row.cells:,} pairs"
+    loss = "-" if row.loss is None else format_interval(row.loss, row.loss_low, row.loss_high, form="{:+.2f}")
     return (
-        *(row.network, row.version, row.at or "-", f"{100 * row.accuracy:.2f}"),
-        *("-" if row.std is None else f"{100 * row.std:.2f}", size, f"{row.weights:,}", f"{row.macs:,}"),
+        *(row.network, row.version, row.at or "-", format_interval(row.accuracy, row.low, row.high, scale=100)),
+        *(loss, "-" if row.std is None else f"{100 * row.std:.2f}", format_bound(row.bound_share, row.bound)),
+        *(size, f"{row.weights:,}", f"{row.macs:,}"),
         *("-" if row.energy_uj is None else f"{row.energy_uj:.3g}", row.note),
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli._work import load_task, results_folder, start_backend, times_of
+from analognets.cli._work import interval, load_task, results_folder, start_backend, times_of
 from analognets.cli.options import Data, Json, Quiet, Split, SplitOption
 from analognets.errors import ChipFileError, InvalidArgumentError
 
@@ -144,7 +144,9 @@ def evaluate(
     with reporter.progress("Reading chips", len(made) * len(times)) as bar:
         decided = made.decide((inputs, labels), at=times, drift_compensation=mode, progress=bar.follow, **settings)
     right = {name: decided.right(one, labels) for name, one in outputs.items()}
-    classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
+    classes = None
+    if by_class:
+        classes = classes_of(decided, names=task.data.classes, groups=task.data.splits[split.value].speakers)
     used = made.calibrations.table() if use else None
     found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation, used)
     write_evaluation(folder, found)
@@ -295,6 +297,7 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     reporter.result(
         {
             **accuracies,
+            **found.accuracy_ends(),
             "data": name,
             "split": found.split,
             "clips": clips,
@@ -304,9 +307,9 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
             **({} if classes is None else {"by_class": _plain(classes)}),
         }
     )
-    for reference, right in found.references.items():
+    for reference in found.references:
         title = REFERENCES[reference].capitalize()
-        reporter.say(f"{title}: {100 * right.mean():.2f} % of {clips} {found.split} {task.samples} ({name})")
+        reporter.say(f"{title}: {found.shown_reference(reference)} of {clips} {found.split} {task.samples} ({name})")
     cells = [drift_cells(row) for row in rows]
     reporter.table(
         list(cells[0]),
@@ -314,6 +317,8 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
         title="Accuracy since programming",
     )
     reporter.say(found.about_intervals())
+    if about := found.about_bound():
+        reporter.say(about)
     if on := max(found.calibrated_on()):
         reporter.say(f"AdaBS: batch-norms calibrated on {on} training {task.samples} by each chip, without labels.")
     if classes is not None:
@@ -343,7 +348,7 @@ def show_classes(reporter: _console.Reporter, classes: Any) -> None:
             (
                 row["class"],
                 row["samples"],
-                "-" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f}",
+                interval(row, "accuracy", "") or "-",
                 f"{most} ({100 * taken[most]:.2f} %)" if taken[most] else "-",
             )
         )
@@ -352,5 +357,5 @@ def show_classes(reporter: _console.Reporter, classes: Any) -> None:
     )
     if "miss_rate" in last.columns:
         first = _plain(last)[0]
-        shown = {key: "-" if first[key] is None else f"{100 * first[key]:.2f} %" for key in DETECTOR}
+        shown = {key: "-" if first[key] is None else f"{interval(first, key, key)} %" for key in DETECTOR}
         reporter.say(f"Detector: false alarms {shown['false_alarm_rate']}, misses {shown['miss_rate']}.")

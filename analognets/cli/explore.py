@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console, options
-from analognets.cli._work import following, records, start_backend
+from analognets.cli._work import following, interval, records, start_backend
 from analognets.errors import AnalogNetsError
 
 __all__ = ["explore"]
@@ -127,6 +127,7 @@ def sizes(text: str) -> list[tuple[int, int]]:
 def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     """Print all points, best accuracy first, and where the files are."""
     from analognets.deploy.studies.explore_figures import label_of
+    from analognets.metrics import ABOUT_BOUND, format_bound
 
     failed = table[table["status"] != "ok"]
     good = table[table["status"] == "ok"].sort_values("accuracy", ascending=False, kind="stable")
@@ -140,7 +141,8 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
                 *((row["network"],) if several else ()),
                 label_of(row),
                 row["weights"] if row["ranges"] == "trained" else f"{row['weights']}, ranges {row['ranges']}",
-                f"{100 * row['accuracy']:.2f} +- {100 * row['accuracy_std']:.2f}",
+                interval(row, "accuracy", "accuracy"),
+                format_bound(row["bound_share"], row["bound"]),
                 f"{row['tops_per_watt']:.2f}",
                 f"{row['energy_uj']:.3f}",
                 f"{row['inferences_per_second']:,.0f}",
@@ -149,10 +151,14 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
                 int(row["arrays"]),
             )
         )
-    columns = ["", *(["network"] if several else []), "chip", "weights", "accuracy %", "TOPS/W", "uJ", "inferences/s"]
+    columns = ["", *(["network"] if several else []), "chip", "weights", "accuracy %"]
+    columns += ["share of chips", "TOPS/W", "uJ", "inferences/s"]
     at, chips = good["at"].iloc[0], int(good["chips"].max())
-    title = f"After {at}, {chips} chip{'s' if chips != 1 else ''} a point; * is on the Pareto front"
+    title = f"After {at}, {chips} chip{'s' if chips != 1 else ''} a point, half of the 95 % interval over chips; "
+    title += "* is on the Pareto front"
     reporter.table([*columns, "mm^2", "cells %", "arrays"], rows, title=title)
     for _, row in failed.iterrows():
         reporter.warn(f"{row['network']}, {label_of(row)}: {row['error']}")
+    if good["bound"].notna().any():
+        reporter.say(ABOUT_BOUND + ".")
     reporter.say(f"Written to {out}: explore.parquet, pareto.png")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console, options
-from analognets.cli._work import following, percent, records, start_backend, times_of
+from analognets.cli._work import following, interval, records, start_backend, times_of
 from analognets.errors import AnalogNetsError
 
 __all__ = ["sweep"]
@@ -85,12 +85,17 @@ def parse_values(text: str | None) -> list[Any] | None:
 
 def show(reporter: _console.Reporter, summary: Any) -> None:
     """Print the curve as a table."""
+    from analognets.metrics import ABOUT_BOUND, format_bound
+
     rows = []
     for _, row in summary.iterrows():
         value = "ideal" if row["value"] is None or row["value"] != row["value"] else f"{row['value']:g}"
         star = " *" if row["standard"] == row["value"] else ""
-        accuracy = percent(row["accuracy"], row["standard_error"])
-        rows.append((row["network"], value + star, accuracy, percent(row["normalized"])))
+        found = [interval(row, "accuracy", ""), interval(row, "loss", "loss", scale=1.0, form="{:+.2f}")]
+        found += [interval(row, "normalized", "normalized"), format_bound(row["bound_share"], row["bound"])]
+        rows.append((row["network"], value + star, *found))
     chips = int(summary["chips"].max())
-    title = f"After {summary['at'].iloc[0]}, mean and standard error of {chips} chips; * is the hardware as it is"
-    reporter.table(["network", str(summary["nonideality"].iloc[0]), "accuracy %", "A* %"], rows, title=title)
+    title = f"After {summary['at'].iloc[0]}, mean of {chips} chips and half of its 95 % interval over chips"
+    columns = ["network", str(summary["nonideality"].iloc[0]), "accuracy %", "loss to *", "A* %", "share of chips"]
+    reporter.table(columns, rows, title=f"{title}; * is the hardware as it is")
+    reporter.say("Losses, in points, are paired chip by chip. " + ABOUT_BOUND + ".")

@@ -33,6 +33,7 @@ from analognets.layers import analog_layers
 from analognets.layers.calibrated import unused_ranges
 from analognets.layers.input_data import all_inputs
 from analognets.layers.noise_realization import NoiseRealization
+from analognets.metrics import chips_bound, chips_interval
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration, parse_durations
 
 __all__ = ["Chips", "program", "summarize"]
@@ -450,7 +451,9 @@ def program(
 def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.DataFrame:
     """Return mean, standard deviation and number of chips for each time, and the loss against the float model.
 
-    `Decisions.summary` also gives confidence intervals, which need the decision for every sample.
+    `low` and `high` are the ends of the 95 % interval of the mean, `bound` the accuracy that at least the share
+    `bound_share` of all chips has with 95 % confidence (`analognets.metrics.chips_bound`). Both take the test samples
+    as given; `Decisions.summary` counts them as drawn at random too, for which it needs the decision for every sample.
 
     Args:
         table: what `Chips.evaluate` returned.
@@ -458,6 +461,17 @@ def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.Da
     """
     groups = table.groupby(MODE, sort=True)["accuracy"]
     summary = in_order(groups.agg(mean="mean", std="std", chips="count").reset_index())
+    values = dict(list(groups))
+    ends = [_ends(values[key].to_numpy(float)) for key in summary[MODE].itertuples(index=False, name=None)]
+    summary = pd.concat([summary, pd.DataFrame(ends, columns=["low", "high", "bound", "bound_share"])], axis=1)
     if float_accuracy is not None:
         summary["loss"] = 100 * (float_accuracy - summary["mean"])
     return summary
+
+
+def _ends(values: np.ndarray) -> tuple[float, float, float, float]:
+    """Return the ends of the mean's interval, and the bound of a share of the chips; NaN if a value is not finite."""
+    if not np.isfinite(values).all():
+        return math.nan, math.nan, math.nan, math.nan
+    mean, bound = chips_interval(values), chips_bound(values)
+    return mean.low, mean.high, bound.value, bound.share

@@ -22,6 +22,7 @@ from analognets.deploy.chips.trained_arrays import from_devices
 from analognets.deploy.studies.other_hardware import on_hardware
 from analognets.errors import ConversionError
 from analognets.layers import analog_layers
+from analognets.metrics import ABOUT_BOUND, Interval, chips_needed, format_interval, mean_interval
 from analognets.training import device_figure
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, TrainedRun
@@ -154,6 +155,22 @@ class Measured:
             f"{spoken} and the chips. Losses are paired by sample. One training seed."
         )
 
+    def about_bound(self) -> str:
+        """Return a sentence about the share of chips that an accuracy is a bound for; nothing with too few chips."""
+        shares = self.summary["bound_share"].dropna()
+        if shares.empty:
+            return ""
+        return ABOUT_BOUND + ("." if shares.min() >= 0.95 else f"; to say it of 95 % takes {chips_needed(0.95)} chips.")
+
+    def reference(self, name: str) -> Interval:
+        """Return the accuracy of a reference with its interval over the samples."""
+        return mean_interval(self.references[name].astype(float), self.decisions.owners(self.data.speakers))
+
+    def shown_reference(self, name: str) -> str:
+        """Return the accuracy of a reference in percent, with half of its interval."""
+        found = self.reference(name)
+        return f"{format_interval(found.mean, found.low, found.high, scale=100)} %"
+
     def calibrated_on(self) -> list[int]:
         """Return for each row of the summary on how many samples the chips calibrated their batch-norms, 0 for none."""
         rows = self.summary[["seconds", "drift_compensation"]].itertuples(index=False)
@@ -162,6 +179,12 @@ class Measured:
     def accuracies(self) -> dict[str, float]:
         """Return the accuracy of each reference, as the arguments of `drift_figure`."""
         return {f"{name}_accuracy": float(right.mean()) for name, right in self.references.items()}
+
+    def accuracy_ends(self) -> dict[str, float | None]:
+        """Return the ends of the intervals of these accuracies; None where one group of samples tells nothing."""
+        found = {name: self.reference(name) for name in self.references}
+        ends = {f"{name}_accuracy_{end}": getattr(one, end) for name, one in found.items() for end in ("low", "high")}
+        return {name: None if end != end else end for name, end in ends.items()}
 
     def samples(self) -> pd.DataFrame:
         """Return for each sample what it is, which references are right about it, and which share of chips is."""
@@ -226,7 +249,7 @@ def write_evaluation(folder: Path, found: Measured) -> None:
         devices = found.network.optimizer.statistics()
         figures.append(device_figure(devices, log if log.is_file() else None, folder / "devices.png"))
     facts = {
-        **{f"{REFERENCES[name]}": f"{100 * right.mean():.2f} %" for name, right in found.references.items()},
+        **{REFERENCES[name]: found.shown_reference(name) for name in found.references},
         "hardware": hardware,
         "chips": int(table["chip"].nunique()),
         "drift compensation": found.compensation or "that of the hardware",
@@ -234,6 +257,7 @@ def write_evaluation(folder: Path, found: Measured) -> None:
         **({"AdaBS, training samples": on} if (on := max(found.calibrated_on())) else {}),
         f"{found.split} {task.samples}": len(found.data),
         "intervals": found.about_intervals(),
+        **({"share of chips": about} if (about := found.about_bound()) else {}),
         "recipe fingerprint": recipe.fingerprint(),
         "seed": recipe.seed,
         "code": trained.origin.get("git_commit") or trained.origin["versions"]["analognets"],
