@@ -24,6 +24,7 @@ __all__ = [
     "drift_cells",
     "format_bound",
     "format_interval",
+    "known_ends",
     "mean_interval",
     "normalized_accuracy",
     "share_interval",
@@ -117,7 +118,7 @@ class Interval:
 
 
 def format_interval(
-    middle: float, low: float | None, high: float | None, *, form: str = "{:.2f}", scale: float = 1.0
+    middle: float, low: float | None, high: float | None, *, form: str = "{:.2f}", scale: float = 1.0, digits: int = 2
 ) -> str:
     """Return a figure with half its interval, as far as that is known.
 
@@ -127,6 +128,7 @@ def format_interval(
         high: upper end, likewise.
         form: of the figure.
         scale: of what is shown: 100 shows shares in percent.
+        digits: of half the interval, behind the point.
 
     Examples:
         >>> format_interval(0.914, 0.901, 0.927, scale=100)
@@ -137,7 +139,7 @@ def format_interval(
     text = form.format(scale * middle)
     if low is None or high is None or low != low or high != high:
         return text
-    return f"{text} \N{PLUS-MINUS SIGN} {scale * (high - low) / 2:.2f}"
+    return f"{text} \N{PLUS-MINUS SIGN} {scale * (high - low) / 2:.{digits}f}"
 
 
 FEW = 0.5
@@ -279,6 +281,21 @@ def spread_interval(mean: float, std: float | None, chips: int, *, confidence: f
         return Interval(float(mean), float("nan"), 1, int(chips))
     half = float(student.ppf(0.5 + confidence / 2, chips - 1)) * float(std) / math.sqrt(chips)
     return Interval(float(mean), half, 1, int(chips))
+
+
+def known_ends(row: Mapping[Any, Any]) -> tuple[float, float]:
+    """Return low and high of a row of a drift table; where it lacks them, those over chips, from mean, std and chips.
+
+    Args:
+        row: mean, and as far as they are known low, high, std and chips.
+    """
+    low, high, std, chips = (row.get(name) for name in ("low", "high", "std", "chips"))
+    if low is not None and high is not None and low == low and high == high:
+        return float(low), float(high)
+    if chips is None or chips != chips:
+        return float("nan"), float("nan")
+    found = spread_interval(float(row["mean"]), std, int(chips))
+    return found.low, found.high
 
 
 def chips_interval(values: Any, *, confidence: float = 0.95) -> Interval:

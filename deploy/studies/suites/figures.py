@@ -122,7 +122,8 @@ class _Rows:
         if row is None or row.get("accuracy") is None:
             yield self.figure(name, unit="%", note=why or self.no_data())
         else:
-            yield self.figure(name, value=100 * row["accuracy"], unit="%", **self.about(row))
+            ends = {key: share(row.get(f"accuracy_{key}")) for key in ("low", "high")}
+            yield self.figure(name, value=100 * row["accuracy"], unit="%", **ends, **self.about(row))
 
     def plain(self, kind: str, bits: int | None) -> Iterator[Figure]:
         row, why = self.row(kind, bits)
