@@ -247,9 +247,10 @@ def kws() -> list[str]:
     data, silence = records[0]["data"], records[0]["recipe"]["augmentation"]["silence_rms"]
     return [
         f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy "
-        f"{100 * table['float_accuracy'].iloc[0]:.2f} %. Mean and half of its 95 % interval over {int(table['chips'].max())} "
-        f"simulated chips, with drift compensation, in %; {training_seeds(records)} ([all figures](kws.csv), "
-        f"[recipes and versions](kws.json)). {SPREAD} Loss is against the float network after stage 1, which some "
+        f"{100 * table['float_accuracy'].iloc[0]:.2f} %. Mean and half of its 95 % interval over "
+        f"{int(table['chips'].max())} simulated chips, with drift compensation, in %; {training_seeds(records)} "
+        f"([all figures](kws.csv), [recipes and versions](kws.json)). "
+        f"{SPREAD} Loss is against the float network after stage 1, which some "
         "analog networks surpass.",
         "These trainings are of an earlier form of the recipe, with Gaussian weight noise and the factor against drift "
         "after the ADC; the headline networks above are of the present one.",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from analognets.cli import _console
-from analognets.cli._work import interval, load_task, results_folder, start_backend, times_of
-from analognets.cli.options import Data, Json, Quiet, Split, SplitOption
+from analognets.cli._work import following, interval, load_task, results_folder, start_backend, times_of
+from analognets.cli.options import Data, Json, OnRay, Quiet, Split, SplitOption, Workers
 from analognets.errors import ChipFileError, InvalidArgumentError
 
 __all__ = ["evaluate"]
@@ -105,12 +105,14 @@ def evaluate(
     by_class: ByClass = False,
     save_chips: Save = None,
     load_chips: Load = None,
+    workers: Workers = 1,
+    ray: OnRay = False,
     out: Out = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy over drift time on simulated chips; write table, figure and report."""
-    check_options(load_chips, (chips, seed, save_chips), batch_norm, adabs, adabs_at)
+    check_options(load_chips, (chips, seed, save_chips), batch_norm, adabs, adabs_at, workers > 1 or ray)
     from analognets.zoo.trained import open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
@@ -119,42 +121,94 @@ def evaluate(
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
     learned = trained.learned_on_devices
-    if learned and (load_chips is not None or chips not in (None, 1)):
-        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    if learned and (load_chips is not None or chips not in (None, 1) or workers > 1 or ray):
+        raise typer.BadParameter(
+            "A run that learned on devices is one chip: leave --chips, --load-chips, --workers and --ray out."
+        )
     folder = results_folder(trained, out)
     start_backend(reporter)
     if save_chips is not None:
         refuse_taken(save_chips, learned)
 
-    from analognets.deploy.chips.by_class import by_class as classes_of
-    from analognets.deploy.studies.evaluate import Measured, network_on_chips, write_evaluation
+    from analognets.deploy.studies.by_chip import How
+    from analognets.deploy.studies.evaluate import write_evaluation
+    from analognets.zoo.tasks import SYNTHETIC
 
-    check_adabs(network := network_on_chips(trained, compensation, device), adabs)
+    when, place = tuple(times_of(adabs_at) or times), None if load_chips is None else str(load_chips.resolve())
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
-    made = stored(reporter, network, load_chips, save_chips, number, count)
-    task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
-    inputs, labels, outputs = run_references(reporter, trained, task, split)
-    if made is None:
-        made = programmed(reporter, trained, network, task, count, number)
-        if save_chips is not None:
-            made.save(save_chips)
-    when, anew = times_of(adabs_at) or times, task.training.calibration if batch_norm else None
-    use = calibrated(reporter, task, made, adabs, when, mode, save_chips) and not batch_norm
-    settings: dict[str, Any] = {"precision": precision.value, "batch_norm_calibration": anew, "adabs": use}
-    with reporter.progress("Reading chips", len(made) * len(times)) as bar:
-        decided = made.decide((inputs, labels), at=times, drift_compensation=mode, progress=bar.follow, **settings)
-    right = {name: decided.right(one, labels) for name, one in outputs.items()}
-    classes = None
-    if by_class:
-        classes = classes_of(decided, names=task.data.classes, groups=task.data.splits[split.value].speakers)
-    used = made.calibrations.table() if use else None
-    found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation, used)
+    how = How(
+        *(
+            compensation,
+            found_at(device),
+            data if data == SYNTHETIC else found_at(data),
+            split.value,
+            number,
+            tuple(times),
+            mode,
+        ),
+        *(precision.value, batch_norm, adabs, when, place),
+    )
+    found = measured(reporter, trained, how, Making(folder, count, save_chips, workers, ray), by_class)
     write_evaluation(folder, found)
     show(reporter, folder, found)
 
 
+@dataclasses.dataclass(frozen=True)
+class Making:
+    """Where chips are made and read.
+
+    Args:
+        folder: for the results.
+        chips: how many are programmed.
+        save: folder to store them in, or None.
+        workers: processes.
+        ray: whether they run on a Ray cluster.
+    """
+
+    folder: Path
+    chips: int
+    save: Path | None
+    workers: int
+    ray: bool
+
+
+def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making, by_class: bool) -> Any:
+    """Return what was measured of a network's chips, and of the networks they are compared with."""
+    from analognets.deploy.chips.by_class import by_class as classes_of
+    from analognets.deploy.studies.by_chip import decide_by_chip
+    from analognets.deploy.studies.evaluate import Measured, network_on_chips
+
+    learned, load = trained.learned_on_devices, None if how.chips is None else Path(how.chips)
+    check_adabs(network := network_on_chips(trained, how.compensation, how.device), how.adabs)
+    made = stored(reporter, network, load, making.save, how.seed, making.chips)
+    task = load_task(reporter, trained, how.data, calibrate=how.batch_norm or learned)
+    check_clips(task, how.adabs)
+    inputs, labels, outputs = run_references(reporter, trained, task, how.split)
+    if making.workers > 1 or making.ray:
+        with following(reporter, "Evaluating chips", "chip") as progress:
+            spread: dict[str, Any] = {"workers": making.workers, "ray": making.ray, "progress": progress}
+            on, total = (labels, next(iter(outputs.values()))), making.chips if made is None else len(made)
+            decided, used = decide_by_chip(trained, network, how, on, making.folder, chips=total, **spread)
+    else:
+        if made is None:
+            made = programmed(reporter, trained, network, task, making.chips, how.seed)
+            if making.save is not None:
+                made.save(making.save)
+        decided, used = decide_here(reporter, made, task, (inputs, labels), how, making.save)
+    right = {name: decided.right(one, labels) for name, one in outputs.items()}
+    classes = None
+    if by_class:
+        classes = classes_of(decided, names=task.data.classes, groups=task.data.splits[how.split].speakers)
+    return Measured(trained, network, task, how.split, decided, right, how.batch_norm, classes, how.compensation, used)
+
+
 def check_options(
-    load: Path | None, programming: tuple[Any, ...], batch_norm: bool, adabs: int | None, adabs_at: str | None
+    load: Path | None,
+    programming: tuple[Any, ...],
+    batch_norm: bool,
+    adabs: int | None,
+    adabs_at: str | None,
+    apart: bool,
 ) -> None:
     """Raise if options don't go together.
 
@@ -164,7 +218,10 @@ def check_options(
         batch_norm: --batch-norm.
         adabs: --adabs.
         adabs_at: --adabs-at.
+        apart: whether other processes make the chips, by --workers or --ray.
     """
+    if apart and programming[2] is not None:
+        raise typer.BadParameter("--save-chips stores what this process programmes: leave --workers and --ray out.")
     if load is not None and any(one is not None for one in programming):
         raise typer.BadParameter("--load-chips programmes no chips: leave --chips, --seed and --save-chips out.")
     if adabs_at is not None and not adabs:
@@ -181,42 +238,47 @@ def check_adabs(network: Any, count: int | None) -> None:
         check_can_calibrate(network, count)
 
 
-def calibrated(
-    reporter: _console.Reporter,
-    task: Any,
-    chips: Any,
-    count: int | None,
-    times: Sequence[Any],
-    mode: Any,
-    folder: Path | None,
-) -> bool:
-    """Let chips calibrate their batch-norms on training clips in the recipe's shares of classes, not augmented.
-
-    Returns whether stored calibrations are to be used.
-
-    Args:
-        reporter: shows it.
-        task: the data.
-        chips: to calibrate.
-        count: how many clips; 0: no stored calibration is used; None: those that are there.
-        times: since programming.
-        mode: drift compensation: True, False or "both".
-        folder: where the chips are stored, and their calibrations; or None.
-
-    Raises:
-        InvalidArgumentError: there are fewer training clips.
-    """
-    if not count:
-        return count is None
+def check_clips(task: Any, count: int | None) -> None:
+    """Raise if there are fewer training clips than chips are to calibrate their batch-norms on."""
     most = len(task.data.splits["train"])
-    if count > most:
+    if count and count > most:
         raise InvalidArgumentError(
             f"--adabs takes at most the {most:,} training {task.samples} there are. Received: {count:,}. Give fewer."
         )
-    with reporter.progress("Calibrating chips", len(chips) * len(times)) as bar:
-        clips = task.typical(count)
-        chips.calibrate(clips, at=times, drift_compensation=mode, folder=folder, progress=bar.follow)
-    return True
+
+
+def found_at(name: str | None) -> str | None:
+    """Return the whole path of a file or folder that is there, and any other name as it is."""
+    return str(Path(name).resolve()) if name and os.path.exists(name) else name
+
+
+def decide_here(
+    reporter: _console.Reporter, chips: Any, task: Any, data: tuple[Any, Any], how: Any, folder: Path | None
+) -> tuple[Any, Any]:
+    """Read chips in this process; return their decisions and the table of the calibrations in use, or None.
+
+    With `how.adabs` they first calibrate their batch-norms on training clips in the recipe's shares of classes, not
+    augmented.
+
+    Args:
+        reporter: shows it.
+        chips: to read.
+        task: the data set.
+        data: (inputs, labels).
+        how: they are read.
+        folder: where the chips are stored, and their calibrations; or None.
+    """
+    mode: dict[str, Any] = {"drift_compensation": how.drift_compensation}
+    if how.adabs:
+        with reporter.progress("Calibrating chips", len(chips) * len(how.adabs_at)) as bar:
+            clips = task.typical(how.adabs)
+            chips.calibrate(clips, at=how.adabs_at, folder=folder, progress=bar.follow, **mode)
+    use = how.adabs != 0 and not how.batch_norm
+    anew = task.training.calibration if how.batch_norm else None
+    settings: dict[str, Any] = {"precision": how.precision, "batch_norm_calibration": anew, "adabs": use}
+    with reporter.progress("Reading chips", len(chips) * len(how.times)) as bar:
+        decided = chips.decide(data, at=how.times, progress=bar.follow, **mode, **settings)
+    return decided, chips.calibrations.table() if use else None
 
 
 def stored(
@@ -260,12 +322,10 @@ def saved_before(folder: Path, network: Any, seed: int, count: int) -> Any:
     return found
 
 
-def run_references(
-    reporter: _console.Reporter, trained: Any, task: Any, split: Split
-) -> tuple[Any, Any, dict[str, Any]]:
+def run_references(reporter: _console.Reporter, trained: Any, task: Any, split: str) -> tuple[Any, Any, dict[str, Any]]:
     """Return features, labels and the outputs of the networks that the chips are compared with."""
     with reporter.status("Running the digital networks ..."):
-        inputs, labels = task.features(split.value)
+        inputs, labels = task.features(split)
         outputs = {
             name: make().predict(inputs, batch_size=250, verbose=0) for name, make in trained.references().items()
         }

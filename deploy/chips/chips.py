@@ -386,6 +386,7 @@ def program(
     folder: Any = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    first: int = 0,
 ) -> Chips:
     """Programme a model into simulated chips; chip k of a seed is the same however many are made.
 
@@ -400,6 +401,7 @@ def program(
         folder: to store the chips in while they are programmed, as `Chips.save` does; whole or not at all.
         overwrite: replace the chips there.
         progress: called with (done, total) after each chip.
+        first: number of the first chip, >= 0, where several processes make the chips of one seed.
 
     Raises:
         ConversionError: the model has no analog layer.
@@ -420,6 +422,7 @@ def program(
     """
     count = check_integer("program", "chips", chips, 1, 1_000_000)
     check_integer("program", "seed", seed, 0, 2**31 - 1)
+    check_integer("program", "first", first, 0, 2**31 - 1)
     layers = analog_layers(model)
     idle = [layer for layer in layers if layer.unused_ranges_set()]
     if idle:
@@ -430,7 +433,7 @@ def program(
                 f"Layer '{layer.name}' of model '{model.name}' has no converter ranges yet. Call "
                 "analognets.layers.calibrate(model, data) first."
             )
-    seeds = [derive_seed(seed, "chip", number) for number in range(count)]
+    seeds = [derive_seed(seed, "chip", number) for number in range(first, first + count)]
 
     def told(done: int) -> None:
         if progress is not None:
@@ -438,13 +441,14 @@ def program(
 
     with enough_memory(f"programming model '{model.name}'", {layer.name: room_for(layer) for layer in layers}):
         if folder is not None:
-            return Chips(model, program_chips(folder, model, seeds, seed, overwrite=overwrite, told=told), seed)
+            kept = program_chips(folder, model, seeds, seed, overwrite=overwrite, told=told, first=first)
+            return Chips(model, kept, seed)
         if is_too_large(layers, count):
-            return Chips(model, temporary_chips(layers, seeds, told), seed)
+            return Chips(model, temporary_chips(layers, seeds, told, first=first), seed)
         made = []
-        for number, chip_seed in enumerate(seeds):
+        for number, chip_seed in enumerate(seeds, start=first):
             made.append(Chip(number, chip_seed, arithmetic(layers).program(layers, chip_seed)))
-            told(number + 1)
+            told(len(made))
         return Chips(model, made, seed)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from analognets.core.figures import COLOURS, new_figure, saved
 from analognets.errors import InvalidArgumentError
+from analognets.metrics import spread_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +55,8 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     for number, (index, row) in enumerate(good.sort_values("area_mm2", ascending=False).iterrows()):
         colour = COLOURS[bits.index(row["bits"]) % len(COLOURS)]
         place = (row["tops_per_watt"], 100 * row["accuracy"])
-        half = 50 * (row["accuracy_high"] - row["accuracy_low"]) if row["chips"] > 1 else 0.0
-        axes.errorbar(*place, yerr=half, color=colour, lw=0.8, capsize=2, zorder=2)
+        half = spread_interval(row["accuracy"], row["accuracy_std"], int(row["chips"])).half_width
+        axes.errorbar(*place, yerr=100 * half if half == half else 0.0, color=colour, lw=0.8, capsize=2, zorder=2)
         edge = ("black", 1.6) if row["pareto"] else ("white", 0.6)
         marker = MARKERS[networks.index(row["network"]) % len(MARKERS)]
         axes.scatter(

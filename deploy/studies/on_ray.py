@@ -36,7 +36,7 @@ def on_ray(
     try:
         import ray
     except ImportError as error:
-        raise MissingExtraError("A sweep on Ray", "ray") from error
+        raise MissingExtraError("Working on a Ray cluster", "ray") from error
     started = not ray.is_initialized()
     address = os.environ.get("RAY_ADDRESS")
     if started:

@@ -135,7 +135,9 @@ def summarize_sweep(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     good = table[table["status"] == "ok"]
     as_it_is = good[(good["value"] == good["standard"]) | (good["value"].isna() & good["standard"].isna())]
-    standards = {name: part.set_index("chip")["accuracy"] for name, part in as_it_is.groupby("network", sort=False)}
+    standards = {}
+    if "chip" in good:
+        standards = {name: part.set_index("chip")["accuracy"] for name, part in as_it_is.groupby("network", sort=False)}
     for (network, effect, value), group in good.groupby(["network", "nonideality", "value"], sort=False, dropna=False):
         values = group["accuracy"].to_numpy(float)
         float_error = 1.0 - float(group["float_accuracy"].iloc[0])
