@@ -54,6 +54,8 @@ class Figure:
         unit: such as "%" or "uJ".
         measured_on: which data, or who published it.
         note: why there is no value, or what to know of it.
+        loss_low: lower end of the 95 % interval of the loss, paired by sample.
+        loss_high: upper end.
     """
 
     member: str
@@ -69,6 +71,8 @@ class Figure:
     unit: str = ""
     measured_on: str = ""
     note: str = ""
+    loss_low: float | None = None
+    loss_high: float | None = None
 
 
 def figures_of(
@@ -141,6 +145,7 @@ class _Rows:
                 continue
             ends = {key: share(row.get(f"{prefix}{key}_{at}")) for key in ("low", "high", "std")}
             loss = row.get(f"{prefix}loss_{at}")
+            ends |= {key: row.get(f"{prefix}{key}_{at}") for key in ("loss_low", "loss_high")}
             told = {**self.about(row), "chips": int(row["chips"])}
             yield self.figure(name, bits=bits, at=at, value=100 * value, loss=loss, unit="%", **ends, **told)
 
