@@ -147,6 +147,7 @@ FEW = 0.5
 ABOUT_BOUND = (
     "Share of chips: with 95 % confidence at least this share of all chips has at least this accuracy, on these samples"
 )
+"""What stands under a table with bounds of `chips_bound`."""
 
 
 def format_bound(share: float | None, accuracy: float | None) -> str:

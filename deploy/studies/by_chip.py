@@ -172,9 +172,12 @@ def decide_by_chip(
     table = sweep(TASK, points, root, **own, workers=workers, ray=ray, progress=progress)
     failed = table[table["status"] != "ok"]
     if len(failed):
+        why = str(failed["error"].iloc[0])
+        if failed["seconds"].notna().iloc[0]:  # raised in the process, with the kind of error in front
+            why = why.partition(": ")[2] or why
         raise AnalogNetsError(
             f"{len(failed)} of {chips} chips could not be measured, the first of them chip {failed['chip'].iloc[0]}: "
-            f"{failed['error'].iloc[0]} The others are stored: give the command again to go on."
+            f"{why.rstrip('.')}. The others are stored: give the command again to go on."
         )
     rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
     found = together(rows, *data)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analognets.metrics import drift_cells, format_interval, known_ends, share_interval
+from analognets.metrics import ABOUT_BOUND, drift_cells, format_interval, known_ends, share_interval
 from analognets.zoo.presets.files import PresetRecord
 from analognets.zoo.presets.hub_metadata import header
 from analognets.zoo.presets.registry import bits
@@ -122,7 +122,9 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
             "\N{PLUS-MINUS SIGN} is half of the 95 % interval over the test samples, grouped by speaker where that is "
             "known, and the chips"
             + ("" if _counts_samples(results) else "; here over the chips alone, for no more was stored")
-            + ". One training seed. Chips are "
+            + ". "
+            + (f"{ABOUT_BOUND}. " if "bound" in results and results["bound"].notna().any() else "")
+            + "One training seed. Chips are "
             "programmed and read by the package's device model; none of them is real."
         )
     return "\n\n".join(blocks)
