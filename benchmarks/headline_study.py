@@ -3,9 +3,10 @@
 python -m benchmarks.headline_study --data DIR [--pictures DIR] [--runs runs/headline] [--seeds 0 1 2] [--only kws]
     [--collect]
 
-RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. All
-of it is resumable, and what is finished is not done again; --collect only writes results/headline.csv,
-.json and headline_drift.png.
+RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. That
+of `kws` is distilled: RUNS/kws/<seed>/first goes on with the mean of four networks as its teacher, two of which are
+those of `benchmarks.float_study`, in ../kws_float from RUNS. All of it is resumable, and what is finished is not done
+again; --collect only writes results/headline.csv, .json and headline_drift.png.
 
 An interval counts test clips, grouped by speaker, and training seeds, each with its own chips. Losses are paired: for
 each clip the float network (or the same weights, digital) of the same seed is compared with the share of chips that are
@@ -45,6 +46,12 @@ NETWORKS: dict[str, dict[str, list[str]]] = {
     },
 }
 """Recipes, and the overrides of each hardware-aware training."""
+DISTILLED = ("kws",)
+"""The recipes whose float network goes on with several teachers."""
+FURTHER = (
+    "float.epochs=60", "float.learning_rate=1e-3", "hardware_aware=null",
+    "float.distillation={temperature: 2, soft_share: 0.8}",
+)  # fmt: skip
 PICTURES = ("vww_photographs",)
 """The recipes of pictures."""
 
@@ -56,13 +63,24 @@ def study(options: argparse.Namespace) -> None:
         for seed in options.seeds if folder and (not options.only or recipe in options.only) else ():
             root = options.runs / recipe / str(seed)
             data = ("--data", str(folder), "--seed", str(seed), "--keep")
-            call("train", recipe, *data, "--out", str(root / "float"), "--set", "hardware_aware=null")
+            first = root / ("first" if recipe in DISTILLED else "float")
+            call("train", recipe, *data, "--out", str(first), "--set", "hardware_aware=null")
+            if recipe in DISTILLED:
+                words = [word for one in (*FURTHER, teachers(options.runs / recipe)) for word in ("--set", one)]
+                call("train", recipe, *data, "--out", str(root / "float"), "--float-from", str(first), *words)
             for name, overrides in variants.items():
                 words = [word for override in overrides for word in ("--set", override)]
                 source = ("--float-from", str(root / "float"))
                 call("train", recipe, *data, "--out", str(root / name), *source, *words)
                 if not is_evaluated(root / name):
                     call("evaluate", str(root / name), "--data", str(folder), "--drift-compensation", "on")
+
+
+def teachers(runs: Path) -> str:
+    """Return the override that names the teachers: two seeds of the recipe, and two variants of its training."""
+    others = runs.parents[1] / "kws_float"
+    names = [runs / "0" / "first", runs / "1" / "first", others / "clips_alike" / "0", others / "weight_decay" / "0"]
+    return f"teacher=[{', '.join(map(str, names))}]"
 
 
 def rows_of(recipe: str, variant: str, folders: list[Path]) -> list[dict[str, Any]]:

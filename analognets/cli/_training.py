@@ -56,7 +56,8 @@ def run_recipe(
         _console.set_resume_hint(hint, finished=lambda: is_finished(folder, recipe))
     placement = placement or where_to_train(reporter, recipe.strategy)  # before TensorFlow computes anything
     source = open_trained(Run.open(float_from), unfinished=True) if float_from else None
-    teacher = open_trained(recipe.teacher).float_model() if recipe.teacher else None
+    names = [recipe.teacher] if isinstance(recipe.teacher, str) else recipe.teacher or []
+    teachers = [open_trained(name).float_model() for name in names] or None
     reporter.note(f"Recipe {recipe.name}, seed {recipe.seed}, run folder {folder}")
     start_backend(reporter)
     network, training = gather(reporter, recipe, data, source, skip_corrupt)
@@ -66,7 +67,7 @@ def run_recipe(
     from analognets.training import train as run_stages
 
     with TrainingBars(reporter) as bars:
-        run_stages(run, model=network, data=training, teacher=teacher, progress=bars, strategy=placement)
+        run_stages(run, model=network, data=training, teacher=teachers, progress=bars, strategy=placement)
     _console.set_resume_hint(None)
     if placement is None or placement.is_chief:
         report(reporter, Run.open(run.path))

@@ -46,11 +46,11 @@ __all__ = [
 
 
 class Distillation(Section):
-    """How a stage also learns from a teacher: the recipe's, or in stage 2 without one the network of stage 1.
+    """How a stage also learns from teachers: the recipe's, or in stage 2 without one the network of stage 1.
 
     Args:
         temperature: T that softens the outputs of both, 1 to 100.
-        soft_share: share of the teacher in the loss, 0 to 1; the labels have the rest.
+        soft_share: share of the teachers in the loss, 0 to 1; the labels have the rest.
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), T = 10 and 75 % (verified).
     """
@@ -212,7 +212,8 @@ class Recipe(BaseRecipe):
         hardware_aware: stage 2, or null for plain training only.
         evaluation: defaults of the evaluation.
         on_device: learning on memory devices; null where there is none.
-        teacher: preset or run folder of the network that stages with `distillation` learn from; null is none.
+        teacher: preset or run folder of the network that stages with `distillation` learn from, or a list of them,
+            whose mean teaches; null is none.
         strategy: "mirrored" trains on all GPUs of a machine, "mirrored:N" on N of them, or on N logical devices of the
             CPU; "multi_worker" on the machines of TF_CONFIG; null on one device.
 
@@ -230,7 +231,7 @@ class Recipe(BaseRecipe):
     hardware_aware: HardwareAware | None = HardwareAware()
     evaluation: Evaluation = Evaluation()
     on_device: Annotated[OnDevice | None, Field(exclude_if=is_none)] = None
-    teacher: Annotated[str | None, Field(exclude_if=is_none)] = None
+    teacher: Annotated[str | Annotated[list[str], Field(min_length=1)] | None, Field(exclude_if=is_none)] = None
     strategy: Annotated[Strategy, Field(exclude_if=is_none)] = None
 
     @property

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -61,7 +61,7 @@ def train(
     model: keras.Model | Callable[[], keras.Model],
     data: Any,
     from_logits: bool = True,
-    teacher: keras.Model | None = None,
+    teacher: keras.Model | Sequence[keras.Model] | None = None,
     progress: Callable[[Progress], None] | None = None,
     strategy: Any = None,
 ) -> TrainingResult:
@@ -82,7 +82,8 @@ def train(
             recipe's seed).
         data: a `TrainingData`, or any object with its attributes.
         from_logits: whether the model's outputs are logits or probabilities.
-        teacher: a built network for stages with `distillation`; None: stage 2 learns from the network of stage 1.
+        teacher: a built network, or several, for stages with `distillation`; None: stage 2 learns from the network of
+            stage 1.
         progress: called with a `Progress` now and then; what it raises ends the session, and the run can be resumed.
         strategy: where to train, in place of the recipe's `strategy`: as there, or a `tf.distribute.Strategy`. Each
             replica has an equal part of each batch and noise of its own; without noise and dropout the weights are
@@ -203,7 +204,7 @@ class _Trainer:
         data: Any,
         from_logits: bool,
         report: Callable[[Progress], None],
-        teacher: keras.Model | None = None,
+        teacher: keras.Model | Sequence[keras.Model] | None = None,
         placement: TrainingPlacement | None = None,
     ) -> None:
         self.run = run
@@ -311,7 +312,9 @@ class _Trainer:
         self._save(analog, "analog.keras")
         return analog
 
-    def _distilled(self, net: keras.Model, teacher: keras.Model | None, stage: Stage) -> keras.Model:
+    def _distilled(
+        self, net: keras.Model, teacher: keras.Model | Sequence[keras.Model] | None, stage: Stage
+    ) -> keras.Model:
         """Return what is trained: the network, in a `Distiller` if the recipe asks for it."""
         if stage.distillation is None:
             return net
@@ -319,9 +322,10 @@ class _Trainer:
             raise InvalidArgumentError(
                 "`float.distillation` needs a teacher. Received: none. Set `teacher` of the recipe to a preset or run."
             )
-        teacher = self.placement.copy(teacher)
+        teachers = [teacher] if isinstance(teacher, keras.Model) else teacher
+        teachers = [self.placement.copy(one) for one in teachers]
         with self.placement.scope():
-            return Distiller(net, teacher, from_logits=self.from_logits, **stage.distillation.model_dump())
+            return Distiller(net, teachers, from_logits=self.from_logits, **stage.distillation.model_dump())
 
     # Both
 

@@ -42,6 +42,20 @@ def test_loss_in_closed_form(from_logits: bool) -> None:
     assert loss == pytest.approx((1 - share) * hard + share * temperature**2 * divergence.mean(), rel=1e-4)
 
 
+def test_the_mean_of_several_teachers_is_learned_from() -> None:
+    inputs, labels = batch()
+    student, *teachers = (net(seed) for seed in (1, 2, 3))
+    trainer = Distiller(student, teachers, temperature=2.0, soft_share=1.0)
+    trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    q = np.mean([softmax(model(inputs).numpy().astype(float) / 2, -1) for model in teachers], axis=0)
+    p = softmax(student(inputs).numpy().astype(float) / 2, -1)
+    wanted = 4 * np.sum(q * np.log(q / p), -1).mean()
+    assert float(trainer.compute_loss(inputs, labels, student(inputs))) == pytest.approx(wanted, rel=1e-5)
+    assert len(trainer.trainable_weights) == len(student.trainable_weights)
+    with pytest.raises(InvalidArgumentError, match=r"at least one teacher.*Received: \(None, 3\)\."):
+        Distiller(student, [])
+
+
 def test_only_the_student_learns_and_it_learns_from_the_teacher() -> None:
     student, teacher = net(1), net(2)
     before = [np.array(weight) for weight in teacher.get_weights()]

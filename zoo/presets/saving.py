@@ -172,7 +172,11 @@ def _from_run(source: Run | Path) -> PresetContent:
     if not isinstance(trained, TrainedRun):
         raise PresetError(f"A preset is made from a run or a Keras model. Received: the {trained.kind} '{source}'.")
     run = check_saveable(trained.run)
-    recipe = _whole_recipe(trained)
+    chain = _float_runs(trained)
+    recipe = trained.recipe.replace({"float": chain[0].recipe.to_dict()["float"], "teacher": None})
+    origin = {"recipe": recipe.name, "recipe_fingerprint": recipe.fingerprint(), **trained.origin}
+    if len(chain) > 1:
+        origin["float_training"] = "; then ".join(map(_float_words, chain))
     summary = run.path / "results" / "summary.csv"
     return PresetContent(
         model=trained.model,
@@ -180,7 +184,7 @@ def _from_run(source: Run | Path) -> PresetContent:
         classes=list(trained.classes),
         frontend=trained.frontend,
         data={key: trained.data[key] for key in SAID_OF_DATA if trained.data.get(key)},
-        origin={"recipe": recipe.name, "recipe_fingerprint": recipe.fingerprint(), **trained.origin},
+        origin=origin,
         results={"hardware-aware": _summary(summary)} if summary.is_file() else {},
     )
 
@@ -202,12 +206,27 @@ def _summary(path: Path) -> pd.DataFrame:
     return table.drop(columns=["split", "batch_norm", "compensation", "adabs"], errors="ignore")
 
 
-def _whole_recipe(trained: TrainedRun) -> Recipe:
-    """Return the recipe of both stages, also if the first one was trained in a run of its own (--float-from)."""
-    first = trained.data.get("float_from")
-    if not first or trained.recipe.float_stage.epochs or not os.path.isfile(Path(first) / "run.json"):
-        return trained.recipe
-    return trained.recipe.replace({"float": Run.open(first).recipe.to_dict()["float"]})
+def _float_runs(trained: TrainedRun) -> list[Run]:
+    """Return the runs that trained the float network, each of which went on from the one before (--float-from)."""
+    chain = [trained.run] if trained.recipe.float_stage.epochs else []
+    before, seen = trained.data.get("float_from"), {str(trained.run.path)}
+    while before and str(before) not in seen and os.path.isfile(Path(before) / "run.json"):
+        seen.add(str(before))
+        run = Run.open(before)
+        chain += [run] if run.recipe.float_stage.epochs else []
+        before = run.record["data"].get("float_from")
+    return chain[::-1] or [trained.run]
+
+
+def _float_words(run: Run) -> str:
+    """Return in words how a run trained the float network; teachers are not named, for they lie on one machine."""
+    stage, teachers = run.recipe.float_stage, run.recipe.teacher or []
+    words = f"{stage.epochs} epochs from learning rate {stage.learning_rate:g}"
+    if stage.distillation is None:
+        return words
+    count = 1 if isinstance(teachers, str) else len(teachers)
+    soft = f"temperature {stage.distillation.temperature:g}, soft share {stage.distillation.soft_share:g}"
+    return f"{words}, distilled from {count} network{'s' if count > 1 else ''} ({soft})"
 
 
 def direct_mapping_results(run: Run, folder: str | Path) -> pd.DataFrame:

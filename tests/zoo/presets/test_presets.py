@@ -16,11 +16,14 @@ import pytest
 import analognets as an
 from analognets.errors import InvalidArgumentError, PresetError, UnknownNameError
 from analognets.layers import analog_layers
+from analognets.training.run import Run
 from analognets.zoo.presets import saving
 from analognets.zoo.presets.files import read_tensors
 from analognets.zoo.presets.golden import make_golden
 from analognets.zoo.presets.handles import bundled
 from analognets.zoo.presets.saving import save_to_preset
+from analognets.zoo.tasks import find_recipe
+from analognets.zoo.trained import open_trained
 
 INPUTS = np.random.default_rng(3).normal(size=(8, 6, 5, 1)).astype("float32")
 FILES = ["README.md", "golden.safetensors", "preset.json", "results.csv", "weights.safetensors"]
@@ -297,3 +300,23 @@ def test_unknown_names_and_places(tmp_path: Path) -> None:
         an.zoo.load_preset(tmp_path)
     with pytest.raises(InvalidArgumentError, match="must be a run, its folder, or a Keras model"):
         save_to_preset(3, tmp_path / "x")
+
+
+def test_float_training_that_went_on_from_another_is_told(tmp_path: Path) -> None:
+    soft = {"temperature": 2, "soft_share": 0.8}
+    stages = {"first": {"epochs": 9}, "second": {"epochs": 3, "distillation": soft}, "third": {"epochs": 0}}
+    before = None
+    for name, stage in stages.items():
+        recipe = find_recipe("kws", [f"float={json.dumps(stage)}", 'teacher=["a", "b"]'])
+        run = Run.create(tmp_path / name, recipe)
+        record = json.loads((run.path / "run.json").read_text("utf-8"))
+        record["data"] = {**(record.get("data") or {}), "float_from": before}
+        (run.path / "run.json").write_text(json.dumps(record), "utf-8")
+        before = str(run.path)
+    trained = open_trained(Run.open(before), unfinished=True)
+    chain = saving._float_runs(trained)
+    assert [run.path.name for run in chain] == ["first", "second"]
+    assert saving._float_words(chain[0]) == "9 epochs from learning rate 0.001"
+    assert saving._float_words(chain[1]) == (
+        "3 epochs from learning rate 0.001, distilled from 2 networks (temperature 2, soft share 0.8)"
+    )
