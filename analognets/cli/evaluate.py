@@ -41,6 +41,7 @@ class Precision(enum.StrEnum):
     bfloat16 = "bfloat16"
 
 
+ONE_CHIP = "A run that learned on devices is one chip: leave --chips, --load-chips, --workers and --ray out."
 DETECTOR = ("false_alarm_rate", "miss_rate")
 
 Trained = Annotated[
@@ -122,9 +123,7 @@ def evaluate(
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
     learned = trained.learned_on_devices
     if learned and (load_chips is not None or chips not in (None, 1) or workers > 1 or ray):
-        raise typer.BadParameter(
-            "A run that learned on devices is one chip: leave --chips, --load-chips, --workers and --ray out."
-        )
+        raise typer.BadParameter(ONE_CHIP)
     folder = results_folder(trained, out)
     start_backend(reporter)
     if save_chips is not None:
