@@ -44,7 +44,7 @@ def directly_mapped(net: keras.Model, recipe: Recipe, calibration: np.ndarray) -
         raise RecipeError(
             f"Recipe '{recipe.name}' must have the stage `hardware_aware`, which names the hardware. Received: null."
         )
-    analog = to_analog(net, stage.hardware.crossbar(), exempt=stage.exempt)
+    analog = to_analog(net, stage.hardware.by_layer(), exempt=stage.exempt)
     freeze_weight_range(analog, sigma=None)
     calibrate(analog, calibration, rule="abs_max")
     return analog

@@ -19,6 +19,7 @@ from benchmarks.kws_study import call
 RESULTS = Path(__file__).parents[1] / "results" / "kws_float.json"
 SCARCE = {"no": 0.3, "on": 0.3, "stop": 0.3, "off": 0.3, "yes": 0.3}
 WIDE = "model={name: analognet_kws, options: {widths: [168, 224, 168, 168, 168], dropout: 0.3}}"
+FURTHER = ["float.epochs=60", "float.learning_rate=1e-3", "float.distillation={temperature: 2, soft_share: 0.8}"]
 VARIANTS: dict[str, tuple[str, list[str]]] = {
     "epochs_120": ("120 epochs", ["float.epochs=120"]),
     "epochs_160": ("160 epochs: what all below have unless they say otherwise", ["float.epochs=160"]),
@@ -33,13 +34,18 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "weight_decay": ("AdamW, weight decay 0.02", ["float.optimizer=adamw", "float.weight_decay=0.02"]),
     "wide": ("twice the channels, dropout 0.3, 100 epochs: the teacher below", ["float.epochs=100", WIDE]),
     "distilled": ("distilled from the wide network", ["float.distillation={temperature: 4, soft_share: 0.7}"]),
+    "ensemble": ("the 280 epochs and 60 more, distilled from the mean of four of the networks above", FURTHER),
 }
 """Name of each training, what it is, and its overrides of the recipe."""
+TEACHERS = ("epochs_280/0", "epochs_280/1", "clips_alike/0", "weight_decay/0")
+"""The four networks."""
 
 
 def overrides(name: str, seed: int, runs: Path) -> list[str]:
     """Return the overrides of a variant."""
     words = ["hardware_aware=null", "float.epochs=160", *VARIANTS[name][1]]
+    if name == "ensemble":
+        words.append(f"teacher=[{', '.join(str(runs / one) for one in TEACHERS)}]")
     return [*words, f"teacher={runs / 'wide' / str(seed)}"] if name == "distilled" else words
 
 
@@ -72,6 +78,8 @@ def main() -> None:
     for seed in () if options.collect else options.seeds:
         for name in options.only.split(",") if options.only else VARIANTS:
             words = [word for one in overrides(name, seed, options.runs) for word in ("--set", one)]
+            if name == "ensemble":
+                words += ["--float-from", str(options.runs / "epochs_280" / str(seed))]
             folder = options.runs / name / str(seed)
             call(
                 "train", "kws", "--data", str(options.data), "--seed", str(seed), "--out", str(folder), "--keep", *words

@@ -25,7 +25,7 @@ import pandas as pd
 
 from analognets.metrics import Interval, chance_error, mean_interval, normalized_accuracy
 from analognets.training.run import Run
-from benchmarks import results_headline
+from benchmarks import float_study, results_headline
 from benchmarks.kws_study import call, is_evaluated
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -48,10 +48,6 @@ NETWORKS: dict[str, dict[str, list[str]]] = {
 """Recipes, and the overrides of each hardware-aware training."""
 DISTILLED = ("kws",)
 """The recipes whose float network goes on with several teachers."""
-FURTHER = (
-    "float.epochs=60", "float.learning_rate=1e-3", "hardware_aware=null",
-    "float.distillation={temperature: 2, soft_share: 0.8}",
-)  # fmt: skip
 PICTURES = ("vww_photographs",)
 """The recipes of pictures."""
 
@@ -66,7 +62,7 @@ def study(options: argparse.Namespace) -> None:
             first = root / ("first" if recipe in DISTILLED else "float")
             call("train", recipe, *data, "--out", str(first), "--set", "hardware_aware=null")
             if recipe in DISTILLED:
-                words = [word for one in (*FURTHER, teachers(options.runs / recipe)) for word in ("--set", one)]
+                words = [word for one in further(options.runs / recipe) for word in ("--set", one)]
                 call("train", recipe, *data, "--out", str(root / "float"), "--float-from", str(first), *words)
             for name, overrides in variants.items():
                 words = [word for override in overrides for word in ("--set", override)]
@@ -76,11 +72,11 @@ def study(options: argparse.Namespace) -> None:
                     call("evaluate", str(root / name), "--data", str(folder), "--drift-compensation", "on")
 
 
-def teachers(runs: Path) -> str:
-    """Return the override that names the teachers: two seeds of the recipe, and two variants of its training."""
-    others = runs.parents[1] / "kws_float"
-    names = [runs / "0" / "first", runs / "1" / "first", others / "clips_alike" / "0", others / "weight_decay" / "0"]
-    return f"teacher=[{', '.join(map(str, names))}]"
+def further(runs: Path) -> list[str]:
+    """Return the overrides of the distillation: teachers are two seeds of the recipe and two variants of it."""
+    others = [str(runs.parents[1] / "kws_float" / name) for name in float_study.TEACHERS[2:]]
+    names = [*(str(runs / seed / "first") for seed in "01"), *others]
+    return ["hardware_aware=null", *float_study.FURTHER, f"teacher=[{', '.join(names)}]"]
 
 
 def rows_of(recipe: str, variant: str, folders: list[Path]) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def floats(results: Path) -> list[str]:
     spread = 100 * (share * (1 - share) / clips) ** 0.5
     return [
         f"Float AnalogNet-KWS, accuracy in % on {clips:,} validation clips after the last epoch; each change but the "
-        "length was made once, to 160 epochs with seed 0. A difference below about "
+        "length and the four teachers was made once, to 160 epochs with seed 0. A difference below about "
         f"{2 * spread:.1f} points can be chance: one figure has a standard error of {spread:.1f} "
         "([figures, commits](kws_float.json)).",
         markdown(["training", "each seed", "mean"], rows),

@@ -154,7 +154,7 @@ def check_fits(recipe: Recipe, network: Any) -> None:
 
     stage = recipe.hardware_aware
     if stage is not None:
-        plan(network, stage.hardware.crossbar(), exempt=stage.exempt).check()
+        plan(network, stage.hardware.by_layer(), exempt=stage.exempt).check()
     if recipe.learns_on_devices:
         make_optimizer(recipe.float_stage, network.trainable_variables, steps_per_epoch=1, wrap=on_devices(recipe))
 

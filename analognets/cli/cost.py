@@ -77,7 +77,7 @@ def draw(result: Any, folder: Path) -> list[Path]:
     """Write the figures into the folder and return their paths."""
     from analognets.deploy.accelerator import figures
 
-    name = f"{result.placement.workload.model}_{result.accelerator.name}_{result.bits}bit"
+    name = f"{result.placement.workload.model}_{result.accelerator.name}_{'_'.join(map(str, result.widths))}bit"
     files = []
     for kind, function in FIGURES.items():
         files.append(folder / f"{name}_{kind}.png")
@@ -108,7 +108,7 @@ def show(reporter: _console.Reporter, result: Any, files: list[Path]) -> None:
         )
     columns = ["layer", "cells", "array %", "blocks", "positions", "passes", "MOp", "us", "uJ", "TOPS/W"]
     chip = result.accelerator
-    reporter.table(columns, rows, title=f"{place.workload.model} on {chip.name} at {result.bits} bit")
+    reporter.table(columns, rows, title=f"{place.workload.model} on {chip.name} at {result.resolution}")
     totals = [
         ("inferences/s", f"{result.inferences_per_second:,.0f}"),
         ("latency", f"{result.latency_us:.1f} us, {result.passes:,} passes"),

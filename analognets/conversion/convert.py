@@ -25,9 +25,11 @@ from analognets.conversion.support import (
     is_analog,
     is_composite,
     name_inside,
+    products_of,
 )
 from analognets.core.backend import in_steps
 from analognets.core.memory import enough_memory
+from analognets.crossbar import HardwareByLayer
 from analognets.errors import ConversionError, check_number
 from analognets.layers import (
     ADCGain,
@@ -63,8 +65,7 @@ class ToAnalog:
 
     def __init__(self, planner: Planner, settings: dict[str, Any]) -> None:
         self.planner = planner
-        self.hardware = planner.hardware
-        self.settings = {"crossbar": planner.hardware, **settings}
+        self.settings = settings
         self.shared = ADCGain(name="adc_gain")
         self.done: dict[int, list[LayerConversion]] = {}
 
@@ -78,7 +79,7 @@ class ToAnalog:
                 self.done[id(layer)] = [left(entry, why_hidden(layer, owner))]
         rows = [row for rows in self.done.values() for row in rows]
         check_any(rows, model.name)
-        analog.conversion_report = ConversionReport(tuple(rows), self.hardware.name)
+        analog.conversion_report = ConversionReport(tuple(rows), self.planner.hardware.name)
         return analog
 
     def replace(self, layer: keras.layers.Layer, owner: keras.layers.Layer | None) -> keras.layers.Layer | None:
@@ -93,16 +94,31 @@ class ToAnalog:
         ]
         if not any(entry.converted for entry in entries.values()):
             return None
-        shared = self.hardware.adc_gain == "shared"
-        own: dict[str, Any] = {**self.settings, "name": name}
+        crossbar = self.planner.crossbar_of(layer) or self.planner.hardware.default
+        own: dict[str, Any] = {**self.settings, "crossbar": crossbar, "name": name}
         if type(layer) in ANALOG_CLASS:
             kind = ANALOG_CLASS[type(layer)]
-            own["adc_gain"] = self.shared if shared else ADCGain(name="adc_gain")
+            own["adc_gain"] = self.gain_of(crossbar) or ADCGain(name="adc_gain")
         else:
             kind = COMPOSITE_CLASS[type(layer)]
-            own["adc_gain"] = self.shared if shared else None
-            own["products"] = {one: None for one, entry in entries.items() if entry.product and not entry.converted}
+            own["adc_gain"] = self.gain_of(crossbar)
+            own["products"] = self.products_of(layer, entries, crossbar)
         return remade(kind, layer, change=lambda config: {**without_clip(config), **own})
+
+    def gain_of(self, crossbar: crossbars.Crossbar) -> ADCGain | None:
+        """Return the ADC gain that layers on this hardware share, if they do."""
+        return self.shared if crossbar.adc_gain == "shared" else None
+
+    def products_of(self, layer: Any, entries: dict[str, PlannedLayer], crossbar: crossbars.Crossbar) -> dict[str, Any]:
+        """Return what differs in the products of a layer: those that stay digital, and those on other hardware."""
+        found: dict[str, Any] = {}
+        for product in products_of(layer):
+            other = self.planner.crossbar_of(layer, product)
+            if other is None or not entries[product.name].converted:
+                found[product.name] = None
+            elif other != crossbar:
+                found[product.name] = {"crossbar": other, "adc_gain": self.gain_of(other)}
+        return found
 
     def recast(self, layer: keras.layers.Layer) -> type:
         """Return the class of a layer's copy."""
@@ -144,7 +160,8 @@ def to_analog(
 
     Args:
         model: a built Keras model.
-        hardware: a `Crossbar`, the name of a preset, or a config.
+        hardware: a `Crossbar`, the name of a preset or a config; or a dict of these by name or path of a layer, block
+            or product, with "default" for all others and "digital" for what stays digital.
         weight_noise: eta >= 0, the training noise as a share of W_max, or a factor of the devices' own noise.
         exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
         noise_model: what the training noise is: "gaussian", "device" for that of devices right after programming, or
@@ -163,7 +180,7 @@ def to_analog(
         ConversionError: the model is not built, can't be rebuilt, or has no layer to convert.
         InvalidArgumentError: a setting of the training noise is out of range, or `calibrate_on` holds
             no batch or leads to NaN or infinity.
-        UnknownNameError: a name in `exempt` or of the hardware does not exist.
+        UnknownNameError: a name in `exempt` or in the hardware does not exist.
         MemoryShortError: there is too little memory for a second copy of the weights.
 
     Examples:
@@ -176,7 +193,7 @@ def to_analog(
     idle = [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer) and layer.unused_ranges_set()]
     if idle:
         warnings.warn(unused_ranges(idle), stacklevel=2)
-    hardware = crossbars.get(hardware)
+    hardware = HardwareByLayer.of(hardware)
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
     settings = {
         "weight_noise": weight_noise,

@@ -32,7 +32,7 @@ from analognets.conversion.support import (
     why_unsupported,
 )
 from analognets.conversion.watch import Run, watch
-from analognets.crossbar import Tiling, matrix_shape
+from analognets.crossbar import HardwareByLayer, Tiling, matrix_shape
 from analognets.errors import UnknownNameError
 from analognets.layers import ADCGain, AnalogLayer, AnalogRNN
 from analognets.layers.block import held_layers
@@ -56,7 +56,7 @@ def plan(
 
     Args:
         model: a built Keras model.
-        hardware: a `Crossbar`, the name of a preset, or a config.
+        hardware: a `Crossbar`, the name of a preset, a config, or a dict of these by layer name as in `to_analog`.
         exempt: names of layers, blocks or nested models to leave digital, or their paths such as "block/dense".
         inputs: a batch of one sample, on which a copy of the model is run once to count what is called; None to take
             all from shapes.
@@ -67,7 +67,7 @@ def plan(
 
     Raises:
         ConversionError: the model is not built, or with `inputs` can't be rebuilt.
-        UnknownNameError: a name in `exempt` or of the hardware does not exist.
+        UnknownNameError: a name in `exempt` or in the hardware does not exist.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="logits")])
@@ -77,7 +77,7 @@ def plan(
     """
     check_model(model)
     run = None if inputs is None else watch(model, inputs)
-    return Planner(model, crossbars.get(hardware), exempt, run).plan
+    return Planner(model, HardwareByLayer.of(hardware), exempt, run).plan
 
 
 class Planner:
@@ -85,7 +85,7 @@ class Planner:
 
     Args:
         model: a built Keras model.
-        hardware: the crossbar.
+        hardware: the crossbar of each layer.
         exempt: names or paths of what stays digital.
         run: what a run has told of calls and names.
 
@@ -96,54 +96,57 @@ class Planner:
     def __init__(
         self,
         model: keras.Model,
-        hardware: crossbars.Crossbar,
+        hardware: HardwareByLayer,
         exempt: str | Iterable[str] = (),
         run: Run | None = None,
     ) -> None:
         self.hardware = hardware
         self.calls = Calls(model, run.calls if run else {})
         self.names = run.names if run else {}
-        self.exempt: set[Any] = set()
-        self.find_exempt(model, [exempt] if isinstance(exempt, str) else list(exempt))
+        found = self._named(model)
+        left = [exempt] if isinstance(exempt, str) else list(exempt)
+        for what, names in (("layer to exempt", left), ("layer with hardware of its own", hardware.layers)):
+            for name in names:
+                if name not in found:
+                    raise UnknownNameError(what, name, found)
+        self.exempt: set[Any] = {part for name in left for part in found[name]}
+        self.chosen: dict[Any, crossbars.Crossbar | None] = {}
+        for name in sorted(hardware.layers, key=lambda name: -len(found[name])):  # what is inside of others comes later
+            self.chosen.update(dict.fromkeys(found[name], hardware.layers[name]))
         self.entries: dict[int, dict[str, PlannedLayer]] = {}
         self._seen: set[int] = set()
         self._enter(model)
         entries = [entry for products in self.entries.values() for entry in products.values()]
         self.plan = Plan(tuple(entries), hardware.name, model.name)
 
-    def find_exempt(self, model: keras.Model, wanted: list[str]) -> None:
-        """Collect the ids of the layers of these names or paths, of all inside them, and the products so named.
-
-        Raises:
-            UnknownNameError: the model has no layer and no product of that name.
-        """
-        layers = model._flatten_layers(include_self=False)
-        known: set[str] = set()
-        for layer in layers:
+    def _named(self, model: keras.Model) -> dict[str, set[Any]]:
+        """Return what each name or path stands for: the ids of layers and of all inside them, or one product."""
+        found: dict[str, set[Any]] = {}
+        for layer in model._flatten_layers(include_self=False):
             path, owner = self.calls.path(layer), self.calls.owners.get(id(layer))
             inside = None if owner is None or isinstance(owner, keras.Model) else owner
-            names = {layer.name, path, name_inside(layer, inside)}
-            known |= names
-            if not names.isdisjoint(wanted):
-                self.exempt |= {id(inner) for inner in layer._flatten_layers()}
+            for name in {layer.name, path, name_inside(layer, inside)}:
+                found.setdefault(name, set()).update(id(inner) for inner in layer._flatten_layers())
             for product in products_of(layer) if type(layer) in COMPOSITE_CLASS and layer.built else ():
                 bases = (layer.name, name_inside(layer, inside))
-                names = {f"{prefix}{base}_{product.name}" for base in bases for prefix in ("", f"{path}/")}
-                known |= names
-                if not names.isdisjoint(wanted):
-                    self.exempt.add((id(layer), product.name))
-        for name in wanted:
-            if name not in known:
-                raise UnknownNameError("layer to exempt", name, known)
+                for name in {f"{prefix}{base}_{product.name}" for base in bases for prefix in ("", f"{path}/")}:
+                    found.setdefault(name, set()).add((id(layer), product.name))
+        return found
+
+    def crossbar_of(self, layer: keras.layers.Layer, product: Product | None = None) -> crossbars.Crossbar | None:
+        """Return the crossbar that a layer, or one of its products, would lie on; None if it is to stay digital."""
+        keys = [id(layer)] if product is None else [(id(layer), product.name), id(product.owner), id(layer)]
+        return next((self.chosen[key] for key in keys if key in self.chosen), self.hardware.default)
 
     def why_left(self, layer: keras.layers.Layer) -> str | None:
         """Return why a layer with weights of its own stays digital, or None if it becomes analog."""
-        if id(layer) in self.exempt:
+        crossbar = self.crossbar_of(layer)
+        if id(layer) in self.exempt or crossbar is None:
             return EXEMPT
         if is_analog(layer):
             return ALREADY
         if type(layer) in ANALOG_CLASS:
-            return why_unsupported(layer) or why_too_tall(on_crossbar(layer), self.hardware)
+            return why_unsupported(layer) or why_too_tall(on_crossbar(layer), crossbar)
         parent = next((kind for kind in (*ANALOG_CLASS, *COMPOSITE_CLASS) if isinstance(layer, kind)), None)
         return reason_digital(layer) or (
             f"a subclass of {parent.__name__} whose call may differ" if parent else "no analog version of this layer"
@@ -151,10 +154,11 @@ class Planner:
 
     def why_product_left(self, layer: keras.layers.Layer, product: Product) -> str | None:
         """Return why one product of a layer stays digital, or None if it becomes analog."""
-        if {id(layer), id(product.owner), (id(layer), product.name)} & self.exempt:
+        crossbar = self.crossbar_of(layer, product)
+        if {id(layer), id(product.owner), (id(layer), product.name)} & self.exempt or crossbar is None:
             return EXEMPT
         unsupported = why_unsupported(product.owner) if type(product.owner) in ANALOG_CLASS else None
-        return unsupported or why_too_tall(product.shape, self.hardware)
+        return unsupported or why_too_tall(product.shape, crossbar)
 
     def converts(self, layer: keras.layers.Layer) -> bool:
         """Whether something of a layer becomes analog, or is."""
@@ -196,7 +200,8 @@ class Planner:
         for cell in layer._flatten_layers(include_self=False):
             if type(cell) in COMPOSITE_CLASS:
                 why = f"inside of {type(layer).__name__}, whose call may differ from that of Keras' layers"
-                self.entries[id(cell)] = {"": self._entry(cell, EXEMPT if id(cell) in self.exempt else why)}
+                exempt = id(cell) in self.exempt or self.crossbar_of(cell) is None
+                self.entries[id(cell)] = {"": self._entry(cell, EXEMPT if exempt else why)}
                 self._seen.add(id(cell))
 
     def _entry(self, layer: Any, why: str | None) -> PlannedLayer:
@@ -220,7 +225,7 @@ class Planner:
         size = math.prod(kernel.shape)
         inputs, outputs = self.calls.largest(layer, shape, size)
         planned = dataclasses.replace(planned, stride=last_stride(layer), inputs=inputs, outputs=outputs)
-        return self._placed(planned, becomes, shape, size)
+        return self._placed(planned, becomes, shape, size, self.crossbar_of(layer))
 
     def _product_entry(self, layer: keras.layers.Layer, product: Product) -> PlannedLayer:
         """Return the entry of one product of a layer."""
@@ -241,17 +246,25 @@ class Planner:
             product.counted, product.shape, product.kernel, share=product.share, name=product.name
         )
         planned = dataclasses.replace(planned, stride=product.stride, inputs=inputs, outputs=outputs)
-        return self._placed(planned, product.becomes, product.shape, product.kernel)
+        crossbar = self.crossbar_of(layer, product)
+        return self._placed(planned, product.becomes, product.shape, product.kernel, crossbar)
 
-    def _placed(self, planned: PlannedLayer, becomes: Any, shape: tuple[int, ...], size: int) -> PlannedLayer:
+    def _placed(
+        self,
+        planned: PlannedLayer,
+        becomes: Any,
+        shape: tuple[int, ...],
+        size: int,
+        crossbar: crossbars.Crossbar | None,
+    ) -> PlannedLayer:
         """Return an entry with its kernel and, if it becomes analog, with what that takes on the crossbar."""
         positions = None if planned.macs is None else planned.macs // size
         planned = dataclasses.replace(
             planned, becomes=becomes.__name__, shape=tuple(shape), size=size, positions=positions
         )
-        if not planned.converted:
+        if not planned.converted or crossbar is None:
             return planned
-        tiling = Tiling(shape, self.hardware.rows, self.hardware.cols)
+        tiling = Tiling(shape, crossbar.rows, crossbar.cols)
         rows, cols = matrix_shape(tiling.kernel_shape)
         return dataclasses.replace(
             planned, rows=rows, cols=cols, tiles=len(tiling.blocks()), kernel=size, row_blocks=tiling.shape[0]

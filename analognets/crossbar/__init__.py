@@ -1,5 +1,6 @@
 """DAC, ADC, weight-to-conductance mapping, tiles, hardware presets and the analog product with its non-idealities."""
 
+from analognets.crossbar.by_layer import HardwareByLayer
 from analognets.crossbar.cells import (
     program,
     program_with,
@@ -42,6 +43,7 @@ __all__ = [
     "ADCOffsetSpread",
     "Crossbar",
     "Effect",
+    "HardwareByLayer",
     "IRDrop",
     "InputNoise",
     "NonIdeality",

@@ -11,6 +11,7 @@ from keras import ops
 
 from analognets import crossbar as crossbars
 from analognets.crossbar import steps
+from analognets.crossbar.by_layer import names_layers
 from analognets.crossbar.nonideality import Column
 from analognets.errors import (
     ConversionError,
@@ -148,19 +149,25 @@ def _numpy(values: Any) -> np.ndarray:
     return ops.convert_to_numpy(ops.cast(values, "float32"))
 
 
-def conversion_error(products: np.ndarray, gain: float, bits: int) -> float:
+def conversion_error(products: np.ndarray, gain: float, bits: int | None) -> float:
     """Relative mean square error of converting normalised products with full scale `gain`."""
-    n = steps(bits)
-    converted = np.round(np.clip(products, 0, gain) * n / gain) * gain / n
+    converted = np.clip(products, 0, gain)
+    if bits is not None:
+        n = steps(bits)
+        converted = np.round(converted * n / gain) * gain / n
     return float(np.mean((converted - products) ** 2) / max(float(np.mean(products**2)), 1e-30))
 
 
-def best_gain(products: list[np.ndarray], bits: int | None) -> float:
-    """Return the S with the least summed relative error of the layers' ADCs."""
+def best_gain(products: list[np.ndarray], bits: int | None | list[int | None]) -> float:
+    """Return the S with the least summed relative error of the layers' ADCs, which have bits of their own or alike."""
+    each = bits if isinstance(bits, list) else [bits] * len(products)
     largest = max(float(np.max(p)) for p in products)
-    if bits is None or largest == 0:
+    if largest == 0 or all(one is None for one in each):
         return max(largest, PositiveRange.smallest)
-    errors = [sum(conversion_error(p, float(c) * largest, bits) for p in products) for c in GAIN_CANDIDATES]
+    errors = [
+        sum(conversion_error(p, float(c) * largest, one) for p, one in zip(products, each, strict=True))
+        for c in GAIN_CANDIDATES
+    ]
     return float(GAIN_CANDIDATES[int(np.argmin(errors))]) * largest
 
 
@@ -209,7 +216,7 @@ def calibrate(
     layers = analog_layers(model)
     observer = Observer(np.random.default_rng(seed))
     samples = _run_observed(model, layers, observer, input_batches(model, data, batch_size, batches))
-    gains: dict[int, tuple[Any, int | None, list[np.ndarray]]] = {}
+    gains: dict[int, tuple[Any, list[int | None], list[np.ndarray]]] = {}
     observed = [observer.ranges_of(layer, rule, percentile) for layer in layers]
     for layer, ranges in zip(layers, observed, strict=True):
         layer.input_range.assign(ranges)
@@ -219,7 +226,9 @@ def calibrate(
         blocks = observer.products[id(layer)]
         units = np.broadcast_to(ranges, (len(blocks),))
         values = np.concatenate([np.concatenate(b) / unit for b, unit in zip(blocks, units, strict=True)])
-        gains.setdefault(id(layer.adc_gain), (layer.adc_gain, layer.crossbar.adc_bits, []))[2].append(values)
+        _, widths, products = gains.setdefault(id(layer.adc_gain), (layer.adc_gain, [], []))
+        widths.append(layer.crossbar.adc_bits)
+        products.append(values)
     for gain, bits, products in gains.values():
         gain.gain.assign(max(best_gain(products, bits), PositiveRange.smallest))
     for layer in layers:
@@ -241,8 +250,7 @@ def set_hardware(model: keras.Model, crossbar: Any) -> None:
     """
     layers = analog_layers(model)
     known = {layer.name for layer in layers}
-    by_name = isinstance(crossbar, dict) and "class_name" not in crossbar and not {"rows", "cols"} & set(crossbar)
-    wanted = dict(crossbar) if by_name else dict.fromkeys(known, crossbar)
+    wanted = dict(crossbar) if names_layers(crossbar) else dict.fromkeys(known, crossbar)
     for name in wanted:
         if name not in known:
             raise UnknownNameError("analog layer", name, sorted(known))

@@ -11,7 +11,7 @@ from analognets.core.checked import Section
 from analognets.units import parse_duration
 
 if TYPE_CHECKING:
-    from analognets.crossbar import Crossbar
+    from analognets.crossbar import Crossbar, HardwareByLayer
 
 __all__ = ["FrontEnd", "Hardware", "Named", "OnDevice", "is_none"]
 
@@ -36,6 +36,11 @@ Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option
 def is_none(value: Any) -> bool:
     """Whether a value is None; such values are left out of plain data."""
     return value is None
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a value holds nothing; such values are left out of plain data."""
+    return not value
 
 
 def _is_duration(value: str | float) -> str | float:
@@ -81,11 +86,11 @@ class FrontEnd(Section):
         return {"preset": value} if isinstance(value, str) else value
 
 
-class Hardware(Section):
-    """The analog chip: a preset and what is changed in it; null keeps the preset's own value.
+class HardwareSettings(Section):
+    """What is changed in a crossbar; null keeps its own value.
 
     Args:
-        preset: name of the hardware preset; plain text for the whole section means this.
+        preset: name of a hardware preset to begin with; plain text for the whole section means this.
         rows: word lines of a tile.
         cols: bit lines of a tile.
         dac_bits: DAC resolution, 2 to 16 bits, or "ideal".
@@ -95,7 +100,7 @@ class Hardware(Section):
         drift_compensation: "global", "column", "input", "none", or the config of another rule.
     """
 
-    preset: Annotated[str, Field(min_length=1, description="the name of a hardware preset")] = "aon_cim_8bit"
+    preset: Annotated[str | None, Field(min_length=1, description="the name of a hardware preset")] = None
     rows: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     cols: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     dac_bits: Bits = None
@@ -115,20 +120,75 @@ class Hardware(Section):
     def _expand(cls, value: Any) -> Any:
         return {"preset": value} if isinstance(value, str) else value
 
-    def crossbar(self) -> Crossbar:
-        """Return the chip itself.
+    def crossbar(self, base: Crossbar | None = None) -> Crossbar:
+        """Return the crossbar itself.
+
+        Args:
+            base: what is changed where no preset is named.
 
         Raises:
             UnknownNameError: there is no such preset.
         """
         from analognets import crossbar
 
-        return crossbar.get(self.preset).replace(**self.changes())
+        chosen = base if self.preset is None and base is not None else crossbar.get(self.preset or "aon_cim_8bit")
+        return chosen.replace(**self.changes())
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""
-        given = {key: value for key, value in self.model_dump().items() if key != "preset" and value is not None}
+        names = [name for name in HardwareSettings.model_fields if name != "preset"]
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
         return {key: None if value in ("ideal", "none") else value for key, value in given.items()}
+
+
+BY_LAYER = "a mapping of layer names to 'digital', the name of a preset, or settings as those beside `layers`"
+
+
+class Hardware(HardwareSettings):
+    """The analog chip: a preset and what is changed in it, for all layers or for single ones.
+
+    Args:
+        preset: name of the hardware preset; plain text for the whole section means this.
+        layers: by name or path of a layer, block or product: what is changed there in addition, or "digital". With a
+            preset of its own nothing of the section's other settings counts there.
+        rows, cols, dac_bits, ...: as in `HardwareSettings`.
+    """
+
+    preset: Annotated[str, Field(min_length=1, description="the name of a hardware preset")] = "aon_cim_8bit"
+    layers: Annotated[
+        dict[str, Literal["digital"] | HardwareSettings],
+        Field(description=BY_LAYER, exclude_if=is_empty),
+    ] = {}
+
+    def described(self) -> str:
+        """Return the preset and all that is changed, on one line."""
+        whole = [self.preset, *(f"{name} {value}" for name, value in self.changes().items())]
+        for name, one in self.layers.items():
+            own = one if isinstance(one, str) else " ".join(f"{key} {value}" for key, value in one.changes().items())
+            preset = "" if isinstance(one, str) or one.preset is None else f"{one.preset} "
+            whole.append(f"{name}: {preset}{own}".strip())
+        return ", ".join(whole)
+
+    def by_layer(self) -> HardwareByLayer:
+        """Return the crossbar of each layer, as `to_analog` takes it.
+
+        Raises:
+            UnknownNameError: there is no such preset.
+        """
+        from analognets.crossbar import HardwareByLayer
+
+        default = self.crossbar()
+        layers = {name: None if isinstance(one, str) else one.crossbar(default) for name, one in self.layers.items()}
+        return HardwareByLayer(default, layers)
+
+
+def _is_one(value: Hardware) -> Hardware:
+    if value.layers:
+        raise ValueError("learning on devices has the same hardware for all layers")
+    return value
+
+
+OneHardware = Annotated[Hardware, AfterValidator(_is_one), Field(description="hardware without `layers`")]
 
 
 class OnDevice(Section):
@@ -144,7 +204,7 @@ class OnDevice(Section):
     """
 
     enabled: bool = False
-    hardware: Hardware = Hardware()
+    hardware: OneHardware = Hardware()
     device: Annotated[str | dict[str, JsonValue], Field(description="the name or config of a pulsed device")] = (
         "pulsed_pcm"
     )

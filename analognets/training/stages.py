@@ -12,12 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets import crossbar as crossbars
 from analognets.conversion import convertible_kernels, plan, to_analog
 from analognets.conversion.apply import check_copyable
 from analognets.core.backend import in_steps
 from analognets.core.files import write_atomically
 from analognets.core.seeds import epoch_seed
+from analognets.crossbar import HardwareByLayer
 from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers import WeightClip, analog_layers, calibrate, freeze_weight_range
 from analognets.training.callbacks import BatchProgress, NoiseRamp, WeightRangeRefresh, reseed
@@ -99,7 +99,7 @@ def train(
     Source: AnalogNets (arXiv 2111.06503), from memory; the hyper-parameters are the recipe's.
     """
     recipe = run.recipe
-    hardware = recipe.hardware_aware.hardware.crossbar() if recipe.hardware_aware else None
+    hardware = recipe.hardware_aware.hardware.by_layer() if recipe.hardware_aware else None
     placement = placement_of(recipe.strategy if strategy is None else strategy)
     if placement.strategy is not None and recipe.learns_on_devices:
         raise InvalidArgumentError(
@@ -290,7 +290,7 @@ class _Trainer:
     # Stage 2
 
     def hardware_aware_stage(
-        self, net: keras.Model, hardware: crossbars.Crossbar, start: Checkpoint | None
+        self, net: keras.Model, hardware: HardwareByLayer, start: Checkpoint | None
     ) -> keras.Model:
         """Make `net` analog and bring the copy to the end of stage 2."""
         stage = self.recipe.hardware_aware

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,7 +13,7 @@ from analognets.deploy.accelerator.design import Accelerator, load_accelerator
 from analognets.deploy.accelerator.placement import Placement, place
 from analognets.deploy.accelerator.schedule import LayerTime, schedule
 from analognets.deploy.accelerator.workload import LayerWork, Workload
-from analognets.layers import AnalogLayer
+from analognets.errors import UnknownNameError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,11 +29,13 @@ class LayerCost:
         work: its product.
         time: when it runs.
         energy_pj: of each term of the accelerator's energy law, in pJ.
+        bits: of its converters, and of its numbers in the SRAM.
     """
 
     work: LayerWork
     time: LayerTime
     energy_pj: dict[str, float]
+    bits: int
 
     @property
     def total_pj(self) -> float:
@@ -47,7 +49,7 @@ class Cost:
 
     Args:
         placement: where the weights lie.
-        bits: of the converters.
+        bits: of the converters with most of them.
         overlapped: whether the digital pipeline works while the array does.
         layers: one `LayerCost` for each product.
     """
@@ -130,7 +132,18 @@ class Cost:
 
         Tensors that are kept for a later sum come on top.
         """
-        return max(layer.work.inputs + layer.work.outputs for layer in self.layers) * self.bits / 8 / 1024
+        return max((layer.work.inputs + layer.work.outputs) * layer.bits for layer in self.layers) / 8 / 1024
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The different precisions of the analog layers' converters in bits, in rising order."""
+        return tuple(sorted({layer.bits for layer in self.layers if layer.work.analog} or {self.bits}))
+
+    @property
+    def resolution(self) -> str:
+        """The bits of the converters in words: "8 bit", or "4 and 8 bit" where layers differ."""
+        *others, most = map(str, self.widths)
+        return f"{', '.join(others)} and {most} bit" if others else f"{most} bit"
 
     def table(self) -> pd.DataFrame:
         """Return one row per layer: placement, passes, time, operations, energy, TOPS/W."""
@@ -139,6 +152,7 @@ class Cost:
         rows = self.placement.table().to_dict("records")
         for row, layer in zip(rows, self.layers, strict=True):
             row.update(
+                bits=layer.bits,
                 operations=layer.work.operations,
                 start_us=layer.time.start_ns / 1e3,
                 time_us=layer.time.time_ns / 1e3,
@@ -203,7 +217,7 @@ class Cost:
         place = self.placement
         return "\n".join(
             [
-                f"{place.workload.model} on {self.accelerator.name} at {self.bits} bit",
+                f"{place.workload.model} on {self.accelerator.name} at {self.resolution}",
                 f"  {self.operations / 1e6:.1f} MOp in {self.passes:,} passes, {self.latency_us:.1f} us, "
                 f"{self.inferences_per_second:,.0f} inferences/s, {self.tops:.3f} TOPS",
                 f"  {self.energy_uj:.3f} uJ per inference, {self.power_mw:.1f} mW, {self.tops_per_watt:.2f} TOPS/W",
@@ -220,7 +234,7 @@ def cost(
     model: keras.Model | Workload,
     accelerator: Any = "aon_cim",
     *,
-    bits: int | None = None,
+    bits: int | Mapping[str, int] | None = None,
     depthwise: str = "analog",
     digital: str | Sequence[str] = (),
     overlapped: bool | None = None,
@@ -231,7 +245,8 @@ def cost(
     Args:
         model: a built Keras model, plain or analog, or its `Workload`. Only shapes matter.
         accelerator: name of an accelerator, path of a YAML file, or an `Accelerator`.
-        bits: of the converters; None: those of an analog model's ADCs, else 8.
+        bits: of the converters: of all layers, or by the name of single ones; None, and for all others: those of the
+            model's own ADCs, or as many as its ADC with most of them where they are not known, else 8.
         depthwise: "analog" or "digital", as in `place`.
         digital: names of further layers to leave digital.
         overlapped: whether the digital pipeline works while the array does; None: as the accelerator says.
@@ -249,18 +264,29 @@ def cost(
     Source: our reconstruction; the constants of the accelerator name their own origins.
     """
     design = load_accelerator(accelerator)
-    bits = design.check_bits(_bits_of(model) if bits is None else bits)
+    if isinstance(bits, int):
+        design.check_bits(bits)
     placement = place(model, design, depthwise=depthwise, digital=digital, input_shape=input_shape)
-    times = schedule(placement, bits, overlapped=overlapped)
+    widths = _widths(placement, bits)
+    times = schedule(placement, widths, overlapped=overlapped)
     layers = tuple(
-        LayerCost(work, time, design.energy.energy(work, time, placement, bits))
+        LayerCost(work, time, design.energy.energy(work, time, placement, widths[work.name]), widths[work.name])
         for work, time in zip(placement.workload.layers, times, strict=True)
     )
-    return Cost(placement, bits, design.digital.overlapped if overlapped is None else overlapped, layers)
+    return Cost(
+        placement, max(widths.values()), design.digital.overlapped if overlapped is None else overlapped, layers
+    )
 
 
-def _bits_of(model: Any) -> int:
-    """Return the precision of an analog model's ADCs, else 8."""
-    layers = model._flatten_layers() if isinstance(model, keras.Model) else []
-    found = [layer.crossbar.adc_bits for layer in layers if isinstance(layer, AnalogLayer)]
-    return max((bits for bits in found if bits is not None), default=8)
+def _widths(placement: Placement, bits: int | Mapping[str, int] | None) -> dict[str, int]:
+    """Return the precision of each layer's converters by its name, checked."""
+    work, check = placement.workload.layers, placement.accelerator.check_bits
+    if bits is not None and not isinstance(bits, Mapping):
+        return {layer.name: check(bits) for layer in work}
+    given = bits or {}
+    names = [layer.name for layer in work]
+    for name in given:
+        if name not in names:
+            raise UnknownNameError("layer with bits of its own", name, names)
+    most = max((layer.bits for layer in work if layer.bits is not None), default=8)
+    return {layer.name: check(given.get(layer.name, layer.bits or most)) for layer in work}

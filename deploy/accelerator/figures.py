@@ -227,7 +227,7 @@ def timeline_figure(cost: Cost, path: Any = None) -> Any:
     axes.set_xlim(0, 1.12 * cost.latency_us)
     axes.set_xlabel("time in us (filled: array; hatched: work of the digital pipeline, added up)")
     axes.set_title(
-        f"{cost.placement.workload.model} on {cost.accelerator.name}, {cost.bits} bit: {cost.latency_us:.1f} us, "
+        f"{cost.placement.workload.model} on {cost.accelerator.name}, {cost.resolution}: {cost.latency_us:.1f} us, "
         f"digital work {'overlapped' if cost.overlapped else 'in sequence'}",
         fontsize="medium",
     )
@@ -262,7 +262,7 @@ def energy_figure(cost: Cost, path: Any = None) -> Any:
     axes.invert_yaxis()
     axes.set_xlabel("energy of one inference in uJ")
     axes.set_title(
-        f"{cost.placement.workload.model} on {cost.accelerator.name}, {cost.bits} bit: {cost.energy_uj:.2f} uJ, "
+        f"{cost.placement.workload.model} on {cost.accelerator.name}, {cost.resolution}: {cost.energy_uj:.2f} uJ, "
         f"{cost.tops_per_watt:.2f} TOPS/W",
         fontsize="medium",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 from analognets.deploy.accelerator.placement import Placement
 from analognets.deploy.accelerator.workload import LayerWork
@@ -45,7 +46,9 @@ class LayerTime:
         return self.start_ns + self.time_ns
 
 
-def schedule(placement: Placement, bits: int, *, overlapped: bool | None = None) -> tuple[LayerTime, ...]:
+def schedule(
+    placement: Placement, bits: int | Mapping[str, int], *, overlapped: bool | None = None
+) -> tuple[LayerTime, ...]:
     """Return the times of all layers, each starting when the one before is done.
 
     A pass drives the rows of one block and converts as many of its columns as there are ADCs, so a layer takes
@@ -57,7 +60,7 @@ def schedule(placement: Placement, bits: int, *, overlapped: bool | None = None)
 
     Args:
         placement: of the model.
-        bits: of the converters.
+        bits: of the converters: of all layers, or by the name of each.
         overlapped: whether the pipeline works while the array does; None: as the accelerator says.
 
     Raises:
@@ -67,12 +70,12 @@ def schedule(placement: Placement, bits: int, *, overlapped: bool | None = None)
     10 ns at 8, 6 and 4 bit (from memory).
     """
     design = placement.accelerator
-    pass_ns = design.pass_ns(bits)
     if overlapped is None:
         overlapped = design.digital.overlapped
     times: list[LayerTime] = []
     for layer in placement.workload.layers:
         passes, steps = _steps(layer, placement)
+        pass_ns = design.pass_ns(bits if isinstance(bits, int) else bits[layer.name])
         analog = steps * pass_ns
         digital = _digital_cycles(layer, placement) / design.digital.clock.value
         times.append(

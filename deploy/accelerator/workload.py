@@ -40,6 +40,7 @@ class LayerWork:
         outputs: numbers in its output, of one call.
         why_digital: the reason it is left digital; empty if it goes onto the crossbar.
         scales_inputs: whether its drift compensation multiplies the inputs before the DACs.
+        bits: of its own ADCs, if it is analog; None: not known, or ideal. Not compared: the work is the same.
     """
 
     name: str
@@ -52,6 +53,7 @@ class LayerWork:
     outputs: int
     why_digital: str = ""
     scales_inputs: bool = False
+    bits: int | None = dataclasses.field(default=None, compare=False)
 
     @property
     def analog(self) -> bool:
@@ -153,13 +155,17 @@ def workload(
     analog = any(entry.why == ALREADY for entry in products)
     layers = []
     scaling = _scaling_inputs(model)
+    widths = {
+        layer.name: layer.crossbar.adc_bits for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)
+    }
     for name, entry in zip(names, products, strict=True):
         why = "by request" if name in wanted else ""
         if depthwise == "digital" and "Depthwise" in entry.becomes:
             why = "depthwise layers are left digital"
         if analog and entry.why != ALREADY:
             why = "digital in the model"
-        layers.append(_work(name, entry, why, scales_inputs=entry.layer in scaling))
+        work = _work(name, entry, why)
+        layers.append(dataclasses.replace(work, scales_inputs=entry.layer in scaling, bits=widths.get(entry.layer)))
     attention = tuple(layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION))
     return Workload(model.name, tuple(layers), (*_unmodelled(planned), *_adapters(model)), attention)
 
@@ -250,7 +256,7 @@ def _built_for(model: keras.Model) -> Any:
     return keras.KerasTensor(tuple(shape))
 
 
-def _work(name: str, entry: conversion.PlannedLayer, why: str, *, scales_inputs: bool = False) -> LayerWork:
+def _work(name: str, entry: conversion.PlannedLayer, why: str) -> LayerWork:
     """Return the work of a planned product."""
     rows = matrix_shape(entry.shape)[0]
     width = entry.shape[:-2][-1:]  # the axis along which im2col moves
@@ -264,5 +270,4 @@ def _work(name: str, entry: conversion.PlannedLayer, why: str, *, scales_inputs:
         inputs=entry.inputs,
         outputs=entry.outputs,
         why_digital=why,
-        scales_inputs=scales_inputs,
     )

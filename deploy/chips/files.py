@@ -49,6 +49,7 @@ class Index(Section):
         fingerprint: of its kernels.
         layers: names of its analog layers.
         crossbar: Keras config of the hardware.
+        crossbars: that of each layer, if they differ.
         chips: what lies where.
         sha256: of all the rest.
     """
@@ -59,6 +60,7 @@ class Index(Section):
     fingerprint: Sha256
     layers: list[str]
     crossbar: dict[str, Any]
+    crossbars: dict[str, dict[str, Any]] | None = None
     chips: Annotated[list[Entry], Field(min_length=1)]
     sha256: Sha256
 
@@ -145,6 +147,8 @@ def _write_index(draft: Path, model: keras.Model, seed: int, entries: Sequence[E
         "crossbar": keras.saving.serialize_keras_object(layers[0].crossbar),
         "chips": [entry.model_dump() for entry in entries],
     }
+    if len({layer.crossbar for layer in layers}) > 1:
+        index["crossbars"] = {layer.name: keras.saving.serialize_keras_object(layer.crossbar) for layer in layers}
     (draft / INDEX).write_text(json.dumps({**index, "sha256": _index_sha256(index)}, indent=1), "utf-8")
 
 
@@ -162,9 +166,18 @@ def load_chips(folder: Any, model: keras.Model) -> tuple[StoredChips, int]:
             "model they belong to, or programme this one."
         )
     layers = analog_layers(model)
-    ours = layers[0].crossbar
+    for layer in layers:
+        _check_hardware(source, (index.crossbars or {}).get(layer.name, index.crossbar), model, layer.crossbar)
+    chips = StoredChips(source, index.chips, layers)
+    for _ in chips:  # what can't be read is told now, not hours later
+        pass
+    return chips, index.seed
+
+
+def _check_hardware(source: Path, stored_config: dict[str, Any], model: keras.Model, ours: crossbars.Crossbar) -> None:
+    """Raise unless chips were programmed on arrays and devices as a layer of the model has them."""
     try:
-        stored = crossbars.get(index.crossbar)
+        stored = crossbars.get(stored_config)
     except AnalogNetsError as error:
         raise ChipFileError(f"'{source / INDEX}' names hardware that can't be read. {error}") from error
     if (stored.rows, stored.cols, type(stored.device), stored.device.g_max) != (
@@ -175,10 +188,6 @@ def load_chips(folder: Any, model: keras.Model) -> tuple[StoredChips, int]:
             f"{type(stored.device).__name__}) than model '{model.name}' ({ours.name}: {ours.rows} x {ours.cols}, "
             f"{type(ours.device).__name__}). Load the model they belong to, or programme this one."
         )
-    chips = StoredChips(source, index.chips, layers)
-    for _ in chips:  # what can't be read is told now, not hours later
-        pass
-    return chips, index.seed
 
 
 def same_chips(folder: Any, model: keras.Model, chips: Sequence[Chip]) -> StoredChips:

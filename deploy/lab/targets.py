@@ -26,6 +26,8 @@ from analognets.layers import AnalogLayer, analog_layers
 
 __all__ = ["export_targets", "layer_targets", "matching_accelerator", "tile_part"]
 
+OF_THE_CHIP = ("rows", "cols", "device", "drift_compensation")
+"""What all layers have alike, since the index says it once."""
 GLOBAL_RULE = "analognets>GlobalDriftCompensation"
 """The rule whose settings the index names one by one, as before there were others."""
 GLOBAL_STATEMENT = "Drift compensation: results of a tile x (read-out right after programming / read-out now)."
@@ -97,7 +99,7 @@ def export_targets(model: keras.Model, folder: Any, *, accelerator: Any = None, 
             chip=chip_section(layers[0].crossbar, placement),
             layers=[layer_section(layer) for layer in layers],
             tiles=tiles,
-            schedule=schedule_section(layers[0].crossbar, placement, tiles),
+            schedule=schedule_section(placement, tiles),
             drift_compensation=rule,
             digital=write_digital(draft, model, layers),
             statement=placement.statement,
@@ -134,7 +136,7 @@ def check_layers(layers: Sequence[AnalogLayer]) -> None:
                 f"Targets are exported for hardware with one range a layer, such as 'aon_cim_8bit'. Received: "
                 f"'{layer.crossbar.name}' at layer '{layer.name}'. Save the chips with Chips.save instead."
             )
-        if (layer.crossbar.rows, layer.crossbar.cols, layer.crossbar.device) != (first.rows, first.cols, first.device):
+        if any(getattr(layer.crossbar, name) != getattr(first, name) for name in OF_THE_CHIP):
             raise ConversionError(f"All analog layers must be on one kind of chip. Received another at '{layer.name}'.")
 
 
@@ -184,16 +186,20 @@ def devices_per_polarity(hardware: Crossbar) -> int:
     return int(getattr(hardware.device, "devices_per_polarity", 1))
 
 
-def pass_bits(hardware: Crossbar, chip: Accelerator) -> int | None:
-    """Return the precision that decides the time of a pass, or None if the accelerator does not have it."""
-    bits = hardware.adc_bits
-    return bits if bits is not None and chip.min_bits <= bits <= chip.max_bits else None
+def pass_bits(placement: Placement) -> dict[str, int] | None:
+    """Return the precision that decides the time of a pass, by layer, or None if the accelerator does not have one."""
+    chip, analog = placement.accelerator, placement.workload.analog
+    found = {work.name: work.bits for work in analog if work.bits and chip.min_bits <= work.bits <= chip.max_bits}
+    if len(found) < len(analog):
+        return None
+    return {work.name: found.get(work.name, chip.max_bits) for work in placement.workload.layers}
 
 
 def chip_section(hardware: Crossbar, placement: Placement) -> form.Chip:
     """Return what the index says about the hardware."""
     chip = placement.accelerator
-    bits = pass_bits(hardware, chip)
+    widths = {work.bits for work in placement.workload.analog} if pass_bits(placement) else set()
+    bits = widths.pop() if len(widths) == 1 else None
     return form.Chip(
         crossbar=hardware.name,
         accelerator=chip.name,
@@ -243,9 +249,9 @@ def step_of(full_scale: float, bits: int | None) -> float | None:
     return None if bits is None else full_scale / steps(bits)
 
 
-def schedule_section(hardware: Crossbar, placement: Placement, tiles: Sequence[form.Tile]) -> list[form.Step]:
+def schedule_section(placement: Placement, tiles: Sequence[form.Tile]) -> list[form.Step]:
     """Return what the index says about the order and time of one inference."""
-    bits = pass_bits(hardware, placement.accelerator)
+    bits = pass_bits(placement)
     times = {} if bits is None else {time.layer: time for time in schedule(placement, bits)}
     found = []
     for work in placement.workload.analog:

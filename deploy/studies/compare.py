@@ -23,7 +23,7 @@ from analognets.deploy.export.litert_file import LiteRTFile, read_litert
 from analognets.deploy.export.litert_runtime import Interpreter
 from analognets.deploy.export.qat import train_for_int8
 from analognets.deploy.studies.other_hardware import hardware_with, trained_on_hardware
-from analognets.errors import AnalogNetsError
+from analognets.errors import AnalogNetsError, ConversionError
 from analognets.layers import analog_layers
 from analognets.metrics import mean_interval
 from analognets.zoo.tasks import Task
@@ -132,9 +132,22 @@ def same_network(networks: Sequence[Named]) -> list[list[Named]]:
 
 
 def trained_bits(network: TrainedNetwork) -> int | None:
-    """Return the bits of the converters a network was trained for; None without converters or analog network."""
+    """Return the bits of the converters a network was trained for; None without converters or analog network.
+
+    Raises:
+        ConversionError: they differ between layers.
+    """
     stage = network.known_recipe().hardware_aware
-    return None if stage is None else stage.hardware.crossbar().adc_bits
+    if stage is None:
+        return None
+    hardware = stage.hardware.by_layer()
+    widths = {one.adc_bits for one in (hardware.default, *hardware.layers.values()) if one is not None}
+    if len(widths) > 1:
+        raise ConversionError(
+            f"A comparison puts all layers on converters of the same bits. Received: '{network.name}' with hardware by "
+            "layer. Measure it with `analognets evaluate`."
+        )
+    return widths.pop()
 
 
 class Comparison:

@@ -66,8 +66,8 @@ def network_on_chips(
     changes = {name: value for name, value in changes.items() if value is not None}
     if not changes:
         return network
-    own = analog_layers(network)[0].crossbar
-    return on_hardware(network, own.replace(**changes), ranges="kept")[0]
+    hardware = {layer.name: layer.crossbar.replace(**changes) for layer in analog_layers(network)}
+    return on_hardware(network, hardware, ranges="kept")[0]
 
 
 def chips_of(
@@ -240,8 +240,7 @@ def write_evaluation(folder: Path, found: Measured) -> None:
     else:  # one of an earlier evaluation would not belong to the other files
         (folder / "by_class.csv").unlink(missing_ok=True)
     recipe, chip = trained.known_recipe(), hardware_of(trained)
-    hardware = ", ".join([chip.preset, *(f"{key} {value}" for key, value in chip.changes().items())])
-    hardware += other_device(found)
+    hardware = chip.described() + other_device(found)
     title = f"{recipe.name} on {task.data.info.name} ({hardware})"
     figures = [drift_figure(table, folder / "drift.png", title=title, **found.accuracies())]
     if isinstance(trained, TrainedRun) and trained.learned_on_devices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -31,15 +32,24 @@ def hardware_with(model: keras.Model, bits: int, *, rows: int | None = None, col
         bits: of the ADCs; the DACs keep as many more or fewer as they have.
         rows: of an array; None: as trained.
         cols: likewise.
+
+    Raises:
+        ConversionError: its layers lie on different hardware.
     """
-    own: Crossbar = analog_layers(model)[0].crossbar
+    own, *others = {layer.crossbar for layer in analog_layers(model)}
+    if others:
+        raise ConversionError(
+            f"Other bits and arrays are set for all layers together. Received: '{model.name}', whose layers lie on "
+            f"different hardware: {', '.join(sorted({one.name for one in (own, *others)}))}. Convert the digital model "
+            "with the hardware you want."
+        )
     extra = 0 if own.dac_bits is None or own.adc_bits is None else own.dac_bits - own.adc_bits
     return own.replace(adc_bits=bits, dac_bits=bits + extra, rows=rows or own.rows, cols=cols or own.cols)
 
 
 def on_hardware(
     model: keras.Model,
-    hardware: Crossbar,
+    hardware: Crossbar | Mapping[str, Crossbar],
     calibration: Any = None,
     *,
     ranges: str = "calibrated",
@@ -53,7 +63,7 @@ def on_hardware(
 
     Args:
         model: calibrated analog model; it stays as it is.
-        hardware: for all its analog layers; the trained one gives back the model itself.
+        hardware: for all its analog layers, or for each by its name; the trained one gives back the model itself.
         calibration: inputs that set the ranges, as of `calibrate`; not needed with "kept".
         ranges: "calibrated" or "kept".
         percentile: as of `calibrate`.
@@ -67,13 +77,12 @@ def on_hardware(
     """
     check_choice("on_hardware", "ranges", ranges, RANGES)
     before = analog_layers(model)
-    own = before[0].crossbar
-    if hardware == own:
+    wanted = hardware if isinstance(hardware, Mapping) else {layer.name: hardware for layer in before}
+    if all(layer.crossbar == wanted[layer.name] for layer in before):
         return model, TRAINED
-    made = _mapped(model, before, hardware)
+    made = _mapped(model, before, wanted)
     after = analog_layers(made)
-    same_rows = all(a.tiling.row_blocks == b.tiling.row_blocks for a, b in zip(after, before, strict=True))
-    keep = ranges == "kept" or same_rows and (own.dac_bits, own.adc_bits) == (hardware.dac_bits, hardware.adc_bits)
+    keep = ranges == "kept" or all(_fits_alike(a, b) for a, b in zip(after, before, strict=True))
     for layer, old in zip(after, before, strict=True):
         _copy_ranges(layer, old, keep)
     if keep:
@@ -108,15 +117,23 @@ def trained_on_hardware(
     )
 
 
-def _mapped(model: keras.Model, before: list[AnalogLayer], hardware: Crossbar) -> keras.Model:
+def _fits_alike(layer: AnalogLayer, old: AnalogLayer) -> bool:
+    """Whether a layer can keep the ranges of the one it was made from: it has its converters and row blocks."""
+    widths = [(one.crossbar.dac_bits, one.crossbar.adc_bits) for one in (layer, old)]
+    return widths[0] == widths[1] and layer.tiling.row_blocks == old.tiling.row_blocks
+
+
+def _mapped(model: keras.Model, before: list[AnalogLayer], wanted: Mapping[str, Crossbar]) -> keras.Model:
     """Return the network on other arrays; the layers that were digital stay so."""
     digital = to_digital(model)
     analog = [layer.name for layer in before]
+    hardware = {"default": wanted[analog[0]], **wanted}
     plain = [entry.layer for entry in to_analog(digital, hardware).conversion_report.converted]
     tall = [name for name in analog if name not in plain]
     if tall:
+        rows = ", ".join(sorted({str(wanted[name].rows) for name in tall}))
         raise ConversionError(
-            f"Layers {', '.join(tall)} do not fit on arrays of {hardware.rows} rows: one input channel needs more. "
+            f"Layers {', '.join(tall)} do not fit on arrays of {rows} rows: one input channel needs more. "
             "Explore taller arrays."
         )
     return to_analog(digital, hardware, exempt=[name for name in plain if name not in analog])

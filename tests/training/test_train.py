@@ -316,3 +316,19 @@ def test_remapping_sets_the_range_of_weights_that_shrank_anew(toy: ModuleType, t
     assert slack("remapped", hardware_aware__remap_every=1) < slack("kept") * 0.95
     with pytest.raises(RecipeError, match="remap_every"):
         toy.recipe(hardware_aware__remap_every=-1)
+
+
+def test_layers_train_on_hardware_of_their_own(toy: ModuleType, tmp_path: Path) -> None:
+    name = next(layer.name for layer in toy.model().layers if layer.weights)
+    other = {"preset": "aon_cim_8bit", "layers": {name: {"adc_bits": 4, "dac_bits": 4}}}
+    recipe = toy.recipe(hardware_aware__hardware=other)
+    assert type(recipe).from_dict(recipe.to_dict()) == recipe
+    assert recipe.hardware_aware.hardware.described() == f"aon_cim_8bit, {name}: dac_bits 4 adc_bits 4"
+    done = train(Run.create(tmp_path / "run", recipe), model=toy.model, data=toy.data())
+    for model in (done.analog_model, Run.open(tmp_path / "run").analog_model()):
+        bits = {layer.name: layer.crossbar.adc_bits for layer in analog_layers(model)}
+        assert bits[name] == 4 and set(bits.values()) == {4, 8}
+    with pytest.raises(RecipeError, match="a mapping of layer names to 'digital'"):
+        toy.recipe(hardware_aware__hardware={"layers": {"a": {"adc_bits": 40}}})
+    with pytest.raises(RecipeError, match="hardware without `layers`"):
+        toy.recipe(on_device={"hardware": {"layers": {"a": "digital"}}})

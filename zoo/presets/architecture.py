@@ -30,6 +30,15 @@ def layers_on_chip(model: keras.Model) -> list[AnalogLayer]:
     return [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)]
 
 
+def hardware_by_layer(layers: list[AnalogLayer]) -> str:
+    """Return the hardware of each analog layer in words; nothing if all lie on the same."""
+    if len({layer.crossbar for layer in layers}) < 2:
+        return ""
+    return ", ".join(
+        f"{layer.name} {layer.crossbar.name} ({layer.crossbar.adc_bits or 'ideal'} bit)" for layer in layers
+    )
+
+
 def describe(model: keras.Model, recipe: Recipe | None, custom_objects: Mapping[str, Any] | None) -> Architecture:
     """Return how a network is built again: by its recipe, or from its Keras config.
 
@@ -43,8 +52,9 @@ def describe(model: keras.Model, recipe: Recipe | None, custom_objects: Mapping[
     """
     shapes = [tuple(tensor.shape) for tensor in model.inputs] if _has_graph(model) else []
     shape = [*shapes[0][1:]] if len(shapes) == 1 else None
-    # What starts from a preset is stored whole, so that it opens where that preset is not.
-    if recipe and recipe.model.name in MODELS and "preset" not in recipe.model.options and shape is not None:
+    # What starts from a preset is stored whole, so that it opens where that preset is not; so is mixed hardware.
+    alike = len({layer.crossbar for layer in layers_on_chip(model)}) < 2
+    if recipe and _stands_alone(recipe) and shape is not None and alike:
         return Architecture(kind="zoo", name=recipe.model.name, input_shape=shape)
     if not _has_graph(model):
         raise PresetError(

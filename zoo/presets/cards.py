@@ -76,6 +76,8 @@ def _what(record: PresetRecord) -> str:
         config = record.hardware.get("config")
         name = _as_text(config.get("name", "custom")) if isinstance(config, dict) else "custom"
         resolution = f"{width}-bit converters" if width else "ideal converters"
+        if record.hardware_by_layer:
+            name, resolution = "hardware by layer", _as_text(record.hardware_by_layer)
         state = "calibrated" if record.calibrated else "not calibrated yet"
         lines.append(f"Its layers are analog ({name}: {resolution}), {state}.")
     kernels, others = record.precision["kernels"], record.precision["others"]

@@ -97,6 +97,7 @@ class PresetRecord(Section):
         classes: names; the position is the label.
         frontend: Keras config of the layer that makes features, or None.
         hardware: Keras config of the crossbar, or None for a digital network.
+        hardware_by_layer: what lies where, if layers lie on different crossbars; the configs are in the architecture.
         weight_noise: eta of the training noise.
         exempt: layers that stayed digital by request.
         calibrated: whether the converter ranges are set.
@@ -115,6 +116,7 @@ class PresetRecord(Section):
     classes: list[str] = []
     frontend: dict[str, JsonValue] | None = None
     hardware: dict[str, JsonValue] | None = None
+    hardware_by_layer: Annotated[str, Field(exclude_if="".__eq__)] = ""
     weight_noise: float = 0.0
     exempt: list[str] = []
     calibrated: bool = False

@@ -61,7 +61,9 @@ def _row(folder: Path) -> list[Any]:
 
 
 def bits(record: PresetRecord) -> int | None:
-    """Return the resolution of a preset's ADCs; None for a digital network or ideal converters."""
+    """Return the resolution of a preset's ADCs; None for a digital network, ideal converters or several of them."""
+    if record.hardware_by_layer:
+        return None
     config = (record.hardware or {}).get("config")
     found = config.get("adc_bits") if isinstance(config, dict) else None
     return found if isinstance(found, int) else None

@@ -18,7 +18,14 @@ from analognets.core.provenance import git_commit, package_versions
 from analognets.errors import InvalidArgumentError, PresetError, check_choice
 from analognets.training.recipe import Recipe
 from analognets.training.run import Run
-from analognets.zoo.presets.architecture import build, describe, layers_on_chip, set_variables, variables_of
+from analognets.zoo.presets.architecture import (
+    build,
+    describe,
+    hardware_by_layer,
+    layers_on_chip,
+    set_variables,
+    variables_of,
+)
 from analognets.zoo.presets.cards import write_card
 from analognets.zoo.presets.files import (
     CARD,
@@ -303,6 +310,7 @@ def _write(
         classes=what.classes,
         frontend=_plain(to_config(what.frontend)) if what.frontend is not None else None,
         hardware=_plain(to_config(layers[0].crossbar)) if layers else None,
+        hardware_by_layer=hardware_by_layer(layers),
         weight_noise=stage.weight_noise if stage else 0.0,
         exempt=list(stage.exempt) if stage else [],
         calibrated=bool(layers) and all(layer.calibrated for layer in layers),
