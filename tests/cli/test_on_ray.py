@@ -30,8 +30,9 @@ PATIENT = {
     "RAY_raylet_start_wait_time_s": "300",
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
+    "RAY_worker_niceness": "0",
 }
-"""A busy machine starts nodes slowly; a node that is gone is seen after 2.5 s."""
+"""A busy machine starts nodes slowly, and its nice workers would wait; a node that is gone is seen after 2.5 s."""
 TASK = '''
 import os
 
