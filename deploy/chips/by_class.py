@@ -10,7 +10,7 @@ import pandas as pd
 
 from analognets.deploy.chips.decisions import MODE, READING, Decisions, in_order
 from analognets.errors import InvalidArgumentError
-from analognets.metrics import mean_interval
+from analognets.metrics import mean_interval, share_interval
 
 __all__ = ["by_class"]
 
@@ -87,6 +87,15 @@ def _ends(found: Decisions, groups: Sequence[str] | None) -> dict[Any, list[tupl
         ends[key] = []
         for number in range(found.classes):
             own = found.truth == number
-            mean = mean_interval(right[part.index][:, own], owners[own].tolist()) if own.any() else None
-            ends[key].append((np.nan, np.nan) if mean is None else (mean.low, mean.high))
+            ends[key].append(_ends_of(right[part.index][:, own], owners[own].tolist()))
     return ends
+
+
+def _ends_of(right: np.ndarray, owners: list[str]) -> tuple[float, float]:
+    """Return the ends of the interval of one class; where all samples are right, or none, by the number of groups."""
+    if not owners:
+        return np.nan, np.nan
+    mean = mean_interval(right, owners)
+    if mean.mean in (0.0, 1.0):
+        return share_interval(mean.mean, mean.groups)
+    return mean.low, mean.high

@@ -151,7 +151,9 @@ def test_options_reach_the_chips_and_the_table_says_what_next(trained: Path, cal
     )
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
-    assert re.match(r"Float network, before training for hardware: [\d.]+ % of 14 validation clips", lines[0])
+    assert re.match(
+        r"Float network, before training for hardware: [\d.]+ \u00b1 [\d.]+ % of 14 validation clips", lines[0]
+    )
     assert lines[1].startswith("Same weights, digital: ")
     row = next(line.split() for line in lines if line.strip().endswith("off"))
     assert (row[2], row[4], row[-2]) == ("±", "-", "1")
