@@ -123,7 +123,8 @@ def explore(
 
 def with_ends(row: dict[str, Any]) -> dict[str, Any]:
     """Return a measured point with the interval of its accuracy, which points of earlier versions lack."""
-    if row.get("accuracy_low") is not None or row.get("accuracy") is None:
+    known = all(row.get(name) is not None for name in ("accuracy", "accuracy_std", "chips"))
+    if row.get("accuracy_low") is not None or not known:
         return row
     found = spread_interval(row["accuracy"], row["accuracy_std"], int(row["chips"]))
     ends = {"accuracy_low": found.low, "accuracy_high": found.high}
