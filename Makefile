@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types bench docs release-check clean
+.PHONY: help demo test lint format types bench docs page release-check clean
 
 VENV ?= .venv
 ifeq ($(VENV),active)
@@ -65,6 +65,13 @@ bench: $(VENV)/.made-dev  ## Measure speed against plain Keras
 docs: $(VENV)/.made-docs  ## Build the documentation site in docs/_build/html
 	PYTHONSAFEPATH= $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs 2 -b html docs docs/_build/html
 	PYTHONSAFEPATH= $(BIN)/python docs/_sphinx/check_site.py docs/_build/html
+
+# What is built is committed, so that installing needs no Node; a test compares it with what it was built from.
+page: $(VENV)/.made-dev  ## Build the lab page's script and data in deploy/page/built (needs Node)
+	npm ci --prefix web --no-fund --no-audit
+	npm run --prefix web check
+	npm run --prefix web build
+	$(BIN)/python web/describe.py
 
 # Each environment that tries the wheel takes minutes and 2 GB for a while; ARGS="--python 3.12" tries one.
 release-check: $(VENV)/.made-dev  ## Build and check the archives in dist/, try the wheel on each Python that is here

@@ -99,6 +99,11 @@ class Interval:
         half_width: half of the interval, >= 0; nan where one chip and one group of samples tell nothing.
         groups: how many independent groups of test samples there are.
         chips: how many chips.
+
+    Examples:
+        >>> found = Interval(mean=0.914, half_width=0.013, groups=100, chips=25)
+        >>> round(found.low, 3), round(found.high, 3)
+        (0.901, 0.927)
     """
 
     mean: float
@@ -178,6 +183,12 @@ def drift_cells(row: Mapping[Any, Any]) -> dict[str, str]:
     Args:
         row: mean, std, chips, at and drift_compensation, and as far as they are known low and high, bound and
             bound_share, and for each of `LOSSES` its value and ends.
+
+    Examples:
+        >>> row = {"mean": 0.914, "std": 0.004, "low": 0.91, "high": 0.918, "at": "1d", "chips": 25}
+        >>> cells = drift_cells({**row, "drift_compensation": True})
+        >>> cells["accuracy %"], cells["chips"]
+        ('91.40 ± 0.40', '25')
     """
     bound = format_bound(row.get("bound_share"), row.get("bound"))
     std, losses = row["std"], {key: name for key, name in LOSSES.items() if row.get(key) is not None}
@@ -204,6 +215,10 @@ def cluster_variance(deviations: Any, groups: Sequence[str]) -> tuple[float, int
     Args:
         deviations: d_i of each sample from the mean, shape (samples,).
         groups: the group of each sample; "" is a group of its own.
+
+    Examples:
+        >>> cluster_variance(np.array([0.5, -0.5, 0.25, -0.25]), ["a", "a", "b", "b"])
+        (0.0, 2)
 
     Source: Cameron and Miller, J. Human Resources 50(2), 2015, eq. 11 (from memory).
     """
@@ -233,6 +248,11 @@ def mean_interval(values: Any, groups: Sequence[str] | None = None, *, confidenc
 
     Raises:
         InvalidArgumentError: there is no sample, a value is not finite, or the groups are not one per sample.
+
+    Examples:
+        >>> found = mean_interval(np.array([[1, 0, 1, 1], [1, 1, 1, 0]]))
+        >>> found.mean, found.chips, found.groups
+        (0.75, 2, 4)
 
     Source: the variance of a mean of clusters (Cameron and Miller, J. Human Resources 50(2), 2015, eq. 11, from memory)
     and Welch-Satterthwaite.

@@ -52,6 +52,10 @@ def parse_durations(values: Sequence[str | float]) -> list[float]:
 
     Raises:
         InvalidArgumentError: one is no duration, or there are none or more than `MOST`.
+
+    Examples:
+        >>> parse_durations(["25s", "1h", 86400])
+        [25.0, 3600.0, 86400.0]
     """
     if not 1 <= len(values) <= MOST:
         raise InvalidArgumentError(f"There may be 1 to {MOST:,} times. Received: {len(values):,}.")

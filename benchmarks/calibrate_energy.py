@@ -8,6 +8,7 @@ Without --write the constants and residuals are only printed, and it fails if th
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from pathlib import Path
@@ -15,13 +16,23 @@ from typing import Any
 
 from analognets.core.config import read_yaml
 from analognets.deploy.accelerator import Accelerator, LayerWork, Workload, cost, load_accelerator, workload
-from analognets.deploy.accelerator.calibration import FREE, Calibrated, Observation, calibrate_energy
+from analognets.deploy.accelerator.calibration import (
+    FREE,
+    Calibrated,
+    Observation,
+    calibrate_energy,
+    held_figure,
+)
+from analognets.deploy.accelerator.held import PublishedFigure
 
 ROOT = Path(__file__).resolve().parents[1]
 CHIPS = ROOT / "deploy" / "accelerator" / "designs"
 PUBLISHED = ROOT / "benchmarks" / "published" / "accelerators.yaml"
 WEIGHTS = {"verified": 1.0, "memory": 0.5}
 ORIGIN = "least squares on AnalogNets' TOPS/W of KWS, VWW and a full array (benchmarks.calibrate_energy)"
+HELD_TO = (
+    "held_to: # published figures as counted events, by benchmarks.calibrate_energy; scaled: up to one common factor"
+)
 SCALED = "AON-CiM's, times the factor that gives a full product of the core its published 10.5 TOPS/W"
 
 
@@ -45,14 +56,11 @@ def networks() -> dict[str, Workload]:
 
 def observations(chip: Accelerator, models: dict[str, Workload]) -> list[Observation]:
     figures = published()
-    seen = [
-        Observation(name, models[name], figure["bits"], figure["value"], WEIGHTS[figure["status"]])
-        for name in models
-        for figure in figures["models"][name]["tops_per_watt"]
-    ]
-    return seen + [
-        Observation("full array", full_array(chip), figure["bits"], figure["value"], WEIGHTS[figure["status"]])
-        for figure in figures["peak_tops_per_watt"]
+    seen = [(name, models[name], figure) for name in models for figure in figures["models"][name]["tops_per_watt"]]
+    seen += [("full array", full_array(chip), figure) for figure in figures["peak_tops_per_watt"]]
+    return [
+        Observation(name, work, one["bits"], one["value"], WEIGHTS[one["status"]], status=one["status"])
+        for name, work, one in seen
     ]
 
 
@@ -74,15 +82,36 @@ def scaled(chip: Accelerator, factor: float) -> dict[str, dict[str, Any]]:
     return constants
 
 
-def with_constants(text: str, constants: dict[str, dict[str, Any]]) -> str:
-    """Return the text of an accelerator's file with the lines of its section `energy` replaced."""
-    head, energy, tail = re.split(r"(^energy:\n(?:  .*\n)*)", text, maxsplit=1, flags=re.MULTILINE)
+def hermes_figures(chip: Accelerator) -> list[PublishedFigure]:
+    """Return what HERMES's constants are held to: its own figure, and AON-CiM's up to one factor."""
+    core = load_accelerator("hermes")
+    product = cost(full_array(core), core, bits=8)
+    own = published()["hermes_core"]["tops_per_watt"]
+    seen = Observation("full array", full_array(core), 8, own["value"], status=own["status"])
+    shared = [figure.model_copy(update={"scaled": True}) for figure in chip.held_to]
+    return [held_figure(seen, product.operations, product.events), *shared]
+
+
+def with_constants(text: str, constants: dict[str, dict[str, Any]], figures: list[PublishedFigure]) -> str:
+    """Return the text of an accelerator's file with the lines of its sections `energy` and `held_to` replaced."""
+    head, _, tail = re.split(
+        r"(^energy:\n(?:  .*\n)*(?:held_to:.*\n(?:  .*\n)*)?)", text, maxsplit=1, flags=re.MULTILINE
+    )
     lines = [
         f'  {name}: {{value: {item["value"]:g}, unit: {item["unit"]}, origin: "{item["origin"]}", '
         f"status: {item['status']}}}"
         for name, item in constants.items()
     ]
-    return head + "\n".join(["energy:", *lines, ""]) + tail
+    return head + "\n".join(["energy:", *lines, HELD_TO, *map(one_figure, figures), ""]) + tail
+
+
+def one_figure(figure: PublishedFigure) -> str:
+    """Return a figure as a line of YAML."""
+    events = ", ".join(f"{term}: {count:.12g}" for term, count in figure.events.items() if count)
+    fields = {**figure.model_dump(exclude={"events"}), "scaled": str(figure.scaled).lower(), "events": f"{{{events}}}"}
+    if not figure.scaled:
+        del fields["scaled"]
+    return f"  - {{{', '.join(f'{key}: {value}' for key, value in fields.items())}}}"
 
 
 def main() -> None:
@@ -100,13 +129,17 @@ def main() -> None:
     predicted = cost(full_array(core), core, bits=8).tops_per_watt
     factor = predicted / published()["hermes_core"]["tops_per_watt"]["value"]
     print(f"HERMES core predicted at {predicted:.2f} TOPS/W; its own constants are AON-CiM's times {factor:.4f}")
-    energies = {"aon_cim": chip.model_dump()["energy"], "tiles_256": chip.model_dump()["energy"]}
-    energies["hermes"] = scaled(chip, factor)
+    low, high = cost(full_array(core), core, bits=8).tops_per_watt_range or (math.nan, math.nan)
+    print(
+        f"All constants that meet these {len(chip.held_to)} figures within 3 % allow it {low:.2f} to {high:.2f} TOPS/W"
+    )
+    own = chip.model_dump()["energy"], chip.held_to
+    sections = {"aon_cim": own, "tiles_256": own, "hermes": (scaled(chip, factor), hermes_figures(chip))}
     changed = []
-    for name, constants in energies.items():
+    for name, (constants, figures) in sections.items():
         path = CHIPS / f"{name}.yaml"
         before = path.read_text("utf-8")
-        after = with_constants(before, constants)
+        after = with_constants(before, constants, figures)
         if after != before:
             changed.append(name)
             if write:

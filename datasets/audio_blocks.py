@@ -90,6 +90,13 @@ class RecordingBlocks:
     Raises:
         DataError: the file is missing, special, cut short, empty, not finite, of unknown scale or no audio, or its rate
             can't be converted.
+
+    Examples:
+        >>> import soundfile
+        >>> soundfile.write("tone.wav", 0.1 * np.sin(np.arange(24_000)), 16_000)
+        >>> blocks = RecordingBlocks("tone.wav", seconds=0.5)
+        >>> blocks.seconds, [len(block) for block in blocks]
+        (1.5, [8000, 8000, 8000])
     """
 
     def __init__(self, path: Path | str, rate: int = SAMPLE_RATE, *, seconds: float = 1.0) -> None:

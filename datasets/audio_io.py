@@ -227,7 +227,12 @@ def resample(sound: np.ndarray, found: int, wanted: int) -> np.ndarray:
 
 
 def to_int16(sound: np.ndarray) -> np.ndarray:
-    """Return float sound in [-1, 1] as int16: round(32768 x), saturated."""
+    """Return float sound in [-1, 1] as int16: round(32768 x), saturated.
+
+    Examples:
+        >>> to_int16(np.array([0.5, -1.0, 2.0])).tolist()
+        [16384, -32768, 32767]
+    """
     return np.clip(np.rint(np.asarray(sound, np.float32) * 32768), -32768, 32767).astype(np.int16)
 
 

@@ -65,6 +65,13 @@ class Augmentation:
     Raises:
         InvalidArgumentError: a setting is not allowed.
 
+    Examples:
+        >>> augmentation = Augmentation(time_shift_ms=100.0, gain_db=6.0, frequency_masks=1)
+        >>> augmentation.needs_noise, augmentation.get_config()["gain_db"]
+        (False, 6.0)
+        >>> Augmentation(background_probability=0.8, background_volume=(0.0, 0.1)).needs_noise
+        True
+
     Source: shift and background as in Arm's keyword-spotting training (arXiv:1711.07128); masks: SpecAugment,
     arXiv:1904.08779; warp: Jaitly and Hinton, ICML workshop 2013; the rest is our reconstruction.
     """

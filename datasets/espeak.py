@@ -37,7 +37,13 @@ VARIANTS = (
 
 
 class Utterance(NamedTuple):
-    """One word to be spoken: voice "accent+variant", rate in words a minute, pitch and pitch range 0 to 100."""
+    """One word to be spoken: voice "accent+variant", rate in words a minute, pitch and pitch range 0 to 100.
+
+    Examples:
+        >>> word = Utterance(voice="en-us+f1", text="yes", rate=160, pitch=50, range=40)
+        >>> word.text
+        'yes'
+    """
 
     voice: str
     text: str
@@ -52,6 +58,10 @@ def split_voices(voices: int, seed: int) -> dict[str, tuple[str, ...]]:
     Args:
         voices: how many in all, 20 to the number of accents times timbres that every split can have.
         seed: the same seed gives the same voices.
+
+    Examples:
+        >>> {name: len(voices) for name, voices in split_voices(20, seed=0).items()}
+        {'train': 14, 'validation': 3, 'test': 3}
     """
     rng = generator(seed, "voices")
     timbres = [VARIANTS[i] for i in rng.permutation(len(VARIANTS))]

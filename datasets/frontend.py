@@ -77,6 +77,13 @@ class MFCC(keras.layers.Layer):
     Raises:
         InvalidArgumentError: a setting is not allowed or does not fit the others.
 
+    Examples:
+        >>> sound = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)[None]
+        >>> print(MFCC()(sound).shape)
+        (1, 49, 10, 1)
+        >>> MFCC.from_preset("arm_40ms").coefficients
+        10
+
     Source: Davis and Mermelstein, IEEE Trans. ASSP 28 (1980) 357; presets: see `list_presets`.
     """
 

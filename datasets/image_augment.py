@@ -47,6 +47,11 @@ class ImageAugmentation:
     Raises:
         InvalidArgumentError: a setting is not allowed.
 
+    Examples:
+        >>> augmentation = ImageAugmentation(flip=True, shift=0.1, brightness=0.2)
+        >>> {name: value for name, value in augmentation.get_config().items() if value}
+        {'flip': True, 'shift': 0.1, 'brightness': 0.2, 'cutout_size': 0.5, 'cutout_probability': 1.0}
+
     Source: cutout: DeVries and Taylor, arXiv:1708.04552 (ours varies the side and fills with the mean); the rest is
     usual practice.
     """

@@ -69,6 +69,12 @@ class Image(keras.layers.Layer):
     Raises:
         InvalidArgumentError: a setting is not allowed.
 
+    Examples:
+        >>> pictures = np.full((1, 32, 48, 3), 255, "uint8")
+        >>> outputs = Image(size=16)(pictures)
+        >>> print(outputs.shape, np.max(outputs).round(3))
+        (1, 16, 16, 3) 1.0
+
     Source: grey: ITU-R BT.601 as in `keras.ops.image.rgb_to_grayscale`; presets: see `list_presets`.
     """
 

@@ -79,6 +79,12 @@ def train_batches(
         InvalidArgumentError: a setting is not allowed, data and front end don't fit, or there is nothing to draw.
         UnknownNameError: `balance` or `extra` names a class that `data` doesn't have.
 
+    Examples:
+        >>> data = analognets.datasets.load_dataset("speech_commands", speech)
+        >>> batches = train_batches(data, analognets.datasets.MFCC(), batch_size=8, steps=2, seed=0)
+        >>> [(tuple(features.shape), tuple(labels.shape)) for features, labels in batches]
+        [((8, 49, 10, 1), (8,)), ((8, 49, 10, 1), (8,))]
+
     Source: mixup: Zhang et al., ICLR 2018 (from memory).
     """
     check_pipeline()
@@ -167,6 +173,12 @@ def eval_batches(split: Split, frontend: MFCC | Image, *, batch_size: int = 256)
 
     Raises:
         InvalidArgumentError: the split is empty, `batch_size` is not allowed, or the front end is of another kind.
+
+    Examples:
+        >>> data = analognets.datasets.load_dataset("speech_commands", speech)
+        >>> batches = eval_batches(data.validation, analognets.datasets.MFCC(), batch_size=8)
+        >>> [tuple(features.shape) for features, labels in batches]
+        [(8, 49, 10, 1), (4, 49, 10, 1)]
     """
     found, labels = features(split, frontend, batch_size=batch_size)
     return _quiet(tf.data.Dataset.from_tensor_slices((found, labels)).batch(batch_size).prefetch(2))

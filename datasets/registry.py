@@ -116,6 +116,13 @@ def register_dataset(
 
     Raises:
         InvalidArgumentError: the kind does not exist, or another data set has the name.
+
+    Examples:
+        >>> def load_tones(*, progress=None):
+        ...     '''Return a `TaskData` of one's own.'''
+        >>> register_dataset("tones", load_tones, summary="Sine waves.", kind="audio", on_disk=False)
+        >>> list_datasets()["tones"]
+        'Sine waves.'
     """
     check_choice("register_dataset", "kind", kind, tuple(_STAND_INS))
     if name in _DATASETS and _DATASETS[name].load is not load:
@@ -126,7 +133,12 @@ def register_dataset(
 
 
 def list_datasets() -> dict[str, str]:
-    """Return the names of all data sets, and one line on each."""
+    """Return the names of all data sets, and one line on each.
+
+    Examples:
+        >>> [name for name in list_datasets() if name.startswith("s")]
+        ['speech_commands', 'synthetic_persons', 'synthetic_speech']
+    """
     return {name: entry.summary for name, entry in sorted(_DATASETS.items())}
 
 
@@ -162,6 +174,11 @@ def load_dataset(name: str, data_dir: Path | str | None = None, **options: Any) 
         UnknownNameError: there is no data set, or no option, of that name.
         InvalidArgumentError: `data_dir` is given for a data set that is generated.
         DataError: the data are missing or broken.
+
+    Examples:
+        >>> data = load_dataset("speech_commands", speech)
+        >>> data.classes[:3], len(data.train), data.train.inputs.shape
+        (('down', 'go', 'left'), 36, (36, 16000))
     """
     if name not in _DATASETS:
         raise UnknownNameError("data set", name, _DATASETS)

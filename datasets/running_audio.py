@@ -75,6 +75,12 @@ class RunningAudio:
         InvalidArgumentError: a setting is not allowed, or the data are no sound.
         DataError: the split has no clip of a word.
 
+    Examples:
+        >>> data = analognets.datasets.load_dataset("speech_commands", speech)
+        >>> audio = RunningAudio(data, "test", hours=0.01, seed=0)
+        >>> audio.samples, len(audio.words) > 0
+        (576000, True)
+
     Source: our own; how often words come and how loud the background is follows no recording.
     """
 

@@ -1,5 +1,6 @@
 from . import accelerator as accelerator
 from . import chips as chips
+from . import conformance as conformance
 from . import export as export
 from . import lab as lab
 from . import stream as stream
@@ -13,8 +14,10 @@ from .chips.chips import summarize as summarize
 from .chips.figures import drift_figure as drift_figure
 from .chips.trained_arrays import from_devices as from_devices
 from .evaluation import accuracy as accuracy
+from .export.aihwkit import to_aihwkit as to_aihwkit
 from .export.litert import to_litert as to_litert
 from .export.litert_runtime import Interpreter as Interpreter
+from .export.onnx_file import to_onnx as to_onnx
 from .export.qat import to_litert_qat as to_litert_qat
 from .export.tflm import to_tflm as to_tflm
 from .studies.certify.certificate import Certificate as Certificate

@@ -36,6 +36,12 @@ def accuracy(labels: Any, outputs: Any) -> float:
     Raises:
         InvalidArgumentError: there are several outputs, or several sets of labels; an output is NaN; labels are none
             of these classes, or don't fit to the outputs.
+
+    Examples:
+        >>> accuracy([0, 1, 1, 0], [[2.0, 1.0], [0.0, 3.0], [1.0, 0.5], [4.0, 0.0]])
+        0.75
+        >>> accuracy([0, 1], [0.2, 0.9])
+        1.0
     """
     truth, chosen, _ = decisions(labels, outputs)
     return float(np.mean(chosen == truth))

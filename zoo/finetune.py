@@ -60,6 +60,11 @@ def finetuned(
             does not end in one Dense layer.
         UnknownNameError: no bundled preset has that name.
         RunError: the run is not finished.
+
+    Examples:
+        >>> net = finetuned((49, 10, 1), classes=4, preset="analognet_kws.hwa_8bit")
+        >>> net.output_shape
+        (None, 4)
     """
     initializer = keras.initializers.GlorotUniform()  # takes its seed now, so that loading the preset can't change it
     source = open_trained(preset, unfinished=True)
@@ -187,6 +192,13 @@ def finetune_recipe(
         PresetError: the preset can't be fine-tuned: no front end, or no Dense head.
         RecipeError: an override is not allowed.
         UnknownNameError: there is no such preset or hardware.
+
+    Examples:
+        >>> recipe = finetune_recipe(
+        ...     "analognet_kws.hwa_8bit", classes=["coffee", "radio"], samples=100, dataset={"name": "audio_folder"}
+        ... )
+        >>> recipe.model.name, recipe.float_stage.epochs
+        ('finetuned', 30)
     """
     overrides = list(overrides)
     for override in overrides:

@@ -77,6 +77,14 @@ def register_model(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Raises:
         InvalidArgumentError: it does not stand at the top of its module, or another network has its name.
+
+    Examples:
+        >>> def tiny(input_shape, *, classes, width=8):
+        ...     inputs = keras.Input(input_shape)
+        ...     x = keras.layers.Dense(width, activation="relu")(keras.layers.Flatten()(inputs))
+        ...     return keras.Model(inputs, keras.layers.Dense(classes)(x))
+        >>> register_model(tiny)((49, 10, 1), classes=12).output_shape
+        (None, 12)
     """
     name, module = function.__name__, function.__module__
     if function.__qualname__ != name or MODELS.get(name, module) != module:
@@ -104,6 +112,11 @@ def find_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Recip
     Raises:
         UnknownNameError: no packaged recipe has that name.
         RecipeError: the file can't be read, or holds something that is not allowed.
+
+    Examples:
+        >>> recipe = find_recipe("kws", ["hardware_aware.epochs=2"])
+        >>> recipe.model.name, recipe.hardware_aware.epochs
+        ('analognet_kws', 2)
     """
     if names_a_file(name):
         return load_recipe(Path(name), overrides)
@@ -167,6 +180,10 @@ def with_data(recipe: Recipe, data: str | None, options: Mapping[str, Any] | Non
         data: "synthetic" for the generated data set of the same task; a folder, read as the recorded data set of the
             task; None: the recipe's data set. Options of another data set don't fit and go.
         options: further options of the data set's loader.
+
+    Examples:
+        >>> with_data(find_recipe("kws"), "synthetic").dataset.name
+        'synthetic_speech'
     """
     if data is not None:
         name = (stand_in if data == SYNTHETIC else for_folder)(recipe.dataset.name)
@@ -266,6 +283,12 @@ def prepare(
         UnknownNameError: the recipe names something that does not exist.
         RecipeError: an option does not fit.
         DataError: the data can't be read.
+
+    Examples:
+        >>> task = prepare(find_recipe("kws"), data_dir=speech)
+        >>> features, labels = task.features("test")
+        >>> task.samples, features.shape
+        ('clips', (12, 49, 10, 1))
     """
     from analognets.datasets.augment import Augmentation
     from analognets.datasets.frontends import frontend as make_frontend

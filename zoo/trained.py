@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainedNetwork", "TrainedPreset", "TrainedRun", "digital_twin", "open_trained", "resume_command"]
 
-MODEL_FILES = (".keras", ".h5", ".hdf5")
+MODEL_FILES = (".keras", ".h5", ".hdf5", ".onnx")
 
 WANTS = ("recipe", "analog", "chips")
 
@@ -321,8 +321,8 @@ def open_trained(
     """Open a trained network, whatever it lies in.
 
     Args:
-        source: folder of a run, handle of a preset, path of a `.keras` or `.h5` file, a `Run`, a `Preset`, or a Keras
-            model.
+        source: folder of a run, handle of a preset, path of a `.keras`, `.h5` or `.onnx` file, a `Run`, a `Preset`,
+            or a Keras model.
         wants: what it must have: "recipe", "analog" or "chips", see `TrainedNetwork.require`.
         unfinished: take a run that is not finished, too.
         untrained: take the name of a network that needs no options, too; it gets fresh weights.
@@ -333,6 +333,11 @@ def open_trained(
         PresetError: the preset is damaged or unsafe.
         DataError: a file can't be read, or a preset can't be downloaded.
         ConversionError: the network lacks what is wanted, or it is a run of spiking neurons, or no network at all.
+
+    Examples:
+        >>> trained = open_trained("analognet_kws.hwa_8bit")
+        >>> trained.classes[:2], trained.analog_model().output_shape
+        (('down', 'go'), (None, 12))
     """
     from analognets.zoo.presets.preset import Preset
 

@@ -8,38 +8,39 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from analognets.core.text import shown
 from analognets.errors import AnalogNetsError
 
-__all__ = ["Reporter", "Task", "print_error", "print_interrupted", "quiet_imports", "set_resume_hint", "shown"]
+if TYPE_CHECKING:
+    from analognets.core.report import Table
+
+__all__ = [
+    "Reporter",
+    "Task",
+    "command",
+    "print_error",
+    "print_interrupted",
+    "quiet_imports",
+    "set_command",
+    "set_resume_hint",
+]
 
 _out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+_command: list[str] = []
 _resume: list[tuple[str, Callable[[], bool]]] = []
-
-
-def shown(text: str) -> str:
-    """Return text as a terminal may print it: control characters, such as those of escape sequences, are written out.
-
-    Lines and tabs stay; what can't be encoded (names that are not UTF-8) is written out too.
-    """
-    return "".join(_plain(letter) for letter in text)
-
-
-def _plain(letter: str) -> str:
-    keep = letter in "\n\t" or letter.isprintable() or unicodedata.category(letter) == "Zs"
-    return letter if keep else ascii(letter)[1:-1]
 
 
 def print_error(message: str, hints: Iterable[str] = ()) -> None:
@@ -47,6 +48,20 @@ def print_error(message: str, hints: Iterable[str] = ()) -> None:
     _err.print(shown(f"Error: {message}"), style="bold red")
     for hint in hints:
         _err.print(shown(f"Hint: {hint}"), style="dim")
+
+
+def set_command(words: Iterable[str]) -> None:
+    """Say with which words the program was called, its name left out."""
+    _command[:] = words
+
+
+def command(without: Sequence[str] = ()) -> str:
+    """Return the line that was given to the shell.
+
+    Args:
+        without: options without a value that are left out.
+    """
+    return shlex.join(["analognets", *(word for word in _command if word not in without)])
 
 
 def set_resume_hint(command: str | None, *, finished: Callable[[], bool] = lambda: False) -> None:
@@ -172,10 +187,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Reporter:
-    """How one command talks: `json` keeps stdout for one JSON document, `quiet` drops all but results and errors."""
+    """How one command talks: `json` keeps stdout for one JSON document, `quiet` drops all but results and errors.
+
+    It keeps the tables and sentences of the result, printed or not, for the report of the command.
+    """
 
     json: bool = False
     quiet: bool = False
+    tables: list[Table] = field(default_factory=list, compare=False, repr=False)
+    sentences: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def note(self, text: str, *, style: str | None = None) -> None:
         """Print a line that is no result (what happens, where files go) on stderr."""
@@ -184,27 +204,36 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """Print a line that the user should read, even with --quiet."""
+        self.sentences.append(text)
         _err.print(shown(f"Warning: {text}"), style="yellow")
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """Print a line of the result on stdout; nothing with --json."""
+        self.sentences.append(text)
+        self.point(text, style=style)
+
+    def point(self, text: str, *, style: str | None = None) -> None:
+        """Print a line that points to files or to a next step on stdout; nothing with --json."""
         if not self.json:
             _out.print(shown(text), style=style)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
         """Print a table on stdout; nothing with --json. Columns that hold numbers only are aligned to the right."""
+        from analognets.core.report import Table as Kept
+
+        kept = Kept(list(columns), [tuple(row) for row in rows], title)
+        self.tables.append(kept)
         if self.json:
             return
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        rows = [tuple(row) for row in rows]
         table = Table(title=shown(title) or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for index, column in enumerate(columns):
-            numeric = all(isinstance(row[index], (int, float)) for row in rows)
+            numeric = all(isinstance(row[index], (int, float)) for row in kept.rows)
             table.add_column(shown(column), justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(f"{cell:g}" if isinstance(cell, float) else shown(str(cell)) for cell in row))
+        for row in kept.texts():
+            table.add_row(*row)
         # Off a terminal rich would assume 80 columns and fold cells.
         Console(highlight=False, markup=False, emoji=False, width=None if _out.is_terminal else 1000).print(table)
 

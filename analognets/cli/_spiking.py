@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analognets.cli import _console
+from analognets.cli._report import leave_report, point_to
 from analognets.errors import InvalidArgumentError, RunError
+
+if TYPE_CHECKING:
+    from analognets.core.report import Report, Table
 
 __all__ = ["show_run", "train_spiking"]
 
@@ -22,6 +26,7 @@ def train_spiking(
     seed: int | None,
     keep: bool,
     overwrite: bool,
+    open_it: bool = False,
 ) -> None:
     """Train a spiking experiment in a run folder, or go on with what was begun there."""
     from analognets.zoo.experiments.spiking_recipe import KINDS, find_spiking_recipe
@@ -39,7 +44,7 @@ def train_spiking(
         run = kind.open(folder)
         if run.finished and run.recipe.fingerprint() == recipe.fingerprint():
             reporter.note(f"{folder} is finished; it is kept as it is.")
-            show_run(reporter, run)
+            show_run(reporter, run, open_it=open_it, keep=True)
             return
     if not overwrite and os.path.isdir(folder) and any(folder.iterdir()):
         kind.create(folder, recipe)  # a folder that can't be used is better refused before anything slow
@@ -52,7 +57,7 @@ def train_spiking(
     with reporter.progress("Epochs" if letters else "Pictures", total) as bar:
         train(run, task, lambda done, row: bar.update(done, _text(row)))
     _console.set_resume_hint(None)
-    show_run(reporter, kind.open(run.path))
+    show_run(reporter, kind.open(run.path), open_it=open_it)
 
 
 def _prepared(recipe: Any, data: str | None) -> tuple[Any, Any, int]:
@@ -73,8 +78,15 @@ def _text(row: dict[str, Any]) -> str:
     return f"{row['spikes_per_picture']:.1f} spikes a picture" + ("" if found is None else f", {100 * found:.1f} %")
 
 
-def show_run(reporter: _console.Reporter, run: Any) -> None:
-    """Print what came out of a finished spiking run."""
+def show_run(reporter: _console.Reporter, run: Any, *, open_it: bool = False, keep: bool = False) -> None:
+    """Print what came out of a finished spiking run, and leave its report.
+
+    Args:
+        reporter: prints it.
+        run: finished.
+        open_it: show the report in the browser.
+        keep: leave a report that is there.
+    """
     from analognets.core.files import read_json
 
     letters = run.recipe.task == "letters"
@@ -82,8 +94,9 @@ def show_run(reporter: _console.Reporter, run: Any) -> None:
     again = "Train the run again with --overwrite."
     result = read_json(path, "result of a run", hint=again)
     try:
-        result.pop("curve")
+        curve = result.pop("curve")
         lines, rows = _of_letters(result) if letters else (_of_digits(result), [])
+        report, page = report_of(run, result, curve, lines[0]), path.with_suffix(".html")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(f"'{path}' is not the result of a run: it was cut short or changed. {again}") from error
     reporter.result({"run": str(run.path), "status": run.status, **result})
@@ -92,7 +105,62 @@ def show_run(reporter: _console.Reporter, run: Any) -> None:
     if letters:
         columns = ["seconds", "within 25 ms, %", "with array-level scaling, %"]
         reporter.table(columns, rows, title="After training, mean of the readings and half of its 95 % interval")
-    reporter.say(f"Figures and tables: {run.path / 'results'}")
+    reporter.point(f"Figures and tables: {run.path / 'results'}")
+    if keep and page.is_file():
+        point_to(reporter, page, open_it=open_it)
+    else:
+        leave_report(reporter, report, page, open_it=open_it)
+
+
+def report_of(run: Any, result: dict[str, Any], curve: list[dict[str, Any]], answer: str) -> Report:
+    """Return the report of a spiking run."""
+    import pandas as pd
+
+    from analognets.core.report import Picture, Report
+    from analognets.spiking import figures
+
+    recipe, rows = run.recipe, pd.DataFrame(curve)
+    if recipe.task == "letters":
+        question = "Do the synapses learn to spike at the wanted times, and do they keep it?"
+        after = pd.DataFrame(result["after"])
+        pictures = [
+            Picture(figures.curve_figure(rows), "Learning", f"Share of wanted spikes over the epochs. {answer}"),
+            Picture(figures.drift_figure(after), "After training", "Share of wanted spikes over time."),
+        ]
+    else:
+        question = "How many digits do spiking neurons recognise that learned without labels?"
+        drawn = figures.progress_figure(rows, ["online_accuracy"], label=lambda _: "while learning")
+        pictures = [Picture(drawn, "Learning", f"Accuracy over the pictures that were learned from. {answer}")]
+    data = result.get("data") or run.record.get("data") or {}
+    return Report(
+        title=f"Spiking run of {recipe.name}",
+        question=question,
+        answer=answer,
+        figures=pictures,
+        tables=[] if recipe.task == "letters" else [confusion(result)],
+        facts={
+            "recipe": f"{recipe.name}, fingerprint {recipe.fingerprint()}",
+            "seed": recipe.seed,
+            "data": data.get("name", "as in the recipe"),
+            "code": result.get("git_commit") or "not from a checkout",
+        },
+        recipe=recipe.to_yaml(),
+    )
+
+
+def confusion(result: dict[str, Any]) -> Table:
+    """Return how often each digit was taken for each."""
+    from analognets.core.report import Table
+
+    counts = result["confusion"]
+    rows = [
+        [number, *row, none] for number, (row, none) in enumerate(zip(counts, result["not_recognised"], strict=True))
+    ]
+    return Table(
+        ["digit", *(f"as {number}" for number in range(len(counts))), "none"],
+        rows,
+        "Digits and what they were taken for",
+    )
 
 
 def _of_digits(result: dict[str, Any]) -> list[str]:

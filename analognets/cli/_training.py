@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from analognets.cli import _console
+from analognets.cli._report import leave_report, point_to
 from analognets.cli._work import loading_data, start_backend
 from analognets.errors import DataError, RunError
 
 __all__ = ["TrainingBars", "run_recipe", "where_to_train", "with_strategy"]
 
-STAGES = {
-    "float": "Stage 1, float",
-    "hardware_aware": "Stage 2, hardware-aware",
-    "on_device": "Learning on devices",
-}
+REPORT = "report.html"
 MEASURES = {
     "loss": "loss",
     "accuracy": "accuracy",
@@ -39,6 +36,7 @@ def run_recipe(
     keep: bool = False,
     overwrite: bool = False,
     placement: Any = None,
+    open_it: bool = False,
 ) -> None:
     """Train a recipe in a folder, or go on with what was begun there, with bars, hints and a report."""
     from analognets.training.run import Run
@@ -46,7 +44,7 @@ def run_recipe(
 
     if keep and not overwrite and is_finished(folder, recipe):
         reporter.note(f"{folder} is finished; it is kept as it is.")
-        report(reporter, Run.open(folder))
+        report(reporter, Run.open(folder), open_it=open_it, keep=True)
         return
     if float_from is not None and float_from.resolve() == folder.resolve():
         raise RunError(f"--float-from and --out name the same folder, '{folder}'. Choose another one for the new run.")
@@ -70,7 +68,7 @@ def run_recipe(
         run_stages(run, model=network, data=training, teacher=teachers, progress=bars, strategy=placement)
     _console.set_resume_hint(None)
     if placement is None or placement.is_chief:
-        report(reporter, Run.open(run.path))
+        report(reporter, Run.open(run.path), open_it=open_it)
 
 
 def with_strategy(recipe: Any, strategy: str | None) -> Any:
@@ -162,6 +160,8 @@ class TrainingBars:
         if event.message:
             self.reporter.note(event.message)
         if event.kind == "stage" and event.epochs > event.epoch:
+            from analognets.training.report import STAGES
+
             title = STAGES.get(event.stage, event.stage)
             self._shown = self.reporter.progress(title, event.epochs * event.batches)
             self._bar = self._shown.__enter__()
@@ -174,14 +174,27 @@ class TrainingBars:
             self.reporter.note(f"Epoch {event.epoch + 1}/{event.epochs}: {', '.join(found)}")
 
 
-def report(reporter: _console.Reporter, run: Any) -> None:
-    """Print what came out of a finished run."""
+def report(reporter: _console.Reporter, run: Any, *, open_it: bool, keep: bool = False) -> None:
+    """Print what came out of a finished run, and leave its report.
+
+    Args:
+        reporter: prints it.
+        run: finished.
+        open_it: show the report in the browser.
+        keep: leave a report that is there as it is.
+    """
+    from analognets.training.report import STAGES, training_report
+
     last = {row["stage"]: row for row in run.metrics()}
     reporter.result({"run": str(run.path), "status": run.status, "seed": run.recipe.seed, "stages": last})
     for stage, row in last.items():
         if "val_accuracy" in row:
-            reporter.say(f"{STAGES.get(stage, stage)}: validation accuracy {100 * row['val_accuracy']:.2f} %")
+            reporter.point(f"{STAGES.get(stage, stage)}: validation accuracy {100 * row['val_accuracy']:.2f} %")
+    if keep and (run.path / REPORT).is_file():
+        point_to(reporter, run.path / REPORT, open_it=open_it)
+    else:
+        leave_report(reporter, training_report(run), run.path / REPORT, open_it=open_it)
     words = ["analognets", "evaluate", str(run.path)]
     if run.recipe.hardware_aware is None and not run.recipe.learns_on_devices:
         words = ["analognets", "train", "RECIPE", "--float-from", str(run.path), "--out", "FOLDER"]
-    reporter.say(f"Next: {shlex.join(words)}")
+    reporter.point(f"Next: {shlex.join(words)}")

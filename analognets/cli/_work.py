@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -141,8 +140,7 @@ def following(
         description: of the bar.
         *names: entries of a row that are shown behind the bar.
     """
-    words = [word for word in sys.argv[1:] if word != "--overwrite"]
-    _console.set_resume_hint(shlex.join(["analognets", *words]))
+    _console.set_resume_hint(_console.command(without=["--overwrite"]))
     bars: list[_console.Task] = []
     with contextlib.ExitStack() as stack:
 

@@ -58,8 +58,12 @@ COMMANDS = {
     "stream-eval": Command(
         "analognets.cli.stream_eval:stream_eval", "False alarms per hour and misses on hours of audio, over drift time."
     ),
+    "lab": Command("analognets.cli.lab:lab", "Open the lab page: try an ageing chip in the browser."),
     "device": Command(
         "analognets.cli.device:device", "Fit a device to a lab's table of measured cells; show a device."
+    ),
+    "conformance": Command(
+        "analognets.cli.conformance:conformance", "Whether a simulator follows the device law, and where it departs."
     ),
     "zoo": Command("analognets.cli.zoo:zoo", "Find, fetch, save and share pretrained networks."),
     "data": Command("analognets.cli.data:data", "List, prepare and describe data sets."),
@@ -101,6 +105,7 @@ class LazyGroup(TyperGroup):
         self.debug = "--debug" in arguments[:end]
         arguments[:end] = [word for word in arguments[:end] if word != "--debug"]
         _console.set_resume_hint(None)
+        _console.set_command(arguments)
         # A newcomer's terminal is for our lines, not for TensorFlow's search for a GPU driver.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         return super().main(arguments, *rest, **settings)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from analognets.cli import _console, options
+from analognets.cli._report import point_to, repeating
 from analognets.cli._work import percent, records, start_backend, times_of
 
 __all__ = ["benchmark"]
@@ -51,6 +50,7 @@ def benchmark(
     no_training: NoTraining = False,
     out: options.Out = Path("benchmark"),
     overwrite: Overwrite = False,
+    open_: options.OpenReport = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,7 +67,7 @@ def benchmark(
 
     from analognets.deploy.studies.suites import benchmark as run
 
-    _console.set_resume_hint(shlex.join(["analognets", *(word for word in sys.argv[1:] if word != "--overwrite")]))
+    _console.set_resume_hint(_console.command(without=["--overwrite"]))
     table = run(
         suite,
         out,
@@ -84,9 +84,11 @@ def benchmark(
         trainer=trainer(reporter),
         overwrite=overwrite,
         progress=Told(reporter),
+        command=repeating(),
     )
     _console.set_resume_hint(None)
     show(reporter, table, out)
+    point_to(reporter, out / "benchmark.html", open_it=open_)
 
 
 def wanted_bits(text: str) -> list[int]:
@@ -154,4 +156,4 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     for note in dict.fromkeys(table[table["value"].notna()]["note"]):
         if note:
             reporter.say(f"Note: {note}")
-    reporter.say(f"Written to {out}: benchmark.csv, benchmark.json, benchmark.md, benchmark.html")
+    reporter.point(f"Written to {out}: benchmark.csv, benchmark.json, benchmark.md, benchmark.html")

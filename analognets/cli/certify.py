@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console, options
+from analognets.cli._report import leave_report, made_from
 from analognets.cli._work import following, start_backend, times_of
 
 __all__ = ["certify"]
 
 STDOUT = "-"
+VERDICTS = {"pass": "Yes.", "fail": "No.", "undecided": "Not shown."}
 
 Network = Annotated[
     str,
@@ -67,6 +69,7 @@ def certify(
     no_constants_uncertainty: FixedConstants = False,
     out: Out = Path("certificate"),
     overwrite: options.OverwriteResults = False,
+    open_: options.OpenReport = False,
     json: JsonFile = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -102,6 +105,8 @@ def certify(
         write_json(target, found.to_dict())
     reporter.result(found.to_dict())
     show(reporter, found, out)
+    made = made_from([network], {"since programming": at, **settings, "folder": None})
+    leave_report(reporter, report_of(found, network, made), out / "certificate.html", open_it=open_)
     raise typer.Exit(found.exit_code)
 
 
@@ -135,6 +140,26 @@ def json_file(json: str | None) -> Path | None:
     return target
 
 
+def report_of(found: Any, network: str, made: dict[str, Any]) -> Any:
+    """Return the report of an audit."""
+    from analognets.core.report import Picture, Report, Table
+    from analognets.deploy.studies.certify.certificate import certificate_figure
+
+    rows = [
+        (int(row["chip"]), *(f"{100 * row[name]:.2f}" for name in ("accuracy", "low", "high")))
+        for row in found.table.to_dict("records")
+    ]
+    text = f"Accuracy of each chip with its bounds, sorted; the line is what a good chip keeps. {found.evidence()}"
+    return Report(
+        title=f"Certificate of {network}",
+        question=f"Do {found.asked.statement()}?",
+        answer=f"{VERDICTS[found.verdict]} {found.sentence}",
+        figures=[Picture(certificate_figure(found), "Accuracy of each chip", text)],
+        tables=[Table(["chip", "lowest accuracy %", "lower bound %", "upper bound %"], rows, "Chips")],
+        **made,
+    )
+
+
 def show(reporter: _console.Reporter, found: Any, out: Path) -> None:
     """Print the sentence, what was counted, what it rests on and what it leaves out."""
     reporter.say(found.sentence, style={"pass": "bold green", "fail": "bold red"}.get(found.verdict, "bold yellow"))
@@ -143,6 +168,6 @@ def show(reporter: _console.Reporter, found: Any, out: Path) -> None:
         reporter.say(title)
         for sentence in sentences:
             reporter.say(f"- {sentence}")
-    reporter.say(f"Written to {out}: certificate.json, chips/results.parquet")
+    reporter.point(f"Written to {out}: certificate.json, chips/results.parquet")
     if found.next_step():
-        reporter.say(f"Next: {found.next_step()}")
+        reporter.point(f"Next: {found.next_step()}")

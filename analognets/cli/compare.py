@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analognets.cli import _console
+from analognets.cli._report import leave_report, made_from
 from analognets.cli._work import Steps, load_task, results_folder, start_backend, times_of
-from analognets.cli.options import Data, Json, Quiet, Ranges, RangesOption, Split, SplitOption
+from analognets.cli.options import Data, Json, OpenReport, Quiet, Ranges, RangesOption, Split, SplitOption
 from analognets.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def compare(
     qat: Qat = False,
     qat_epochs: Epochs = 3,
     out: Out = None,
+    open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -75,6 +77,9 @@ def compare(
             reporter.warn(f"{', '.join(name for name, _ in group)}: no analog network, so there are no analog rows.")
     write_comparison(folder, rows, facts)
     show(reporter, folder, rows, facts)
+    made = made_from(runs, {**dataclasses.asdict(settings), "data": data, "times": times or "as in the recipe"})
+    leave_report(reporter, report_of(rows, facts, made), folder / "compare.html", open_it=open_)
+    reporter.point(f"Written to {folder}: compare.csv, compare.json")
 
 
 def check_extras(qat: bool) -> None:
@@ -111,7 +116,7 @@ def show(reporter: _console.Reporter, folder: Path, rows: Sequence[Row], facts: 
     )
     several = len({row.network for row in rows}) > 1
     columns = ["version", "time", "accuracy %", "loss to float", "std", "share of chips"]
-    columns += ["size", "weights", "MACs", "uJ", "note"]
+    columns += ["size", "weights", "MACs", "uJ", "note", "uJ, range"]
     reporter.table(
         ["network", *columns] if several else columns,
         [cells(row)[0 if several else 1 :] for row in rows],
@@ -123,16 +128,45 @@ def show(reporter: _console.Reporter, folder: Path, rows: Sequence[Row], facts: 
     )
     if any(row.bound is not None for row in rows):
         reporter.say(f"{ABOUT_BOUND}.")
-    reporter.say("Energy: of the analog accelerator's model; a microcontroller's is not known.")
+    reporter.say(
+        "Energy: of the analog accelerator's model, with the range that its published figures allow; a "
+        "microcontroller's is not known."
+    )
     if any(entry["synthetic"] for entry in facts):
         reporter.say("Synthetic data: these figures say nothing about real ones.")
-    reporter.say(f"Written to {folder}: compare.csv, compare.json")
+
+
+def report_of(rows: Sequence[Row], facts: Sequence[dict[str, Any]], made: dict[str, Any]) -> Any:
+    """Return the report of a comparison."""
+    from analognets.core.report import Picture, Report
+    from analognets.deploy.studies.compare import comparison_figure
+    from analognets.metrics import format_interval
+
+    said = []
+    for network in dict.fromkeys(row.network for row in rows):
+        last = {row.version: row for row in rows if row.network == network}
+        each = "; ".join(
+            f"{version} {format_interval(row.accuracy, row.low, row.high, scale=100)} %{f' after {row.at}' if row.at else ''}"
+            for version, row in last.items()
+        )
+        said.append(f"{network}: {each}.")
+    answer = " ".join(said)
+    on = f"{facts[0]['samples']} {facts[0]['split']} {facts[0]['kind']} of {facts[0]['data']}"
+    text = f"Accuracy of each version on {on}; analog chips over the time since programming. {answer}"
+    return Report(
+        title=f"Comparison of {', '.join(dict.fromkeys(row.network for row in rows))}",
+        question="What does an analog chip lose or gain against float and int8 on a microcontroller?",
+        answer=answer,
+        figures=[Picture(comparison_figure(rows), "Accuracy of each version", text)],
+        **{**made, "facts": {"measured on": on, **made["facts"]}},
+    )
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as text."""
     from analognets.metrics import format_bound, format_interval
 
+    low, high = row.energy_low_uj, row.energy_high_uj
     size = f"{row.bytes:,} B" if row.cells is None else f"{row.cells:,} pairs"
     loss = "-" if row.loss is None else format_interval(row.loss, row.loss_low, row.loss_high, form="{:+.2f}")
     return (
@@ -140,4 +174,5 @@ def cells(row: Row) -> tuple[str, ...]:
         *(loss, "-" if row.std is None else f"{100 * row.std:.2f}", format_bound(row.bound_share, row.bound)),
         *(size, f"{row.weights:,}", f"{row.macs:,}"),
         *("-" if row.energy_uj is None else f"{row.energy_uj:.3g}", row.note),
+        "-" if low is None or high is None else f"{low:.3g} to {high:.3g}",
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from analognets.cli import _console
+from analognets.cli._report import leave_report
 from analognets.cli._work import start_backend
-from analognets.cli.options import Json, Quiet
+from analognets.cli.options import Json, OpenReport, Quiet
+
+if TYPE_CHECKING:
+    from analognets.core.report import Report
 
 __all__ = ["device"]
 
@@ -55,6 +59,7 @@ def fit(
     seed: Seed = 0,
     tabulated: Tabulated = False,
     overwrite: Overwrite = False,
+    open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,8 +68,10 @@ def fit(
     target = out or Path(f"{measurements.stem}.yaml")
     if target.suffix not in (".yaml", ".yml"):
         raise typer.BadParameter(f"--out takes a file that ends in .yaml. Received: '{target}'.")
-    if target.exists() and not overwrite:
-        raise typer.BadParameter(f"'{target}' is there already. Give --overwrite, or another file with --out.")
+    page = target.with_suffix(".html")
+    for file in (target, page):
+        if file.exists() and not overwrite:
+            raise typer.BadParameter(f"'{file}' is there already. Give --overwrite, or another file with --out.")
     named = units_of(units)
     from analognets.core.files import make_folder
 
@@ -84,8 +91,33 @@ def fit(
     reporter.result({**found.to_dict(), "device": str(target), "figures": [str(path) for path in drawn]})
     show_fit(reporter, found)
     for path in drawn:
-        reporter.say(f"Written: {path}")
-    reporter.say(f"Written: {target}. Name it as `device: {target}` in hardware and recipes.")
+        reporter.point(f"Written: {path}")
+    reporter.point(f"Written: {target}. Name it as `device: {target}` in hardware and recipes.")
+    said = {**settings, "replicates": replicates, "seed": seed, "law": "tabulated" if tabulated else "fitted"}
+    leave_report(reporter, report_of(found, measurements, said), page, open_it=open_)
+
+
+def report_of(found: Any, measurements: Path, settings: dict[str, Any]) -> Report:
+    """Return the report of a fit."""
+    from analognets.core.files import file_sha256
+    from analognets.core.report import Picture, Report
+    from analognets.devices.fitting.figures import laws_figure, quantiles_figure
+
+    size = f"{len(found.measurements):,} cells, {found.measurements.readings:,} readings"
+    told = f"{int(found.constants['told'].sum())} of its {len(found.constants)} constants"
+    answer = (
+        f"A device with g_max {found.device.g_max:g} uS from {size}: the data tell {told}. "
+        f"{found.verdict[-1] if found.verdict else ''}"
+    ).strip()
+    laws = "; ".join(f"{part.replace('_', ' ')}: {law}" for part, law in found.laws.items())
+    pictures = [
+        Picture(laws_figure(found), "Fitted laws", f"Laws over the target conductance with 95 % bands. {laws}."),
+        Picture(quantiles_figure(found), "Quantiles", "Measured against predicted deviations, by level and time."),
+    ]
+    facts: dict[str, Any] = {"measurements": f"{measurements.name}, {size}", "sha256": file_sha256(measurements)}
+    facts |= {name.replace("_", " "): value for name, value in settings.items() if value not in (None, "", {})}
+    question = f"Which device shows what {found.measurements.readings:,} readings show, and how well does it?"
+    return Report(f"Device of {measurements.name}", question, answer, figures=pictures, facts=facts)
 
 
 def units_of(text: str | None) -> dict[str, str]:

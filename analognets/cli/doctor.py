@@ -41,6 +41,8 @@ EXTRAS = {
     "microphone": "sounddevice",
     "ray": "ray",
     "jax": "jax",
+    "onnx": "onnx",
+    "nir": "nir",
 }
 PYTHONS = ((3, 11), (3, 13))
 SPACE_NEEDED = 7e9

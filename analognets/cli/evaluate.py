@@ -6,15 +6,17 @@ import contextlib
 import dataclasses
 import enum
 import os
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from analognets.cli import _console
+from analognets.cli._report import leave_report
 from analognets.cli._work import following, interval, load_task, results_folder, start_backend, times_of
-from analognets.cli.options import Data, Json, OnRay, Quiet, Split, SplitOption, Workers
-from analognets.errors import ChipFileError, InvalidArgumentError
+from analognets.cli.options import Data, Json, OnRay, OpenReport, Quiet, Split, SplitOption, Workers
+from analognets.errors import ChipFileError, DataWarning, InvalidArgumentError
 
 __all__ = ["evaluate"]
 
@@ -85,7 +87,18 @@ OtherDevice = Annotated[
     typer.Option("--device", help="Name of a device, or file of `device fit`, in place of the hardware's; as trained."),
 ]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
-Load = Annotated[Path | None, typer.Option(help="Read chips that --save-chips stored instead of programming new ones.")]
+Load = Annotated[
+    Path | None,
+    typer.Option(
+        help="Read chips that --save-chips stored instead of programming new ones; or a laboratory's: a hand-over "
+        "folder with measurements, a folder with a .npy or CSV file per tile, or a CSV file with a row per cell."
+    ),
+]
+MeasuredAt = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="When arrays of --load-chips were read, such as 1d after programming."),
+]
+Unit = Annotated[str | None, typer.Option(help="Of arrays of --load-chips: S, mS, uS, nS or pS; uS by default.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
 
 
@@ -106,9 +119,12 @@ def evaluate(
     by_class: ByClass = False,
     save_chips: Save = None,
     load_chips: Load = None,
+    measured_at: MeasuredAt = None,
+    unit: Unit = None,
     workers: Workers = 1,
     ray: OnRay = False,
     out: Out = None,
+    open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -121,35 +137,33 @@ def evaluate(
     defaults = trained.known_recipe().evaluation
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
-    learned = trained.learned_on_devices
-    if learned and (load_chips is not None or chips not in (None, 1) or workers > 1 or ray):
-        raise typer.BadParameter(ONE_CHIP)
+    check_learned(learned := trained.learned_on_devices, load_chips, chips, workers > 1 or ray)
     folder = results_folder(trained, out)
     start_backend(reporter)
-    if save_chips is not None:
-        refuse_taken(save_chips, learned)
+    refuse_taken(save_chips, learned)
 
     from analognets.deploy.studies.by_chip import How
-    from analognets.deploy.studies.evaluate import write_evaluation
     from analognets.zoo.tasks import SYNTHETIC
 
     when, place = tuple(times_of(adabs_at) or times), None if load_chips is None else str(load_chips.resolve())
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
+    of = found_at(device), data if data == SYNTHETIC else found_at(data)
     how = How(
-        *(
-            compensation,
-            found_at(device),
-            data if data == SYNTHETIC else found_at(data),
-            split.value,
-            number,
-            tuple(times),
-            mode,
-        ),
+        *(compensation, *of, split.value, number, tuple(times), mode),
         *(precision.value, batch_norm, adabs, when, place),
     )
-    found = measured(reporter, trained, how, Making(folder, count, save_chips, workers, ray), by_class)
-    write_evaluation(folder, found)
+    arrays = measured_at, unit
+    found = measured(reporter, trained, how, Making(folder, count, save_chips, workers, ray, arrays), by_class)
+    finish(reporter, folder, found, open_it=open_)
+
+
+def finish(reporter: _console.Reporter, folder: Path, found: Any, *, open_it: bool) -> None:
+    """Write the tables of an evaluation, show them, and leave its report."""
+    from analognets.deploy.studies.evaluate import evaluation_report, write_tables
+
+    write_tables(folder, found)
     show(reporter, folder, found)
+    leave_report(reporter, evaluation_report(folder, found), folder / "report.html", open_it=open_it)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +176,7 @@ class Making:
         save: folder to store them in, or None.
         workers: processes.
         ray: whether they run on a Ray cluster.
+        arrays: --measured-at and --unit.
     """
 
     folder: Path
@@ -169,6 +184,7 @@ class Making:
     save: Path | None
     workers: int
     ray: bool
+    arrays: tuple[str | None, str | None] = (None, None)
 
 
 def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making, by_class: bool) -> Any:
@@ -179,7 +195,9 @@ def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making
 
     learned, load = trained.learned_on_devices, None if how.chips is None else Path(how.chips)
     check_adabs(network := network_on_chips(trained, how.compensation, how.device), how.adabs)
-    made = stored(reporter, network, load, making.save, how.seed, making.chips)
+    made = loaded(reporter, network, load, *making.arrays)
+    check_apart(made, making)
+    made = made or stored(reporter, network, making.save, how.seed, making.chips)
     task = load_task(reporter, trained, how.data, calibrate=how.batch_norm or learned)
     check_clips(task, how.adabs)
     inputs, labels, outputs = run_references(reporter, trained, task, how.split)
@@ -227,6 +245,20 @@ def check_options(
         raise typer.BadParameter("--adabs-at says when to calibrate: give --adabs N too, N > 0.")
     if batch_norm and adabs is not None:
         raise typer.BadParameter("--batch-norm and --adabs set the same statistics: give one of them.")
+
+
+def check_learned(learned: bool, load: Path | None, chips: int | None, apart: bool) -> None:
+    """Raise if chips are asked for of a run that learned on devices."""
+    if learned and (load is not None or chips not in (None, 1) or apart):
+        raise typer.BadParameter(ONE_CHIP)
+
+
+def check_apart(made: Any, making: Making) -> None:
+    """Raise if other processes are to read measured chips: they open those of --save-chips alone."""
+    from analognets.deploy.chips.files import StoredChips
+
+    if made is not None and (making.workers > 1 or making.ray) and not isinstance(made.chips, StoredChips):
+        raise typer.BadParameter("Measured arrays are one chip or a few: leave --workers and --ray out.")
 
 
 def check_adabs(network: Any, count: int | None) -> None:
@@ -280,14 +312,31 @@ def decide_here(
     return decided, chips.calibrations.table() if use else None
 
 
-def stored(
-    reporter: _console.Reporter, network: Any, load: Path | None, save: Path | None, seed: int, count: int
-) -> Any:
-    """Return the chips of --load-chips, or those that an interrupted command stored in --save-chips, or None."""
+def loaded(reporter: _console.Reporter, network: Any, load: Path | None, at: str | None, unit: str | None) -> Any:
+    """Return the chips of --load-chips, stored or measured, or None."""
     from analognets.deploy.chips.chips import Chips
+    from analognets.deploy.lab import format as form
+    from analognets.deploy.lab.plain import is_plain
 
-    if load is not None:
+    if load is None and (at is not None or unit is not None):
+        raise typer.BadParameter("--measured-at and --unit are of measured arrays: name them with --load-chips.")
+    if load is None:
+        return None
+    handed_over = any((load / name).exists() for name in (form.MEASURED, form.SCHEMA))
+    if not is_plain(load) and not handed_over:
+        if at is not None or unit is not None:
+            raise typer.BadParameter(f"--measured-at and --unit are of measured arrays. '{load}' holds stored chips.")
         return Chips.load(load, network)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        found = Chips.import_measured(load, network, seconds=at, unit=unit)
+    for text in dict.fromkeys(str(one.message) for one in caught):
+        reporter.warn(text)
+    return found
+
+
+def stored(reporter: _console.Reporter, network: Any, save: Path | None, seed: int, count: int) -> Any:
+    """Return the chips that an interrupted command stored in --save-chips, or None."""
     if save is None or not os.path.exists(save):
         return None
     found = saved_before(save, network, seed, count)
@@ -295,8 +344,10 @@ def stored(
     return found
 
 
-def refuse_taken(folder: Path, learned: bool) -> None:
+def refuse_taken(folder: Path | None, learned: bool) -> None:
     """Raise unless a place for chips is free, or holds chips that an interrupted command may have stored."""
+    if folder is None:
+        return
     from analognets.core.drafts import recover, remove_abandoned
     from analognets.deploy.chips.files import INDEX
 
@@ -385,8 +436,7 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     if task.data.info.synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")
     also = "" if classes is None else "by_class.csv, "
-    reporter.say(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
-    reporter.say(f"Next: open {folder / 'report.html'}")
+    reporter.point(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console, options
+from analognets.cli._report import leave_report, made_from
 from analognets.cli._work import following, interval, records, start_backend
 from analognets.errors import AnalogNetsError
 
@@ -48,6 +49,7 @@ def explore(
     ray: options.OnRay = False,
     out: options.Out = Path("exploration"),
     overwrite: options.OverwriteResults = False,
+    open_: options.OpenReport = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -84,8 +86,33 @@ def explore(
 
     from analognets.deploy.studies.explore_figures import pareto_figure
 
-    pareto_figure(good, out / "pareto.png", title=f"{', '.join(dict.fromkeys(good['network']))} on {accelerator}")
+    title = f"{', '.join(dict.fromkeys(good['network']))} on {accelerator}"
+    figure = pareto_figure(good, out / "pareto.png", title=title)
     show(reporter, table, out)
+    made = made_from(networks, {**values, **settings})
+    leave_report(reporter, report_of(good, figure, title, made), out / "explore.html", open_it=open_)
+
+
+def report_of(good: Any, figure: Any, title: str, made: dict[str, Any]) -> Any:
+    """Return the report of an exploration."""
+    from analognets.core.report import Picture, Report
+    from analognets.deploy.studies.explore_figures import label_of
+
+    said = []
+    for name, column in (("the most accurate", "accuracy"), ("the most efficient", "tops_per_watt")):
+        row = good.sort_values(column, ascending=False, kind="stable").iloc[0]
+        said.append(
+            f"{name}: {row['network']} with {label_of(row)}, {100 * row['accuracy']:.2f} % at "
+            f"{row['tops_per_watt']:.2f} TOPS/W and {row['area_mm2']:.2f} mm^2"
+        )
+    answer = f"Of {len(good)} kinds of chips {int(good['pareto'].sum())} are on the Pareto front; {'; '.join(said)}."
+    return Report(
+        title=f"Exploration: {title}",
+        question=f"Which chip is accurate after {good['at'].iloc[0]}, efficient and small?",
+        answer=answer,
+        figures=[Picture(figure, "Accuracy against efficiency", f"Accuracy against TOPS/W, area as size. {answer}")],
+        **made,
+    )
 
 
 def measure(
@@ -124,6 +151,14 @@ def sizes(text: str) -> list[tuple[int, int]]:
         raise typer.BadParameter(f"--arrays takes sizes such as 1024x512,512x512. Received: {text!r}.") from None
 
 
+def with_ends(row: Any, name: str, ends: tuple[str, str], form: str) -> str:
+    """Return a figure of a point with its range, where that is known."""
+    from analognets.deploy.accelerator.costs import with_range
+
+    low, high = (row[end] for end in ends)
+    return with_range(row[name], None if low is None or low != low else (float(low), float(high)), form)
+
+
 def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     """Print all points, best accuracy first, and where the files are."""
     from analognets.deploy.studies.explore_figures import label_of
@@ -143,8 +178,8 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
                 row["weights"] if row["ranges"] == "trained" else f"{row['weights']}, ranges {row['ranges']}",
                 interval(row, "accuracy", "accuracy"),
                 format_bound(row["bound_share"], row["bound"]),
-                f"{row['tops_per_watt']:.2f}",
-                f"{row['energy_uj']:.3f}",
+                with_ends(row, "tops_per_watt", ("tops_per_watt_low", "tops_per_watt_high"), ".2f"),
+                with_ends(row, "energy_uj", ("energy_low_uj", "energy_high_uj"), ".3f"),
                 f"{row['inferences_per_second']:,.0f}",
                 f"{row['area_mm2']:.2f}",
                 f"{100 * row['utilisation']:.1f}",
@@ -161,4 +196,4 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
         reporter.warn(f"{row['network']}, {label_of(row)}: {row['error']}")
     if good["bound"].notna().any():
         reporter.say(ABOUT_BOUND + ".")
-    reporter.say(f"Written to {out}: explore.parquet, pareto.png")
+    reporter.point(f"Written to {out}: explore.parquet, pareto.png")

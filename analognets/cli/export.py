@@ -1,4 +1,4 @@
-"""`analognets export`: a trained network as files for microcontrollers."""
+"""`analognets export`: a trained network as files for microcontrollers, or for aihwkit."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Target(enum.StrEnum):
 
     litert = "litert"
     tflm = "tflm"
+    aihwkit = "aihwkit"
 
 
 class Quantize(enum.StrEnum):
@@ -40,7 +41,12 @@ class Ends(enum.StrEnum):
 
 
 Trained = Annotated[str, typer.Argument(help="Folder of a finished run, or a preset such as analognet_kws.hwa_8bit.")]
-To = Annotated[Target, typer.Option(help="A .tflite file (litert), or that and C++ for TFLM (tflm).")]
+To = Annotated[
+    Target,
+    typer.Option(
+        help="A .tflite file (litert), that and C++ for TFLM (tflm), or float weights and a script for IBM's aihwkit."
+    ),
+]
 Out = Annotated[Path, typer.Option(help="Folder for the files; made if need be.")]
 How = Annotated[Quantize, typer.Option(help="8-bit integers, or 32-bit floats.")]
 Epochs = Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware training; 0: quantise as it is.")]
@@ -64,7 +70,7 @@ def export(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a network as an int8 .tflite file, or as C++ for a microcontroller.
+    """Write a network as an int8 .tflite file, as C++ for a microcontroller, or for aihwkit.
 
     A run gives its float network, a preset its weights as a plain network. int8 takes its ranges from training clips.
     """
@@ -81,6 +87,9 @@ def export(
     if os.path.exists(out) and not os.path.isdir(out):
         raise DataError(f"--out names a folder. Received: the file '{out}'.")
     start_backend(reporter)
+    if to is Target.aihwkit:
+        write_for_aihwkit(reporter, trained, out, overwrite)
+        return
 
     from analognets.core.drafts import temporary_folder
     from analognets.deploy.export.qat import train_for_int8
@@ -98,6 +107,15 @@ def export(
         else:
             made = quantise(reporter, network, task, path, io.value)
         finish(reporter, trained, made, out, to, overwrite, network if listens else None)
+
+
+def write_for_aihwkit(reporter: _console.Reporter, trained: Any, out: Path, overwrite: bool) -> None:
+    """Write the weights that the chip is programmed with, and the script."""
+    from analognets.deploy.export.aihwkit import AIHWKIT_FILES, to_aihwkit
+
+    to_aihwkit(trained.digital_model(), out, overwrite=overwrite)
+    reporter.result({"folder": str(out), "files": list(AIHWKIT_FILES)})
+    reporter.say(f"Written to {out}: {', '.join(AIHWKIT_FILES)}. Run there, with torch and aihwkit: python rebuild.py")
 
 
 def files_written(name: str, target: Target, listens: bool) -> list[str]:

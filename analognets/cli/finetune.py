@@ -11,7 +11,7 @@ import typer
 from analognets.cli import _console
 from analognets.cli._training import run_recipe, where_to_train, with_strategy
 from analognets.cli._work import start_backend
-from analognets.cli.options import Json, Keep, OverwriteRun, Quiet, SetOption, SkipCorrupt, Strategy
+from analognets.cli.options import Json, Keep, OpenReport, OverwriteRun, Quiet, SetOption, SkipCorrupt, Strategy
 from analognets.errors import InvalidArgumentError
 
 __all__ = ["finetune"]
@@ -57,6 +57,7 @@ def finetune(
     skip_corrupt: SkipCorrupt = False,
     keep: Keep = False,
     overwrite: OverwriteRun = False,
+    open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -98,5 +99,5 @@ def finetune(
     path = out or Path("runs") / recipe.name
     if not overwrite:
         check_same_weights(path, recipe)
-    options: dict[str, Any] = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
+    options: dict[str, Any] = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite, "open_it": open_}
     run_recipe(reporter, recipe, path, data=str(data), placement=placement, **options)

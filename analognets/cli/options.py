@@ -16,6 +16,7 @@ __all__ = [
     "Limit",
     "NoCompensation",
     "OnRay",
+    "OpenReport",
     "Out",
     "OverwriteResults",
     "OverwriteRun",
@@ -52,6 +53,7 @@ class Ranges(enum.StrEnum):
 # How a command talks.
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
+OpenReport = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
 
 # Trainings.
 SetOption = Annotated[

@@ -9,10 +9,13 @@ import typer
 
 from analognets.cli import _console
 from analognets.cli._listening import Every, LoadChips, Rule, Smoothing, Suppression, settings_of, stored_chips
+from analognets.cli._report import leave_report, made_from
 from analognets.cli._work import Steps, interval, load_task, start_backend, times_of
-from analognets.cli.options import Data, Json, Quiet, Split, SplitOption
+from analognets.cli.options import Data, Json, OpenReport, Quiet, Split, SplitOption
 
 __all__ = ["stream_eval"]
+
+ALARMS = "false_alarms_per_hour"
 
 DEFAULT_TIMES = ("25s", "1d", "1y")
 
@@ -52,6 +55,7 @@ def stream_eval(
     idle_uw: Idle = 0.0,
     save_audio: Audio = None,
     out: Out = None,
+    open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -90,7 +94,30 @@ def stream_eval(
     synthetic = task.data.info.synthetic
     reporter.result({**record, "synthetic": synthetic, "results": str(folder)})
     show(reporter, found, record, power, synthetic)
-    reporter.say(f"Written to {folder}: stream.csv, det.csv, words.csv, stream.json, stream.svg")
+    made = made_from([network], {**found.settings, "data": data, "at": times})
+    leave_report(reporter, report_of(found, record, made), folder / "stream.html", open_it=open_)
+    reporter.point(f"Written to {folder}: stream.csv, det.csv, words.csv, stream.json, stream.svg")
+
+
+def report_of(found: Any, record: dict[str, Any], made: dict[str, Any]) -> Any:
+    """Return the report of a stream evaluation."""
+    from analognets.core.report import Picture, Report
+    from analognets.deploy.stream.report import stream_figure
+
+    said = [
+        f"{row['title']}: {interval(row, ALARMS, ALARMS, scale=1.0, form='{:.1f}') or '-'} false alarms per hour, "
+        f"{interval(row, 'miss_rate', 'miss_rate', form='{:.1f}') or '-'} % missed"
+        for row in record["rows"]
+    ]
+    answer = f"On {record['hours']:g} h of audio: {'; '.join(said)}."
+    text = f"Missed keywords against false alarms per hour, and both over the time since programming. {answer}"
+    return Report(
+        title=f"{found.name} on running audio",
+        question="How many false alarms per hour and missed keywords do the chips have, and how do they age?",
+        answer=answer,
+        figures=[Picture(stream_figure(found), "DET curves and rates over time", text)],
+        **made,
+    )
 
 
 def mean_power(trained: Any, accelerator: str, rate: float, idle_uw: float) -> Any:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console, options
-from analognets.cli._work import following, interval, records, start_backend, times_of
+from analognets.cli._report import leave_report, made_from
+from analognets.cli._work import following, interval, percent, records, start_backend, times_of
 from analognets.errors import AnalogNetsError
 
 __all__ = ["sweep"]
@@ -39,6 +40,7 @@ def sweep(
     ray: options.OnRay = False,
     out: options.Out = Path("sweep"),
     overwrite: options.OverwriteResults = False,
+    open_: options.OpenReport = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -61,12 +63,55 @@ def sweep(
     if len(failed) == len(table):
         raise AnalogNetsError(f"None of the {len(table)} points could be measured: {failed['error'].iloc[0]}")
     summary = summarize_sweep(table)
-    curve_figure(summary, out / "sweep.png")
+    figure = curve_figure(summary, out / "sweep.png")
     reporter.result({"results": str(out), "rows": records(summary)})
     show(reporter, summary)
     for _, row in failed.iterrows():
         reporter.warn(f"{row['network']}, {nonideality} {row['value']}, chip {row['chip']}: {row['error']}")
-    reporter.say(f"Written to {out}: sweep.parquet, summary.parquet, sweep.png")
+    reporter.point(f"Written to {out}: sweep.parquet, summary.parquet, sweep.png")
+    made = made_from(networks, {**settings, "nonideality": nonideality})
+    leave_report(reporter, report_of(summary, figure, made), out / "sweep.html", open_it=open_)
+
+
+def report_of(summary: Any, figure: Any, made: dict[str, Any]) -> Any:
+    """Return the report of a sweep."""
+    from analognets.core.report import Picture, Report
+
+    name, at = str(summary["nonideality"].iloc[0]).replace("_", " "), summary["at"].iloc[0]
+    answer = " ".join(kept(network, rows) for network, rows in summary.groupby("network", sort=False))
+    text = f"Accuracy after {at} against the strength of {name}, with standard errors over chips. {answer}"
+    return Report(
+        title=f"Sweep of {name}",
+        question=f"How much {name} do the networks bear?",
+        answer=answer,
+        figures=[Picture(figure, f"Accuracy over {name}", text)],
+        **made,
+    )
+
+
+def kept(network: Any, rows: Any) -> str:
+    """Return up to which strength a network keeps its accuracy, as a sentence."""
+    from analognets.crossbar.effects import describe
+    from analognets.metrics import ISO_ACCURACY
+
+    fewer = describe(str(rows["nonideality"].iloc[0])).fewer_is_worse
+    ordered = rows.sort_values("value", ascending=not fewer, na_position="first").to_dict("records")
+    borne = []
+    for row in ordered:
+        if not (row["normalized"] is not None and row["normalized"] >= ISO_ACCURACY):
+            break
+        borne.append(row)
+    ends = f"from {percent(ordered[0]['accuracy'])} % at {named(ordered[0]['value'])} to "
+    ends += f"{percent(ordered[-1]['accuracy'])} % at {named(ordered[-1]['value'])}"
+    level = f"{100 * ISO_ACCURACY:g} % of its normalised accuracy"
+    if not borne:
+        return f"{network}: below {level} at each strength; accuracy {ends}."
+    return f"{network}: at least {level} as far as {named(borne[-1]['value'])}; accuracy {ends}."
+
+
+def named(value: Any) -> str:
+    """Return a strength as text."""
+    return "ideal" if value is None or value != value else f"{value:g}"
 
 
 def parse_values(text: str | None) -> list[Any] | None:
@@ -89,11 +134,10 @@ def show(reporter: _console.Reporter, summary: Any) -> None:
 
     rows = []
     for _, row in summary.iterrows():
-        value = "ideal" if row["value"] is None or row["value"] != row["value"] else f"{row['value']:g}"
         star = " *" if row["standard"] == row["value"] else ""
         found = [interval(row, "accuracy", ""), interval(row, "loss", "loss", scale=1.0, form="{:+.2f}")]
         found += [interval(row, "normalized", "normalized"), format_bound(row["bound_share"], row["bound"])]
-        rows.append((row["network"], value + star, *found))
+        rows.append((row["network"], named(row["value"]) + star, *found))
     chips = int(summary["chips"].max())
     title = f"After {summary['at'].iloc[0]}, mean of {chips} chips and half of its 95 % interval over chips"
     columns = ["network", str(summary["nonideality"].iloc[0]), "accuracy %", "loss to *", "A* %", "share of chips"]

@@ -10,7 +10,7 @@ import typer
 from analognets.cli import _console
 from analognets.cli._spiking import train_spiking
 from analognets.cli._training import run_recipe, with_strategy
-from analognets.cli.options import Json, Keep, OverwriteRun, Quiet, SetOption, SkipCorrupt, Strategy
+from analognets.cli.options import Json, Keep, OpenReport, OverwriteRun, Quiet, SetOption, SkipCorrupt, Strategy
 from analognets.errors import UnknownNameError
 
 __all__ = ["resolve", "train"]
@@ -40,6 +40,7 @@ def train(
     skip_corrupt: SkipCorrupt = False,
     keep: Keep = False,
     overwrite: OverwriteRun = False,
+    open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,6 +60,7 @@ def train(
                 "choose those with --set synapses.kind=pcm (or float, memristor). Leave the option out."
             )
         chosen: dict[str, Any] = {"data": data, "out": out, "seed": seed, "keep": keep, "overwrite": overwrite}
+        chosen["open_it"] = open_
         train_spiking(reporter, recipe or task, set_ or [], **chosen)
         return
     if on_device and float_from is not None:
@@ -66,7 +68,7 @@ def train(
     refuse_unknown(recipe or task)
     resolved = with_strategy(resolve(recipe or task, set_ or [], data, seed, float_from, on_device), strategy)
     folder = out or Path("runs") / (f"{resolved.name}-on-device" if on_device else resolved.name)
-    options = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite}
+    options = {"skip_corrupt": skip_corrupt, "keep": keep, "overwrite": overwrite, "open_it": open_}
     run_recipe(reporter, resolved, folder, data=data, float_from=float_from, **options)
 
 

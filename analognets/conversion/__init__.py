@@ -1,6 +1,7 @@
 """Make a Keras model analog, or digital again, and say what was changed, what was left, and why."""
 
 from analognets.conversion.convert import same_model, to_analog, to_digital
+from analognets.conversion.from_onnx import load_onnx
 from analognets.conversion.load import load_model
 from analognets.conversion.plan import plan
 from analognets.conversion.report import ConversionReport, LayerConversion, Plan, PlannedLayer
@@ -15,6 +16,7 @@ __all__ = [
     "PlannedLayer",
     "convertible_kernels",
     "load_model",
+    "load_onnx",
     "plan",
     "same_model",
     "to_analog",

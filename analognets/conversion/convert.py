@@ -290,6 +290,11 @@ def same_model(model: keras.Model) -> keras.Model:
 
     Raises:
         ConversionError: a class of one's own in the model can't be made again from its config.
+
+    Examples:
+        >>> copy = same_model(analog)
+        >>> bool(np.all(copy.predict(x, verbose=0) == analog.predict(x, verbose=0)))
+        True
     """
     check_model(model)
     return ModelCopy(lambda layer, owner: None, type, any_analog, wraps=True).model(model)

@@ -1,4 +1,4 @@
-"""Loading Keras models that others have saved, those of Keras 2 included: no code from a file is ever run."""
+"""Loading models that others have saved, those of Keras 2 and ONNX included: no code from a file is ever run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
+from analognets.conversion.from_onnx.load import load_onnx
 from analognets.conversion.load_files import ModelFile, check_size, opened
 from analognets.conversion.load_keras2 import ALIASES, MODELS, Translator
 from analognets.conversion.load_saved_model import saved_weights
@@ -28,7 +29,9 @@ OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod
 def load_model(
     path: Path | str, *, custom_objects: Mapping[str, Any] | None = None, allow_nonfinite: bool = False
 ) -> keras.Model:
-    """Load a Keras model from a `.keras` file, a legacy `.h5` file or a SavedModel of Keras 2; no code of it is run.
+    """Load a model from a `.keras` file, a legacy `.h5` file, a SavedModel of Keras 2 or an `.onnx` file.
+
+    No code of it is run. ONNX is imported by `load_onnx`, with channels last.
 
     Keras' safe mode is on. A file of Keras 2 computes what it did there: functions whose formula changed keep the old
     one (`hard_sigmoid` becomes `analognets.layers.hard_sigmoid_v2`), arguments that Keras 3 dropped are left out where
@@ -47,13 +50,23 @@ def load_model(
     Raises:
         DataError: the file is missing, broken, holds weights only, NaN or infinite ones or far fewer than its model
             has, or is no Keras model (a SavedModel without Keras layers, a .tflite).
-        ConversionError: the file holds Python code (a Lambda layer), layers of a class that is not known, or arguments
-            of Keras 2 that Keras 3 can't say.
+        ConversionError: the file holds Python code (a Lambda layer), layers of a class that is not known, arguments
+            of Keras 2 that Keras 3 can't say, or operators of ONNX that can't be imported.
+
+    Examples:
+        >>> model.save("net.keras")
+        >>> load_model("net.keras").output_shape
+        (None, 4)
 
     Source: the quirks are those of files that Keras 2.4 and 2.14 wrote; formulas and defaults of all layers of tf_keras
         2.21 were compared with those of Keras 3.15 (`tests/conversion/test_load_keras2.py`).
     """
     path = Path(path)
+    if path.suffix.lower() == ".onnx":
+        model = load_onnx(path)
+        if not allow_nonfinite:
+            check_finite(path, model)
+        return model
     custom = dict(custom_objects or {})
     file = opened(path)
     try:

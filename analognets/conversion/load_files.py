@@ -81,7 +81,7 @@ def opened(path: Path) -> ModelFile:
     Raises:
         DataError: it is missing, broken, or no Keras model.
     """
-    if path.suffix in (".pb", ".tflite", ".onnx"):
+    if path.suffix in (".pb", ".tflite"):
         raise DataError(
             f"'{path}' is a graph, and holds no Keras layers that could be converted. Take the `.keras` or `.h5` file "
             "that it was made from, or build the network in Python and assign its weights."

@@ -33,6 +33,11 @@ class LayerConversion:
         kernel: how many of its weights lie on the crossbar.
         product: whether it multiplies inputs by a matrix of weights, so that it could be analog.
         macs: products of one input and one weight for one sample; None if they do not follow from shapes.
+
+    Examples:
+        >>> report = analognets.to_analog(model, exempt="logits").conversion_report
+        >>> [(layer.layer, layer.rows, layer.cols, layer.why) for layer in report.layers]
+        [('hidden', 8, 16, ''), ('logits', 0, 0, 'exempt by request')]
     """
 
     layer: str
@@ -62,6 +67,11 @@ class PlannedLayer(LayerConversion):
         positions: input vectors of one inference; None if they do not follow from shapes.
         inputs: numbers that go into its largest call.
         outputs: numbers that come out of it.
+
+    Examples:
+        >>> first = analognets.plan(model).layers[0]
+        >>> first.layer, first.becomes, first.shape, first.tiles
+        ('hidden', 'AnalogDense', (8, 16), 1)
     """
 
     becomes: str = ""
@@ -171,6 +181,15 @@ class Plan(ConversionTable):
         layers: one `PlannedLayer` for each layer with weights, or for each of its products, in the order they run.
         hardware: name of the hardware.
         model: name of the model.
+
+    Examples:
+        >>> found = analognets.plan(model, "aon_cim_8bit")
+        >>> print(found)
+        2 of 2 products analog (90.6 % of weights, 100.0 % of multiplications) on aon_cim_8bit
+          analog    hidden (Dense): 8 x 16 cells, tiles: 1
+          analog    logits (Dense): 16 x 4 cells, tiles: 1
+        >>> found.layers[0].becomes
+        'AnalogDense'
     """
 
     layers: tuple[PlannedLayer, ...]
@@ -197,6 +216,15 @@ class ConversionReport(ConversionTable):
         layers: one `LayerConversion` for each layer with weights, or for each of its products.
         hardware: name of the hardware, or "digital".
         steps: what was done after the conversion, a sentence each.
+
+    Examples:
+        >>> report = analognets.to_analog(model).conversion_report
+        >>> [(layer.layer, layer.converted, layer.tiles) for layer in report.layers]
+        [('hidden', True, 1), ('logits', True, 1)]
+        >>> print(report)
+        2 of 2 products analog (90.6 % of weights, 100.0 % of multiplications) on aon_cim_8bit
+          converted hidden (Dense): 8 x 16 cells, tiles: 1
+          converted logits (Dense): 16 x 4 cells, tiles: 1
     """
 
     steps: tuple[str, ...] = ()

@@ -267,7 +267,12 @@ def separable_products(layer: Any) -> list[Product]:
 
 
 def convertible_kernels(layer: Any) -> list[keras.Variable]:
-    """Return the kernels that a Keras layer holds itself and that can lie on a crossbar."""
+    """Return the kernels that a Keras layer holds itself and that can lie on a crossbar.
+
+    Examples:
+        >>> [tuple(kernel.shape) for kernel in convertible_kernels(model.get_layer("hidden"))]
+        [(8, 16)]
+    """
     if type(layer) in ANALOG_CLASS:
         kernels = [layer.kernel]
     elif type(layer) in CELLS:

@@ -26,6 +26,12 @@ def derive_seed(seed: int, *names: int | str) -> int:
 
     Raises:
         InvalidArgumentError: `seed` is not such a number.
+
+    Examples:
+        >>> derive_seed(7, "dense_1") == derive_seed(7, "dense_1")
+        True
+        >>> derive_seed(7, "dense_1") == derive_seed(7, "dense_2")
+        False
     """
     text = "\x1f".join([str(check_integer("devices", "seed", seed, 0, 2**63 - 1)), *map(str, names)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % _SEEDS

@@ -28,6 +28,11 @@ class HardwareByLayer:
         default: that of all layers not named.
         layers: by name or path of a layer, block, nested model or product: its crossbar, or None to leave it digital.
             Of two that hold a layer the inner one counts.
+
+    Examples:
+        >>> hardware = HardwareByLayer.of({"default": "aon_cim_6bit", "logits": "digital"})
+        >>> hardware.default.adc_bits, hardware.digital
+        (6, ('logits',))
     """
 
     default: Crossbar

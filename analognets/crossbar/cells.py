@@ -36,6 +36,11 @@ def programming_draws(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: A
         crossbar: the hardware.
         kernel_shape: (..., inputs, outputs).
         seed: whole number >= 0, or a SeedGenerator where each call must draw anew, as in training.
+
+    Examples:
+        >>> draws = programming_draws(analognets.crossbar.get("aon_cim_8bit"), (4, 3), seed=0)
+        >>> {name: tuple(array.shape) for name, array in draws.items()}
+        {'drift': (2, 4, 3), 'programming': (2, 4, 3)}
     """
     shape = (2, *kernel_shape)
     draws = _of_device(crossbar.device.programming_draws, shape, seed)
@@ -46,7 +51,13 @@ def programming_draws(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: A
 
 
 def read_draws(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any) -> dict[str, Any]:
-    """Return the draws that one reading of a kernel's pairs needs; arguments as for `programming_draws`."""
+    """Return the draws that one reading of a kernel's pairs needs; arguments as for `programming_draws`.
+
+    Examples:
+        >>> draws = read_draws(analognets.crossbar.get("aon_cim_8bit"), (4, 3), seed=0)
+        >>> {name: tuple(array.shape) for name, array in draws.items()}
+        {'read': (2, 4, 3)}
+    """
     return _of_device(crossbar.device.read_draws, (2, *kernel_shape), seed)
 
 
@@ -59,7 +70,14 @@ def _of_device(draw: Callable[[tuple[int, ...], int], dict[str, Any]], shape: tu
 
 
 def program_with(crossbar: Crossbar, weights: Any, weight_scale: Any, draws: Mapping[str, Any]) -> State:
-    """Return the state of a kernel programmed with the given draws; see `program`."""
+    """Return the state of a kernel programmed with the given draws; see `program`.
+
+    Examples:
+        >>> hardware = analognets.crossbar.Crossbar(device="ideal")
+        >>> draws = programming_draws(hardware, (1, 2), seed=0)
+        >>> program_with(hardware, np.array([[0.5, -1.0]]), 1.0, draws)["conductance"].numpy().tolist()
+        [[[12.5, 0.0]], [[0.0, 25.0]]]
+    """
     device = crossbar.device
     targets = weights_to_conductances(weights, weight_scale, device.g_max)
     state = dict(device.program_with(targets, draws))
@@ -76,7 +94,14 @@ def program_with(crossbar: Crossbar, weights: Any, weight_scale: Any, draws: Map
 
 
 def read_conductances_with(crossbar: Crossbar, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
-    """Return the conductances in uS of a kernel's pairs at `time`, shape (2, *kernel shape), with the given draws."""
+    """Return the conductances in uS of a kernel's pairs at `time`, shape (2, *kernel shape), with the given draws.
+
+    Examples:
+        >>> hardware = analognets.crossbar.get("aon_cim_8bit")
+        >>> state = program(hardware, np.array([[0.5, -1.0]]), seed=0)
+        >>> print(read_conductances_with(hardware, state, "1d", read_draws(hardware, (1, 2), seed=1)).shape)
+        (2, 1, 2)
+    """
     conductances = crossbar.device.read_with(state, time, draws)
     if PINNED in state:
         pinned = ops.convert_to_tensor(state[PINNED], dtype="float32")
@@ -85,7 +110,14 @@ def read_conductances_with(crossbar: Crossbar, state: Mapping[str, Any], time: A
 
 
 def read_with(crossbar: Crossbar, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
-    """Return what a kernel's devices hold at `time`, in [-1, 1] up to noise, with the given draws; see `read`."""
+    """Return what a kernel's devices hold at `time`, in [-1, 1] up to noise, with the given draws; see `read`.
+
+    Examples:
+        >>> hardware = analognets.crossbar.Crossbar(device="ideal")
+        >>> state = program(hardware, np.array([[0.5, -1.0]]), seed=0)
+        >>> read_with(hardware, state, "1d", read_draws(hardware, (1, 2), seed=1)).numpy().tolist()
+        [[0.5, -1.0]]
+    """
     conductances = read_conductances_with(crossbar, state, time, draws)
     return conductances_to_weights(conductances, 1.0, crossbar.device.g_max)
 
@@ -100,6 +132,12 @@ def tile_responses(crossbar: Crossbar, tiling: Tiling, kernel: Any) -> Any:
 
     Returns:
         Shape (row blocks, column blocks), or (row blocks, columns) if the rule reads one number per column.
+
+    Examples:
+        >>> tiling = analognets.crossbar.Tiling((8, 4), rows=4, cols=4)
+        >>> hardware = analognets.crossbar.get("aon_cim_8bit")
+        >>> tile_responses(hardware, tiling, np.full((8, 4), 0.25, "float32")).numpy().tolist()
+        [[0.25], [0.25]]
     """
     rule = crossbar.drift_compensation
     if rule is None:
@@ -131,6 +169,12 @@ def program(crossbar: Crossbar, weights: Any, *, weight_scale: Any = 1.0, seed: 
     Raises:
         InvalidArgumentError: the seed is not valid.
 
+    Examples:
+        >>> hardware = analognets.crossbar.get("aon_cim_8bit")
+        >>> state = program(hardware, np.array([[0.5, -1.0]]), seed=0)
+        >>> sorted(state), tuple(state["conductance"].shape)
+        (['conductance', 'drift_exponent', 'read_noise_amplitude'], (2, 1, 2))
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 7, 13, 21, 22 (verified).
     """
     return program_with(crossbar, weights, weight_scale, programming_draws(crossbar, tuple(weights.shape), seed))
@@ -152,6 +196,12 @@ def read(
 
     Raises:
         InvalidArgumentError: the time is negative, a needed seed is missing or the state is of another kind.
+
+    Examples:
+        >>> hardware = analognets.crossbar.get("aon_cim_8bit")
+        >>> state = program(hardware, np.full((100, 100), 0.5), seed=0)
+        >>> [round(float(np.mean(read(hardware, state, at, seed=1))), 2) for at in ("25s", "1d", "1y")]
+        [0.5, 0.33, 0.25]
     """
     crossbar.device.check_state(state)
     draws = crossbar.device.read_draws(crossbar.device.shape_of(state), seed)

@@ -31,6 +31,14 @@ class Effect(abc.ABC):
         title: what its strength is, for axes.
         unit: of the strength; "" where the title says it.
         scan: strengths that a sweep tries where the hardware does not have it, from weak to strong.
+
+    Examples:
+        >>> hardware = analognets.crossbar.get("aimc_standard")
+        >>> effect = hardware.effect("ir_drop")
+        >>> effect.label, effect.strength(hardware), effect.default_scan(hardware)[:3]
+        ('IR drop, 1 as published', 1.0, [1.25, 1.5, 2.0])
+        >>> effect.strength(effect.with_strength(hardware, 3.0))
+        3.0
     """
 
     name: str
@@ -275,6 +283,10 @@ def list_effects() -> list[str]:
 
     "device_noise" is a factor on programming noise and read noise together; a setting of a non-ideality that is not
     its main one is named with a dot, such as "adc_nonlinearity.spread".
+
+    Examples:
+        >>> list_effects()[:4]
+        ['dac_bits', 'adc_bits', 'device_noise', 'programming_noise']
     """
     return [*_HARDWARE, *list_nonidealities()]
 
@@ -318,7 +330,13 @@ def present_effects(crossbar: Crossbar) -> list[Effect]:
 
 
 def possible_effects(crossbar: Crossbar) -> list[str]:
-    """Return the names of the effects that this hardware can have."""
+    """Return the names of the effects that this hardware can have.
+
+    Examples:
+        >>> effects = possible_effects(analognets.crossbar.get("aimc_reram"))
+        >>> "programming_noise" in effects, "drift" in effects
+        (True, False)
+    """
     names = dict.fromkeys([*list_effects(), *(one.name for one in crossbar.nonidealities)])
     return [name for name in names if _possible(crossbar, find_effect(name, crossbar))]
 

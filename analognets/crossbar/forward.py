@@ -36,6 +36,12 @@ def forward(crossbar: Crossbar, inputs: Any, weights: Any, **settings: Any) -> A
 
     Raises:
         InvalidArgumentError: as for `Tile`.
+
+    Examples:
+        >>> hardware = analognets.crossbar.get("aon_cim_8bit")
+        >>> outputs = forward(hardware, np.ones((1, 4)), np.full((4, 2), 0.5), adc_bound=3.0)
+        >>> print(np.round(outputs, 2))
+        [[2.01 2.01]]
     """
     inputs = ops.convert_to_tensor(inputs)
     return Tile(crossbar, weights, inputs.dtype, **settings)(inputs)
@@ -48,6 +54,12 @@ def tiled_product(tiles: Sequence[Tile], row_blocks: Sequence[tuple[int, int]], 
         tiles: one for each row block; a single one gets all inputs.
         row_blocks: range of input channels of each, as in `Tiling`.
         inputs: x, with the channels on the axis of the tiles.
+
+    Examples:
+        >>> hardware = analognets.crossbar.Crossbar(rows=2, dac_bits=None, adc_bits=None)
+        >>> tiles = [Tile(hardware, np.ones((2, 1)), "float32") for _ in range(2)]
+        >>> tiled_product(tiles, ((0, 2), (2, 4)), np.ones((1, 4), "float32")).numpy().tolist()
+        [[4.0]]
     """
     if len(tiles) == 1:
         return tiles[0](inputs)
@@ -73,6 +85,12 @@ def draw_periphery(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any)
 
     Raises:
         InvalidArgumentError: a seed is needed and missing.
+
+    Examples:
+        >>> hardware = analognets.crossbar.get("aimc_standard").scaled("output_noise", 0.0)
+        >>> hardware = hardware.with_strength("adc_gain_spread", 0.1)
+        >>> {name: tuple(array.shape) for name, array in draw_periphery(hardware, (64, 8), seed=0).items()}
+        {'adc_gain_spread': (8,)}
     """
     shapes = {one.name: one.periphery_shape(tuple(kernel_shape)) for one in crossbar.nonidealities if one.active}
     return {name: draw_normal(shape, seed, f"chip {name}") for name, shape in shapes.items() if shape is not None}
@@ -163,6 +181,12 @@ class Tile:
 
     Raises:
         InvalidArgumentError: the weights have more rows than a tile, the ADC has no bound, or a seed is missing.
+
+    Examples:
+        >>> hardware = analognets.crossbar.Crossbar(dac_bits=4, adc_bits=None)
+        >>> tile = Tile(hardware, np.array([[0.5], [0.25]]), "float32", weight_scale=0.5)
+        >>> print(np.round(tile(np.array([[1.0, -0.5]], "float32")), 3))
+        [[0.357]]
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 1 and 2; order as in aihwkit (both verified).
     """
@@ -303,6 +327,12 @@ class PlainTile(Tile):
             be of whatever shape `product` takes.
         input_range: alpha > 0, a scalar; None: no DAC.
         adc_range: r > 0, in the unit of the outputs: a scalar, or a vector with one number per column; None: no ADC.
+
+    Examples:
+        >>> hardware = analognets.crossbar.get("aon_cim_4bit")
+        >>> tile = PlainTile(hardware, np.array([[0.5], [0.25]]), "float32", input_range=1.0, adc_range=0.7)
+        >>> print(np.round(tile(np.array([[1.0, 1.0]])), 3))
+        [[0.7]]
 
     Source: as for `Tile`.
     """

@@ -59,6 +59,13 @@ class Crossbar:
     Raises:
         InvalidArgumentError: a figure is out of range, or a non-ideality is given twice.
 
+    Examples:
+        >>> hardware = Crossbar(rows=256, cols=256, device="reram", dac_bits=6, adc_bits=8)
+        >>> hardware.device.g_max, hardware.replace(adc_bits=6).adc_bits
+        (40.0, 6)
+        >>> Crossbar.from_preset("aon_cim_8bit").rows
+        1024
+
     Source: the defaults are AON-CiM's of AnalogNets (arXiv 2111.06503): PCM and 8-bit activations verified in its
     abstract, 1024 x 512 differential cells from memory.
     """

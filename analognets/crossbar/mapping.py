@@ -72,7 +72,12 @@ def column_scales(weights: Any) -> Any:
 
 
 def matrix_shape(kernel_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return (rows, columns) of a kernel (..., inputs, outputs) on the crossbar: im2col rows, one column per output."""
+    """Return (rows, columns) of a kernel (..., inputs, outputs) on the crossbar: im2col rows, one column per output.
+
+    Examples:
+        >>> matrix_shape((3, 3, 64, 96))
+        (576, 96)
+    """
     return math.prod(kernel_shape[:-1]), kernel_shape[-1]
 
 

@@ -43,6 +43,13 @@ class InputNoise(NonIdeality):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> noise = InputNoise(deviation=0.1)
+        >>> hardware = analognets.crossbar.Crossbar(dac_bits=None, adc_bits=None, nonidealities=[noise])
+        >>> outputs = analognets.crossbar.forward(hardware, np.zeros((10_000, 1)), np.ones((1, 1)), seed=0)
+        >>> print(np.std(outputs).round(2))
+        0.1
+
     Source: aihwkit, `inp_noise` of IOParameters (verified).
     """
 
@@ -70,6 +77,13 @@ class StuckDevices(NonIdeality):
 
     Raises:
         InvalidArgumentError: a setting is out of range.
+
+    Examples:
+        >>> stuck = StuckDevices(share=0.1, at="zero")
+        >>> hardware = analognets.crossbar.Crossbar(device="ideal", nonidealities=[stuck])
+        >>> state = analognets.crossbar.program(hardware, np.ones((100, 100)), seed=0)
+        >>> print(np.mean(analognets.crossbar.read(hardware, state, "1d") == 0).round(2))
+        0.1
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), sensitivity analysis (verified).
     """
@@ -115,6 +129,12 @@ class IRDrop(NonIdeality):
 
     Raises:
         InvalidArgumentError: a setting is out of range.
+
+    Examples:
+        >>> hardware = analognets.crossbar.Crossbar(dac_bits=None, adc_bits=None, nonidealities=[IRDrop()])
+        >>> x, w = np.ones((1, 512)), np.full((512, 1), 0.25)
+        >>> print(np.round(x @ w, 2), np.round(analognets.crossbar.forward(hardware, x, w), 2))
+        [[128.]] [[123.33]]
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 16 to 18 (verified); the position weight also in aihwkit
     (verified). The authors say that it under-estimates the drop about 5 x for correlated inputs.
@@ -174,6 +194,13 @@ class ShortTermNoise(NonIdeality):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> noise = ShortTermNoise(deviation=0.01, law="constant")
+        >>> hardware = analognets.crossbar.Crossbar(dac_bits=None, adc_bits=None, nonidealities=[noise])
+        >>> outputs = analognets.crossbar.forward(hardware, np.ones((10_000, 4)), np.ones((4, 1)), seed=0)
+        >>> print(np.std(outputs).round(3))
+        0.02
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 14 (verified); "constant" as ADDITIVE_CONSTANT of aihwkit
     (verified). Exact: a weighted sum of independent Gaussian numbers is Gaussian.
     """
@@ -220,6 +247,14 @@ class ADCNonlinearity(_PerColumn):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> hardware = analognets.crossbar.Crossbar(
+        ...     dac_bits=None, adc_bits=None, nonidealities=[ADCNonlinearity(curvature=0.25, spread=0.0)]
+        ... )
+        >>> weights = np.array([[0.5, 1.0], [0.5, 1.0]])
+        >>> print(np.round(analognets.crossbar.forward(hardware, np.ones((1, 2)), weights, seed=0), 3))
+        [[1.8 3. ]]
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 19; that the bracket of P is squared is our reading, which
     aihwkit's `slope_calibration` supports (verified).
     """
@@ -263,6 +298,13 @@ class PolarityAsymmetry(NonIdeality):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> asymmetry = PolarityAsymmetry(deviation=0.1)
+        >>> hardware = analognets.crossbar.Crossbar(dac_bits=None, adc_bits=None, nonidealities=[asymmetry])
+        >>> x, w = np.array([[1.0, 1.0], [-1.0, -1.0]]), np.ones((2, 1))
+        >>> (analognets.crossbar.forward(hardware, x, w, seed=0).numpy() == x @ w).tolist()
+        [[True], [False]]
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), sensitivity analysis (verified).
     """
 
@@ -294,6 +336,13 @@ class OutputNoise(NonIdeality):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> noise = OutputNoise(deviation=0.04)
+        >>> hardware = analognets.crossbar.Crossbar(dac_bits=None, adc_bits=None, nonidealities=[noise])
+        >>> outputs = analognets.crossbar.forward(hardware, np.zeros((10_000, 1)), np.ones((1, 1)), seed=0)
+        >>> print(np.std(outputs).round(2))
+        0.04
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 2 (verified).
     """
 
@@ -317,6 +366,11 @@ class ADCGainSpread(_PerColumn):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> hardware = analognets.crossbar.get("aimc_standard").with_nonideality(ADCGainSpread(deviation=0.02))
+        >>> hardware.nonideality("adc_gain_spread")
+        ADCGainSpread(deviation=0.02)
+
     Source: ours; the paper has no such term.
     """
 
@@ -338,6 +392,11 @@ class ADCOffsetSpread(_PerColumn):
 
     Raises:
         InvalidArgumentError: a setting is out of range.
+
+    Examples:
+        >>> hardware = analognets.crossbar.get("aimc_standard").with_nonideality(ADCOffsetSpread(deviation=0.1))
+        >>> hardware.strengths()["adc_offset_spread"]
+        0.1
 
     Source: ours; the paper has no such term.
     """

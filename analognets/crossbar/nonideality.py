@@ -101,6 +101,11 @@ class NonIdeality(abc.ABC):
         bounds          the range of each setting
         title, unit     what its strength is, for axes and tables; settings of a variant in braces
         scan            strengths that a sweep tries where the hardware does not have it, from weak to strong
+
+    Examples:
+        >>> kind = analognets.crossbar.get_nonideality("output_noise", strength=0.1)
+        >>> kind.name, kind.strength, kind.scaled(2.0).strength
+        ('output_noise', 0.1, 0.2)
     """
 
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

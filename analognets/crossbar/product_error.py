@@ -68,6 +68,11 @@ def product_error(
     Raises:
         InvalidArgumentError: a number is out of range.
 
+    Examples:
+        >>> found = product_error(analognets.crossbar.get("aimc_standard"), size=64, vectors=100, chips=2)
+        >>> round(found.error, 2), found.chips
+        (0.16, 2)
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), eq. 20: about 15 % for the standard model (verified). That 0.246
     is the standard deviation and that weights are cut at +-1 is our reading.
     """

@@ -30,11 +30,14 @@ def register_nonideality(package: str = "Custom") -> Callable[[type], type]:
     Raises:
         InvalidArgumentError: it is no class of that kind, or another class has its name.
 
-    Example:
+    Examples:
+        >>> from typing import ClassVar
         >>> @register_nonideality("my_lab")
         ... class Crosstalk(NonIdeality):
         ...     deviation: float
         ...     name: ClassVar[str] = "crosstalk"
+        >>> get_nonideality("crosstalk", strength=0.1).strength
+        0.1
     """
 
     def register(kind: type) -> type:
@@ -56,7 +59,12 @@ def register_nonideality(package: str = "Custom") -> Callable[[type], type]:
 
 
 def list_nonidealities() -> list[str]:
-    """Return the names of all non-idealities in the order in which they act."""
+    """Return the names of all non-idealities in the order in which they act.
+
+    Examples:
+        >>> list_nonidealities()[-3:]
+        ['output_noise', 'adc_gain_spread', 'adc_offset_spread']
+    """
     return list(_KINDS)
 
 
@@ -76,6 +84,10 @@ def get_nonideality(identifier: Any, **settings: Any) -> NonIdeality:
     Raises:
         UnknownNameError: no non-ideality has that name, or it has no such setting.
         InvalidArgumentError: the identifier is none of these, or a setting is missing or out of range.
+
+    Examples:
+        >>> get_nonideality("ir_drop", strength=2.0)
+        IRDrop(factor=2.0, wire_resistance=0.35, conductance=5.0, polynomial=(0.5, -0.2, 0.05))
     """
     if isinstance(identifier, str):
         if identifier not in _KINDS:

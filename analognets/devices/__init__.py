@@ -88,6 +88,15 @@ def register_device(name: str, package: str = "Custom") -> Callable[[type], type
 
     Raises:
         InvalidArgumentError: what is decorated is no `Device`, or another class has its name.
+
+    Examples:
+        >>> import dataclasses
+        >>> @register_device("leaky", package="Docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Leaky(IdealDevice):
+        ...     '''A device of one's own.'''
+        >>> get("leaky").g_max
+        25.0
     """
 
     def register(kind: type) -> type:
@@ -180,6 +189,11 @@ def save(device: Device, path: str | os.PathLike[str]) -> None:
     Raises:
         InvalidArgumentError: the path does not end in .yaml, or what is given is no device.
         RunError: the file can't be written.
+
+    Examples:
+        >>> save(PCM(read_noise_scale=0.5), "quiet.yaml")
+        >>> get("quiet.yaml").read_noise_scale
+        0.5
     """
     if not isinstance(device, Device) or not os.fspath(path).endswith((".yaml", ".yml")):
         raise InvalidArgumentError(
@@ -194,7 +208,12 @@ def save(device: Device, path: str | os.PathLike[str]) -> None:
 
 
 def serialize(device: Device) -> dict[str, Any]:
-    """Return a device as plain data that JSON and YAML can hold."""
+    """Return a device as plain data that JSON and YAML can hold.
+
+    Examples:
+        >>> serialize(IdealDevice(g_max=10.0))["config"]
+        {'g_max': 10.0}
+    """
     return keras.saving.serialize_keras_object(device)
 
 
@@ -204,6 +223,10 @@ def deserialize(config: dict[str, Any]) -> Device:
 
     Raises:
         InvalidArgumentError: the data is not that of a device.
+
+    Examples:
+        >>> deserialize(serialize(IdealDevice(g_max=10.0)))
+        IdealDevice(g_max=10.0)
     """
     try:
         device = keras.saving.deserialize_keras_object(config) if "class_name" in config else None
@@ -221,6 +244,10 @@ def fit(table: Any, **options: Any) -> DeviceFit:
     """Return the device that measured cells are best described by, and how well its constants are known.
 
     See `analognets.devices.fitting.fit.fit_device`, which takes the same arguments.
+
+    Examples:
+        >>> fit(cells, replicates=20).laws["read_noise"]
+        'power of g'
     """
     from analognets.devices.fitting.fit import fit_device
 

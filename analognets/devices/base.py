@@ -63,6 +63,14 @@ class Device(abc.ABC):
 
     Args:
         g_max: largest conductance that is programmed, in uS, > 0.
+
+    Examples:
+        >>> device = analognets.devices.get("pcm")
+        >>> state = device.program([0.0, 12.5, 25.0], seed=1)
+        >>> sorted(state)
+        ['conductance', 'drift_exponent', 'read_noise_amplitude']
+        >>> print(device.read(state, "1d", seed=2).shape)
+        (3,)
     """
 
     g_max: float = 25.0

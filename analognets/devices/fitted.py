@@ -56,6 +56,13 @@ class FittedDevice(PCM):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> device = FittedDevice(stuck_shares=(0.5, 0.0), read_noise_scale=0.0)
+        >>> state = device.program(np.full(1000, 20.0), seed=0)
+        >>> stuck = device.read(state, "1d").numpy() == 0
+        >>> bool(0.4 < stuck.mean() < 0.6)
+        True
+
     Source: the laws are those of `PCM`; bias, stuck cells and the Arrhenius factor on the exponent are our choice.
     """
 

@@ -27,6 +27,11 @@ class IdealDevice(Device):
 
     Raises:
         InvalidArgumentError: g_max is out of range.
+
+    Examples:
+        >>> device = IdealDevice()
+        >>> device.read(device.program([3.0, 25.0], seed=0), "10y").numpy().tolist()
+        [3.0, 25.0]
     """
 
     def __post_init__(self) -> None:

@@ -59,6 +59,14 @@ class CuSiO2Memristor(Device):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> device = CuSiO2Memristor()
+        >>> print(device.window([-10.0, 10.0, 40.0], conductance=40.0).round(2))
+        [-1.18  1.14  0.25]
+        >>> state = device.program([20.0, 60.0], seed=0)
+        >>> print(device.spike_pair(state, 5.0, seed=1)["conductance"].shape)
+        (2,)
+
     Source: our reconstruction after Nandakumar and Rajendran, arXiv 2001.09299, whose constants are not published in
     what we could read; the form is the usual soft-bound law.
     """

@@ -29,6 +29,14 @@ class ParallelDevices(Device):
     Raises:
         InvalidArgumentError: an argument is out of range.
 
+    Examples:
+        >>> pair = ParallelDevices(device=analognets.devices.PCM(), copies=2)
+        >>> pair.g_max
+        50.0
+        >>> state = pair.program([30.0, 50.0], seed=0)
+        >>> print(state["conductance"].shape, pair.read(state, "1h", seed=1).shape)
+        (2, 2) (2,)
+
     Source: multi-memristive synapses (Boybat et al., Nat. Commun. 9:2514, 2018, from memory).
     """
 

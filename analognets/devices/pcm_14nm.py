@@ -70,6 +70,14 @@ class PCM14nm(PCM):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> PCM14nm().g_max, PCM14nm(devices_per_polarity=1).g_max
+        (20.7, 10.35)
+        >>> device = PCM14nm(read_noise_scale=0.0)
+        >>> state = device.program(np.full(1000, 10.0), seed=0)
+        >>> print(device.read(state, "1y").numpy().mean().round(1))
+        5.2
+
     Source: the fits are verified in IBM/aihwkit, inference/noise/hermes.py; devices of Le Gallo et al., Nat.
     Electron. 2023 and Khaddam-Aljameh et al., JSSC 2022. The clock and the reference of Q default as in `PCM`;
     `PCM14nm.like_aihwkit()` has aihwkit's.

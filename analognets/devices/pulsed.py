@@ -66,6 +66,13 @@ class PulsedDevice(Device):
 
     Raises:
         InvalidArgumentError: a setting is out of range.
+
+    Examples:
+        >>> device = analognets.devices.get("pulsed_linear", step=0.5)
+        >>> state = device.reset((3,), seed=0)
+        >>> state = device.pulse(state, [0, 1, 2], seed=1)
+        >>> print(state["conductance"].numpy().round(2))
+        [0.1 0.6 1.1]
     """
 
     g_max: float = 12.0
@@ -322,6 +329,10 @@ class PulsedLinear(PulsedDevice):
 
     Raises:
         InvalidArgumentError: a setting is out of range.
+
+    Examples:
+        >>> print(PulsedLinear(step=0.5).pulse_curve(4).round(2))
+        [0.1 0.6 1.1 1.6 2.1]
     """
 
     step: float = 0.773

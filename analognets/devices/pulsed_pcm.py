@@ -48,6 +48,11 @@ class PulsedPCM(PulsedDevice):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> curve = PulsedPCM().pulse_curve(10)
+        >>> print(curve.round(1))
+        [0.1 2.1 3.4 4.5 5.2 5.8 6.3 6.7 7.1 7.4 7.6]
+
     Source: Nandakumar et al., J. Appl. Phys. 124, 152135 (2018); constants verified in YigitDemirag/srnn-pcm, xbar.py,
     which also drifts before t_0 (upwards) and cuts readings at 0.1 uS; we do neither.
     """
@@ -103,6 +108,10 @@ class PulsedStepPCM(PulsedDevice):
 
     Raises:
         InvalidArgumentError: a setting is out of range.
+
+    Examples:
+        >>> print(PulsedStepPCM().pulse_curve(5).round(1))
+        [0.1 2.3 3.6 4.5 5.1 5.7]
 
     Source: constants verified in IBM/aihwkit, simulator/presets/devices.py. Drift and read noise are those of
     `PulsedPCM`; the preset has none.

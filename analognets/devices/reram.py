@@ -51,6 +51,12 @@ class ReRAM(Device):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> device = ReRAM()
+        >>> state = device.program(np.full(1000, 20.0), seed=0)
+        >>> [round(float(np.std(device.read(state, at))), 1) for at in ("1s", "1d")]
+        [2.0, 3.9]
+
     Source: g_max and the fits at 1 s and 1 d: supplement of Rasch et al., Nat. Commun. 14:5282 (2023) (verified); two
     more digits and the fit at 2 d: IBM/aihwkit, inference/noise/reram.py (verified); data of Wan et al., Nature 608
     (2022). The interpolation is ours: aihwkit refuses other times.

@@ -17,7 +17,12 @@ Settings = TypeVar("Settings")
 
 
 def is_off(strength: Strength) -> bool:
-    """Whether a strength is the number 0. A tensor may have any value, so what it scales has to be computed."""
+    """Whether a strength is the number 0. A tensor may have any value, so what it scales has to be computed.
+
+    Examples:
+        >>> is_off(0.0), is_off(0.5)
+        (True, False)
+    """
     return isinstance(strength, numbers.Real) and strength == 0
 
 

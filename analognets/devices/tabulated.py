@@ -46,6 +46,17 @@ class TabulatedDevice(Device):
     Raises:
         InvalidArgumentError: a setting is out of range or a list has the wrong length.
 
+    Examples:
+        >>> device = TabulatedDevice(
+        ...     levels=[0.0, 20.0],
+        ...     times=[60.0, 86400.0],
+        ...     shares=[0.1, 0.5, 0.9],
+        ...     quantiles=[[[0.0, 0.5, 1.0], [19.0, 20.0, 21.0]], [[0.0, 0.4, 1.0], [15.0, 17.0, 19.0]]],
+        ...     programming_noise_scale=0.0,
+        ... )
+        >>> print(device.read(device.program([0.0, 20.0], seed=0), "1d").numpy().round(3))
+        [ 0.4 17. ]
+
     Source: our reconstruction.
     """
 

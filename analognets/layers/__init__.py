@@ -22,6 +22,7 @@ from analognets.layers.recurrent import AnalogGRU, AnalogLSTM, AnalogRNN, Analog
 from analognets.layers.recurrent_cells import AnalogGRUCell, AnalogLSTMCell, AnalogSimpleRNNCell
 from analognets.layers.separable import AnalogSeparableConv1D, AnalogSeparableConv2D
 from analognets.layers.time_distributed import AnalogTimeDistributed
+from analognets.layers.with_constant import WithConstant
 
 __all__ = [
     "AnalogGroupQueryAttention",
@@ -49,6 +50,7 @@ __all__ = [
     "AnalogLayer",
     "AnalogTimeDistributed",
     "WeightClip",
+    "WithConstant",
     "analog_layers",
     "calibrate",
     "freeze_weight_range",

@@ -38,6 +38,12 @@ class ADCGain(keras.layers.Layer):
     Args:
         initial: value before calibration, > 0.
 
+    Examples:
+        >>> gain = ADCGain()
+        >>> layers = [analognets.layers.AnalogDense(4, adc_gain=gain) for _ in range(2)]
+        >>> layers[0].adc_gain is layers[1].adc_gain
+        True
+
     Source: AnalogNets (arXiv 2111.06503), the fixed ADC gain (from memory).
     """
 

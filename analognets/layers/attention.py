@@ -97,8 +97,10 @@ class AnalogMultiHeadAttention(AnalogAttention, keras.layers.MultiHeadAttention)
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), BERT: attention products digital (verified).
 
-    Example:
-        >>> layer = AnalogMultiHeadAttention(8, 64, crossbar="aimc_standard")
+    Examples:
+        >>> layer = AnalogMultiHeadAttention(2, 8, crossbar="aimc_standard")
+        >>> print(layer(np.ones((2, 5, 32)), np.ones((2, 5, 32))).shape)
+        (2, 5, 32)
     """
 
     def heads(self) -> dict[str, tuple[int, int]]:
@@ -128,6 +130,11 @@ class AnalogGroupQueryAttention(AnalogAttention, keras.layers.GroupQueryAttentio
     """Grouped-query attention whose projections are computed on crossbars; see `AnalogMultiHeadAttention`.
 
     Takes every argument of `keras.layers.GroupQueryAttention` and those of `AnalogComposite`.
+
+    Examples:
+        >>> layer = AnalogGroupQueryAttention(8, num_query_heads=4, num_key_value_heads=2)
+        >>> print(layer(np.ones((2, 5, 32)), np.ones((2, 5, 32))).shape)
+        (2, 5, 32)
 
     Source: as `AnalogMultiHeadAttention`.
     """

@@ -56,6 +56,14 @@ class AnalogLayer(Calibrated):
         InvalidArgumentError: an argument is out of range.
         UnknownNameError: no hardware preset has that name.
 
+    Examples:
+        >>> layer = analognets.layers.AnalogDense(2, crossbar="aon_cim_4bit", weight_noise=0.1)
+        >>> isinstance(layer, AnalogLayer), isinstance(layer, keras.layers.Dense)
+        (True, True)
+        >>> layer.build((None, 3))
+        >>> layer.crossbar.adc_bits, layer.crossbar_shape()
+        (4, (3, 2))
+
     Source: AnalogNets (arXiv 2111.06503), from memory; Joshi et al., Nat. Commun. 11:2473 (2020) for the Gaussian
     noise; Rasch et al., Nat. Commun. 14:5282 (2023), eq. 1 and 2, for the tiles with non-idealities (verified).
     """

@@ -23,6 +23,11 @@ class AnalogBidirectional(keras.layers.Bidirectional):
 
     Takes every argument of `keras.layers.Bidirectional`.
 
+    Examples:
+        >>> layer = AnalogBidirectional(analognets.layers.AnalogLSTM(4, crossbar="aimc_standard"))
+        >>> print(layer(np.ones((2, 5, 3))).shape)
+        (2, 8)
+
     Source: our reconstruction.
     """
 

@@ -107,6 +107,19 @@ class AnalogBlock(keras.layers.Layer):
 
     Raises:
         ConversionError: when it is first called: the block has no layer at such a place.
+
+    Examples:
+        >>> @keras.saving.register_keras_serializable("Docs")
+        ... class Residual(keras.layers.Layer):
+        ...     def __init__(self, **kwargs):
+        ...         super().__init__(**kwargs)
+        ...         self.dense = keras.layers.Dense(8)
+        ...     def call(self, inputs):
+        ...         return inputs + self.dense(inputs)
+        >>> net = keras.Sequential([keras.Input((8,)), Residual(name="residual")])
+        >>> block = analognets.to_analog(net).get_layer("residual")
+        >>> type(block).__name__, type(block.block.dense).__name__
+        ('AnalogBlock', 'AnalogDense')
     """
 
     def __init__(self, block: keras.layers.Layer, exchanged: dict[str, Any] | None = None, **kwargs: Any) -> None:

@@ -20,7 +20,16 @@ FLAGS = ("calibrated", "nonnegative")
 
 
 def refresh_compiled(model: keras.Model) -> None:
-    """Drop a compiled model's traced functions, so that changed layer settings take effect."""
+    """Drop a compiled model's traced functions, so that changed layer settings take effect.
+
+    Examples:
+        >>> fresh = analognets.to_analog(model, calibrate_on=x)
+        >>> outputs = fresh.predict(x, verbose=0)
+        >>> fresh.get_layer("logits").seed = 1
+        >>> refresh_compiled(fresh)
+        >>> bool(np.allclose(fresh.predict(x, verbose=0), outputs))
+        True
+    """
     for name in ("train_function", "test_function", "predict_function"):
         if getattr(model, name, None) is not None:
             setattr(model, name, None)

@@ -42,6 +42,10 @@ def analog_layers(model: keras.Model) -> list[AnalogLayer]:
 
     Raises:
         ConversionError: there is none.
+
+    Examples:
+        >>> [layer.name for layer in analog_layers(analog)]
+        ['hidden', 'logits']
     """
     found = [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)]
     if not found:
@@ -64,6 +68,13 @@ def freeze_weight_range(model: keras.Model, *, sigma: float | None = 2.0) -> Non
 
     Raises:
         ConversionError: the model has no analog layer.
+
+    Examples:
+        >>> fresh = analognets.to_analog(model)
+        >>> freeze_weight_range(fresh, sigma=1.0)
+        >>> layer = fresh.get_layer("hidden")
+        >>> bool(abs(layer.kernel.numpy()).max() <= layer.weight_range())
+        True
 
     Source: AnalogNets (arXiv 2111.06503), end of stage 1 (from memory).
     """
@@ -207,6 +218,13 @@ def calibrate(
         InvalidArgumentError: `data` holds no batch, is of another structure than the model's inputs, or leads to NaN or
             infinity, or a value is out of range.
 
+    Examples:
+        >>> fresh = analognets.to_analog(model)
+        >>> calibrate(fresh, x)
+        40
+        >>> [layer.calibrated for layer in analog_layers(fresh)]
+        [True, True]
+
     Source: ranges from percentiles as in Buechel et al., ICLR 2022 (99.995, verified in their code); "abs_max": Rasch
     et al., Nat. Commun. 14:5282 (2023), direct mapping (verified); the rule for S is our reconstruction.
     """
@@ -247,6 +265,12 @@ def set_hardware(model: keras.Model, crossbar: Any) -> None:
     Raises:
         ConversionError: the model has no analog layer, or the new crossbar has other tiles or scales than the old one.
         UnknownNameError: a name of the dict is no analog layer.
+
+    Examples:
+        >>> fresh = analognets.to_analog(model, calibrate_on=x)
+        >>> set_hardware(fresh, "aon_cim_4bit")
+        >>> fresh.get_layer("hidden").crossbar.adc_bits
+        4
     """
     layers = analog_layers(model)
     known = {layer.name for layer in layers}

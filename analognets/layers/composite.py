@@ -50,6 +50,12 @@ class AnalogComposite(Base):
     Raises:
         InvalidArgumentError: an argument is out of range.
         UnknownNameError: no hardware preset has that name.
+
+    Examples:
+        >>> layer = analognets.layers.AnalogGRU(4, name="gru")
+        >>> layer.build((None, 5, 3))
+        >>> [product.name for product in layer.products.values()]
+        ['gru_input', 'gru_recurrent']
     """
 
     def __init__(

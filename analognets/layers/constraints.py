@@ -21,6 +21,11 @@ class WeightClip(keras.constraints.Constraint):
     Args:
         sigma: how many standard deviations, > 0.
 
+    Examples:
+        >>> clip = WeightClip(sigma=1.0)
+        >>> print(np.round(clip(np.array([-3.0, -1.0, 1.0, 3.0])), 3))
+        [-2.236 -1.     1.     2.236]
+
     Source: AnalogNets (arXiv 2111.06503), stage 1 (from memory); Joshi et al. 2020 (alpha = 2).
     """
 

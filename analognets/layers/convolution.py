@@ -85,6 +85,13 @@ class AnalogConv2D(AnalogConvolution, keras.layers.Conv2D):
         InvalidArgumentError: an argument is out of range.
         ConversionError: one input channel alone needs more rows than a tile has.
 
+    Examples:
+        >>> layer = AnalogConv2D(6, 3, strides=2, weight_noise=0.05)
+        >>> print(layer(np.ones((2, 9, 9, 4))).shape)
+        (2, 4, 4, 6)
+        >>> layer.crossbar_shape()
+        (3, 3, 4, 6)
+
     Source: as `AnalogLayer`.
     """
 
@@ -100,6 +107,11 @@ class AnalogConv3D(AnalogConvolution, keras.layers.Conv3D):
         InvalidArgumentError: an argument is out of range.
         ConversionError: one input channel alone needs more rows than a tile has.
 
+    Examples:
+        >>> layer = AnalogConv3D(6, 3)
+        >>> print(layer(np.ones((1, 5, 5, 5, 2))).shape)
+        (1, 3, 3, 3, 6)
+
     Source: as `AnalogLayer`.
     """
 
@@ -113,6 +125,11 @@ class AnalogConv1D(AnalogConvolution, keras.layers.Conv1D):
 
     Raises:
         InvalidArgumentError: an argument is out of range.
+
+    Examples:
+        >>> layer = AnalogConv1D(6, 3, padding="causal", crossbar="aon_cim_6bit")
+        >>> print(layer(np.ones((2, 10, 4))).shape)
+        (2, 10, 6)
 
     Source: as `AnalogLayer`.
     """
@@ -179,6 +196,10 @@ class AnalogDepthwiseConv1D(AnalogDepthwise, keras.layers.DepthwiseConv1D):
     Raises:
         InvalidArgumentError: an argument is out of range.
 
+    Examples:
+        >>> print(AnalogDepthwiseConv1D(3)(np.ones((2, 10, 4))).shape)
+        (2, 8, 4)
+
     Source: as `AnalogDepthwiseConv2D`.
     """
 
@@ -193,6 +214,13 @@ class AnalogDepthwiseConv2D(AnalogDepthwise, keras.layers.DepthwiseConv2D):
 
     Raises:
         InvalidArgumentError: an argument is out of range.
+
+    Examples:
+        >>> layer = AnalogDepthwiseConv2D(3)
+        >>> print(layer(np.ones((2, 8, 8, 4))).shape)
+        (2, 6, 6, 4)
+        >>> print(layer.kernel.shape, layer.crossbar_shape())
+        (3, 3, 4, 1) (3, 3, 4, 4)
 
     Source: derived from the shape of the kernel; that AnalogNets (arXiv 2111.06503) argues so is from memory.
     """

@@ -25,8 +25,10 @@ class AnalogDense(AnalogLayer, keras.layers.Dense):
 
     Source: as `AnalogLayer`.
 
-    Example:
+    Examples:
         >>> layer = AnalogDense(10, crossbar="aon_cim_8bit", weight_noise=0.05)
+        >>> print(layer(np.ones((2, 8))).shape)
+        (2, 10)
     """
 
     def product(self, inputs: Any, kernel: Any) -> Any:

@@ -90,8 +90,10 @@ class AnalogEinsumDense(AnalogLayer, keras.layers.EinsumDense):
 
     Source: as `AnalogLayer`.
 
-    Example:
-        >>> layer = AnalogEinsumDense("abc,cde->abde", output_shape=(None, 8, 64), bias_axes="de")
+    Examples:
+        >>> layer = AnalogEinsumDense("abc,cde->abde", output_shape=(None, 2, 8), bias_axes="de")
+        >>> print(layer(np.ones((4, 5, 3))).shape)
+        (4, 5, 2, 8)
     """
 
     def build(self, input_shape: Any) -> None:

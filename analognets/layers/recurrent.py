@@ -95,6 +95,10 @@ class AnalogSimpleRNN(AnalogRecurrent, keras.layers.SimpleRNN):
 
     Takes every argument of `keras.layers.SimpleRNN`, those after `activation` by name, and those of `AnalogComposite`.
 
+    Examples:
+        >>> print(AnalogSimpleRNN(4, crossbar="aimc_standard")(np.ones((2, 5, 3))).shape)
+        (2, 4)
+
     Source: as `AnalogSimpleRNNCell`.
     """
 
@@ -107,6 +111,11 @@ class AnalogLSTM(AnalogRecurrent, keras.layers.LSTM):
     """LSTM with both products on crossbars, gates and biases digital; see `AnalogGRU`.
 
     Takes every argument of `keras.layers.LSTM`, those after `activation` by name, and those of `AnalogComposite`.
+
+    Examples:
+        >>> layer = AnalogLSTM(4, return_sequences=True, crossbar="aimc_standard")
+        >>> print(layer(np.ones((2, 5, 3))).shape)
+        (2, 5, 4)
 
     Source: as `AnalogLSTMCell`.
     """
@@ -127,8 +136,10 @@ class AnalogGRU(AnalogRecurrent, keras.layers.GRU):
 
     Source: as `AnalogGRUCell`.
 
-    Example:
-        >>> layer = AnalogGRU(154, crossbar="aimc_standard", weight_noise=1.0, noise_model="device")
+    Examples:
+        >>> layer = AnalogGRU(4, crossbar="aimc_standard", weight_noise=1.0, noise_model="device")
+        >>> print(layer(np.ones((2, 5, 3))).shape)
+        (2, 4)
     """
 
     cell_class: ClassVar[Any] = AnalogGRUCell
@@ -143,6 +154,11 @@ class AnalogRNN(keras.layers.RNN):
 
     Args:
         cell: a cell or a list of cells, of which some have analog layers.
+
+    Examples:
+        >>> cells = [analognets.layers.AnalogSimpleRNNCell(4), analognets.layers.AnalogGRUCell(6)]
+        >>> print(AnalogRNN(cells)(np.ones((2, 5, 3))).shape)
+        (2, 6)
 
     Source: as `AnalogGRUCell`.
     """

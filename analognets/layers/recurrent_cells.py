@@ -161,6 +161,11 @@ class AnalogSimpleRNNCell(AnalogCell, keras.layers.SimpleRNNCell):
 
     Takes every argument of `keras.layers.SimpleRNNCell` and those of `AnalogComposite`.
 
+    Examples:
+        >>> output, state = AnalogSimpleRNNCell(4)(np.ones((2, 3)), [np.zeros((2, 4))])
+        >>> print(output.shape)
+        (2, 4)
+
     Source: as `AnalogGRUCell`.
     """
 
@@ -177,6 +182,11 @@ class AnalogLSTMCell(AnalogCell, keras.layers.LSTMCell):
 
     with s the recurrent activation, x W and h U on crossbars. Takes every argument of `keras.layers.LSTMCell` and those
     of `AnalogComposite`. Dropout of the state has one mask for all gates, since they are columns of one product.
+
+    Examples:
+        >>> output, state = AnalogLSTMCell(4)(np.ones((2, 3)), [np.zeros((2, 4)), np.zeros((2, 4))])
+        >>> print(output.shape, len(state))
+        (2, 4) 2
 
     Source: Hochreiter and Schmidhuber, Neural Computation 9:1735 (1997), as in Keras; as `AnalogGRUCell`.
     """
@@ -210,6 +220,11 @@ class AnalogGRUCell(AnalogCell, keras.layers.GRUCell):
 
     Takes every argument of `keras.layers.GRUCell` and those of `AnalogComposite`. Dropout of the state has one mask for
     all gates, since they are columns of one product.
+
+    Examples:
+        >>> layer = analognets.layers.AnalogRNN(AnalogGRUCell(4, crossbar="aimc_standard"))
+        >>> print(layer(np.ones((2, 5, 3))).shape)
+        (2, 4)
 
     Source: Cho et al., EMNLP 2014 (arXiv 1406.1078), as in Keras; both products on tiles and one draw of the noise over
     a sequence: Rasch et al., Nat. Commun. 14:5282 (2023).

@@ -97,6 +97,11 @@ class AnalogSeparableConv1D(AnalogSeparable, keras.layers.SeparableConv1D):
 
     Takes every argument of `keras.layers.SeparableConv1D` and those of `AnalogComposite`.
 
+    Examples:
+        >>> layer = AnalogSeparableConv1D(6, 3)
+        >>> print(layer(np.ones((2, 10, 4))).shape)
+        (2, 8, 6)
+
     Source: as `AnalogSeparableConv2D`.
     """
 
@@ -113,6 +118,13 @@ class AnalogSeparableConv2D(AnalogSeparable, keras.layers.SeparableConv2D):
     The products are the layers "<name>_depthwise" (`AnalogDepthwiseConv2D`, unrolled densely) and "<name>_pointwise"
     (`AnalogConv2D`, 1 x 1); between them lie an ADC and a DAC. With ideal converters and no noise it equals
     `keras.layers.SeparableConv2D`, whose arguments it takes, and those of `AnalogComposite`.
+
+    Examples:
+        >>> layer = AnalogSeparableConv2D(6, 3, name="separable")
+        >>> print(layer(np.ones((2, 10, 10, 4))).shape)
+        (2, 8, 8, 6)
+        >>> [product.name for product in layer.products.values()]
+        ['separable_depthwise', 'separable_pointwise']
 
     Source: derived from the definition of the layer; our reconstruction.
     """

@@ -28,6 +28,11 @@ class AnalogTimeDistributed(keras.layers.TimeDistributed):
     Args:
         layer: the analog layer, or a block with analog layers in it.
 
+    Examples:
+        >>> layer = AnalogTimeDistributed(analognets.layers.AnalogDense(2))
+        >>> print(layer(np.ones((4, 5, 3))).shape)
+        (4, 5, 2)
+
     Source: our reconstruction.
     """
 

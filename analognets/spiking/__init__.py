@@ -2,12 +2,14 @@
 
 from analognets.spiking.encoders import Cochlea, PixelCode
 from analognets.spiking.filters import DoubleExponential
+from analognets.spiking.from_nir import from_nir
 from analognets.spiking.labels import NeuronLabels
 from analognets.spiking.learning_rule import LearningRule, SpikeTiming
 from analognets.spiking.neuron import LIF
 from analognets.spiking.normad import NormAD
 from analognets.spiking.scoring import SpikeScore, chance_share, score_spikes
 from analognets.spiking.supervised import Presentation, SpikeTimeTrainer
+from analognets.spiking.to_nir import to_nir
 from analognets.spiking.trains import SpikeTrains
 from analognets.spiking.winner_take_all import WinnerTakeAll, WinnerTakeAllRules
 from analognets.synapses import (
@@ -41,5 +43,7 @@ __all__ = [
     "WinnerTakeAll",
     "WinnerTakeAllRules",
     "chance_share",
+    "from_nir",
     "score_spikes",
+    "to_nir",
 ]

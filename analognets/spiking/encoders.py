@@ -47,6 +47,12 @@ class Cochlea:
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> sound = np.sin(2 * np.pi * 440 * np.arange(8000) / 16_000)
+        >>> trains = Cochlea(channels=16, duration=500.0).encode(sound)
+        >>> trains.n_channels, int(trains.counts().argmax())
+        (16, 3)
+
     Source: gammatone filters of scipy.signal.gammatone (Slaney 1993), ERB scale of Glasberg and Moore 1990. 132
     sub-sampled channels in 1250 ms are the published experiment's (arXiv 1905.11929, which used a silicon cochlea);
     everything else is our reconstruction.
@@ -195,6 +201,12 @@ class PixelCode:
 
     Raises:
         InvalidArgumentError: a setting is out of range, or the spikes don't fit into the window.
+
+    Examples:
+        >>> code = PixelCode(shape=(1, 2), duration=500.0)
+        >>> trains = code.encode([[1.0, 0.3]], seed=0)
+        >>> trains.counts().tolist(), code.decode(trains).tolist()
+        ([10, 3], [[1.0, 0.3]])
 
     Source: spike times that stand for pixel intensities, 168 outputs and 1250 ms are the published experiment's
     (arXiv 1905.11929); 14 x 12 pixels and this code are our reconstruction.

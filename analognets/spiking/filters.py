@@ -67,6 +67,13 @@ class DoubleExponential(keras.layers.Layer):
     Raises:
         InvalidArgumentError: a time is out of range.
 
+    Examples:
+        >>> spikes = np.zeros((1, 100, 1), "float32")
+        >>> spikes[0, 10] = 1.0
+        >>> traces = DoubleExponential(dt=0.1)(spikes)
+        >>> print(traces.shape, int(np.argmax(traces)))
+        (1, 100, 1) 33
+
     Source: constants verified in the code of the same group (k18shruti/SNN-for-Pattern-Recognition), not in the paper
     on PCM synapses.
     """

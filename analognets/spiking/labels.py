@@ -17,6 +17,12 @@ class NeuronLabels:
 
     Args:
         responses: mean number of spikes (classes, neurons).
+
+    Examples:
+        >>> counts, labels = np.array([[9, 0], [1, 8], [7, 1]]), np.array([0, 1, 0])
+        >>> known = NeuronLabels.assign(counts, labels, classes=2)
+        >>> known.classify(np.array([[5, 1], [0, 4]])).tolist()
+        [0, 1]
     """
 
     responses: np.ndarray

@@ -27,6 +27,11 @@ class LearningRule(abc.ABC):
 
     Raises:
         InvalidArgumentError: an argument is out of range.
+
+    Examples:
+        >>> rule = analognets.spiking.NormAD(dt=0.1, rate=100.0)
+        >>> isinstance(rule, LearningRule), rule.rate
+        (True, 100.0)
     """
 
     def __init__(self, *, dt: float = 0.1, rate: float = 200.0) -> None:
@@ -78,6 +83,15 @@ class SpikeTiming(LearningRule):
 
     Raises:
         InvalidArgumentError: an argument is out of range.
+
+    Examples:
+        >>> rule = SpikeTiming(window=20.0, offset=0.2)
+        >>> inputs = analognets.spiking.SpikeTrains.from_lists([[9.0], []], 50.0)
+        >>> observed = np.zeros((500, 1))
+        >>> observed[100] = 1.0
+        >>> change = rule.update(rule.directions(inputs), inputs, observed)
+        >>> print(np.sign(change).ravel())
+        [ 1. -1.]
 
     Source: after Querlioz et al. 2013; there is no separate depression by inputs that come after the spike.
     """

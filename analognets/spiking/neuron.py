@@ -29,18 +29,24 @@ class LIF(keras.layers.Layer):
     currents of all other units, from the next step on.
 
     Args:
-        dt: step in ms, at most the refractory time.
+        dt: step in ms, at most the refractory time if there is one.
         capacitance: C in pF, > 0.
         leak: g_L in nS, > 0.
         rest: E_L in mV.
         threshold: V_T in mV, above rest.
-        refractory: in ms; a whole number of steps is taken, the nearest.
+        refractory: in ms; a whole number of steps is taken, the nearest; 0: there is none.
         lateral_inhibition: in pA, >= 0; 0 is none. The MNIST code of the source has 1000.
         clamp: whether V is kept from falling below E_L.
         return_membrane: return (spikes, V) instead of spikes; V in mV is E_L in the step of a spike.
 
     Raises:
         InvalidArgumentError: a constant is out of range, or the step is longer than the refractory time.
+
+    Examples:
+        >>> neurons = LIF(dt=0.5)
+        >>> spikes = neurons(np.full((1, 200, 1), 3000.0))
+        >>> int(spikes.numpy().sum()), round(neurons.rheobase)
+        (3, 2700)
 
     Source: constants verified in the code of the same group (k18shruti/SNN-for-Pattern-Recognition), not in the paper
     on PCM synapses; there a 2nd-order Runge-Kutta step. The time course of the inhibition is our reconstruction.
@@ -62,7 +68,7 @@ class LIF(keras.layers.Layer):
     ) -> None:
         super().__init__(**{"trainable": False, **kwargs})
         self.refractory = check_number("LIF", "refractory", refractory, 0.0, 1e6, unit="ms")
-        self.dt = check_step(dt, self.refractory)
+        self.dt = check_step(dt, self.refractory or None)
         self.capacitance = check_number("LIF", "capacitance", capacitance, 1e-6, 1e9, unit="pF")
         self.leak = check_number("LIF", "leak", leak, 1e-6, 1e9, unit="nS")
         self.rest = check_number("LIF", "rest", rest, -1e6, 1e6, unit="mV")
@@ -99,7 +105,7 @@ class LIF(keras.layers.Layer):
         currents = ops.cast(currents, self.compute_dtype)
         keep = float(np.exp(-self.dt / self.membrane))
         gain = float(-np.expm1(-self.dt / self.membrane) / self.leak)
-        hold = float(max(1, round(self.refractory / self.dt)))
+        hold = float(max(1, round(self.refractory / self.dt))) if self.refractory else 0.0
         height = self.threshold - self.rest
         decays = [float(np.exp(-self.dt / tau)) for tau in (TAU_FALL, TAU_RISE)]
         weights = [step_weights(self.dt, tau, self.membrane) for tau in (TAU_FALL, TAU_RISE)]

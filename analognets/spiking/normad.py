@@ -28,6 +28,14 @@ class NormAD(LearningRule):
         tau_fall: of the synaptic traces in ms, another one than tau.
         tau_rise: the same.
 
+    Examples:
+        >>> inputs = analognets.spiking.SpikeTrains.from_lists([[5.0], [20.0]], 50.0)
+        >>> target = analognets.spiking.SpikeTrains.from_lists([[10.0]], 50.0)
+        >>> rule = NormAD(dt=0.1)
+        >>> change = rule.update(rule.directions(inputs), target, np.zeros((500, 1)))
+        >>> print(np.sign(change).ravel())
+        [1. 0.]
+
     Source: Anwani and Rajendran 2015; constants verified in the code of the same group
     (k18shruti/SNN-for-Pattern-Recognition), where r = 200 pA. The convolution over the whole pattern is from memory.
     """

@@ -21,6 +21,11 @@ class SpikeScore:
         observed: how many there were.
         met: how many wanted ones have an observed one of their own within the tolerance.
         tolerance: in ms.
+
+    Examples:
+        >>> score = SpikeScore(targets=10, observed=12, met=9, tolerance=5.0)
+        >>> score.share, score.false_spikes
+        (0.9, 3)
     """
 
     targets: int
@@ -65,6 +70,12 @@ def score_spikes(target: SpikeTrains, observed: SpikeTrains, tolerance: float) -
 
     Raises:
         InvalidArgumentError: the trains don't fit together, or no spike is wanted.
+
+    Examples:
+        >>> from analognets.spiking import SpikeTrains
+        >>> target, observed = (SpikeTrains.from_lists([[10.0, one]], 100.0) for one in (60.0, 62.0))
+        >>> score_spikes(target, observed, tolerance=5.0)
+        SpikeScore(targets=2, observed=2, met=2, tolerance=5.0)
     """
     tolerance = check_number("score_spikes", "tolerance", tolerance, 0.0, 1e9, unit="ms")
     target.require_spikes("The target of a score")
@@ -101,6 +112,12 @@ def chance_share(target: SpikeTrains, observed: SpikeTrains, tolerance: float, *
         observed: their times are moved round the window by equal parts of it, and the shares averaged.
         tolerance: in ms.
         shifts: how many times, 1 to 1000.
+
+    Examples:
+        >>> from analognets.spiking import SpikeTrains
+        >>> target, observed = (SpikeTrains.from_lists([[10.0, one]], 100.0) for one in (60.0, 62.0))
+        >>> round(chance_share(target, observed, 5.0), 2)
+        0.17
     """
     count = check_integer("chance_share", "shifts", shifts, 1, 1000)
     shares = []

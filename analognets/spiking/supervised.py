@@ -33,6 +33,11 @@ class Presentation:
         name: of the pattern.
         inputs: spikes that come in.
         target: spikes that are wanted, in a window of the same length.
+
+    Examples:
+        >>> trains = analognets.spiking.SpikeTrains.from_lists([[5.0], [20.0]], 50.0)
+        >>> Presentation("A", inputs=trains, target=trains).target.n_channels
+        2
     """
 
     name: str
@@ -68,6 +73,15 @@ class SpikeTimeTrainer:
 
     Raises:
         InvalidArgumentError: the patterns don't fit each other, the synapses or the rule.
+
+    Examples:
+        >>> from analognets.spiking import FloatSynapses, SpikeTrains
+        >>> inputs = SpikeTrains.from_lists([[5.0], [15.0], [25.0]], 50.0)
+        >>> target = SpikeTrains.from_lists([[30.0]], 50.0)
+        >>> trainer = SpikeTimeTrainer([Presentation("A", inputs, target)], FloatSynapses((3, 1)), rate=2000.0)
+        >>> found = [trainer.epoch(number) for number in range(10)]
+        >>> found[-1]
+        {'tolerance_5': 1.0, 'tolerance_10': 1.0, 'tolerance_25': 1.0, 'false_share': 0.0, 'pulses_per_synapse': 0.0}
     """
 
     def __init__(
@@ -165,6 +179,22 @@ class SpikeTimeTrainer:
             )
             for i in range(len(self.patterns))
         ]
+
+    def network(self, time: float, *, seed: int = 0) -> keras.Model:
+        """Return the network as a Keras model: traces of the spikes, weights as they are read at a time, neurons.
+
+        Args:
+            time: in seconds on the clock of the training.
+            seed: of the read noise.
+        """
+        channels, outputs = self.synapses.shape
+        entry = keras.Input((self._traces[0].shape[0], channels))
+        dense = keras.layers.Dense(outputs, use_bias=False, name="synapses")
+        traces = DoubleExponential(dt=self.neurons.dt, membrane=self.neurons.membrane, name="traces")
+        neurons = LIF.from_config({**self.neurons.get_config(), "name": "neurons"})
+        model = keras.Model(entry, neurons(dense(traces(entry))))
+        dense.set_weights([self.synapses.read(time, seed=derive_seed(seed, "network"))])
+        return model
 
     def evaluate(self, time: float, *, scaled: bool = False, seed: int = 0) -> dict[str, float]:
         """Return the shares that `epoch` returns, at a time, without learning."""

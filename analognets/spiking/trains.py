@@ -42,6 +42,11 @@ class SpikeTrains:
 
     Raises:
         InvalidArgumentError: a time or a channel lies outside, or the lengths differ.
+
+    Examples:
+        >>> trains = SpikeTrains.from_lists([[1.0, 4.0], [], [2.5]], duration=10.0)
+        >>> len(trains), trains.counts().tolist(), trains.to_dense(0.5).shape
+        (3, [2, 0, 1], (20, 3))
     """
 
     times: np.ndarray

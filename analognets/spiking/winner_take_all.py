@@ -41,6 +41,11 @@ class WinnerTakeAllRules(Settings):
     Raises:
         InvalidArgumentError: a setting is out of range, or the step is longer than the refractory time.
 
+    Examples:
+        >>> rules = WinnerTakeAllRules(dt=0.5, duration=50.0)
+        >>> rules.steps, rules.hold_steps
+        (100, 10)
+
     Source: winner-take-all with adaptive thresholds after Querlioz et al. 2013 and Diehl and Cook 2015; arXiv
     2001.09299 says only that unsupervised MNIST works. All constants are our choice.
     """
@@ -120,6 +125,13 @@ class WinnerTakeAll:
         rule: what a spike asks of the winner's synapses, as shares of a full pulse; None: `SpikeTiming` with the window
             of the synapses and the offset of the rules.
         seed: of all spikes and pulses.
+
+    Examples:
+        >>> layer = WinnerTakeAll(analognets.spiking.FloatRows((4, 9), seed=0), seed=0)
+        >>> pictures = np.tile(np.eye(3).reshape(1, 9), (5, 1))
+        >>> counts = layer.present(pictures, learn=True)
+        >>> counts.shape, int((counts.sum(axis=0) > 0).sum())
+        ((5, 4), 4)
 
     Source: see `WinnerTakeAllRules`; the method of simulation is ours.
     """

@@ -35,6 +35,12 @@ def device_figure(
     Raises:
         InvalidArgumentError: there are no arrays.
         DataError: the file of the log can't be read.
+
+    Examples:
+        >>> synapses = analognets.synapses.PulsedSynapses((3, 2), seed=0)
+        >>> figure = device_figure({"layer": synapses.statistics()}, path="devices.svg")
+        >>> len(figure.axes)
+        4
     """
     if not statistics:
         raise InvalidArgumentError("`statistics` of device_figure must have at least one array. Received: none.")

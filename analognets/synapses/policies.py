@@ -33,6 +33,13 @@ class UpdateRule(abc.ABC):
 
     Args:
         most: largest answer, >= 1.
+
+    Examples:
+        >>> class Whole(UpdateRule):
+        ...     def size(self, change, uniform):
+        ...         return keras.ops.round(change)
+        >>> Whole(most=4).pulses(np.array([0.4, -1.7, 9.0]), None).numpy().tolist()
+        [0.0, -2.0, 4.0]
     """
 
     most: float

@@ -38,6 +38,13 @@ class PulsedArray:
         cells: variables that hold the state of the devices by name, of any shape with 2 N synapses places.
         turn: which device of a polarity is next.
         refreshing: which units are re-written.
+
+    Examples:
+        >>> synapses = analognets.synapses.PulsedSynapses((3, 2), seed=0)
+        >>> isinstance(synapses, PulsedArray), synapses.device_count
+        (True, 48)
+        >>> synapses.conductances(0.0, seed=1).shape
+        (2, 4, 6)
     """
 
     def __init__(

@@ -46,6 +46,11 @@ class Rows(abc.ABC):
     Attributes:
         weights: as they are read now.
         window: time constant in ms of the share of a full pulse that an input gets by how long before the spike it was.
+
+    Examples:
+        >>> rows = analognets.synapses.FloatRows((2, 3))
+        >>> isinstance(rows, Rows), rows.weights.shape, rows.window
+        (True, (2, 3), 20.0)
     """
 
     weights: np.ndarray
@@ -90,6 +95,14 @@ class FloatRows(Rows):
         window: time constant of the potentiating learning window in ms, > 0.
         seed: of the initial weights, evenly from 0.3 to 0.7.
         dtype: "float32" or "float64".
+
+    Examples:
+        >>> rows = FloatRows((2, 3), rate=0.5, seed=0)
+        >>> before = rows.weights.copy()
+        >>> rows.learn(0, np.array([1.0, 0.0, -1.0]), np.random.default_rng(0))
+        >>> print(np.sign(rows.weights - before))
+        [[ 1.  0. -1.]
+         [ 0.  0.  0.]]
     """
 
     def __init__(
@@ -124,6 +137,14 @@ class MemristorRows(Rows):
         device: the memristor.
         voltage: amplitude of the pulses in V, up to 0.5; None: the device's reference.
         seed: of the initial conductances, evenly from 30 to 70 % of the range, and of the devices' own factors.
+
+    Examples:
+        >>> rows = MemristorRows((2, 3), seed=0)
+        >>> rows.learn(0, np.array([1.0, 0.0, -1.0]), np.random.default_rng(0))
+        >>> rows.read_all(np.random.default_rng(1))
+        >>> print(rows.weights.round(1))
+        [[0.6 0.4 0.3]
+         [0.3 0.6 0.7]]
     """
 
     def __init__(

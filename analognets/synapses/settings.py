@@ -75,6 +75,12 @@ class SynapseRules(Settings):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> rules = SynapseRules(devices_per_polarity=2, programming="pulses", rounding="nearest")
+        >>> synapses = analognets.synapses.PulsedSynapses((3, 2), rules=rules)
+        >>> synapses.device_count
+        24
+
     Source: 4 + 4 devices a synapse from the published number of devices (arithmetic), cyclic choice and amplitudes
     from memory of arXiv 1905.11929; the arithmetic of amplitudes and the refresh are our reconstruction.
     """

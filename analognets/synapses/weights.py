@@ -27,6 +27,11 @@ class WeightSynapses(abc.ABC):
         shape: (inputs, outputs).
         variables: Keras variables that hold the state, for checkpoints.
         device_count: how many devices there are.
+
+    Examples:
+        >>> synapses = analognets.synapses.FloatSynapses((3, 2))
+        >>> isinstance(synapses, WeightSynapses), synapses.shape, synapses.read().shape
+        (True, (3, 2), (3, 2))
     """
 
     shape: tuple[int, ...]
@@ -79,6 +84,15 @@ class FloatSynapses(WeightSynapses):
         shape: (inputs, outputs).
         spread: standard deviation of the initial weights in pA, >= 0.
         seed: of these.
+
+    Examples:
+        >>> synapses = FloatSynapses((3, 2), spread=0.0)
+        >>> synapses.update(np.full((3, 2), 5.0), time=0.0, seed=0)
+        0
+        >>> print(synapses.read())
+        [[5. 5.]
+         [5. 5.]
+         [5. 5.]]
     """
 
     def __init__(self, shape: tuple[int, int], *, spread: float = 100.0, seed: int = 0) -> None:
@@ -113,6 +127,15 @@ class PulsedSynapses(PulsedArray, WeightSynapses):  # type: ignore[override]
 
     Raises:
         InvalidArgumentError: the device does not take pulses.
+
+    Examples:
+        >>> synapses = PulsedSynapses((3, 2), device="pulsed_linear", spread=0.0, seed=0)
+        >>> synapses.update(np.full((3, 2), 500.0), time=0.0, seed=1)
+        6
+        >>> print(synapses.read(0.0, seed=2).round())
+        [[387. 387.]
+         [387. 387.]
+         [387. 387.]]
 
     Source: arXiv 1905.11929; array-level scaling is verified, its formula is our reconstruction.
     """
@@ -269,6 +292,13 @@ class MemristorSynapses(WeightSynapses):
 
     Raises:
         InvalidArgumentError: an argument is out of range.
+
+    Examples:
+        >>> synapses = MemristorSynapses((3, 2), spread=0.0, seed=0)
+        >>> synapses.update(np.full((3, 2), 500.0), time=0.0, seed=1)
+        6
+        >>> bool(synapses.read(0.0, seed=2).mean() > 0)
+        True
 
     Source: our reconstruction.
     """

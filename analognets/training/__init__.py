@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from analognets.training.distillation import Distiller
     from analognets.training.in_memory import DeviceLog, MixedPrecision, device_figure
     from analognets.training.progress import Progress, TrainingData
+    from analognets.training.report import training_report
     from analognets.training.stages import TrainingResult, train
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "device_figure",
     "load_recipe",
     "train",
+    "training_report",
 ]
 
 _LAZY = {
@@ -47,6 +49,7 @@ _LAZY = {
     "TrainingData": "progress",
     "TrainingResult": "stages",
     "train": "stages",
+    "training_report": "report",
 }
 
 

@@ -33,8 +33,10 @@ class NoiseRamp(keras.callbacks.Callback):
         InvalidArgumentError: an epoch is negative, or the end comes before the start.
         ConversionError: in `fit`, if the model has no analog layer.
 
-    Example:
-        >>> analog.fit(data, epochs=20, callbacks=[NoiseRamp(0, 10)])
+    Examples:
+        >>> ramp = NoiseRamp(start_epoch=0, end_epoch=10)
+        >>> [ramp.scale(epoch) for epoch in (0, 4, 9, 19)]
+        [0.1, 0.5, 1.0, 1.0]
     """
 
     def __init__(self, start_epoch: int = 0, end_epoch: int = 0) -> None:

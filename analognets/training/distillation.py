@@ -37,10 +37,12 @@ class Distiller(keras.Model):
     keeps the two parts' gradients comparable (Hinton et al., arXiv 1503.02531), where an ensemble teaches too; whether
     the first paper has it is not known.
 
-    Example:
-        >>> trainer = Distiller(analog, teacher=model)
-        >>> trainer.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
-        >>> trainer.fit(inputs, labels)
+    Examples:
+        >>> trainer = Distiller(analognets.conversion.same_model(analog), teacher=model)
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> trainer.compile("adam", loss, jit_compile=False)
+        >>> sorted(trainer.fit(x, y, verbose=0).history)
+        ['loss']
     """
 
     def __init__(

@@ -219,6 +219,13 @@ class Recipe(BaseRecipe):
 
     Raises:
         RecipeError: from the constructors `from_dict`, `from_yaml` and `load_recipe`.
+
+    Examples:
+        >>> recipe = Recipe.from_dict({"name": "mine", "model": "analognet_kws", "dataset": "speech_commands"})
+        >>> recipe.batch_size, recipe.float_stage.epochs
+        (100, 30)
+        >>> recipe.replace({"float.epochs": 3, "seed": 7}).float_stage.epochs
+        3
     """
 
     model: Named
@@ -258,5 +265,12 @@ class Recipe(BaseRecipe):
 
 
 def load_recipe(source: Any, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
-    """Read a recipe; see `BaseRecipe.load`."""
+    """Read a recipe; see `BaseRecipe.load`.
+
+    Examples:
+        >>> from importlib import resources
+        >>> file = resources.files("analognets.zoo") / "recipes" / "kws.yaml"
+        >>> load_recipe(file, ["hardware_aware.weight_noise=0.1"]).hardware_aware.weight_noise
+        0.1
+    """
     return Recipe.load(source, overrides)

@@ -79,8 +79,10 @@ class BaseRecipe(Section):
         Raises:
             RecipeError: an override has no "=", its key is unknown, or its value is not allowed.
 
-        Example:
-            >>> recipe = recipe.replace(["hardware_aware.hardware.adc_gain=per_layer", "seed=3"])
+        Examples:
+            >>> from analognets.zoo.tasks import find_recipe
+            >>> find_recipe("kws").replace(["hardware_aware.epochs=2", "seed=3"]).seed
+            3
         """
         data = copy.deepcopy(self.to_dict())
         pairs = overrides.items() if isinstance(overrides, Mapping) else map(split_override, overrides)

@@ -52,6 +52,7 @@ class Run:
         checkpoints/   the last two finished epochs (and the best one, if the recipe asks for it)
         float.keras    the network of stage 1; analog.keras that of stage 2
         on_device.keras, devices.csv  the network with its devices after learning on them, and their statistics
+        report.html    what `analognets train` shows of it
         results/       what `evaluate` writes
 
     Make one with `Run.create` (a new folder, or the unfinished run with the same recipe in it) or `Run.open`; train
@@ -61,6 +62,13 @@ class Run:
         path: the folder.
         recipe: the resolved recipe.
         record: the content of run.json.
+
+    Examples:
+        >>> finished = Run.open(run)
+        >>> finished.status, len(finished.metrics())
+        ('finished', 2)
+        >>> finished.analog_model().output_shape
+        (None, 12)
     """
 
     recipe_class: type[BaseRecipe] = Recipe
@@ -159,7 +167,7 @@ class Run:
     def _start_clean(self) -> None:
         """Write the recipe and remove what an earlier run in this folder left."""
         write_atomically(self.path / "recipe.yaml", self.recipe.to_yaml())
-        for name in ("float.keras", "analog.keras", "on_device.keras", "devices.csv", "metrics.jsonl"):
+        for name in ("float.keras", "analog.keras", "on_device.keras", "devices.csv", "metrics.jsonl", "report.html"):
             (self.path / name).unlink(missing_ok=True)
         for name in ("checkpoints", "results"):
             shutil.rmtree(self.path / name, ignore_errors=True)

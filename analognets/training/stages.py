@@ -29,6 +29,7 @@ from analognets.training.placement import TrainingPlacement, placement_of
 from analognets.training.precision import computed_in, resolved
 from analognets.training.progress import Progress
 from analognets.training.recipe import HardwareAware, Recipe, Stage
+from analognets.training.report import converter_ranges
 from analognets.training.run import Run
 from analognets.training.statistics import steady_statistics
 from analognets.training.validation import evaluate, evaluate_noisy
@@ -448,7 +449,8 @@ class _Trainer:
                 )
         rate = float(np.asarray(keras.ops.convert_to_numpy(net.optimizer.learning_rate)))
         seconds = round(time.monotonic() - began, 3)
-        return {"stage": name, "epoch": epoch, **logs, "learning_rate": rate, "seconds": seconds}
+        ranges = converter_ranges(net) if isinstance(stage, HardwareAware) else {}
+        return {"stage": name, "epoch": epoch, **logs, **ranges, "learning_rate": rate, "seconds": seconds}
 
     def _batches(self, epoch: int) -> Any:
         batches, steps = _quiet(self.data.train_batches(epoch)), self.data.steps_per_epoch

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 
 from analognets.deploy.accelerator.constants import Constant
-from analognets.deploy.accelerator.costs import Cost, cost
+from analognets.deploy.accelerator.costs import Cost, cost, with_range
+from analognets.deploy.accelerator.energy import TERMS
 from analognets.errors import ConversionError, InvalidArgumentError, check_integer
 
 __all__ = ["AdaBSCost", "adabs_cost"]
@@ -31,6 +32,13 @@ class AdaBSCost:
         energy_uj: of the whole calibration: passes up to each batch-norm, and the squares as digital products.
         seconds: how long it takes, samples one after the other.
         inferences: how many inferences draw as much energy.
+        energy_range_uj: least and largest energy that the accelerator's published figures allow; None if not known.
+
+    Examples:
+        >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
+        >>> found = adabs_cost(net, samples=100)
+        >>> found.samples, found.channels
+        (100, (4,))
     """
 
     samples: int
@@ -39,6 +47,7 @@ class AdaBSCost:
     energy_uj: float
     seconds: float
     inferences: float
+    energy_range_uj: tuple[float, float] | None = None
 
     @property
     def state_bytes(self) -> int:
@@ -56,9 +65,11 @@ class AdaBSCost:
         return STEPS * sum(self.numbers)
 
     def __str__(self) -> str:
+        energy = with_range(self.energy_uj, self.energy_range_uj, unit="uJ")
         return (
-            f"AdaBS with {self.samples} samples: {self.energy_uj:.3g} uJ (as much as {self.inferences:,.0f} inferences)"
-            f" in {1e3 * self.seconds:.3g} ms, {self.operations:,} digital operations a sample, {self.state_bytes:,} "
+            f"AdaBS with {self.samples} samples: {energy}, as much as "
+            f"{self.inferences:,.0f} inferences, in {1e3 * self.seconds:.3g} ms, "
+            f"{self.operations:,} digital operations a sample, {self.state_bytes:,} "
             f"bytes of sums, {self.stored_bytes:,} bytes stored"
         )
 
@@ -82,6 +93,12 @@ def adabs_cost(model: keras.Model, samples: int = 100, accelerator: Any = "aon_c
         ConversionError: the model has no batch-norm, or no product for a crossbar.
         InvalidArgumentError: `samples` is out of range, or the size of what a batch-norm sees is not known.
 
+    Examples:
+        >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
+        >>> found = adabs_cost(net, samples=100)
+        >>> round(found.inferences), found.stored_bytes
+        (100, 32)
+
     Source: our reconstruction; constants of the accelerator.
     """
     check_integer("adabs_cost", "samples", samples, 2, 10**9)
@@ -94,6 +111,11 @@ def adabs_cost(model: keras.Model, samples: int = 100, accelerator: Any = "aon_c
     numbers = tuple(_numbers(norm, model) for norm, _ in norms)
     total_pj = sum(sum(layer.total_pj for layer in one.layers[:place]) for _, place in norms)
     total_pj += square_pj * sum(numbers)
+    counts = dict.fromkeys(TERMS, 0.0) | {"mac": TERMS["mac"] * sum(numbers)}
+    for _, place in norms:
+        for layer in one.layers[:place]:
+            counts = {term: counts[term] + count for term, count in one.events_of(layer).items()}
+    ends = one.constant_set.bounds_pj(counts)
     seconds = sum(one.layers[place - 1].time.end_ns for _, place in norms if place) / 1e9
     return AdaBSCost(
         samples=samples,
@@ -102,6 +124,7 @@ def adabs_cost(model: keras.Model, samples: int = 100, accelerator: Any = "aon_c
         energy_uj=samples * total_pj / 1e6,
         seconds=samples * seconds,
         inferences=samples * total_pj / 1e6 / one.energy_uj if one.energy_uj else math.nan,
+        energy_range_uj=None if ends is None else (samples * ends[0] / 1e6, samples * ends[1] / 1e6),
     )
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from analognets.deploy.accelerator.costs import Cost, cost
+from analognets.core.checked import check
+from analognets.deploy.accelerator.costs import cost
 from analognets.deploy.accelerator.design import Accelerator
-from analognets.deploy.accelerator.energy import TERMS, EventEnergy, events
+from analognets.deploy.accelerator.energy import TERMS, EventEnergy
+from analognets.deploy.accelerator.held import PRECISION, PublishedFigure
 from analognets.errors import InvalidArgumentError, check_choice, check_number
 
 __all__ = ["Calibrated", "Observation", "calibrate_energy"]
@@ -28,6 +30,8 @@ class Observation:
         bits: at this precision.
         tops_per_watt: the published figure.
         weight: how much it counts, above 0.
+        precision: relative, above 0 and below 1: constants that miss it by less are as good.
+        status: "verified" in a source that was opened, "memory" or "given".
     """
 
     name: str
@@ -35,6 +39,8 @@ class Observation:
     bits: int
     tops_per_watt: float
     weight: float = 1.0
+    precision: float = PRECISION
+    status: str = "given"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Calibrated:
     """The outcome of a calibration.
 
     Args:
-        accelerator: with the constants found, status "calibrated".
+        accelerator: with the constants found, status "calibrated", held to the observations.
         residuals: (name, bits, published, ours, relative error) of each observation.
     """
 
@@ -92,12 +98,13 @@ def calibrate_energy(
         raise InvalidArgumentError(
             f"A calibration of {len(free)} constants needs as many observations. Received: {len(observations)}."
         )
-    rows, targets = [], []
+    rows, targets, figures = [], [], []
     for seen in observations:
         check_number("Observation", "weight", seen.weight, 1e-6, 1e6)
         check_number("Observation", "tops_per_watt", seen.tops_per_watt, 1e-6, 1e9)
         of_model = cost(seen.model, accelerator, bits=seen.bits)
-        counts = total_events(of_model)
+        counts = of_model.events
+        figures.append(held_figure(seen, of_model.operations, counts))
         published = of_model.operations / seen.tops_per_watt
         held = {term: getattr(accelerator.energy, term).value for term in TERMS if term not in free}
         rest = published - sum(value * counts[term] for term, value in held.items())
@@ -116,7 +123,7 @@ def calibrate_energy(
     found = accelerator.model_dump()["energy"]
     for term, value in zip(free, values / scale, strict=True):
         found[term] |= {"value": float(f"{value:.5g}"), "origin": origin, "status": "calibrated"}
-    design = accelerator.replace(energy=found)
+    design = accelerator.replace(energy=found, held_to=figures)
     residuals = []
     for seen in observations:
         ours = cost(seen.model, design, bits=seen.bits).tops_per_watt
@@ -124,11 +131,13 @@ def calibrate_energy(
     return Calibrated(design, tuple(residuals))
 
 
-def total_events(of_model: Cost) -> dict[str, float]:
-    """Return the events of a whole inference in pJ for a constant of 1."""
-    totals = dict.fromkeys(TERMS, 0.0)
-    for layer in of_model.layers:
-        counts = events(layer.work, layer.time, of_model.placement, of_model.bits)
-        for term, scale in TERMS.items():
-            totals[term] += scale * counts[term]
-    return totals
+def held_figure(seen: Observation, operations: int, counts: dict[str, float]) -> PublishedFigure:
+    """Return an observation as a figure that constants are held to."""
+    data = {name: getattr(seen, name) for name in ("name", "bits", "tops_per_watt", "precision", "status")}
+    return check(
+        PublishedFigure,
+        {**data, "operations": operations, "events": counts},
+        "observation",
+        source=f"The observation '{seen.name}'",
+        error=InvalidArgumentError,
+    )

@@ -32,6 +32,11 @@ class Constant(Section):
         origin: a source, or how it was found.
         status: "verified" in a source that was opened, "memory": remembered, not checked, "derived" by arithmetic from
             others, "calibrated" on published totals, or an "assumption".
+
+    Examples:
+        >>> found = Constant(value=1.2, unit="pJ", origin="my chip's data sheet", status="verified")
+        >>> found.value, found.status
+        (1.2, 'verified')
     """
 
     value: Annotated[float, Field(ge=0, le=1e12)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from analognets.deploy.accelerator.design import Accelerator, load_accelerator
+from analognets.deploy.accelerator.energy import TERMS, events
+from analognets.deploy.accelerator.held import PublishedFigure
+from analognets.deploy.accelerator.intervals import ConstantSet
 from analognets.deploy.accelerator.placement import Placement, place
 from analognets.deploy.accelerator.schedule import LayerTime, schedule
 from analognets.deploy.accelerator.workload import LayerWork, Workload
@@ -18,7 +22,7 @@ from analognets.errors import UnknownNameError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cost", "LayerCost", "cost"]
+__all__ = ["Cost", "LayerCost", "cost", "with_range"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,13 @@ class LayerCost:
         time: when it runs.
         energy_pj: of each term of the accelerator's energy law, in pJ.
         bits: of its converters, and of its numbers in the SRAM.
+
+    Examples:
+        >>> first = analognets.deploy.cost(model, bits=8).layers[0]
+        >>> first.work.name, first.time.passes
+        ('hidden', 1)
+        >>> first.total_pj == sum(first.energy_pj.values())
+        True
     """
 
     work: LayerWork
@@ -52,6 +63,13 @@ class Cost:
         bits: of the converters with most of them.
         overlapped: whether the digital pipeline works while the array does.
         layers: one `LayerCost` for each product.
+
+    Examples:
+        >>> found = analognets.deploy.cost(model, bits=8)
+        >>> found.operations, found.passes
+        (384, 2)
+        >>> found.tops_per_watt > 0, len(found.table())
+        (True, 2)
     """
 
     placement: Placement
@@ -95,6 +113,53 @@ class Cost:
         return {
             term: sum(layer.energy_pj[term] for layer in self.layers) / 1e6 for term in self.accelerator.energy.labels
         }
+
+    @functools.cached_property
+    def constant_set(self) -> ConstantSet:
+        """All energy constants that meet the accelerator's published figures."""
+        return ConstantSet(self.accelerator)
+
+    def events_of(self, layer: LayerCost) -> dict[str, float]:
+        """Return the events of a layer in pJ for a constant of 1, by term of `EventEnergy`."""
+        counts = events(layer.work, layer.time, self.placement, layer.bits)
+        return {term: scale * counts[term] for term, scale in TERMS.items()}
+
+    @functools.cached_property
+    def events(self) -> dict[str, float]:
+        """Events of a whole inference in pJ for a constant of 1, by term of `EventEnergy`."""
+        totals = dict.fromkeys(TERMS, 0.0)
+        for layer in self.layers:
+            for term, count in self.events_of(layer).items():
+                totals[term] += count
+        return totals
+
+    @property
+    def fitted_to(self) -> PublishedFigure | None:
+        """The published figure of this very inference that the constants were fitted to; None of a prediction."""
+        return self.constant_set.fitted(self.bits, self.operations, self.events)
+
+    @property
+    def energy_status(self) -> str:
+        """What its energy is: "fitted" to a published figure, "predicted", or "unknown": a point without a range."""
+        return "unknown" if self.constant_set.reason else "fitted" if self.fitted_to else "predicted"
+
+    @functools.cached_property
+    def energy_range_uj(self) -> tuple[float, float] | None:
+        """Least and largest energy in uJ of all constants that meet the published figures; None if none are known."""
+        return _over(self.constant_set.bounds_pj(self.events), 1e6)
+
+    @property
+    def tops_per_watt_range(self) -> tuple[float, float] | None:
+        """Least and largest TOPS/W of all constants that meet the published figures; None if none are known."""
+        if self.energy_range_uj is None:
+            return None
+        low, high = (self.operations / energy / 1e6 if energy else math.inf for energy in self.energy_range_uj)
+        return high, low
+
+    @property
+    def power_range_mw(self) -> tuple[float, float] | None:
+        """Least and largest mean power in mW while inferences follow each other; None if none are known."""
+        return _over(self.energy_range_uj, self.latency_us / 1e3)
 
     @property
     def power_mw(self) -> float:
@@ -146,11 +211,12 @@ class Cost:
         return f"{', '.join(others)} and {most} bit" if others else f"{most} bit"
 
     def table(self) -> pd.DataFrame:
-        """Return one row per layer: placement, passes, time, operations, energy, TOPS/W."""
+        """Return one row per layer: placement, passes, time, operations, energy with its range, TOPS/W."""
         import pandas as pd
 
         rows = self.placement.table().to_dict("records")
         for row, layer in zip(rows, self.layers, strict=True):
+            low, high = _over(self.constant_set.bounds_pj(self.events_of(layer)), 1e6) or (None, None)
             row.update(
                 bits=layer.bits,
                 operations=layer.work.operations,
@@ -159,6 +225,8 @@ class Cost:
                 analog_us=layer.time.analog_ns / 1e3,
                 digital_us=layer.time.digital_ns / 1e3,
                 energy_uj=layer.total_pj / 1e6,
+                energy_low_uj=low,
+                energy_high_uj=high,
                 tops_per_watt=layer.work.operations / layer.total_pj if layer.total_pj else math.inf,
                 **{f"{term}_uj": value / 1e6 for term, value in layer.energy_pj.items()},
             )
@@ -176,6 +244,7 @@ class Cost:
             "bits": self.bits,
             "overlapped": self.overlapped,
             **{name: getattr(self, name) for name in names},
+            **self.ranges(),
             "sram_kb": self.accelerator.sram.value,
             "arrays": self.placement.arrays,
             "fits": self.placement.fits,
@@ -186,9 +255,31 @@ class Cost:
             "blocks": self.placement.to_dict()["blocks"],
         }
         for part in (data, *data["layers"]):
-            if math.isinf(part["tops_per_watt"]):
-                part["tops_per_watt"] = None  # without energy constants; JSON has no infinity
+            for name in ("tops_per_watt", "tops_per_watt_low", "tops_per_watt_high"):
+                if math.isinf(part.get(name) or 0.0):
+                    part[name] = None  # without energy constants; JSON has no infinity
         return data
+
+    def ranges(self) -> dict[str, Any]:
+        """Return how far the energy is known, as plain data: ends of its range, status, and what it rests on."""
+        energy, power, efficiency = self.energy_range_uj, self.power_range_mw, self.tops_per_watt_range
+        ends = {"energy_{}_uj": energy, "power_{}_mw": power, "tops_per_watt_{}": efficiency}
+        found: dict[str, Any] = {
+            name.format(end): None if pair is None else pair[place]
+            for name, pair in ends.items()
+            for place, end in enumerate(("low", "high"))
+        }
+        fitted = self.fitted_to
+        terms: Mapping[str, Any] = {} if energy is None else {
+            term: _over(self.constant_set.bounds_pj({term: count}), 1e6) for term, count in self.events.items()
+        }  # fmt: skip
+        return {
+            **found,
+            "energy_status": self.energy_status,
+            "energy_statement": self.energy_statement,
+            "fitted_to": None if fitted is None else fitted.model_dump(exclude={"events", "operations", "scaled"}),
+            "energy_terms_range_uj": dict(terms),
+        }
 
     @property
     def statement(self) -> str:
@@ -200,6 +291,27 @@ class Cost:
         if names := self.placement.workload.attention:
             more += f" Products of activations with each other, in {', '.join(names)}, are not counted."
         return self.placement.statement + more
+
+    @property
+    def energy_statement(self) -> str:
+        """In sentences: whether the energy is fitted or predicted, and what the published figures allow."""
+        known, fitted = self.constant_set, self.fitted_to
+        if known.reason:
+            return f"Energy is a point estimate whose range is not known: {known.reason}."
+        if fitted is not None:
+            return f"Energy is fitted to {fitted} ({fitted.status}) within {100 * fitted.precision:g} %."
+        own = self.accelerator.held_to
+        verified = sum(figure.status == "verified" for figure in own)
+        precision = 100 * max(figure.precision for figure in own)
+        low, high = self.tops_per_watt_range or (math.nan, math.nan)
+        said = (
+            f"Energy is predicted: all constants that meet {len(own)} published figures ({verified} verified) within "
+            f"{precision:g} % give {low:.3g} to {high:.3g} TOPS/W."
+        )
+        if unheld := known.unheld(self.events):
+            names = ", ".join(self.accelerator.energy.labels[term] for term in unheld)
+            said += f" No published figure counts {names}: there the assumed constant stands."
+        return said
 
     @property
     def origin(self) -> str:
@@ -220,14 +332,27 @@ class Cost:
                 f"{place.workload.model} on {self.accelerator.name} at {self.resolution}",
                 f"  {self.operations / 1e6:.1f} MOp in {self.passes:,} passes, {self.latency_us:.1f} us, "
                 f"{self.inferences_per_second:,.0f} inferences/s, {self.tops:.3f} TOPS",
-                f"  {self.energy_uj:.3f} uJ per inference, {self.power_mw:.1f} mW, {self.tops_per_watt:.2f} TOPS/W",
+                f"  {with_range(self.energy_uj, self.energy_range_uj, '.3f', 'uJ per inference')}, "
+                f"{with_range(self.power_mw, self.power_range_mw, '.1f', 'mW')}, "
+                f"{with_range(self.tops_per_watt, self.tops_per_watt_range, '.2f', 'TOPS/W')}",
                 f"  {100 * self.utilisation:.1f} % of the cells in use "
                 f"({100 * self.effective_utilisation:.1f} % hold a weight), "
                 f"{self.area_mm2:.2f} mm^2, {self.activation_kb:.1f} kB of activations",
                 f"  {self.statement}",
+                f"  {self.energy_statement}",
                 f"  {self.origin}",
             ]
         )
+
+
+def with_range(value: float, ends: tuple[float, float] | None, form: str = ".3g", unit: str = "") -> str:
+    """Return a figure with the range it lies in, as text: "8.55 TOPS/W (8.32 to 8.84)"."""
+    text = f"{value:{form}} {unit}".rstrip()
+    return text if ends is None else f"{text} ({ends[0]:{form}} to {ends[1]:{form}})"
+
+
+def _over(pair: tuple[float, float] | None, unit: float) -> tuple[float, float] | None:
+    return None if pair is None else (pair[0] / unit, pair[1] / unit)
 
 
 def cost(

@@ -20,6 +20,7 @@ from analognets.deploy.accelerator.constants import (
     SquareMillimetre,
 )
 from analognets.deploy.accelerator.energy import EnergyLaw, EventEnergy, find_energy_law
+from analognets.deploy.accelerator.held import PublishedFigure
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_integer
 
 __all__ = ["Accelerator", "list_accelerators", "load_accelerator"]
@@ -118,8 +119,17 @@ class Accelerator(Section):
         digital: the digital pipeline.
         gating: of unused rows and columns.
         energy: the law of its energy with its constants; an `EventEnergy` unless it names another registered law.
+        held_to: published figures that these constants meet; they say how far an energy that is predicted is known.
         area: its constants.
         sram: its activation memory.
+
+    Examples:
+        >>> chip = analognets.deploy.accelerator.load_accelerator("aon_cim")
+        >>> chip.array, chip.adcs
+        (Array(rows=1024, cols=512), 128)
+        >>> wide = chip.replace(adcs=256)
+        >>> round(wide.peak_tops(8) / chip.peak_tops(8), 2)
+        2.0
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_', '-'")]
@@ -135,6 +145,7 @@ class Accelerator(Section):
     digital: Digital
     gating: Gating
     energy: SerializeAsAny[Annotated[EventEnergy, WrapValidator(_or_law)]]
+    held_to: list[PublishedFigure] = []
     area: Area
     sram: Kilobyte
 
@@ -210,7 +221,12 @@ def _checked(data: Any, source: str) -> Accelerator:
 
 
 def list_accelerators() -> list[str]:
-    """Return the names of the accelerators that come with the package."""
+    """Return the names of the accelerators that come with the package.
+
+    Examples:
+        >>> "aon_cim" in list_accelerators()
+        True
+    """
     return yaml_names(FOLDER)
 
 
@@ -224,6 +240,11 @@ def load_accelerator(source: Any = "aon_cim") -> Accelerator:
     Raises:
         UnknownNameError: there is none of that name.
         InvalidArgumentError: the file can't be read, a key is unknown or missing, or a value is not allowed.
+
+    Examples:
+        >>> chip = load_accelerator("aon_cim")
+        >>> chip.array, chip.min_bits, chip.max_bits
+        (Array(rows=1024, cols=512), 2, 8)
     """
     if isinstance(source, Accelerator):
         return source

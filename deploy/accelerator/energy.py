@@ -33,6 +33,11 @@ class EnergyLaw(Section, abc.ABC):
 
     A subclass gives `labels`, what each term is by its name, and `energy`. A term whose constant has the same name
     takes the status of that constant.
+
+    Examples:
+        >>> law = analognets.deploy.accelerator.load_accelerator("aon_cim").energy
+        >>> isinstance(law, EnergyLaw), sorted(law.labels)
+        (True, ['adc', 'cell', 'control', 'mac', 'result', 'row', 'sram', 'static'])
     """
 
     labels: ClassVar[Mapping[str, str]] = {}
@@ -67,6 +72,17 @@ def register_energy_law(name: str) -> Callable[[type[EnergyLaw]], type[EnergyLaw
 
     Raises:
         InvalidArgumentError: what is decorated is no `EnergyLaw`.
+
+    Examples:
+        >>> from analognets.deploy.accelerator.constants import Picojoule
+        >>> @register_energy_law("by_rows")
+        ... class RowEnergy(EnergyLaw):
+        ...     row: Picojoule
+        ...     labels = {"row": "rows that are driven"}
+        ...     def energy(self, layer, time, placement, bits):
+        ...         return {"row": layer.positions * layer.rows * self.row.value}
+        >>> RowEnergy(row={"value": 5.0, "unit": "pJ", "origin": "measured", "status": "verified"}).row.value
+        5.0
     """
 
     def register(kind: type[EnergyLaw]) -> type[EnergyLaw]:

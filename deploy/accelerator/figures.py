@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from analognets.core.figures import new_figure, saved
-from analognets.deploy.accelerator.costs import Cost
+from analognets.deploy.accelerator.costs import Cost, with_range
 from analognets.deploy.accelerator.placement import Block, Placement
 from analognets.errors import ConversionError, check_integer
 from analognets.layers.ranges import over_kernel
@@ -262,8 +262,9 @@ def energy_figure(cost: Cost, path: Any = None) -> Any:
     axes.invert_yaxis()
     axes.set_xlabel("energy of one inference in uJ")
     axes.set_title(
-        f"{cost.placement.workload.model} on {cost.accelerator.name}, {cost.resolution}: {cost.energy_uj:.2f} uJ, "
-        f"{cost.tops_per_watt:.2f} TOPS/W",
+        f"{cost.placement.workload.model} on {cost.accelerator.name}, {cost.resolution}: "
+        f"{with_range(cost.energy_uj, cost.energy_range_uj, '.2f', 'uJ')}, "
+        f"{with_range(cost.tops_per_watt, cost.tops_per_watt_range, '.2f', 'TOPS/W')}",
         fontsize="medium",
     )
     axes.grid(axis="x", alpha=0.3)

@@ -39,6 +39,11 @@ class Block:
         array: number of the array it lies on.
         row: its first word line there.
         col: its first bit line there.
+
+    Examples:
+        >>> first = analognets.deploy.place(model).blocks[0]
+        >>> first.layer, first.rows, first.cols, first.cells
+        ('hidden', 8, 16, 128)
     """
 
     layer: str
@@ -66,6 +71,13 @@ class Placement:
         workload: the products of the model.
         blocks: all blocks, each with its place.
         arrays: how many arrays are used.
+
+    Examples:
+        >>> placement = analognets.deploy.place(model)
+        >>> placement.arrays, placement.cells, placement.fits
+        (1, 192, True)
+        >>> round(placement.utilisation, 5)
+        0.00037
     """
 
     accelerator: Accelerator

@@ -25,6 +25,11 @@ class LayerTime:
         digital_ns: how long the digital pipeline takes.
         start_ns: when it starts.
         time_ns: how long it takes in all: the longer of both if they overlap, else their sum.
+
+    Examples:
+        >>> first, second = analognets.deploy.accelerator.schedule(analognets.deploy.place(model), bits=8)
+        >>> first.layer, first.passes, first.end_ns == second.start_ns
+        ('hidden', 1, True)
     """
 
     layer: str
@@ -65,6 +70,10 @@ def schedule(
 
     Raises:
         InvalidArgumentError: the accelerator has no such precision.
+
+    Examples:
+        >>> [time.layer for time in schedule(analognets.deploy.place(model), bits=8)]
+        ['hidden', 'logits']
 
     Source: our reconstruction of AON-CiM (AnalogNets, arXiv 2111.06503): layer-serial (verified), T_CiM of 130, 34 and
     10 ns at 8, 6 and 4 bit (from memory).

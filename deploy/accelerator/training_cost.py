@@ -98,6 +98,11 @@ class Activity:
 
     Raises:
         InvalidArgumentError: a number is out of range.
+
+    Examples:
+        >>> activity = Activity(touched={"hidden": 0.5, "logits": 1.0}, set_pulses=20.0)
+        >>> activity.share("hidden")
+        0.5
     """
 
     touched: float | Mapping[str, float] = 1.0
@@ -214,6 +219,11 @@ def training_cost(model: keras.Model | Workload, activity: Activity, *, system: 
         model: a built Keras model, or its `Workload`.
         activity: what an example does to the devices.
         system: a `TrainingSystem`; None: the packaged one.
+
+    Examples:
+        >>> found = training_cost(model, Activity(touched=0.5, set_pulses=20.0))
+        >>> type(found).__name__
+        'TrainingCost'
 
     Source: our reconstruction; the packaged constants say which are calibrated on the published 83.2 nJ and 14.35 uJ.
     """

@@ -41,6 +41,11 @@ class LayerWork:
         why_digital: the reason it is left digital; empty if it goes onto the crossbar.
         scales_inputs: whether its drift compensation multiplies the inputs before the DACs.
         bits: of its own ADCs, if it is analog; None: not known, or ideal. Not compared: the work is the same.
+
+    Examples:
+        >>> first = analognets.deploy.accelerator.workload(model).layers[0]
+        >>> first.name, first.rows, first.cols, first.positions, first.operations
+        ('hidden', 8, 16, 1, 256)
     """
 
     name: str
@@ -94,6 +99,11 @@ class Workload:
             they run on a processor beside the accelerator and are not part of any figure.
         attention: names of attention layers: their products of activations with activations are no part of any figure
             either.
+
+    Examples:
+        >>> work = analognets.deploy.accelerator.workload(model)
+        >>> [layer.name for layer in work.analog], work.operations
+        (['hidden', 'logits'], 384)
     """
 
     model: str
@@ -137,6 +147,11 @@ def workload(
         ConversionError: the model is not built, or has no product for a crossbar.
         InvalidArgumentError: the shape of the inputs is not known.
         UnknownNameError: no product has a name given in `digital`.
+
+    Examples:
+        >>> found = workload(model)
+        >>> [(layer.name, layer.weights, layer.positions) for layer in found.layers]
+        [('hidden', 128, 1), ('logits', 64, 1)]
     """
     check_model(model)
     check_choice("workload", "depthwise", depthwise, DEPTHWISE)

@@ -35,6 +35,14 @@ def by_class(
 
     Raises:
         InvalidArgumentError: there is another number of names than of classes.
+
+    Examples:
+        >>> decisions = chips.decide((x, y), at=["1d"])
+        >>> table = by_class(decisions.confusion(), names=["a", "b", "c", "d"])
+        >>> table[["at", "class", "samples", "chips"]].head(2)
+           at class  samples  chips
+        0  1d     a       10      3
+        1  1d     b       10      3
     """
     decisions = confusion if isinstance(confusion, Decisions) else None
     confusion = confusion.confusion() if isinstance(confusion, Decisions) else confusion

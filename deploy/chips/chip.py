@@ -21,6 +21,12 @@ class Chip:
         number: index of the chip among its siblings.
         seed: what its devices were drawn from; kept for the record, reading uses the stored state.
         layers: one `ProgrammedLayer` for each analog layer, in order.
+
+    Examples:
+        >>> first = next(iter(chips))
+        >>> weights = first.read(analognets.layers.analog_layers(analog), "1d")
+        >>> first.number, len(weights)
+        (0, 2)
     """
 
     number: int

@@ -25,7 +25,7 @@ from analognets.deploy.chips.runtime import Runner
 from analognets.deploy.chips.samples import HeldSamples, StreamedSamples, samples_of
 from analognets.deploy.chips.stored import is_too_large, room_for, temporary_chips
 from analognets.deploy.evaluation import accuracy, arrays, decisions, samples_in
-from analognets.deploy.lab.measured import import_measured
+from analognets.deploy.lab.arrays import measured_chips
 from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
 from analognets.errors import ChipFileError, InvalidArgumentError, NotCalibratedError, check_choice, check_integer
@@ -50,6 +50,15 @@ class Chips:
         chips: the programmed chips.
         seed: the seed they were programmed from.
         calibrations: batch-norm statistics that the chips measured themselves, see `calibrate`.
+
+    Examples:
+        >>> chips = analognets.deploy.program(analog, chips=3, seed=0)
+        >>> table = chips.evaluate((x, y), at=["25s", "1y"])
+        >>> list(table.columns)
+        ['chip', 'seed', 'at', 'seconds', 'drift_compensation', 'accuracy']
+        >>> chips.save("my_chips")
+        >>> len(Chips.load("my_chips", analog))
+        3
     """
 
     def __init__(
@@ -353,7 +362,15 @@ class Chips:
         return export_targets(self.model, folder, accelerator=accelerator, overwrite=overwrite)
 
     @classmethod
-    def import_measured(cls, folder: Any, model: keras.Model) -> Chips:
+    def import_measured(
+        cls,
+        folder: Any,
+        model: keras.Model,
+        *,
+        seconds: float | str | None = None,
+        unit: str | None = None,
+        reference: Any = None,
+    ) -> Chips:
         """Build chips from conductances measured in a lab, for the model whose targets were exported.
 
         At the time of a reading a chip computes with exactly what was read; later its devices go on with the mean drift
@@ -361,14 +378,23 @@ class Chips:
 
         Args:
             folder: that `export_targets` made, with measured.json beside index.json, in the same layout; written by
-                hand or by `analognets.deploy.lab.recording.record_measurement`.
+                hand or by `analognets.deploy.lab.recording.record_measurement`. Or plain arrays of conductances without
+                an index: a folder with a .npy or CSV file per tile, or one CSV file with a row per cell, see
+                `analognets.deploy.lab.plain.read_plain_readings`.
             model: the calibrated analog model.
+            seconds: since programming, of plain arrays that don't say it; a number or a duration such as "1d".
+            unit: of plain arrays that don't say it: "S", "mS", "uS" (the default), "nS" or "pS".
+            reference: of the drift compensation of plain arrays: "targets" (the default), "first_reading", or a
+                read-out by layer.
 
         Raises:
-            ChipFileError: a tile is missing, changed, of another shape or out of range, or the targets are of another
-                model.
+            ChipFileError: a tile or rows of it are missing, changed, of another shape or out of range, swapped in
+                polarity, transposed or of another unit, or the targets are of another model.
+            InvalidArgumentError: the time of plain arrays is not known, or what they need is given for a folder that
+                has an index.
         """
-        return cls(model, import_measured(folder, model), 0)
+        found = measured_chips(folder, model, seconds=seconds, unit=unit, reference=reference)
+        return cls(model, found, 0)
 
 
 def readings_of(owner: str, at: Any, drift_compensation: Any) -> tuple[list[bool], list[float]]:
@@ -462,6 +488,13 @@ def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.Da
     Args:
         table: what `Chips.evaluate` returned.
         float_accuracy: accuracy of the float model, 0 to 1; adds the column `loss` in points of percent.
+
+    Examples:
+        >>> table = chips.evaluate((x, y), at=["25s", "1y"])
+        >>> summarize(table, float_accuracy=1.0)[["at", "chips"]]
+            at  chips
+        0  25s      3
+        1   1y      3
     """
     groups = table.groupby(MODE, sort=True)["accuracy"]
     summary = in_order(groups.agg(mean="mean", std="std", chips="count").reset_index())

@@ -33,6 +33,12 @@ def drift_figure(
 
     Returns:
         The matplotlib figure.
+
+    Examples:
+        >>> table = chips.evaluate((x, y), at=["25s", "1d", "1y"])
+        >>> figure = drift_figure(table, "drift.svg", float_accuracy=1.0)
+        >>> len(figure.axes)
+        1
     """
     figure = new_figure(6.4, 4.0)
     axes = figure.add_subplot()

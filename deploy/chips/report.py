@@ -1,30 +1,33 @@
-"""One self-contained HTML page about a run's evaluation."""
+"""The report of a run's evaluation."""
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analognets.core.figures import picture_bytes
-from analognets.core.files import write_atomically
-from analognets.metrics import drift_cells
+from analognets.core.report import Picture, Report, Table
+from analognets.metrics import drift_cells, format_interval
 
-__all__ = ["page", "write_report"]
+__all__ = ["drift_report", "write_report"]
 
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}img{max-width:100%}pre{background:#f5f5f5;padding:.8rem;overflow:auto}"
-)
+QUESTION = "How accurate are the chips, and how does that change with the time since programming?"
+MODES = {True: "with drift compensation", False: "without drift compensation"}
 
 
-def write_report(
-    path: Any,
+def write_report(path: Any, **about: Any) -> None:
+    """Write the page about an evaluation, whole or not at all.
+
+    Args:
+        path: of the HTML file.
+        **about: arguments of `drift_report`.
+    """
+    drift_report(**about).write(Path(path))
+
+
+def drift_report(
     *,
     title: str,
     facts: Mapping[str, Any],
@@ -33,53 +36,63 @@ def write_report(
     recipe: str = "",
     statement: str = "",
     classes: pd.DataFrame | None = None,
-) -> None:
-    """Write the page, whole or not at all.
+    notes: Sequence[str] = (),
+    compared: str = "",
+) -> Report:
+    """Return the report about an evaluation over drift time.
 
     Args:
-        path: of the HTML file.
         title: heading.
-        facts: short facts, shown as a two-column table.
+        facts: short facts about how it was made.
         summary: what `analognets.deploy.summarize` or `Decisions.summary` returned.
-        figures: matplotlib figures, embedded as PNG.
+        figures: `Picture`s, or matplotlib figures of accuracy over time.
         recipe: YAML text, shown as it is.
         statement: what must be said about the data.
         classes: what `analognets.deploy.by_class` returned; shown for the last time.
+        notes: sentences below the tables.
+        compared: accuracy of the networks that the chips are compared with, a sentence.
     """
-    rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
-    table = pd.DataFrame([drift_cells(row) for row in summary.to_dict("records")]).to_html(index=False, border=0)
-    pictures = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
-    sections = f"<h2>Accuracy since programming</h2>{table}{pictures}{_classes(classes)}"
-    body = f"<table>{rows}</table>{sections}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre>"
-    write_atomically(Path(path), page(title, statement, body))
-
-
-def page(title: str, statement: str, body: str) -> str:
-    """Return a self-contained page of HTML.
-
-    Args:
-        title: heading, plain text.
-        statement: the first paragraph, plain text.
-        body: what follows, HTML.
-    """
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p>{html.escape(statement)}</p>{body}</html>"
+    cells = pd.DataFrame([drift_cells(row) for row in summary.to_dict("records")]).fillna("-")
+    tables = [Table(list(cells.columns), cells.to_numpy().tolist(), "Accuracy since programming")]
+    tables += [] if classes is None else [_classes(classes)]
+    answer = answer_of(summary)
+    pictures = [one if isinstance(one, Picture) else Picture(one, "Accuracy over time", answer) for one in figures]
+    return Report(
+        title=title,
+        question=QUESTION,
+        answer=" ".join(filter(None, (answer, compared))),
+        statement=statement,
+        figures=pictures,
+        tables=tables,
+        notes=notes,
+        facts=facts,
+        recipe=recipe,
     )
 
 
-def _classes(table: pd.DataFrame | None) -> str:
-    """Return the section about each class at the last time, with and without drift compensation."""
-    if table is None:
-        return ""
+def answer_of(summary: pd.DataFrame) -> str:
+    """Return the accuracy at the first and the last time as a sentence, with and without drift compensation."""
+    ordered = summary.sort_values("seconds", kind="stable")
+    said = []
+    for mode in (True, False):
+        rows = ordered[ordered["drift_compensation"] == mode].to_dict("records")
+        ends = [rows[0], rows[-1]] if len(rows) > 1 else rows
+        reached = " and ".join(
+            f"{format_interval(row['mean'], row.get('low'), row.get('high'), scale=100)} % after {row['at']}"
+            for row in ends
+        )
+        said += [f"{reached} {MODES[mode]}"] if rows else []
+    count = int(summary["chips"].max())
+    of = f"{count} chips on average" if count != 1 else "One chip"
+    return f"{of}: {'; '.join(said)}."
+
+
+def _classes(table: pd.DataFrame) -> Table:
+    """Return the table about each class at the last time, with and without drift compensation."""
     last = table[table["seconds"] == table["seconds"].max()].drop(columns=["seconds", "chips"])
     last = last.rename(
         columns={"drift_compensation": "compensated", "miss_rate": "misses", "false_alarm_rate": "alarms"}
     )
     for column in last.columns.difference(["compensated", "at", "class", "samples"]):
         last[column] = ["-" if value != value else f"{100 * value:.2f} %" for value in last[column]]
-    return f"<h2>By class</h2>{last.to_html(index=False, border=0)}"
-
-
-def _png(figure: Any) -> str:
-    return base64.b64encode(picture_bytes(figure, dpi=120)).decode()
+    return Table([str(column) for column in last.columns], last.astype(object).to_numpy().tolist(), "By class")

@@ -59,6 +59,14 @@ def from_devices(
             model's weights were set after training and the devices hold others.
         InvalidArgumentError: the hardware has stuck devices, which training knew nothing of.
 
+    Examples:
+        >>> net = analognets.conversion.same_model(model)
+        >>> net.compile(analognets.training.in_memory.MixedPrecision(device="pulsed_pcm", seed=0), "mse")
+        >>> net.optimizer.build(net.trainable_variables)
+        >>> chips = from_devices(net, calibration=x)
+        >>> chips.evaluate((x, y), at=["1d"])[["chip", "at"]].values.tolist()
+        [[0, '1d']]
+
     Source: our reconstruction.
     """
     check_integer("from_devices", "seed", seed, 0, 2**31 - 1)

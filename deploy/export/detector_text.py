@@ -147,6 +147,14 @@ class DetectorExport:
     Args:
         detector: with its settings, and the time from one inference to the next.
         logits: whether the outputs of the network are logits; else probabilities.
+
+    Examples:
+        >>> settings = analognets.deploy.stream.DetectorSettings(threshold=0.8, smoothing=0.5)
+        >>> detector = analognets.deploy.stream.Detector(["silence", "unknown", "yes"], 0.1, settings)
+        >>> export = DetectorExport(detector)
+        >>> export.check(outputs=3)
+        >>> export.detector.window, export.logits
+        (5, True)
     """
 
     detector: Detector

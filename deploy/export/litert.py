@@ -103,6 +103,11 @@ def to_litert(
         InvalidArgumentError: an option is not allowed, or `representative` doesn't fit the model.
         DataError: the file exists, or its folder doesn't.
 
+    Examples:
+        >>> found = to_litert(model, "net.tflite", representative=x)
+        >>> found.path.name, found.size < 4000
+        ('net.tflite', True)
+
     Source: the LiteRT 8-bit quantisation specification.
     """
     check_backend("LiteRT files are written", "tensorflow")

@@ -111,6 +111,11 @@ class Interpreter(Runner):
         MissingExtraError: LiteRT is not installed.
         DataError: the file is missing or broken, or needs operators that LiteRT doesn't have.
         InvalidArgumentError: an option is not allowed.
+
+    Examples:
+        >>> interpreter = Interpreter(tflite)
+        >>> interpreter.predict(x).shape, round(interpreter.accuracy(x, y), 2)
+        ((40, 4), 1.0)
     """
 
     def __init__(self, model: str | Path | bytes, *, kernels: str = "reference", threads: int = 1) -> None:

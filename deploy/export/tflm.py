@@ -105,6 +105,11 @@ def to_tflm(
         DataError: the file can't be read, or one of the files exists already or can't be written.
         InvalidArgumentError: the name is no C++ name, there are not as many labels as outputs, the detector is for
             other classes, or a label or setting can't stand in C++ or JSON.
+
+    Examples:
+        >>> found = to_tflm(tflite, "firmware", name="net")
+        >>> sorted(path.name for path in found.folder.iterdir())
+        ['net.json', 'net.tflite', 'net_model.cc', 'net_model.h', 'net_ops.h']
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InvalidArgumentError(

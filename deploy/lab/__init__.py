@@ -2,4 +2,6 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ("files", "format", "measured", "recording", "targets"))
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, ("arrays", "files", "format", "measured", "orientation", "plain", "recording", "targets")
+)

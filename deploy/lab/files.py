@@ -14,6 +14,7 @@ import numpy as np
 from analognets.core.files import read_plain
 from analognets.core.provenance import sha256_of
 from analognets.deploy.lab import format as form
+from analognets.deploy.lab.orientation import check_orientation
 from analognets.errors import ChipFileError, UnknownNameError, reason
 
 __all__ = ["TOO_HIGH", "check_names", "check_unit", "read_array", "read_targets", "read_tiles", "tile_shape"]
@@ -121,6 +122,7 @@ def read_tiles(
         path = whole_path(source, file.file, tile.name)
         tiles[tile.name] = read_array(path, tile.name, tile_shape(index, tile), high, file.sha256)
     check_unit(index, targets, tiles, where)
+    check_orientation(index, targets, tiles, where)
     return tiles
 
 

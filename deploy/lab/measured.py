@@ -116,7 +116,15 @@ def readout(layer: AnalogLayer, kernel: np.ndarray) -> np.ndarray:
 
 
 def import_measured(folder: Any, model: keras.Model) -> list[MeasuredChip]:
-    """Read measured chips; see `Chips.import_measured`."""
+    """Read measured chips; see `Chips.import_measured`.
+
+    Examples:
+        >>> from analognets.deploy.lab.recording import record_simulated
+        >>> folder = chips.export_targets("targets")
+        >>> record_simulated(folder, chips, at="1d")
+        >>> [type(chip).__name__ for chip in import_measured(folder, analog)]
+        ['MeasuredChip', 'MeasuredChip', 'MeasuredChip']
+    """
     source = Path(folder)
     index = form.read_index(source)
     layers = check_model(index, model, source)

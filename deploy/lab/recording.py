@@ -6,21 +6,25 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analognets import crossbar as crossbars
 from analognets.core.files import file_sha256, new_folder, write_json
-from analognets.deploy.chips.chips import Chips
 from analognets.deploy.lab import format as form
 from analognets.deploy.lab.files import TOO_HIGH, check_names, check_unit, read_array, read_targets, tile_shape
+from analognets.deploy.lab.orientation import check_orientation
+from analognets.deploy.lab.plain import read_plain_readings
 from analognets.deploy.lab.targets import check_model, tile_part
 from analognets.devices import derive_seed
 from analognets.errors import ChipFileError, InvalidArgumentError, check_integer, check_number
 from analognets.units import parse_duration
 
-__all__ = ["record_measurement", "record_simulated"]
+if TYPE_CHECKING:
+    from analognets.deploy.chips.chips import Chips
+
+__all__ = ["record_arrays", "record_measurement", "record_simulated"]
 
 
 def record_measurement(
@@ -50,6 +54,14 @@ def record_measurement(
         ChipFileError: a tile is missing, has another shape or is out of range, or the chip was measured at that time.
         InvalidArgumentError: a number is out of range.
         UnknownNameError: there is no such tile.
+
+    Examples:
+        >>> folder = analognets.deploy.lab.targets.export_targets(analog, "targets")
+        >>> tiles = form.read_index(folder).tiles
+        >>> measured = {tile.name: 0.9 * np.load(folder / tile.file) for tile in tiles}
+        >>> path = record_measurement(folder, measured, seconds=86_400)
+        >>> len(analognets.deploy.Chips.import_measured(folder, analog))
+        1
     """
     source = Path(folder)
     index = form.read_index(source)
@@ -95,8 +107,54 @@ def store(
             np.save(draft / name, np.asarray(tiles[tile.name]), allow_pickle=False)
             checked[tile.name] = read_array(draft / name, tile.name, tile_shape(index, tile), high, None)
             files[tile.name] = form.MeasuredFile(file=f"{place}/{name}", sha256=file_sha256(draft / name))
-        check_unit(index, read_targets(source, index), checked, where)
+        targets = read_targets(source, index)
+        check_unit(index, targets, checked, where)
+        check_orientation(index, targets, checked, where)
     return files
+
+
+def record_arrays(
+    folder: Any, source: Any, *, seconds: float | str | None = None, unit: str | None = None, reference: Any = None
+) -> list[Path]:
+    """Put plain measured arrays, .npy or CSV, into a folder that `Chips.export_targets` made.
+
+    Args:
+        folder: with the targets.
+        source: a folder with a file per tile, or one file; see `analognets.deploy.lab.plain.read_plain_readings`.
+        seconds: since programming, or a duration such as "1d"; where files name the time themselves, None.
+        unit: of arrays that don't say it: "S", "mS", "uS" (the default), "nS" or "pS".
+        reference: as `record_measurement` takes it.
+
+    Returns:
+        The folders of the new files, one for each chip and time.
+
+    Raises:
+        ChipFileError: a file can't be read, a tile or rows of it are missing, or it is transposed, has its polarities
+            swapped or another unit; nothing of that reading is kept.
+        InvalidArgumentError: the time is not known, or given twice.
+    """
+    target, place = Path(folder), Path(source)
+    index = form.read_index(target)
+    readings = read_plain_readings(place, index, read_targets(target, index), unit)
+    told = [reading for reading in readings if reading.seconds is not None]
+    if told and seconds is not None:
+        raise InvalidArgumentError(f"The files of '{place}' name the time of each reading: leave `seconds` out.")
+    if len(told) < len(readings) and seconds is None:
+        raise InvalidArgumentError(
+            f"When were the arrays in '{place}' read? Give the time since programming: seconds='1d' (--measured-at "
+            "1d), a column time_s, or folders such as chip_0_1d. Received: none."
+        )
+    at = None if seconds is None else parse_duration(seconds)
+    return [
+        record_measurement(
+            target,
+            reading.tiles,
+            seconds=float(at if reading.seconds is None else reading.seconds),  # type: ignore[arg-type]
+            chip=reading.chip,
+            reference=reference,
+        )
+        for reading in readings
+    ]
 
 
 def record_simulated(folder: Any, chips: Chips, *, at: str | float = "25s") -> None:
@@ -109,6 +167,12 @@ def record_simulated(folder: Any, chips: Chips, *, at: str | float = "25s") -> N
 
     Raises:
         ChipFileError: the folder is of another network, or holds such a reading already.
+
+    Examples:
+        >>> folder = chips.export_targets("targets")
+        >>> record_simulated(folder, chips, at="1d")
+        >>> len(analognets.deploy.Chips.import_measured(folder, analog))
+        3
     """
     source, seconds = Path(folder), parse_duration(at)
     index = form.read_index(source)

@@ -80,7 +80,13 @@ def tile_part(conductances: np.ndarray, tile: Any, devices: int) -> np.ndarray:
 
 
 def export_targets(model: keras.Model, folder: Any, *, accelerator: Any = None, overwrite: bool = False) -> Path:
-    """Write the target conductances and all settings that a lab needs; see `Chips.export_targets`."""
+    """Write the target conductances and all settings that a lab needs; see `Chips.export_targets`.
+
+    Examples:
+        >>> folder = export_targets(analog, "targets")
+        >>> sorted(path.name for path in folder.iterdir())
+        ['digital.safetensors', 'handover.schema.json', 'index.json', 'tiles']
+    """
     target, layers = Path(folder), analog_layers(model)
     check_layers(layers)
     placement = place(model, matching_accelerator(layers[0].crossbar, accelerator))

@@ -29,6 +29,10 @@ class Detection:
         word: name of the class.
         score: smoothed posterior, 0 to 1.
         label: number of the class.
+
+    Examples:
+        >>> Detection(time=1.25, word="yes", score=0.93, label=2).to_dict()
+        {'time': 1.25, 'word': 'yes', 'score': 0.93, 'label': 2}
     """
 
     time: float
@@ -56,6 +60,11 @@ class DetectorSettings:
 
     Raises:
         InvalidArgumentError: a number is out of range.
+
+    Examples:
+        >>> settings = DetectorSettings(threshold={"yes": 0.9}, suppression=0.5)
+        >>> settings.thresholds(("silence", "yes", "no"))
+        array([2. , 0.9, 0.7], dtype=float32)
     """
 
     DEFAULT = 0.7
@@ -119,6 +128,13 @@ class Detector:
     Raises:
         InvalidArgumentError: a setting is not allowed.
         UnknownNameError: a threshold is for a word that is no class.
+
+    Examples:
+        >>> settings = DetectorSettings(threshold=0.6, smoothing=0.2)
+        >>> detector = Detector(["silence", "unknown", "yes", "no"], step=0.1, settings=settings)
+        >>> posteriors = np.tile([0.1, 0.0, 0.9, 0.0], (5, 1)).astype("float32")
+        >>> [(found.time, found.word) for found in detector.push(posteriors, times=[1.0, 1.1, 1.2, 1.3, 1.4])]
+        [(1.1, 'yes')]
     """
 
     def __init__(self, classes: Sequence[str], step: float, settings: DetectorSettings | None = None) -> None:

@@ -42,6 +42,12 @@ class Windows(NamedTuple):
     Args:
         features: (windows, frames, coefficients, 1), what the front end makes of each window as a clip.
         times: end of each window in seconds from the start of the stream.
+
+    Examples:
+        >>> streaming = StreamingMFCC(analognets.datasets.MFCC(), every=5)
+        >>> windows = streaming.push(np.zeros(24_000, "int16"))
+        >>> print(windows.times[:2])
+        [1.  1.1]
     """
 
     features: np.ndarray
@@ -67,6 +73,12 @@ class StreamingMFCC:
     Raises:
         ConversionError: the front end is no `MFCC`.
         InvalidArgumentError: a window is shorter than a frame.
+
+    Examples:
+        >>> streaming = StreamingMFCC(analognets.datasets.MFCC(), every=5)
+        >>> windows = streaming.push(np.zeros(24_000, "int16"))
+        >>> windows.features.shape, streaming.step
+        ((6, 49, 10, 1), 0.1)
     """
 
     def __init__(self, frontend: Any, *, samples: int | None = None, every: int = 5) -> None:

@@ -36,6 +36,12 @@ def stream_frontend(trained: TrainedNetwork, every: float = EVERY, frontend: Any
     Raises:
         ConversionError: it has no MFCC front end.
         InvalidArgumentError: `every` is not above 0, or leaves gaps between windows.
+
+    Examples:
+        >>> trained = analognets.zoo.trained.open_trained("analognet_kws.hwa_8bit")
+        >>> streaming = stream_frontend(trained, every=0.1)
+        >>> streaming.step, streaming.frames
+        (0.1, 49)
     """
     layer = check_mfcc(trained.frontend if frontend is None else frontend, f"the {trained.kind} '{trained.name}'")
     shape = getattr(trained.model, "input_shape", None)
@@ -64,6 +70,13 @@ class Listener:
     Raises:
         InvalidArgumentError: a setting is not allowed.
         DataError: the rate can't be converted.
+
+    Examples:
+        >>> from analognets.deploy.stream import network_for, stream_frontend
+        >>> trained = analognets.zoo.trained.open_trained("analognet_kws.hwa_8bit")
+        >>> listener = Listener(network_for(trained, "digital"), stream_frontend(trained), trained.classes)
+        >>> listener.push(np.zeros(24_000, "int16")), listener.seconds
+        ([], 1.5)
     """
 
     def __init__(
@@ -198,6 +211,11 @@ def listen(
         DataError: the recording can't be read, or its rate can't be converted; while listening: the stream ends before
             its first window is full, or a block holds NaN.
         InvalidArgumentError: an option is not allowed; while listening: a block is no mono block.
+
+    Examples:
+        >>> silence = np.zeros(32_000, "int16")
+        >>> [found.word for found in listen("analognet_kws.hwa_8bit", silence, on="digital")]
+        []
     """
     trained = open_trained(source)
     front = stream_frontend(trained, every, frontend)

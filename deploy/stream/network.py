@@ -208,6 +208,12 @@ def network_for(
         ConversionError: it names no classes, or there is no such network: nothing was trained for hardware, or the
             float network is not kept.
         InvalidArgumentError: an option is not allowed.
+
+    Examples:
+        >>> trained = analognets.zoo.trained.open_trained("analognet_kws.hwa_8bit")
+        >>> network = network_for(trained, on="digital")
+        >>> network.posteriors(np.zeros((3, 49, 10, 1), "float32")).shape
+        (3, 12)
     """
     place = on or ("chip" if trained.is_analog else "digital")
     check_choice("a stream", "on", place, PLACES)

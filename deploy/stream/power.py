@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from analognets.deploy.accelerator.constants import Constant
-from analognets.deploy.accelerator.costs import Cost
+from analognets.deploy.accelerator.costs import Cost, with_range
 from analognets.errors import InvalidArgumentError, check_number
 
 __all__ = ["NOT_COUNTED", "DutyCycle", "duty_cycle"]
@@ -29,6 +29,14 @@ class DutyCycle:
         inferences_per_second: how often the network runs.
         idle_uw: power between inferences, while gated.
         static_uw: power of the common parts of an array that is not gated; 0 if the energy law has no such term.
+        energy_range_uj: least and largest energy of one inference that the published figures allow; None if not known.
+        power_ungated_range_uw: the same of the mean power with the array's common parts left on.
+
+    Examples:
+        >>> cost = analognets.deploy.cost(model, bits=8)
+        >>> cycle = analognets.deploy.stream.duty_cycle(cost, 10.0)
+        >>> cycle.inferences_per_second, 0 < cycle.duty < 1
+        (10.0, True)
     """
 
     accelerator: str
@@ -38,6 +46,8 @@ class DutyCycle:
     inferences_per_second: float
     idle_uw: float
     static_uw: float
+    energy_range_uj: tuple[float, float] | None = None
+    power_ungated_range_uw: tuple[float, float] | None = None
 
     @property
     def duty(self) -> float:
@@ -47,7 +57,18 @@ class DutyCycle:
     @property
     def power_uw(self) -> float:
         """Mean power in uW with gating: P = E f + P_idle (1 - duty)."""
-        return self.energy_uj * self.inferences_per_second + self.idle_uw * (1 - self.duty)
+        return self._power_uw(self.energy_uj)
+
+    @property
+    def power_range_uw(self) -> tuple[float, float] | None:
+        """Least and largest mean power in uW with gating that the published figures allow; None if not known."""
+        if self.energy_range_uj is None:
+            return None
+        low, high = self.energy_range_uj
+        return self._power_uw(low), self._power_uw(high)
+
+    def _power_uw(self, energy_uj: float) -> float:
+        return energy_uj * self.inferences_per_second + self.idle_uw * (1 - self.duty)
 
     @property
     def power_ungated_uw(self) -> float:
@@ -57,13 +78,24 @@ class DutyCycle:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         powers = {"duty": self.duty, "power_uw": self.power_uw, "power_ungated_uw": self.power_ungated_uw}
-        return {**dataclasses.asdict(self), **powers, "not_counted": NOT_COUNTED}
+        ends = {
+            f"{name}_{end}_{unit}": None if pair is None else pair[place]
+            for name, unit, pair in (
+                ("energy", "uj", self.energy_range_uj),
+                ("power", "uw", self.power_range_uw),
+                ("power_ungated", "uw", self.power_ungated_range_uw),
+            )
+            for place, end in enumerate(("low", "high"))
+        }
+        own = {name: value for name, value in dataclasses.asdict(self).items() if "_range_" not in name}
+        return {**own, **powers, **ends, "not_counted": NOT_COUNTED}
 
     def __str__(self) -> str:
         ungated = f", {self.power_ungated_uw:,.0f} uW with the array's common parts left on" if self.static_uw else ""
+        power = with_range(self.power_uw, self.power_range_uw, ".1f", "uW mean power")
         return (
             f"{self.accelerator} at {self.bits} bit: {self.energy_uj:.2f} uJ x {self.inferences_per_second:g}/s = "
-            f"{self.power_uw:.1f} uW mean power (duty cycle {100 * self.duty:.3f} %, {self.idle_uw:g} uW between "
+            f"{power} (duty cycle {100 * self.duty:.3f} %, {self.idle_uw:g} uW between "
             f"inferences{ungated}). {NOT_COUNTED}"
         )
 
@@ -82,6 +114,11 @@ def duty_cycle(cost: Cost, inferences_per_second: float, *, idle_uw: float = 0.0
     Raises:
         InvalidArgumentError: the accelerator is too slow for that rate, or a number is out of range.
 
+    Examples:
+        >>> found = duty_cycle(analognets.deploy.cost(model, bits=8), 10.0, idle_uw=1.0)
+        >>> found.power_uw > 1.0
+        True
+
     Source: our reconstruction.
     """
     rate = check_number("duty_cycle", "inferences_per_second", inferences_per_second, 1e-6, 1e9)
@@ -93,5 +130,10 @@ def duty_cycle(cost: Cost, inferences_per_second: float, *, idle_uw: float = 0.0
         )
     static = getattr(cost.accelerator.energy, "static", None)
     static_uw = 1e3 * static.value if isinstance(static, Constant) else 0.0
-    name = cost.accelerator.name
-    return DutyCycle(name, cost.bits, cost.energy_uj, cost.latency_us, rate, float(idle_uw), static_uw)
+    own = (cost.accelerator.name, cost.bits, cost.energy_uj, cost.latency_us, rate, float(idle_uw), static_uw)
+    found = DutyCycle(*own, cost.energy_range_uj)
+    always = {term: count * rate / 1e6 for term, count in cost.events.items()}  # uW for a constant of 1
+    always["static"] += 1e3 * (1 - found.duty)
+    ends = cost.constant_set.bounds_pj(always)
+    idle = found.idle_uw * (1 - found.duty)
+    return dataclasses.replace(found, power_ungated_range_uw=None if ends is None else (ends[0] + idle, ends[1] + idle))

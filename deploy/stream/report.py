@@ -63,6 +63,10 @@ def summary_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
 
     `_std` is the standard deviation over chips, None for one; `_low` and `_high` are the ends of 95 % intervals: of
     misses over the words that were said, by clip, and chips; of false alarms over chips and the length of the audio.
+
+    Examples:
+        >>> [(row["network"], row["at"]) for row in summary_rows(listened)]
+        [('digital', None), ('chip', '25s')]
     """
     rows = []
     for title, readings in groups(found).items():
@@ -170,6 +174,11 @@ def stream_figure(found: StreamEvaluation | Sequence[StreamEvaluation], path: An
 
     Returns:
         The matplotlib figure.
+
+    Examples:
+        >>> figure = stream_figure(listened, "stream.svg")
+        >>> len(figure.axes)
+        3
     """
     networks = [found] if isinstance(found, StreamEvaluation) else list(found)
     figure = new_figure(10.0, 4.0 * len(networks))
@@ -253,6 +262,12 @@ def write_stream_evaluation(folder: Path, found: StreamEvaluation, power: DutyCy
 
     Raises:
         RunError: a file can't be written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> found = write_stream_evaluation(Path("stream"), listened)
+        >>> sorted(path.name for path in Path("stream").iterdir())
+        ['det.csv', 'stream.csv', 'stream.json', 'stream.svg', 'words.csv']
     """
     folder = make_folder(Path(folder), "folder for the results")
     write_atomically(folder / "stream.csv", pd.DataFrame(reading_rows(found)).to_csv(index=False, float_format="%.6g"))

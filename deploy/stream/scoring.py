@@ -30,6 +30,12 @@ class Truth:
         ends: end of each clip in seconds.
         labels: its class.
         hours: length of the stream.
+
+    Examples:
+        >>> truth = Truth(np.array([1.0, 4.0]), np.array([2.0, 5.0]), np.array([2, 3]), hours=0.01)
+        >>> heard, false = match(np.array([1.5, 3.0]), np.array([2, 2]), truth)
+        >>> heard.tolist(), false.tolist()
+        ([True, False], [False, True])
     """
 
     begins: np.ndarray
@@ -69,6 +75,12 @@ def match(
 
     Returns:
         Whether each word was heard, and whether each detection is a false alarm.
+
+    Examples:
+        >>> truth = Truth(np.array([1.0, 4.0]), np.array([2.0, 5.0]), np.array([2, 3]), hours=0.01)
+        >>> heard, false = match(np.array([1.5, 3.0]), np.array([2, 2]), truth)
+        >>> heard.tolist(), false.tolist()
+        ([True, False], [False, True])
     """
     heard = np.zeros(len(truth.labels), bool)
     false = np.ones(len(times), bool)

@@ -84,6 +84,12 @@ class StreamEvaluation:
         features_took: seconds that making the test audio and its features took.
         target: false alarms per hour that the thresholds were chosen for.
         reached: whether validation audio had a threshold with so few.
+
+    Examples:
+        >>> [(reading.network, reading.at) for reading in listened.readings]
+        [('digital', None), ('chip', '25s')]
+        >>> listened.classes[:2], round(listened.seconds)
+        (('down', 'go'), 18)
     """
 
     name: str
@@ -163,6 +169,13 @@ def stream_evaluation(
         ConversionError: the network has no MFCC front end or names no classes.
         InvalidArgumentError: a setting is not allowed.
         DataError: the data have no words.
+
+    Examples:
+        >>> trained = analognets.zoo.trained.open_trained("analognet_kws.float")
+        >>> data = analognets.datasets.load_dataset("speech_commands", speech)
+        >>> found = stream_evaluation(trained, data, hours=0.005, target=1e4)
+        >>> [reading.network for reading in found.readings]
+        ['digital']
     """
     times = parse_durations(list(at))
     count = len(chips) if isinstance(chips, Chips) else check_integer("stream_evaluation", "chips", chips, 1, 1000)

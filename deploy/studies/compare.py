@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analognets.core.drafts import temporary_folder
+from analognets.core.figures import COLOURS, new_figure
 from analognets.core.files import write_atomically, write_json
 from analognets.core.provenance import git_commit
 from analognets.deploy.accelerator import place, workload
@@ -26,12 +27,14 @@ from analognets.deploy.studies.other_hardware import hardware_with, trained_on_h
 from analognets.errors import AnalogNetsError, ConversionError
 from analognets.layers import analog_layers
 from analognets.metrics import mean_interval
+from analognets.units import format_duration, parse_duration
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork
 
-__all__ = ["Comparison", "Row", "Settings", "same_network", "write_comparison"]
+__all__ = ["Comparison", "Row", "Settings", "comparison_figure", "same_network", "write_comparison"]
 
 HARDWARE = "aon_cim"
+ENERGY_RANGE = ("energy_low_uj", "energy_high_uj", "energy_status")
 NOT_TRAINED = {
     "trained": "not trained for it: ranges as trained for {bits} bit",
     "calibrated anew": "not trained for it: ranges calibrated anew",
@@ -68,6 +71,9 @@ class Row:
         loss_high: upper end.
         bound: accuracy that at least `bound_share` of all chips has with 95 % confidence, on these samples.
         bound_share: see `analognets.metrics.chips_bound`; None where there are too few chips, or none.
+        energy_low_uj: least energy that the published figures allow; None where it is not known.
+        energy_high_uj: largest, likewise.
+        energy_status: "fitted" to a published figure, "predicted", or "unknown".
     """
 
     network: str
@@ -89,6 +95,9 @@ class Row:
     loss_high: float | None = None
     bound: float | None = None
     bound_share: float | None = None
+    energy_low_uj: float | None = None
+    energy_high_uj: float | None = None
+    energy_status: str = "unknown"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,6 +281,7 @@ class Comparison:
                 *(name, f"analog, {bits} bit", found["at"], float(found["mean"]), std, int(found["chips"]), None),
                 *(costs["cells"], costs["weights"], costs["macs"], costs["energy_uj"], note),
                 **ends,
+                **{name: value for name, value in costs.items() if name in ENERGY_RANGE},
             )
 
     def steps(self, what: str) -> Callable[[int, int], None]:
@@ -285,7 +295,7 @@ def known(values: dict[str, Any]) -> dict[str, float | None]:
 
 
 def known_cost(network: Any, bits: int) -> dict[str, Any]:
-    """Return cells, weights, multiply-accumulates and, for the accelerator that is known, energy in uJ."""
+    """Return cells, weights, multiply-accumulates and, of the known accelerator, energy and its range in uJ."""
     placement = place(network, HARDWARE)
     found: dict[str, Any] = {
         "cells": placement.cells,
@@ -295,9 +305,11 @@ def known_cost(network: Any, bits: int) -> dict[str, Any]:
     }
     if all(layer.crossbar.name.startswith(HARDWARE) for layer in analog_layers(network)):
         try:
-            found["energy_uj"] = cost(network, HARDWARE, bits=bits).energy_uj
+            one = cost(network, HARDWARE, bits=bits)
         except AnalogNetsError:
             return found  # its energy at this precision is not known
+        found["energy_uj"] = one.energy_uj
+        found |= {name: value for name, value in one.ranges().items() if name in ENERGY_RANGE}
     return found
 
 
@@ -306,3 +318,33 @@ def write_comparison(folder: Path, rows: Sequence[Row], facts: Sequence[dict[str
     records = [dataclasses.asdict(row) for row in rows]
     write_atomically(folder / "compare.csv", pd.DataFrame(records).to_csv(index=False))
     write_json(folder / "compare.json", {"git_commit": git_commit(), "measured_on": list(facts), "rows": records})
+
+
+def comparison_figure(rows: Sequence[Row]) -> Any:
+    """Draw accuracy over the time since programming, a panel a network: lines for chips, dashed for what never ages.
+
+    Args:
+        rows: of `Comparison.rows`.
+    """
+    networks = list(dict.fromkeys(row.network for row in rows))
+    figure = new_figure(6.8, 3.2 * len(networks) + 0.4)
+    times = sorted({parse_duration(row.at) for row in rows if row.at is not None})
+    for network, axes in zip(networks, figure.subplots(len(networks), 1, squeeze=False)[:, 0], strict=True):
+        own = [row for row in rows if row.network == network]
+        for number, version in enumerate(dict.fromkeys(row.version for row in own)):
+            some, colour = [row for row in own if row.version == version], COLOURS[number % len(COLOURS)]
+            if some[0].at is None:
+                axes.axhline(100 * some[0].accuracy, color=colour, ls="--", lw=1.2, label=version)
+                continue
+            seconds = [parse_duration(row.at or 0) for row in some]
+            error = [100 * (row.std or 0.0) for row in some]
+            values = [100 * row.accuracy for row in some]
+            axes.errorbar(seconds, values, yerr=error, fmt="o-", color=colour, capsize=3, label=version)
+        if times:
+            axes.set_xscale("log" if times[0] > 0 else "linear")
+            axes.set_xticks(times, [format_duration(time) for time in times])
+            axes.minorticks_off()
+        axes.set(xlabel="time since programming", ylabel="accuracy in %", title=network)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    return figure

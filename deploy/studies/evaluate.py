@@ -13,21 +13,31 @@ import numpy as np
 import pandas as pd
 
 from analognets.core.files import write_atomically
+from analognets.core.report import Picture, Report
 from analognets.deploy.chips.calibrations import SAME_TIME
 from analognets.deploy.chips.chips import Chips, program
 from analognets.deploy.chips.decisions import Decisions
 from analognets.deploy.chips.figures import drift_figure
-from analognets.deploy.chips.report import write_report
+from analognets.deploy.chips.report import answer_of, drift_report
 from analognets.deploy.chips.trained_arrays import from_devices
 from analognets.deploy.studies.other_hardware import on_hardware
 from analognets.errors import ConversionError
 from analognets.layers import analog_layers
 from analognets.metrics import ABOUT_BOUND, Interval, chips_needed, format_interval, mean_interval
 from analognets.training import device_figure
+from analognets.training.report import DEVICES
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, TrainedRun
 
-__all__ = ["REFERENCES", "Measured", "chips_of", "network_on_chips", "write_evaluation"]
+__all__ = [
+    "REFERENCES",
+    "Measured",
+    "chips_of",
+    "evaluation_report",
+    "network_on_chips",
+    "write_evaluation",
+    "write_tables",
+]
 
 REFERENCES = {"float": "float network, before training for hardware", "digital": "same weights, digital"}
 """What to call the networks of `TrainedNetwork.references`."""
@@ -221,16 +231,24 @@ def other_device(found: Measured) -> str:
 
 
 def write_evaluation(folder: Path, found: Measured) -> None:
-    """Write drift.csv, summary.csv, samples.csv, drift.png and report.html, each complete or not at all.
-
-    by_class.csv is written if there are classes.
+    """Write what `write_tables` and `evaluation_report` make: tables, drift.png and report.html.
 
     Args:
         folder: that is there.
         found: what was measured.
     """
-    trained, task, table = found.trained, found.task, found.decisions.accuracies()
-    write_atomically(folder / "drift.csv", table.to_csv(index=False))
+    write_tables(folder, found)
+    evaluation_report(folder, found).write(folder / "report.html")
+
+
+def write_tables(folder: Path, found: Measured) -> None:
+    """Write drift.csv, summary.csv and samples.csv, each complete or not at all; by_class.csv if there are classes.
+
+    Args:
+        folder: that is there.
+        found: what was measured.
+    """
+    write_atomically(folder / "drift.csv", found.decisions.accuracies().to_csv(index=False))
     said: dict[str, Any] = {"split": found.split, "batch_norm": found.batch_norm, "compensation": found.compensation}
     said["adabs"] = found.calibrated_on()
     write_atomically(folder / "summary.csv", found.summary.assign(**said).to_csv(index=False))
@@ -239,18 +257,34 @@ def write_evaluation(folder: Path, found: Measured) -> None:
         write_atomically(folder / "by_class.csv", found.classes.to_csv(index=False))
     else:  # one of an earlier evaluation would not belong to the other files
         (folder / "by_class.csv").unlink(missing_ok=True)
-    recipe, chip = trained.known_recipe(), hardware_of(trained)
-    hardware = chip.described() + other_device(found)
+
+
+def evaluation_report(folder: Path, found: Measured) -> Report:
+    """Draw drift.png, and devices.png of a network that learned on devices, and return the report about them.
+
+    Args:
+        folder: of the figures; that is there.
+        found: what was measured.
+    """
+    trained, task, table = found.trained, found.task, found.decisions.accuracies()
+    recipe, hardware = trained.known_recipe(), hardware_of(trained).described() + other_device(found)
     title = f"{recipe.name} on {task.data.info.name} ({hardware})"
-    figures = [drift_figure(table, folder / "drift.png", title=title, **found.accuracies())]
+    accuracies = found.accuracies()
+    drawn = drift_figure(table, folder / "drift.png", title=title, **accuracies)
+    text = f"Accuracy against the time since programming. {answer_of(found.summary)}"
+    figures = [Picture(drawn, "Accuracy over drift time", text)]
     if isinstance(trained, TrainedRun) and trained.learned_on_devices:
         log = trained.run.path / "devices.csv"
         devices = found.network.optimizer.statistics()
-        figures.append(device_figure(devices, log if log.is_file() else None, folder / "devices.png"))
+        drawn = device_figure(devices, log if log.is_file() else None, folder / "devices.png")
+        figures.append(Picture(drawn, "Devices after training", DEVICES))
+    compared = {name: f"{100 * right.mean():.2f} %" for name, right in found.references.items()}
     facts = {
         **{REFERENCES[name]: found.shown_reference(name) for name in found.references},
         "hardware": hardware,
         "chips": int(table["chip"].nunique()),
+        "seed of the chips": ", ".join(str(seed) for seed in table["seed"].unique()[:3])
+        + (" ..." if table["seed"].nunique() > 3 else ""),
         "drift compensation": found.compensation or "that of the hardware",
         "batch-norm re-estimated": "yes" if found.batch_norm else "no",
         **({"AdaBS, training samples": on} if (on := max(found.calibrated_on())) else {}),
@@ -261,13 +295,14 @@ def write_evaluation(folder: Path, found: Measured) -> None:
         "seed": recipe.seed,
         "code": trained.origin.get("git_commit") or trained.origin["versions"]["analognets"],
     }
-    write_report(
-        folder / "report.html",
+    return drift_report(
         title=title,
         facts=facts,
-        summary=found.summary.drop(columns=list(found.accuracies())),
+        summary=found.summary.drop(columns=list(accuracies)),
         figures=figures,
         recipe=recipe.to_yaml(),
         statement=task.data.info.statement,
         classes=found.classes,
+        notes=[found.about_intervals()],
+        compared=" ".join(f"{REFERENCES[name].capitalize()}: {share}." for name, share in compared.items()),
     )

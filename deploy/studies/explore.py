@@ -26,6 +26,8 @@ TASK = "analognets.deploy.studies.explore_point:measure"
 ACCURACY, RETRAINED, RESULTS = "accuracy", "retrained", "explore.parquet"
 OBJECTIVES = {"accuracy": 1, "tops_per_watt": 1, "area_mm2": -1}
 """What is wanted high (1) or low (-1)."""
+RANGES_OF_ENERGY = ("tops_per_watt_low", "tops_per_watt_high", "energy_low_uj", "energy_high_uj", "energy_status")
+"""How far the energy of a point is known; empty in explorations that were stored before."""
 
 
 def explore(
@@ -84,12 +86,18 @@ def explore(
         chips, at, samples, digital_accuracy, weights, ranges, tops_per_watt, energy_uj, inferences_per_second,
         latency_us, area_mm2, utilisation, arrays, and whether it is on the Pareto front; accuracy_low and
         accuracy_high, the ends of the 95 % interval over chips; bound, the accuracy that at least the share bound_share
-        of all chips has (`analognets.metrics.chips_bound`; None for points of earlier versions). Also in
-        explore.parquet.
+        of all chips has (`analognets.metrics.chips_bound`; None for points of earlier versions).
+        energy_status and the ends of the ranges of TOPS/W and energy say what is fitted and what predicted, see
+        `analognets.deploy.accelerator.intervals.ConstantSet`. Also in explore.parquet.
 
     Raises:
         InvalidArgumentError: an option is out of range.
         RunError: the folder holds another exploration, or something else.
+
+    Examples:
+        >>> table = explore(run, "explored", bits=[8, 4], data=speech, chips=2, limit=10)
+        >>> table[["bits", "status", "samples"]].values.tolist()
+        [[8, 'ok', 10], [4, 'ok', 10]]
     """
     sources = [networks] if isinstance(networks, (str, Path)) else list(networks)
     check_options(bits, arrays, adcs, clip, eta)
@@ -221,7 +229,9 @@ class Costs:
         except AnalogNetsError as error:
             return {"status": "failed", "error": str(error)}
         names = ("tops_per_watt", "energy_uj", "inferences_per_second", "latency_us", "area_mm2", "utilisation")
-        return {**{name: getattr(found, name) for name in names}, "arrays": found.placement.arrays}
+        known = found.ranges()
+        ranges = {name: known[name] for name in RANGES_OF_ENERGY}
+        return {**{name: getattr(found, name) for name in names}, **ranges, "arrays": found.placement.arrays}
 
 
 def figures_of(costs: Costs, combined: Sequence[Any], plan: Sequence[Any], adcs: Sequence[int]) -> dict[Any, Any]:
@@ -247,7 +257,18 @@ def finished(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
     first = ("network", "bits", "rows", "cols", "adcs", "clip", "eta", "status", "accuracy", "accuracy_std")
     figures = ("tops_per_watt", "energy_uj", "inferences_per_second", "latency_us", "area_mm2", "utilisation")
-    last = ("arrays", "chips", "at", "samples", "digital_accuracy", "weights", "ranges", "seconds", "error")
+    last = (
+        *RANGES_OF_ENERGY,
+        "arrays",
+        "chips",
+        "at",
+        "samples",
+        "digital_accuracy",
+        "weights",
+        "ranges",
+        "seconds",
+        "error",
+    )
     ends = ("accuracy_low", "accuracy_high", "bound", "bound_share")
     names = [*first, *figures, *last, "source", "fingerprint", *ends]
     table = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)

@@ -39,6 +39,15 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
 
     Raises:
         InvalidArgumentError: no point of the table has all figures.
+
+    Examples:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"network": "net", "bits": [8, 4], "accuracy": [0.95, 0.92], "accuracy_std": 0.01})
+        >>> table = table.assign(tops_per_watt=[10.0, 30.0], area_mm2=3.0, pareto=True, chips=5, at="1d")
+        >>> table = table.assign(rows=1024, cols=512, adcs=128, clip=None, eta=None)
+        >>> figure = pareto_figure(table, "pareto.svg")
+        >>> figure.axes[0].get_xlabel()
+        'TOPS/W'
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -66,7 +75,8 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     axes.plot(front["tops_per_watt"], 100 * front["accuracy"], "-", color="#888888", lw=1, zorder=1)
     at = str(good["at"].iloc[0])
     chips = int(good["chips"].max())
-    axes.set(xlabel="TOPS/W", ylabel=f"accuracy in % after {at} ({chips} chip{'s' if chips > 1 else ''} a point)")
+    efficiency = "TOPS/W, point estimate (its range: table)"
+    axes.set(xlabel=efficiency, ylabel=f"accuracy in % after {at} ({chips} chip{'s' if chips > 1 else ''} a point)")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")

@@ -98,6 +98,11 @@ def sweep(
         RunError: the folder holds another sweep or something else, is in use or can't be written.
         InvalidArgumentError: a point is no plain data, or there is none.
         MissingExtraError: Ray is not installed.
+
+    Examples:
+        >>> table = sweep("operator:or_", [{"size": 8}, {"size": 16}], "swept", settings={"seed": 0})
+        >>> table[["size", "status"]].values.tolist()
+        [[8, 'failed'], [16, 'failed']]
     """
     workers = check_integer("sweep", "workers", workers, 1, 1024)
     resolve(task)

@@ -10,6 +10,14 @@ from public_names import Entry, PublicNames
 
 __all__ = ["page", "write_pages"]
 
+EXAMPLES = """\
+Examples are run by the tests, each in an empty folder. What they use without making it: `model`, a small trained
+network with inputs `x` and labels `y`; `analog`, the same on crossbars, calibrated; `chips`, three chips of it; `run`,
+the folder of a finished training; `speech`, a folder in the layout of Speech Commands; `cells`, a table of measured
+cells; `tflite`, a .tflite file of the network; `listened`, `swept` and `ranked`, what `stream_evaluation`,
+`sweep_nonideality` and `layer_study` found.
+"""
+
 DIRECTIVES = {"class": "autoclass", "exception": "autoexception", "function": "autofunction", "data": "autodata"}
 
 
@@ -59,6 +67,7 @@ def page(names: PublicNames, module: str) -> str:
         text += _titled("Names", "-") + _table(names, entries)
     submodules = names.submodules(module)
     if module == "analognets":
+        text += "\n".join(to_rst(EXAMPLES.splitlines())) + "\n\n"
         text += ".. toctree::\n   :hidden:\n\n"
         text += "".join(f"   {name.rpartition('.')[2]} <{name}>\n" for name in submodules) + "\n"
     elif submodules:

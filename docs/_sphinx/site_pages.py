@@ -15,6 +15,8 @@ from made import fill
 from public_names import PublicNames
 from reconstructions import equation, reconstructions
 
+from analognets.deploy.page.files import write_page
+
 __all__ = ["MADE", "ROOT", "setup", "substitutions"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,8 +53,15 @@ def _write(app: Any) -> None:
     concept_figures.write_figures(source / "figures")
 
 
+def _write_lab(app: Any, error: Exception | None) -> None:
+    """Put the lab page beside the built pages."""
+    if error is None and app.builder.format == "html":
+        write_page(Path(app.outdir) / "lab")
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Connect to Sphinx."""
     app.connect("builder-inited", _write)
+    app.connect("build-finished", _write_lab)
     app.connect("autodoc-process-docstring", process_docstring, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -39,6 +39,8 @@ def test_promised_failed_and_undecided(call: Call, files: tuple[Path, Path], tmp
     assert "With 90 % confidence at least 60 % of chips keep an accuracy of 75 % 1y after programming." in passed.out
     for part in ("It rests on:", "120 samples (data.npz) in 40 groups", "It does not cover:", "Other trainings"):
         assert part in passed.out
+    page = (tmp_path / "out" / "certificate.html").read_text("utf-8")
+    assert "Yes. With 90 % confidence" in page and page.count('<svg role="img"') == 1
     facts = json.loads((tmp_path / "c.json").read_text())
     assert (facts["verdict"], facts["exit_code"], facts["bad"]) == ("pass", 0, 0)
     failed = call("certify", *words, "--min-accuracy", 99, "--no-data-uncertainty", "--json", "-")

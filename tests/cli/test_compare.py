@@ -72,7 +72,7 @@ def test_one_row_for_each_version_and_time(compared: Any) -> None:
 def test_files_hold_the_same_rows(compared: Any) -> None:
     answer, folder = compared
     rows = json.loads(answer.out)["rows"]
-    assert sorted(path.name for path in folder.iterdir()) == ["compare.csv", "compare.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["compare.csv", "compare.html", "compare.json"]
     assert json.loads((folder / "compare.json").read_text())["rows"] == rows
     table = pd.read_csv(folder / "compare.csv")
     assert list(table["accuracy"]) == pytest.approx([row["accuracy"] for row in rows])

@@ -12,9 +12,27 @@ import pytest
 Call = Callable[..., Any]
 
 
-def test_table_of_a_network(call: Call) -> None:
-    answer = call("cost", "analognet_kws")
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of networks without a run lie in the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_table_of_a_network(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def opened(address: str) -> bool:
+        shown.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", opened)
+    answer = call("cost", "analognet_kws", "--open")
     assert answer.code == 0, answer.err
+    page = tmp_path / "results" / "analognet_kws" / "cost_analognet_kws_aon_cim_8bit.html"
+    assert shown == [page.as_uri()]
+    text = page.read_text("utf-8")
+    assert text.count('<svg role="img"') == 3 and "7,762 inferences/s" in text and "<td>conv_3</td>" in text
+    assert "<pre>analognets cost analognet_kws</pre>" in text
     for text in ("57.4 % of the cells", "7,762", "991 passes", "8.55 TOPS/W", "conv_3", "1008 x 84", "calibrated"):
         assert text in answer.out
 
@@ -30,6 +48,24 @@ def test_json_and_figures(call: Call, tmp_path: Path) -> None:
     }
     assert len(result["figures"]) == 3
     assert all(Path(file).stat().st_size > 5000 for file in result["figures"])
+
+
+def test_a_report_that_can_not_be_written_or_shown_is_a_warning(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    page = tmp_path / "out" / "cost_analognet_kws_aon_cim_8bit.html"
+    words = ("cost", "analognet_kws", "--out", tmp_path / "out", "--open")
+    shown = call(*words)
+    assert shown.code == 0 and f"No browser was found to open the report. Open it yourself: {page}" in shown.err
+    page.unlink()
+    page.mkdir()
+    answer = call(*words)
+    assert answer.code == 0 and "7,762" in answer.out
+    assert "Warning: There is no report: " in answer.err and "Is a directory" in answer.err
+    (tmp_path / "file").write_text("")
+    answer = call("cost", "analognet_kws", "--out", tmp_path / "file")
+    assert answer.code == 0 and "7,762" in answer.out and "Name another folder with --out." in answer.err
 
 
 def test_a_run(call: Call, trained: Path) -> None:

@@ -34,6 +34,8 @@ def test_fit_show_and_evaluate(call, table, trained, speech, tmp_path) -> None:
         and f"device: {out}" in answer.out.replace("\n", "")
     )
     assert {path.name for path in (tmp_path / "f").iterdir()} == {"laws.png", "quantiles.png"}
+    page = (tmp_path / "my_device.html").read_text("utf-8")
+    assert "Which device shows what 120 readings show" in page and page.count('<svg role="img"') == 2
     device = devices.get(str(out))
     assert device.g_max == 25.0 and "cells.csv, sha256" in device.source
     shown = json.loads(call("device", "show", out, "--json").out)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -83,7 +84,7 @@ def test_files_are_written(evaluated: Any, first_training: tuple[Path, Any]) -> 
     assert clips["1d, no compensation"].mean() == pytest.approx(rows[3]["mean"])
     assert (results / "drift.png").read_bytes().startswith(b"\x89PNG")
     report = (results / "report.html").read_text("utf-8")
-    assert "data:image/png;base64," in report
+    assert report.count('<svg role="img"') == 1
     assert "A part of Speech Commands v0.02" in report
     assert sorted(path.name for path in results.iterdir()) == [
         *("drift.csv", "drift.png", "report.html", "samples.csv", "summary.csv")
@@ -128,6 +129,24 @@ def test_chips_measured_one_by_one_are_stored_and_give_the_same(
         assert not (here / "by_chip").exists()
     refused = call("evaluate", trained, "--workers", 2, "--save-chips", tmp_path / "chips")
     assert refused.code == 2 and "--save-chips stores what this process programmes" in refused.err
+
+
+def test_measured_arrays_are_evaluated_as_chips(trained: Path, call: Call, tmp_path: Path) -> None:
+    from analognets.deploy.lab.targets import export_targets
+
+    targets = export_targets(Run.open(trained).analog_model(), tmp_path / "targets")
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    for tile in json.loads((targets / "index.json").read_text("utf-8"))["tiles"]:
+        np.save(arrays / f"{tile['name'].replace('/', '_')}.npy", 700 * np.load(targets / tile["file"]))  # nS, drifted
+    words = ("evaluate", trained, "--load-chips", arrays, "--out", tmp_path / "o", "--at", "1d", "--json")
+    answer = call(*words, "--measured-at", "1d", "--unit", "nS")
+    assert answer.code == 0, answer.err
+    [row] = [one for one in json.loads(answer.out)["rows"] if one["drift_compensation"]]
+    assert (row["at"], row["chips"]) == ("1d", 1)
+    assert "seems to be nS, not uS" in call(*words, "--measured-at", "1d").error
+    assert "When were the arrays in" in call(*words, "--unit", "nS").error
+    assert call("evaluate", trained, "--unit", "nS").code == 2
 
 
 def test_a_chip_file_cut_short_is_named_and_nothing_is_lost(

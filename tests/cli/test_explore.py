@@ -31,6 +31,7 @@ def test_an_exploration_and_going_on_with_it(call: Call, trained: Path, speech: 
     assert by.loc[(8, 48, 64), "utilisation"] > by.loc[(8, 1024, 64), "utilisation"]
     assert rows["pareto"].any()
     assert (tmp_path / "out" / "pareto.png").stat().st_size > 10_000
+    assert "kinds of chips" in (tmp_path / "out" / "explore.html").read_text("utf-8")
     stored = pd.read_parquet(tmp_path / "out" / "explore.parquet")
     assert list(stored["accuracy"]) == list(rows["accuracy"])
     [first, *_] = sorted((tmp_path / "out" / "accuracy" / "points").iterdir())

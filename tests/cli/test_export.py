@@ -53,6 +53,15 @@ def test_nothing_is_replaced_unasked(exported: Any, first_training: tuple[Path, 
     assert f"Written to {folder}: plain.tflite, plain.json" in other.out
 
 
+def test_a_run_goes_to_aihwkit(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
+    answer = call("export", first_training[0], "--to", "aihwkit", "--out", tmp_path / "there", "--json")
+    assert answer.code == 0, answer.err
+    files = json.loads(answer.out)["files"]
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == sorted(files)
+    kinds = [layer["kind"] for layer in json.loads((tmp_path / "there" / "network.json").read_text())["layers"]]
+    assert kinds.count("Conv2D") > 3 and kinds[-1] == "Dense"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -119,6 +119,8 @@ def test_the_evaluation_is_shown_and_written(measured: Any) -> None:
         assert text in answer.out, text
     assert "of its time." in answer.out
     assert answer.out.splitlines()[-1].startswith(f"Written to {folder / 'out'}: stream.csv")
+    page = (folder / "out" / "stream.html").read_text("utf-8")
+    assert "How many false alarms per hour" in page and page.count('<svg role="img"') == 1
     table = pd.read_csv(folder / "out" / "stream.csv")
     assert list(table["at"].dropna()) == ["25s", "1y"] * 2
     record = json.loads((folder / "out" / "stream.json").read_text("utf-8"))

@@ -42,6 +42,8 @@ def test_a_run_on_devices_trains_and_says_so(learned: tuple[Path, Any]) -> None:
     assert "Learning on devices: validation accuracy" in answer.out
     assert answer.out.splitlines()[-1] == f"Next: analognets evaluate {folder}"
     assert "pulses a weight" in answer.err
+    page = (folder / "report.html").read_text("utf-8")
+    assert "learn on memory devices" in page and page.count('<svg role="img"') == 2
     run = Run.open(folder)
     assert run.recipe.learns_on_devices and run.metrics()[-1]["val_accuracy"] > 0.8
 

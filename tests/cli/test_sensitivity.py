@@ -43,6 +43,8 @@ def test_both_methods(call: Call, files: tuple[Path, Path], tmp_path: Path, meth
     table = pd.read_parquet(tmp_path / "out" / f"{name}.parquet")
     assert list(table["nonideality"]) == ["output_noise", "adc_bits"]
     assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5_000
+    page = (tmp_path / "out" / f"{name}.html").read_text("utf-8")
+    assert page.count('<svg role="img"') == 1 and "<td>output_noise</td>" in page
     again = call("sensitivity", files[0], "--method", method, *words, "--json")
     assert [row["nonideality"] for row in json.loads(again.out)["rows"]] == ["output_noise", "adc_bits"]
 
@@ -56,6 +58,7 @@ def test_layers(call: Call, files: tuple[Path, Path], tmp_path: Path) -> None:
     assert list(ranking["rank"]) == [1, 2] and ranking["share"].sum() == pytest.approx(1)
     assert {row["exempt"] for row in result["exemption"]} >= {0, 2}
     assert (tmp_path / "out" / "layers.png").stat().st_size > 5_000
+    assert "Which layers bear device noise least" in (tmp_path / "out" / "layers.html").read_text("utf-8")
     shown = call("sensitivity", files[0], "--method", "layers", *words)
     assert "Device noise x 15 in one layer" in " ".join(shown.out.split())
 

@@ -44,6 +44,8 @@ def test_letters_are_trained_kept_and_not_overwritten(call: Call, hum: str, tmp_
     found = json.loads(answer.out)
     assert (found["status"], found["devices"], found["last_epoch"]["epoch"]) == ("finished", 8 * 24 * 20, 2)
     assert "holds a finished run" in call(*command).error
+    page = (tmp_path / "run" / "results" / "letters.html").read_text("utf-8")
+    assert "Do the synapses learn to spike" in page and page.count('<svg role="img"') == 2
     kept = call(*command, "--keep")
     assert kept.code == 0 and "within 25 ms" in kept.out and "it is kept as it is" in kept.err
     again = call("train", "--recipe", tmp_path / "run" / "recipe.yaml", "--out", tmp_path / "run", "--keep")

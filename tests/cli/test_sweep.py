@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ def test_a_sweep_and_going_on_with_it(call: Call, trained: Path, speech: Path, t
     assert again.code == 0, again.err
     assert "output_noise" in again.out and "* is the hardware as it is" in " ".join(again.out.split())
     assert "Written to" in again.out
+    page = (tmp_path / "out" / "sweep.html").read_text("utf-8")
+    assert "How much output noise do the networks bear?" in page and page.count('<svg role="img"') == 1
+    assert shlex.join(["analognets", *map(str, words), "--values", "0,0.5,1"]) in html.unescape(page)
     now = {path: path.stat().st_mtime_ns for path in first.parent.iterdir()}
     assert len(now) == 6 and all(now[path] == time for path, time in kept.items())
     other = call("sweep", trained, "--nonideality", "ir_drop", "--data", speech, "--out", tmp_path / "out", *FEW)

@@ -59,6 +59,8 @@ def test_the_run_says_where_the_data_were(first_training: tuple[Path, Any], spee
 
 
 def test_a_finished_run_is_kept_unless_told_otherwise(trained: Path, speech: Path, call: Call) -> None:
+    assert "How well did kws learn" in (trained / "report.html").read_text("utf-8")
+    (trained / "report.html").write_text("mine")
     before = digest(trained)
     command = ("train", "kws", "--data", speech, *TINY, *ONE_EPOCH, "--out", trained)
     refused = call(*command)

@@ -24,7 +24,8 @@ MODULES = (
 )  # fmt: skip
 HOW_TO = (
     "own-model", "finetune-words", "choose-bits", "add-a-device", "read-a-chip", "microcontroller", "cluster", "jax",
-    "gpus", "promise-a-yield", "reproduce-a-paper", "share-a-preset",
+    "gpus", "compare-simulators", "promise-a-yield", "reproduce-a-paper", "share-a-preset", "reports",
+    "track-experiments", "exchange",
 )  # fmt: skip
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,10 +14,11 @@ import keras
 import numpy as np
 import pytest
 
+import analognets as an
 from analognets.conversion import to_analog
 from analognets.errors import ConversionError, InvalidArgumentError, RecipeError, RunError, UnknownNameError
 from analognets.layers import analog_layers
-from analognets.training import Progress, Run, TrainingData, train
+from analognets.training import Progress, Run, TrainingData, train, training_report
 from analognets.training.stages import clip_weights
 from analognets.training.validation import evaluate_noisy, noisy_weights
 
@@ -55,6 +59,69 @@ def test_stored_models_evaluate_as_in_training(reference: dict[str, Any], toy: M
         scores = model.evaluate(toy.data().validation, verbose=0, return_dict=True)
         assert scores["accuracy"] == pytest.approx(row["val_accuracy"])
     assert all(layer.calibrated for layer in analog_layers(run.analog_model()))
+
+
+def test_the_metrics_hold_the_ranges_of_the_converters(reference: dict[str, Any]) -> None:
+    run = Run.open(reference["path"])
+    assert not [key for key in run.metrics()[1] if key.startswith(("input_range", "adc_gain"))]
+    row, layers = run.metrics()[3], analog_layers(run.analog_model())
+    for layer in layers:
+        assert row[f"input_range/{layer.name}"] == pytest.approx(float(np.mean(layer.input_range)))
+    assert row["adc_gain"] == pytest.approx(float(layers[0].adc_gain.gain))
+
+
+def test_the_report_shows_the_curves(reference: dict[str, Any]) -> None:
+    run = Run.open(reference["path"])
+    report = training_report(run)
+    [picture], [table] = report.figures, report.tables
+    labels = [axes.get_ylabel() for axes in picture.figure.axes]
+    assert labels == ["loss", "accuracy in %", "range of the DACs, alpha", "gain S of the ADCs"]
+    lines = picture.figure.axes[0].lines
+    assert list(lines[0].get_ydata()) == [row["loss"] for row in run.metrics()[:2]]
+    assert len(table.rows) == 4 and table.columns[-2:] == ["gain S", "learning rate"]
+    last = f"validation {100 * run.metrics()[3]['val_accuracy']:.2f} %"
+    assert f"Stage 2, hardware-aware: accuracy {last} after 2 epochs." in report.answer
+    assert (report.statement, report.facts["seed"], report.facts["data"]) == ("toy data", 3, "not known")
+    assert report.html() == training_report(run).html()
+
+
+def test_code_of_the_page_on_trackers_runs(
+    reference: dict[str, Any], toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow and Weights & Biases are stood in for: their callbacks are Keras callbacks, their loggers take numbers."""
+    logged: list[Any] = []
+
+    class Callback(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logged.append({name: float(value) for name, value in logs.items()})
+
+    def log_metrics(found: dict[str, float], step: int) -> None:
+        logged.append({"step": step, **found})
+
+    modules: dict[str, dict[str, Any]] = {
+        "mlflow": {"start_run": contextlib.nullcontext, "log_metrics": log_metrics, "log_params": logged.append},
+        "mlflow.keras": {"MlflowCallback": Callback},
+        "wandb": {"init": lambda project: None, "finish": lambda: None},
+        "wandb.integration": {},
+        "wandb.integration.keras": {"WandbMetricsLogger": Callback},
+    }
+    for name, members in modules.items():
+        monkeypatch.setitem(sys.modules, name, module := ModuleType(name))
+        module.__dict__.update(members, __path__=[])
+    sys.modules["mlflow"].keras = sys.modules["mlflow.keras"]  # type: ignore[attr-defined]
+    sys.modules["mlflow"].log_artifact = lambda path: logged.append(Path(path).read_text("utf-8"))  # type: ignore[attr-defined]
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "track-experiments.md").read_text("utf-8")
+    model = toy.model()
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    inputs, labels = toy.arrays()
+    given = {"an": an, "model": model, "build": toy.model, "data": toy.data(), "inputs": inputs, "labels": labels}
+    given["run"] = Run.create(tmp_path, toy.recipe(float__epochs=1, hardware_aware__epochs=1))
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "track-experiments.md", "exec"), given)
+    fits, [first, second, parameters, report] = logged[:4], logged[4:]
+    assert all(np.isfinite(found["loss"]) for found in fits)
+    assert first["step"] == 0 and "float/val_accuracy" in first and "hardware_aware/adc_gain" in second
+    assert parameters == {"recipe": "toy", "seed": 3} and "How well did toy learn" in report
 
 
 def test_stage_2_keeps_the_frozen_range_of_stage_1(reference: dict[str, Any]) -> None:

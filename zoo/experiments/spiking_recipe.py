@@ -121,7 +121,13 @@ class DigitsRecipe(BaseRecipe):
 
 
 class LettersRun(Run):
-    """A run folder of the letters experiment."""
+    """A run folder of the letters experiment.
+
+    Examples:
+        >>> made = LettersRun.create("letters", find_spiking_recipe("letters"))
+        >>> made.status, LettersRun.open("letters").finished
+        ('unfinished', False)
+    """
 
     recipe_class = LettersRecipe
 
@@ -152,6 +158,11 @@ def find_spiking_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) 
     Raises:
         UnknownNameError: there is no such recipe, or it names no task that is known.
         RecipeError: the file can't be read, or holds something that is not allowed.
+
+    Examples:
+        >>> recipe = find_spiking_recipe("letters")
+        >>> recipe.name
+        'letters'
     """
     if names_a_file(name):
         source = Path(name)

@@ -67,6 +67,11 @@ def letter_picture(letter: str, shape: tuple[int, int]) -> np.ndarray:
     Raises:
         DataError: there is nothing to be seen.
         InvalidArgumentError: the shape has no room within the margin.
+
+    Examples:
+        >>> picture = letter_picture("I", (7, 6))
+        >>> picture.shape, bool(picture.max() <= 1)
+        ((7, 6), True)
     """
     if min(shape) < 3:
         raise InvalidArgumentError(

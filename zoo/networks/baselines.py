@@ -78,6 +78,12 @@ def ds_cnn(
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
 
+    Examples:
+        >>> ds_cnn((49, 10, 1), classes=12).output_shape
+        (None, 12)
+        >>> list(ds_cnn.presets)
+        ['ds_cnn.hwa_8bit']
+
     Source: Zhang et al., Hello Edge (arXiv 1711.07128), in the size MLPerf Tiny uses; bias-free convolutions are ours.
     """
     stem, blocks = (64, (10, 4), 2), [(64, 1)] * 4
@@ -108,6 +114,11 @@ def micronet_kws_s(
 
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
+
+    Examples:
+        >>> net = micronet_kws_s()
+        >>> [layer.rows for layer in analognets.plan(net).layers[:3]]
+        [40, 0, 756]
 
     Source: MicroNets (arXiv 2010.11267); the widths are from memory and agree with the published operations and size.
     """
@@ -140,6 +151,11 @@ def micronet_kws_m(
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
 
+    Examples:
+        >>> net = micronet_kws_m()
+        >>> net.output_shape, net.count_params() > 110_000
+        ((None, 12), True)
+
     Source: MicroNets (arXiv 2010.11267); layer table read from the published int8 model file.
     """
     blocks = [(140, 2), (140, 1), (140, 1), (112, 1), (196, 1)]
@@ -170,6 +186,11 @@ def mobilenet_v1_025(
 
     Returns:
         A functional Keras model; input (batch, height, width, 3), output logits (batch, classes).
+
+    Examples:
+        >>> net = mobilenet_v1_025((96, 96, 3), classes=2)
+        >>> net.output_shape, net.count_params()
+        ((None, 2), 219058)
 
     Source: MobileNets (arXiv 1704.04861) with width multiplier 0.25, as in MLPerf Tiny; bias-free convolutions.
     """

@@ -80,6 +80,11 @@ def bert_tiny(
     Returns:
         A functional Keras model; input (batch, tokens) of whole numbers, output logits (batch, classes).
 
+    Examples:
+        >>> net = bert_tiny((16,), vocabulary=100, classes=3)
+        >>> print(net(np.array([[5, 17, 2] + 13 * [0]])).shape)
+        (1, 3)
+
     Source: sizes as google/bert_uncased_L-2_H-128_A-2 (from memory); without segment embeddings, our reconstruction.
     No weights are shipped.
     """
@@ -110,6 +115,11 @@ def bert_base(
 
     Returns:
         A functional Keras model; input (batch, tokens) of whole numbers, output logits (batch, classes).
+
+    Examples:
+        >>> net = bert_base((16,), vocabulary=100, initializer="zeros")
+        >>> net.output_shape, round(net.count_params() / 1e6)
+        ((None, 2), 86)
 
     Source: sizes of Devlin et al., arXiv 1810.04805 (from memory); without segment embeddings, our reconstruction. No
     weights are shipped.
@@ -148,6 +158,10 @@ def minilm(
 
     Returns:
         A functional Keras model; input (batch, tokens) of whole numbers, output logits (batch, classes).
+
+    Examples:
+        >>> minilm((16,), vocabulary=100, dimension=24, depth=2, heads=2, separator=3).output_shape
+        (None, 2)
 
     Source: sizes of MiniLM-L6-H384-uncased, from the published file (verified); the classifier is ours.
     """
@@ -190,6 +204,11 @@ def albert_base(
 
     Returns:
         A functional Keras model; input (batch, tokens) of whole numbers, output logits (batch, classes).
+
+    Examples:
+        >>> net = albert_base((16,), vocabulary=100, embedding=8, dimension=16, depth=2, heads=2)
+        >>> net.output_shape
+        (None, 2)
 
     Source: sizes of Lan et al., arXiv 1909.11942 (from memory); without segment embeddings, our reconstruction. No
     weights are shipped.

@@ -147,6 +147,11 @@ def mnist_gan(
 
     Raises:
         InvalidArgumentError: the pictures have another shape.
+
+    Examples:
+        >>> gan = mnist_gan(width=2)
+        >>> gan.generate(3, seed=0).shape
+        (3, 28, 28, 1)
     """
     if tuple(input_shape) != (28, 28, 1):
         raise InvalidArgumentError(

@@ -38,6 +38,11 @@ def resnet18(
     Returns:
         A functional Keras model; input (batch, height, width, channels), output logits (batch, classes).
 
+    Examples:
+        >>> net = resnet18((64, 64, 3), classes=10, initializer="zeros")
+        >>> net.output_shape, round(net.count_params() / 1e6, 1)
+        ((None, 10), 11.2)
+
     Source: He et al., arXiv 1512.03385, with a shortcut by convolution (from memory). No weights are shipped.
     """
     net = _Builder(momentum, initializer)
@@ -71,6 +76,11 @@ def resnet50(
     Returns:
         A functional Keras model; input (batch, height, width, channels), output logits (batch, classes).
 
+    Examples:
+        >>> net = resnet50((64, 64, 3), classes=10, initializer="zeros")
+        >>> net.output_shape, round(net.count_params() / 1e6, 1)
+        ((None, 10), 23.6)
+
     Source: He et al., arXiv 1512.03385; the place of the stride as in torchvision (from memory). No weights are
     shipped.
     """
@@ -100,6 +110,11 @@ def wide_resnet50(
 
     Returns:
         A functional Keras model; input (batch, height, width, channels), output logits (batch, classes).
+
+    Examples:
+        >>> net = wide_resnet50((64, 64, 3), classes=10, factor=1, initializer="zeros")
+        >>> net.output_shape, round(net.count_params() / 1e6, 1)
+        ((None, 10), 23.6)
 
     Source: Zagoruyko & Komodakis, arXiv 1605.07146, as in torchvision (from memory). No weights are shipped.
     """

@@ -73,6 +73,10 @@ def resnet8_kws(
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
 
+    Examples:
+        >>> resnet8_kws().output_shape, list(resnet8_kws.presets)
+        ((None, 12), ['resnet8_kws.float', 'resnet8_kws.hwa_standard'])
+
     Source: our reconstruction in the manner of res8 (Tang & Lin, ICASSP 2018, arXiv 1710.10361, from memory), with the
     strided stages of image networks instead of an average pool, and batch-norm after every convolution.
     """
@@ -101,6 +105,11 @@ def resnet15_kws(
 
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
+
+    Examples:
+        >>> net = resnet15_kws((49, 10, 1), classes=12, widths=(4, 6, 8))
+        >>> sum(isinstance(layer, keras.layers.Conv2D) for layer in net.layers)
+        15
 
     Source: our reconstruction in the manner of res15 (Tang & Lin, ICASSP 2018, from memory), which has dilations where
     this has strides.
@@ -139,6 +148,10 @@ def gru_kws(
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
 
+    Examples:
+        >>> gru_kws(units=8).output_shape, list(gru_kws.presets)
+        ((None, 12), ['gru_kws.float', 'gru_kws.hwa_standard'])
+
     Source: the small GRU of Zhang et al., "Hello Edge" (arXiv 1711.07128), one layer of 154 units (from memory).
     """
     return _recurrent(keras.layers.GRU, input_shape, classes, units, dropout, name)
@@ -164,6 +177,11 @@ def lstm_kws(
 
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
+
+    Examples:
+        >>> net = lstm_kws((49, 10, 1), classes=12, units=128)
+        >>> [layer.becomes for layer in analognets.plan(net).layers]
+        ['AnalogDense', 'AnalogDense', 'AnalogDense']
 
     Source: our reconstruction in the manner of the LSTM of Zhang et al., "Hello Edge" (arXiv 1711.07128, from memory).
     """
@@ -216,6 +234,12 @@ def keyword_transformer(
 
     Returns:
         A functional Keras model; input (batch, frames, coefficients, 1), output logits (batch, classes).
+
+    Examples:
+        >>> keyword_transformer((49, 10, 1), classes=12, dimension=16, depth=1).output_shape
+        (None, 12)
+        >>> sorted(keyword_transformer.presets)
+        ['keyword_transformer.float', 'keyword_transformer.hwa_standard']
 
     Source: our reconstruction in the manner of KWT-1 (Berg et al., Interspeech 2021, arXiv 2104.00769, from memory),
     which has 12 post-norm blocks, one head and a class token.

@@ -49,6 +49,11 @@ def mlperf_resnet8(
         InvalidArgumentError: `input_offset` is out of range.
         DataError: the weights can't be found or read, or are those of another network.
 
+    Examples:
+        >>> net = mlperf_resnet8((32, 32, 3), classes=10)
+        >>> net.output_shape, net.count_params()
+        ((None, 10), 78666)
+
     Source: github.com/mlcommons/tiny, benchmark/training/image_classification (Apache-2.0), read from its file.
     """
     check_number("mlperf_resnet8", "input_offset", input_offset, 0, 255)
@@ -95,6 +100,11 @@ def mlperf_ds_cnn(
     Raises:
         DataError: the weights can't be found or read, or are those of another network.
 
+    Examples:
+        >>> net = mlperf_ds_cnn((49, 10, 1), classes=12)
+        >>> net.output_shape, net.count_params()
+        ((None, 12), 24908)
+
     Source: github.com/mlcommons/tiny, benchmark/training/keyword_spotting (Apache-2.0), read from its file.
     """
     inputs = keras.Input(tuple(input_shape), name="mfcc")
@@ -134,6 +144,11 @@ def mlperf_mobilenet(
     Raises:
         InvalidArgumentError: `input_offset` is out of range.
         DataError: the weights can't be found or read, or are those of another network.
+
+    Examples:
+        >>> net = mlperf_mobilenet((96, 96, 3), classes=2)
+        >>> net.output_shape, net.count_params()
+        ((None, 2), 221794)
 
     Source: github.com/mlcommons/tiny, benchmark/training/visual_wake_words (Apache-2.0), read from its file.
     """

@@ -38,6 +38,11 @@ def resnet32(
     Returns:
         A functional Keras model; input (batch, height, width, channels), output logits (batch, classes).
 
+    Examples:
+        >>> net = resnet32((32, 32, 3), classes=10, blocks=1)
+        >>> net.output_shape, net.count_params()
+        ((None, 10), 62250)
+
     Source: Joshi et al., Nat. Commun. 11:2473 (2020), 361,722 weights; also of Rasch et al., Nat. Commun. 14:5282
     (2023) (both verified).
     """
@@ -98,6 +103,11 @@ def wide_resnet16(
 
     Returns:
         A functional Keras model; input (batch, height, width, channels), output logits (batch, classes).
+
+    Examples:
+        >>> net = wide_resnet16((32, 32, 3), classes=10, factor=1)
+        >>> net.output_shape, net.count_params()
+        ((None, 10), 176250)
 
     Source: Zagoruyko & Komodakis, arXiv 1605.07146 (from memory).
     """

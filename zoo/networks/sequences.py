@@ -37,6 +37,10 @@ def lstm_language_model(
     Returns:
         A functional Keras model; input (batch, words) of whole numbers, output logits (batch, words, classes).
 
+    Examples:
+        >>> lstm_language_model((7,), classes=50, units=8).output_shape
+        (None, 7, 50)
+
     Source: the medium LSTM of Zaremba et al., arXiv 1409.2329 (from memory), which Rasch et al., Nat. Commun. 14:5282
     (2023) take (sizes verified).
     """
@@ -75,6 +79,10 @@ def speech_lstm(
 
     Returns:
         A functional Keras model; input (batch, frames, features), output logits (batch, frames, classes).
+
+    Examples:
+        >>> speech_lstm((21, 10), classes=20, units=4, depth=2, bottleneck=3).output_shape
+        (None, 21, 20)
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), supplement (sizes verified).
     """
@@ -118,6 +126,11 @@ def rnn_transducer(
     Returns:
         A functional Keras model; inputs (batch, frames, features) and whole numbers (batch, frames), output logits
         (batch, frames, classes).
+
+    Examples:
+        >>> net = rnn_transducer((20, 8), classes=5, units=4, depth=1, embedding=3, prediction=6, joint=4)
+        >>> net.output_shape
+        (None, 20, 5)
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), supplement (sizes verified but that of the joint network, which
     follows from their number of tiles and utilisation).

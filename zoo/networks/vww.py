@@ -56,6 +56,11 @@ def analognet_vww(
     Returns:
         A functional Keras model; input (batch, height, width, 3), output logits (batch, classes).
 
+    Examples:
+        >>> net = analognet_vww((100, 100, 3), classes=2)
+        >>> analognets.deploy.place(net).arrays
+        1
+
     Source: AnalogNets (arXiv 2111.06503) gives utilisation, input size and inferences a second (from memory); its layer
     table could not be found, and this one is our reconstruction to meet them. That the chip has no cores for residual
     connections is of Garofalo et al., IEEE JETCAS 12(2), 2022 (verified). It has more operations than the

@@ -30,6 +30,11 @@ def list_models() -> pd.DataFrame:
     float network it came from; bytes of the weights; data it was trained on; and NAME_low and NAME_high, the ends of
     95 % intervals: of accuracy_1d and loss_1d over chips and samples by speaker, or, where no more was stored, of
     accuracy_1d over chips; of accuracy over samples one by one.
+
+    Examples:
+        >>> table = list_models()
+        >>> table.loc["analognet_kws.hwa_8bit", "family"], "accuracy_1d" in table
+        ('analognet_kws', True)
     """
     import pandas as pd
 
@@ -131,5 +136,10 @@ def from_preset(handle: str | os.PathLike[str], **options: Any) -> Any:
     Raises:
         UnknownNameError: no bundled preset has that name.
         PresetError: the preset is missing, damaged or unsafe.
+
+    Examples:
+        >>> net = from_preset("analognet_kws.hwa_8bit")
+        >>> net.output_shape, len(analognets.layers.analog_layers(net))
+        ((None, 12), 6)
     """
     return load_preset(handle, **options).model()

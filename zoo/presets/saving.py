@@ -124,6 +124,13 @@ def save_to_preset(
         PresetError: the network can't be rebuilt safely (subclassed, Lambda layers), or the place is taken.
         RunError: the run is not finished.
         InvalidArgumentError: an argument is not allowed.
+
+    Examples:
+        >>> preset = save_to_preset(analog, "my.preset", classes=["a", "b", "c", "d"], data={"name": "made up"})
+        >>> preset.name, preset.is_analog
+        ('my.preset', True)
+        >>> analognets.zoo.from_preset("./my.preset").output_shape
+        (None, 4)
     """
     check_choice("save_to_preset", "precision", precision, ("float16", "float32"))
     target = Path(folder)

@@ -54,6 +54,14 @@ class DeviceFit:
         measurements: all cells.
         residuals: where each reading lies among those that the device predicts.
         verdict: what the data tell and what they can't, one sentence each.
+
+    Examples:
+        >>> found = fit_device(cells, replicates=20)
+        >>> found.save("my_pcm.yaml")
+        >>> analognets.devices.get("my_pcm.yaml").g_max
+        24.0
+        >>> sorted(found.constants.columns)
+        ['high', 'low', 'part', 'told', 'value']
     """
 
     device: FittedDevice
@@ -171,6 +179,13 @@ def fit_device(
     Raises:
         DataError: the table can't be read or used.
         InvalidArgumentError: an argument is out of range.
+
+    Examples:
+        >>> found = fit_device(cells, replicates=20)
+        >>> found.device.g_max, len(found.measurements)
+        (24.0, 120)
+        >>> found.laws["read_noise"]
+        'power of g'
     """
     found = read_measurements(table, units=units)
     top = float(found.target.max())

@@ -37,6 +37,14 @@ class DeviceLog(keras.callbacks.Callback):
     Raises:
         MissingExtraError: `log_dir` without the tensorboard package.
         ConversionError: in `fit`, if the model's optimizer is not `MixedPrecision`.
+
+    Examples:
+        >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="logits")])
+        >>> optimizer = analognets.training.in_memory.MixedPrecision(device="pulsed_pcm", seed=0)
+        >>> net.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
+        >>> history = net.fit(x, y, verbose=0, callbacks=[DeviceLog("devices.csv")])
+        >>> sorted(history.history)
+        ['device_pulses_per_weight', 'device_saturated_pairs', 'loss']
     """
 
     def __init__(self, csv_file: str | Path | None = None, *, log_dir: str | Path | None = None) -> None:

@@ -55,8 +55,12 @@ class MixedPrecision(keras.optimizers.Optimizer):
     Raises:
         InvalidArgumentError: an argument is out of range, or the devices can't hold the initial weights.
 
-    Example:
-        >>> model.compile(MixedPrecision("sgd", device="pulsed_pcm"), "mse")
+    Examples:
+        >>> net = analognets.conversion.same_model(model)
+        >>> net.compile(MixedPrecision("sgd", device="pulsed_pcm"), "mse", jit_compile=False)
+        >>> net.optimizer.build(net.trainable_variables)
+        >>> sorted(net.optimizer.statistics())
+        ['net/hidden/kernel', 'net/logits/kernel']
 
     A subclass that overrides `update_rule` learns by another rule. TensorFlow only, and not under XLA: what is pulsed
     in a step has no fixed shape, so compile with jit_compile=False where Keras would choose otherwise.

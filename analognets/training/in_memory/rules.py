@@ -42,6 +42,11 @@ class MixedPrecisionRules(Settings):
     Raises:
         InvalidArgumentError: a setting is out of range.
 
+    Examples:
+        >>> rules = MixedPrecisionRules(devices_per_polarity=2, refresh_every=None)
+        >>> rules.on(analognets.devices.get("pulsed_pcm")).conductance_range
+        8.0
+
     Source: Nandakumar et al., Front. Neurosci. 14:406 (2020), arXiv 2001.11773; the scheme and its thresholds as far
     as other sources report them, the rest is our reconstruction.
     """

@@ -46,6 +46,13 @@ class Synapses(PulsedArray):
 
     Raises:
         InvalidArgumentError: the variable is not float32, has a constraint, or its weights don't fit into the devices.
+
+    Examples:
+        >>> net = analognets.conversion.same_model(model)
+        >>> optimizer = analognets.training.in_memory.MixedPrecision(device="pulsed_pcm", seed=0)
+        >>> optimizer.build(net.trainable_variables)
+        >>> [(tuple(array.shape), array.device_count) for array in optimizer.synapses]
+        [((8, 16), 256), ((16, 4), 128)]
     """
 
     def __init__(

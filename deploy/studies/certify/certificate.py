@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from analognets.core.figures import COLOURS, new_figure
 from analognets.errors import InvalidArgumentError, check_integer, check_number
 from analognets.units import format_duration, parse_durations
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from analognets.deploy.studies.certify.statistics import Audit
 
-__all__ = ["EXIT_CODES", "MANY", "Certificate", "Question", "question"]
+__all__ = ["EXIT_CODES", "MANY", "Certificate", "Question", "certificate_figure", "question"]
 
 EXIT_CODES = {"pass": 0, "fail": 1, "undecided": 3}
 """Exit code of `analognets certify` for each verdict. 2 is a wrong usage of any command."""
@@ -175,6 +176,13 @@ class Certificate:
         rests_on: sentences on what the answer rests on.
         leaves_out: sentences on what it does not cover.
         table: a row for each chip: chip, accuracy (lowest over the times), low, high.
+
+    Examples:
+        >>> found = analognets.deploy.certify(
+        ...     analog, min_accuracy=0.8, min_yield=0.5, confidence=0.9, data=(x, y), at="1d", data_uncertainty=False
+        ... )
+        >>> found.verdict, found.exit_code, found.bad
+        ('pass', 0, 0)
     """
 
     verdict: str
@@ -249,3 +257,23 @@ def answer(audit: Audit, asked: Question) -> str:
     return f"After {audit.chips} chips it is undecided with {percent(asked.confidence)} % confidence whether " + (
         f"{asked.statement()}."
     )
+
+
+def certificate_figure(found: Certificate) -> Any:
+    """Draw the accuracy of each chip with its bounds, sorted, and the accuracy that a good one keeps.
+
+    Args:
+        found: of `certify`.
+    """
+    figure = new_figure(6.8, 3.6)
+    axes = figure.add_subplot()
+    table = found.table.sort_values("accuracy", ignore_index=True)
+    accuracy = 100 * table["accuracy"]
+    ends = [(accuracy - 100 * table["low"]).clip(lower=0), (100 * table["high"] - accuracy).clip(lower=0)]
+    axes.errorbar(table.index + 1, accuracy, yerr=ends, fmt=".", color=COLOURS[0], elinewidth=0.8, label="chips")
+    wanted = 100 * found.asked.min_accuracy
+    axes.axhline(wanted, color=COLOURS[1], ls="--", lw=1.2, label=f"{wanted:g} % asked")
+    axes.set(xlabel="chips, the least accurate first", ylabel="lowest accuracy in %")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return figure

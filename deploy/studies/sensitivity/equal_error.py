@@ -66,6 +66,12 @@ def find_strength(
         UnknownNameError: there is no such effect.
         InvalidArgumentError: the error is above the target already, or can't be brought there.
 
+    Examples:
+        >>> hardware = analognets.crossbar.get("aimc_standard")
+        >>> found = find_strength(hardware, "output_noise", target=0.2, size=32, vectors=50, chips=1)
+        >>> found["standard"], found["strength"] > 0.06, round(found["product_error"], 3)
+        (0.04, True, 0.2)
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), first sensitivity analysis (verified).
     """
     target = check_number("find_strength", "target", target, 1e-3, 10.0)
@@ -171,6 +177,13 @@ def equal_error_study(
         UnknownNameError: there is no such effect.
         InvalidArgumentError: a value is out of range, or a device can't have an effect.
         RunError: the folder holds something else, or is in use.
+
+    Examples:
+        >>> table = equal_error_study(
+        ...     analog, "studies", nonidealities=["output_noise"], product_test={"size": 32}, data=(x, y), chips=2
+        ... )
+        >>> table[["nonideality", "status"]].values.tolist()
+        [['output_noise', 'ok']]
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), first sensitivity analysis (verified).
     """

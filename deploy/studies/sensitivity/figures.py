@@ -35,6 +35,11 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
 
     Raises:
         InvalidArgumentError: no point has been measured.
+
+    Examples:
+        >>> figure = curve_figure(analognets.deploy.studies.sensitivity.summarize_sweep(swept), "curve.svg")
+        >>> len(figure.axes)
+        1
     """
     good = summary.dropna(subset=["accuracy"])
     if good.empty:
@@ -104,6 +109,14 @@ def heat_map(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
 
     Raises:
         InvalidArgumentError: the table holds nothing to draw.
+
+    Examples:
+        >>> table = analognets.deploy.threshold_study(
+        ...     analog, "thresholds", nonidealities=["output_noise"], data=(x, y), chips=2
+        ... )
+        >>> figure = heat_map(table, "thresholds.svg", title="Thresholds")
+        >>> figure.axes[0].get_title()
+        'Thresholds'
     """
     from matplotlib import colormaps
 
@@ -191,6 +204,10 @@ def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any
 
     Returns:
         The matplotlib figure.
+
+    Examples:
+        >>> len(layer_figure(ranked, "layers.svg").axes)
+        2
     """
     networks = list(dict.fromkeys(study.ranking["network"]))
     height = 0.7 + sum(max(1.9, 0.22 * (study.ranking["network"] == name).sum()) for name in networks)

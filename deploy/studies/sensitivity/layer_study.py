@@ -41,6 +41,10 @@ class LayerStudy:
             has reached the level). None and all layers are always there; if all are not enough, nothing in between is.
             Both tables end with low, high, normalized_low and normalized_high, the ends of 95 % intervals over chips,
             the float accuracy taken as it is.
+
+    Examples:
+        >>> sorted(ranked.ranking["layer"]), ranked.ranking["rank"].tolist()
+        (['hidden', 'logits'], [1, 2])
     """
 
     ranking: pd.DataFrame
@@ -74,6 +78,11 @@ def layer_study(
     Raises:
         InvalidArgumentError: a value is out of range, or a device has no noise.
         RunError: the folder holds something else, or is in use.
+
+    Examples:
+        >>> study = layer_study(analog, "layers", data=(x, y), chips=2)
+        >>> sorted(study.ranking["layer"]), study.exemption["exempt"].tolist()[0]
+        (['hidden', 'logits'], 0)
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), layer study (verified).
     """

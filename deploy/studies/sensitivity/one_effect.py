@@ -53,6 +53,11 @@ def sweep_nonideality(
         InvalidArgumentError: a value is out of range, or a network's device can't have the effect.
         RunError: the folder holds another sweep, something else, or is in use.
 
+    Examples:
+        >>> table = sweep_nonideality(analog, "output_noise", [0.0, 0.1], "noise", data=(x, y), chips=2)
+        >>> table.groupby("value")["chip"].count().to_dict()
+        {0.0: 2, 0.1: 2}
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), sensitivity analysis (verified).
     """
     study = Study(
@@ -127,6 +132,10 @@ def summarize_sweep(table: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         table: from `sweep_nonideality`.
+
+    Examples:
+        >>> summarize_sweep(swept)[["value", "chips"]].values.tolist()
+        [[0.0, 2.0], [0.1, 2.0]]
     """
     import pandas as pd
 

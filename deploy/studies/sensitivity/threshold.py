@@ -66,6 +66,12 @@ def threshold_study(
         InvalidArgumentError: a value is out of range, or a device can't have an effect.
         RunError: the folder holds something else, or is in use.
 
+    Examples:
+        >>> table = threshold_study(analog, "thresholds", nonidealities=["output_noise"], data=(x, y), chips=2)
+        >>> table[["nonideality", "level"]]
+            nonideality  level
+        0  output_noise   0.99
+
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), second sensitivity analysis (verified); the search by halving
     and the error of x* are ours.
     """
@@ -222,6 +228,12 @@ def relative_sensitivity(table: pd.DataFrame) -> list[float]:
 
     Args:
         table: with the columns network, nonideality and threshold.
+
+    Examples:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"network": ["a", "b"], "nonideality": "ir_drop", "threshold": [2.0, 6.0]})
+        >>> relative_sensitivity(table)
+        [1.0, 0.0]
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), second sensitivity analysis (verified); which sign bits have is
     our reading.

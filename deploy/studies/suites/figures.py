@@ -22,7 +22,12 @@ PLAIN: dict[str, tuple[tuple[str, str, float], ...]] = {
         ("tops_per_watt", "TOPS/W", 1), ("utilisation", "%", 100), ("arrays", "", 1),
     ),
 }  # fmt: skip
-"""Figures without an interval by kind of measurement: key, unit and factor."""
+"""Figures without a 95 % interval by kind of measurement: key, unit and factor."""
+RANGES = {
+    "energy_uj": ("energy_low_uj", "energy_high_uj"),
+    "tops_per_watt": ("tops_per_watt_low", "tops_per_watt_high"),
+}
+"""Ends of what the accelerator's published figures allow; suites measured before have none."""
 FIGURES = {
     "published_float": "accuracy published of the float network",
     "published_int8": "accuracy published of the int8 network",
@@ -46,8 +51,9 @@ class Figure:
         bits: of the converters; None where there are none.
         at: time since programming; None where nothing ages.
         value: in `unit`; None where it is not known.
-        low: lower end of its 95 % interval, if there is one.
-        high: upper end.
+        low: lower end of its 95 % interval, if there is one; of an energy: the least that the accelerator's published
+            figures allow.
+        high: upper end, likewise.
         std: standard deviation over chips.
         loss: to the float network on the same samples, in points.
         chips: how many.
@@ -133,7 +139,8 @@ class _Rows:
         row, why = self.row(kind, bits)
         for name, unit, factor in PLAIN[kind]:
             value = None if row is None else factor * row[name]
-            yield self.figure(name, bits=bits, value=value, unit=unit, note=why)
+            low, high = (None if row is None else row.get(end) for end in RANGES.get(name, ("", "")))
+            yield self.figure(name, bits=bits, value=value, low=low, high=high, unit=unit, note=why)
 
     def aged(self, kind: str, bits: int, at: str) -> Iterator[Figure]:
         row, why = self.row(kind, bits)

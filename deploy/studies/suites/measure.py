@@ -19,6 +19,7 @@ from analognets.deploy.evaluation import decisions
 from analognets.deploy.export.litert_file import read_litert
 from analognets.deploy.export.litert_runtime import Interpreter
 from analognets.deploy.export.tflm_runtime import arena_size
+from analognets.deploy.studies.suites.figures import RANGES
 from analognets.deploy.studies.suites.suite import Member, Suite, find_suite
 from analognets.errors import DataError
 from analognets.layers import calibrate, freeze_weight_range
@@ -201,7 +202,9 @@ def chip(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str
     analog = to_analog(model, suite.hardware.format(bits=point["bits"]), exempt=exempt)
     found = cost(analog, suite.accelerator, bits=point["bits"])
     names = ("energy_uj", "inferences_per_second", "latency_us", "tops_per_watt", "utilisation")
-    return {**{name: float(getattr(found, name)) for name in names}, "arrays": found.placement.arrays}
+    known = found.ranges()
+    ranges = {end: known[end] for ends in RANGES.values() for end in ends}
+    return {**{name: float(getattr(found, name)) for name in names}, **ranges, "arrays": found.placement.arrays}
 
 
 def direct(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str, Any]) -> Row:

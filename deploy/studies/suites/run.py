@@ -46,6 +46,7 @@ def benchmark(
     trainer: Trainer | None = None,
     overwrite: bool = False,
     progress: Done | None = None,
+    command: str = "",
 ) -> Any:
     """Measure the networks of a suite as published, as int8 and on analog chips, and write one table of all.
 
@@ -68,6 +69,7 @@ def benchmark(
         trainer: what trains a recipe; None: in this process, without bars.
         overwrite: forget what is in the folder, trainings included.
         progress: called with (done, total, row) after each measurement, those from before first.
+        command: line that repeats it, for the report.
 
     Returns:
         A row a figure: member, figure, bits, at, value, low, high, unit, chips, measured_on, source, note. The same in
@@ -78,6 +80,16 @@ def benchmark(
         DataError: a folder is missing or the wrong one, or none of the files is there.
         InvalidArgumentError: an option is out of range.
         RunError: the folder holds results with other settings, or something else.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from analognets.deploy import Member, Suite, register_suite
+        >>> model.save("mine.keras")
+        >>> member = Member("mine", "My network", "mine.keras", no_data="The cost is all that is asked for.")
+        >>> found = register_suite(Suite("mine", "My networks", "ours", (member,), lambda name, folder: folder / name))
+        >>> table = benchmark("mine", "suite", models=Path(), bits=[8])
+        >>> table[table["figure"] == "energy_uj"]["value"].item() > 0
+        True
     """
     found = find_suite(suite)
     members = [found.member(key) for key in dict.fromkeys(only)] or list(found.members)
@@ -100,13 +112,13 @@ def benchmark(
     named = None if models is None else Path(models)
     bench = Bench(found, root, files, missing, place, settings, tuple(bits), named)
     bench.measure([point for member in members for point in bench.untrained(member)], overwrite, progress)
-    bench.write()
+    bench.write(command)
     for member, count in ((member, count) for member in members for count in bits if training):
         if bench.can_train(member):
             bench.train(member, count, trainer or train_here, overwrite)
             bench.measure([bench.trained(member, count)], False, progress)
-            bench.write()
-    return bench.write()
+            bench.write(command)
+    return bench.write(command)
 
 
 def check_bits(suite: Suite, bits: Sequence[int]) -> list[int]:
@@ -228,7 +240,7 @@ class Bench:
         how: dict[str, Any] = {"settings": self.settings, "context": context, "overwrite": overwrite}
         sweep(TASK, points, self.root / POINTS, **how, progress=progress)
 
-    def write(self) -> Any:
+    def write(self, command: str = "") -> Any:
         """Write the table of everything that is measured in the folder, of other members and precisions too."""
         rows = [as_stored(row) for row in load_results(self.root / POINTS).to_dict("records")]
         current: dict[tuple[str, str, Any], dict[str, Any]] = {}
@@ -236,7 +248,7 @@ class Bench:
         for row in sorted((row for row in rows if self.is_current(row)), key=self.rank):
             current[row["member"], row["kind"], row["bits"]] = row
         bits = sorted({*self.bits, *(row["bits"] for row in current.values() if row["bits"])}, reverse=True)
-        return table.write(self.root, self.suite, current, self.missing, self.settings, bits)
+        return table.write(self.root, self.suite, current, self.missing, self.settings, bits, command)
 
     def rank(self, row: Mapping[str, Any]) -> tuple[bool, bool, bool]:
         """Return what sorts the measurements of one thing, the best last."""

@@ -27,6 +27,10 @@ class Published:
         value: in percent, or an area under a curve.
         unit: "%" or "AUC".
         measured_on: which data it was measured on.
+
+    Examples:
+        >>> Published(91.6, "%", "Speech Commands v2, test archive")
+        Published(value=91.6, unit='%', measured_on='Speech Commands v2, test archive')
     """
 
     value: float
@@ -55,6 +59,11 @@ class Member:
         stand_in: what to say where a figure from these data stands; "" if they are those of the suite.
         overrides: changes of the recipe by bits, such as {4: ("hardware_aware.epochs=8",)}.
         weights: the option of the recipe's model that takes the path of the float network.
+
+    Examples:
+        >>> member = Member("mine", "My network", model="mine.keras", no_data="Nothing is measured.")
+        >>> member.key, member.int8 is None
+        ('mine', True)
     """
 
     key: str
@@ -96,6 +105,13 @@ class Suite:
 
     Raises:
         InvalidArgumentError: two members have one key, or a key is not allowed.
+
+    Examples:
+        >>> suite = find_suite("mlperf-tiny")
+        >>> suite.title, [member.key for member in suite.members]
+        ('MLPerf Tiny on an analog chip', ['ic', 'kws', 'vww', 'ad', 'sww'])
+        >>> suite.member("kws").int8
+        'kws_ref_model.tflite'
     """
 
     name: str
@@ -132,6 +148,12 @@ def register_suite(suite: Suite) -> Suite:
 
     Raises:
         InvalidArgumentError: another suite has its name.
+
+    Examples:
+        >>> member = Member("cnn", "My network", "mine.keras", no_data="Nothing is measured.")
+        >>> suite = register_suite(Suite("house", "My networks", "ours", (member,), lambda name, folder: folder / name))
+        >>> suite.name in list_suites()
+        True
     """
     if suite.name in SUITES or REGISTERED.get(suite.name, suite) is not suite:
         raise InvalidArgumentError(f"Another suite is called so. Received: {suite.name!r}.")
@@ -140,7 +162,12 @@ def register_suite(suite: Suite) -> Suite:
 
 
 def list_suites() -> list[str]:
-    """Return the names of all suites."""
+    """Return the names of all suites.
+
+    Examples:
+        >>> "mlperf-tiny" in list_suites()
+        True
+    """
     return [*SUITES, *REGISTERED]
 
 
@@ -149,6 +176,10 @@ def find_suite(name: str) -> Suite:
 
     Raises:
         UnknownNameError: there is none.
+
+    Examples:
+        >>> find_suite("mlperf_tiny").title
+        'MLPerf Tiny on an analog chip'
     """
     import importlib
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 from analognets.core.files import write_atomically, write_json
 from analognets.core.markdown import markdown
 from analognets.core.provenance import environment
-from analognets.deploy.chips.report import page
-from analognets.deploy.studies.suites.figures import FIGURES, Figure, figures_of
+from analognets.core.report import Picture, Report, Table
+from analognets.deploy.accelerator.costs import with_range
+from analognets.deploy.studies.suites.figures import FIGURES, RANGES, Figure, figures_of
 from analognets.deploy.studies.suites.suite import Suite
 from analognets.metrics import format_interval
 
@@ -63,6 +63,7 @@ def write(
     missing: Mapping[str, str],
     settings: Mapping[str, Any],
     bits: Sequence[int],
+    command: str = "",
 ) -> Any:
     """Write benchmark.csv, .json, .md and .html, each whole or not at all, and return the table of figures."""
     import pandas as pd
@@ -83,7 +84,7 @@ def write(
     record |= {**environment(), "members": members, "table": dataclasses.asdict(shown), "about": about}
     write_json(root / "benchmark.json", {**record, "figures": rows})
     write_atomically(root / "benchmark.md", as_markdown(suite, shown, about))
-    write_atomically(root / "benchmark.html", as_html(suite, shown, about, found))
+    suite_report(suite, shown, about, found, settings, command).write(root / "benchmark.html")
     return frame
 
 
@@ -92,7 +93,8 @@ def about_suite(suite: Suite, settings: Mapping[str, Any]) -> list[str]:
     said = [
         f"Networks: {suite.source}.",
         f"Accuracy in % with half of the 95 % interval over test samples and {settings['chips']} chips, one training "
-        f"seed; energy and speed: cost model of {suite.accelerator}.",
+        f"seed; energy and speed: cost model of {suite.accelerator}, energy with the range that its "
+        "published figures allow.",
         "Mapped as it is: published weights, W_max = max |W|, converter ranges set on training samples, no training. "
         "AdaBS: batch-norm statistics set anew on each chip at that time, on up to 1,000 unlabelled training samples.",
         "Mapped and fine-tuned networks leave the same layers digital, which the table names: depthwise ones, since on "
@@ -147,6 +149,9 @@ def cell(figure: Figure, factor: float, form: str, notes: list[str]) -> str:
         mark = f" [{notes.index(figure.note) + 1}]"
     if figure.value is None:
         return f"-{mark}"
+    if figure.figure in RANGES:
+        ends = None if figure.low is None or figure.high is None else (factor * figure.low, factor * figure.high)
+        return with_range(factor * figure.value, ends, form.strip("{:}")) + mark
     text = format_interval(figure.value, figure.low, figure.high, form=form, scale=factor)
     return f"{'AUC ' if figure.unit == 'AUC' else ''}{text}{mark}"
 
@@ -181,17 +186,10 @@ def as_markdown(suite: Suite, shown: Wide, about: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def as_html(suite: Suite, shown: Wide, about: Sequence[str], found: Sequence[Figure]) -> str:
-    """Return the table as one page of HTML."""
-
-    def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        head = "".join(f"<th>{html.escape(text)}</th>" for text in header)
-        body = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in rows)
-        return f"<table><tr>{head}</tr>{body}</table>"
-
-    def items(kind: str, texts: Sequence[str]) -> str:
-        return f"<{kind}>{''.join(f'<li>{html.escape(text)}</li>' for text in texts)}</{kind}>" if texts else ""
-
+def suite_report(
+    suite: Suite, shown: Wide, about: Sequence[str], found: Sequence[Figure], settings: Mapping[str, Any], command: str
+) -> Report:
+    """Return the report of a suite."""
     accuracies = [one for one in found if one.figure in FIGURES and one.value is not None]
     rows = [
         [
@@ -200,7 +198,65 @@ def as_html(suite: Suite, shown: Wide, about: Sequence[str], found: Sequence[Fig
         ]
         for one in accuracies
     ]  # fmt: skip
-    body = table(shown.header, shown.rows) + items("ol", shown.notes)
-    body += f"<h2>Measured on</h2>{items('ul', shown.data)}<h2>Each accuracy</h2>"
-    body += table(["network", "what", "bits", "at", "value", "measured on"], rows)
-    return page(suite.title, " ".join(about), body)
+    heads = ["network", "what", "bits", "at", "value", "measured on"]
+    notes = [f"[{number}] {note}" for number, note in enumerate(shown.notes, start=1)]
+    times = ", ".join(str(at) for at in settings["times"])
+    return Report(
+        title=suite.title,
+        question=f"How accurate are these networks on analog chips after {times}, and what does an inference cost?",
+        answer=answer_of(suite, accuracies),
+        statement=about[0] if settings["quick"] else "",
+        figures=[Picture(suite_figure(suite, accuracies), "Accuracies", in_words(suite))] if accuracies else [],
+        tables=[Table(shown.header, shown.rows, "All networks"), Table(heads, rows, "Each accuracy")],
+        notes=[*about, *notes, *(f"Measured on: {line}" for line in shown.data)],
+        facts={name: value for name, value in settings.items() if value is not None},
+        command=command,
+    )
+
+
+def answer_of(suite: Suite, accuracies: Sequence[Figure]) -> str:
+    """Return the best accuracy on chips of each member, at the last time, as a sentence."""
+    said = []
+    for member in suite.members:
+        aged = [one for one in accuracies if one.member == member.key and one.at is not None]
+        last = [one for one in aged if one.at == aged[-1].at]
+        if best := max(last, key=lambda one: one.value or 0.0, default=None):
+            value = format_interval(best.value or 0.0, best.low, best.high)
+            said.append(f"{member.title}: {value} {best.unit} after {best.at} at {best.bits} bit.")
+    return " ".join(said) or "No network was measured on chips: no data were at hand."
+
+
+def suite_figure(suite: Suite, accuracies: Sequence[Figure]) -> Any:
+    """Draw what is known of the accuracy of each member: published, here, and on chips, with 95 % intervals."""
+    from analognets.core.figures import COLOURS, new_figure
+
+    members = [member for member in suite.members if any(one.member == member.key for one in accuracies)]
+    kinds = list(dict.fromkeys((one.figure, one.bits, one.at) for one in accuracies))
+    figure = new_figure(8.4, 1.2 + 0.22 * len(kinds) * max(len(members), 1) ** 0.5)
+    axes = figure.subplots(1, len(members), squeeze=False, sharey=True)[0]
+    for panel, member in zip(axes, members, strict=True):
+        for one in (one for one in accuracies if one.member == member.key):
+            value, place = one.value or 0.0, kinds.index((one.figure, one.bits, one.at))
+            ends = [[max(value - (value if end is None else end), 0.0)] if not number else
+                    [max((value if end is None else end) - value, 0.0)]
+                    for number, end in enumerate((one.low, one.high))]  # fmt: skip
+            colour = COLOURS[list(FIGURES).index(one.figure) % len(COLOURS)]
+            panel.errorbar([value], [place], xerr=ends, fmt="o", color=colour, capsize=3, ms=5)
+        panel.set_title(member.key, fontsize="medium")
+        panel.set_xlabel(next((one.unit for one in accuracies if one.member == member.key), ""))
+        panel.grid(alpha=0.3)
+    labels = [
+        " ".join([name.replace("_", " "), *([f"{bits} bit"] if bits else []), *([at] if at else [])])
+        for name, bits, at in kinds
+    ]
+    axes[0].set_yticks(range(len(kinds)), labels, fontsize="small")
+    axes[0].invert_yaxis()
+    return figure
+
+
+def in_words(suite: Suite) -> str:
+    """Return what the figure shows."""
+    return (
+        f"A panel for each network of {suite.title}: accuracy as published, measured here, and on chips by bits and "
+        "time, with 95 % intervals. The figures stand in the table of each accuracy."
+    )

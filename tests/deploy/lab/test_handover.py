@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from analognets.conversion import to_analog
@@ -20,9 +23,11 @@ from analognets.core.files import file_sha256
 from analognets.crossbar import Crossbar
 from analognets.deploy.chips.chips import Chips, program
 from analognets.deploy.lab import format as form
+from analognets.deploy.lab.orientation import check_orientation
+from analognets.deploy.lab.plain import read_plain_readings
 from analognets.deploy.lab.recording import record_measurement, record_simulated
 from analognets.devices import PCM14nm
-from analognets.errors import ChipFileError, ConversionError, InvalidArgumentError, UnknownNameError
+from analognets.errors import ChipFileError, ConversionError, DataWarning, InvalidArgumentError, UnknownNameError
 from analognets.layers import analog_layers
 
 
@@ -350,3 +355,183 @@ def test_layers_of_one_name_are_refused(tmp_path: Path) -> None:
         layer.calibrated = True
     with pytest.raises(ConversionError, match="need names of their own"):
         program(analog, 1).export_targets(tmp_path / "x")
+
+
+@pytest.fixture(scope="module")
+def aged(simulated: Path) -> dict[str, np.ndarray]:
+    """Return the tiles of chip 0 as read after a day, by name, (2, 1, rows, columns) in uS."""
+    tiles = index_of(simulated, "measured.json")["chips"][0]["readings"][0]["tiles"]
+    return {name: np.load(simulated / tile["file"]) for name, tile in tiles.items()}
+
+
+def write_arrays(folder: Path, tiles: dict[str, np.ndarray], kind: str) -> Path:
+    """Write tiles as a lab may: a file per tile, two per tile, or one table."""
+    folder.mkdir(parents=True)
+    lines = ["tile,row,col,g_plus_nS,g_minus_nS,time_s"]
+    for name, values in tiles.items():
+        stem = folder / name.replace("/", "_")
+        if kind == "npy":
+            np.save(f"{stem}.npy", values)
+            continue
+        plus, minus = values.sum(axis=1)
+        if kind == "csv":
+            np.savetxt(f"{stem}.csv", np.concatenate([plus, minus]), delimiter=",")
+        elif kind == "pair":
+            np.savetxt(f"{stem}_plus.csv", 1e-6 * plus, delimiter=";")
+            np.savetxt(f"{stem}_minus.csv", 1e-6 * minus)
+        lines += [f"{name},{r},{c},{1e3 * plus[r, c]},{1e3 * minus[r, c]},86400" for r, c in np.ndindex(plus.shape)]
+    if kind == "table":
+        (folder / "cells.csv").write_text("\n".join(lines), "utf-8")
+        return folder / "cells.csv"
+    return folder
+
+
+def test_plain_arrays_give_the_chip_that_was_measured(
+    chips: Chips, simulated: Path, aged: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    wanted = Chips.import_measured(simulated, chips.model).chips[0].read(chips.layers, "1d")
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("npy", {"seconds": "1d"}), ("csv", {"seconds": 86_400}), ("pair", {"seconds": "1d", "unit": "S"}),
+        ("table", {}),
+    ]  # fmt: skip
+    for kind, options in ways:
+        source = write_arrays(tmp_path / kind, aged, kind)
+        [lab] = Chips.import_measured(source, chips.model, **options)
+        for one, other in zip(lab.read(chips.layers, "1d"), wanted, strict=True):
+            np.testing.assert_allclose(np.asarray(one.kernel), np.asarray(other.kernel), atol=1e-6)
+    for number in (2, 5):
+        write_arrays(tmp_path / "several" / f"chip_{number}_1d", aged, "npy")
+    several = Chips.import_measured(tmp_path / "several", chips.model, reference="first_reading")
+    assert [chip.number for chip in several] == [2, 5]
+    assert (several.chips[0].read(chips.layers, "1d")[0].scales == 1).all()
+
+
+def twins() -> tuple[Any, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return an index of two tiles of 20 x 8 with their targets, and the same as PCM after a day."""
+    rng = np.random.default_rng(3)
+    names = ["dense/0", "dense/1"]
+    tiles = [SimpleNamespace(name=name, rows=20, cols=8, file=f"tiles/{name[-1]}.npy") for name in names]
+    weights = {name: np.clip(rng.normal(0, 12.5, (20, 8)), -25, 25) for name in names}
+    targets = {name: np.stack([np.maximum(w, 0), np.maximum(-w, 0)])[:, None] for name, w in weights.items()}
+    read = {name: np.maximum(0.66 * v + rng.normal(0, 0.8, v.shape), 0) for name, v in targets.items()}
+    return SimpleNamespace(chip=SimpleNamespace(g_max_us=25.0, devices_per_polarity=1), tiles=tiles), targets, read
+
+
+def without_row(values: np.ndarray, place: int) -> np.ndarray:
+    """Return a tile whose rows behind one moved up, the last one doubled."""
+    return np.concatenate([np.delete(values, place, axis=2), values[:, :, -1:]], axis=2)
+
+
+WRONG = {
+    "has its polarities swapped": lambda v: v[::-1],
+    "is transposed: its columns": lambda v: np.ascontiguousarray(v.swapaxes(2, 3)).reshape(v.shape),
+    "is transposed and has its pol": lambda v: np.ascontiguousarray(v[::-1].swapaxes(2, 3)).reshape(v.shape),
+    "rows in reverse order": lambda v: v[:, :, ::-1],
+    "columns in reverse order": lambda v: v[..., ::-1],
+    "misses 1 row at its start": lambda v: without_row(v, 0),
+    "misses 1 row from row 9 on": lambda v: without_row(v, 9),
+    "unit of tile .* seems to be nS, not uS": lambda v: 1e3 * v,
+    "unit of tile .* seems to be S, not uS": lambda v: 1e-6 * v,
+    "seems to hold resistances": lambda v: 1e3 / np.maximum(v, 1e-3),
+    "is transposed: it has 20 rows .word lines. and 8 columns": lambda v: v.swapaxes(2, 3),
+    "misses 1 of its 20 rows. Received: 19 rows": lambda v: v[:, :, 1:],
+    "misses 2 of its 20 rows: rows 4, 7 hold no numbers": lambda v: np.where(
+        np.isin(np.arange(20), (4, 7))[:, None], np.nan, v
+    ),
+    "misses 2 conductances, the first at row 3, column 1": lambda v: np.where(
+        (np.arange(20) == 3)[:, None] & (np.arange(8) == 1), np.nan, v
+    ),
+    "must be numbers of shape": lambda v: v[0],
+}
+
+
+def test_what_is_wrong_with_plain_arrays_is_said(tmp_path: Path, exported: Path, aged: dict[str, np.ndarray]) -> None:
+    index, targets, read = twins()
+    name, other = targets
+    for number, (said, change) in enumerate(WRONG.items()):
+        source = write_arrays(tmp_path / str(number), {**read, name: change(read[name])}, "npy")
+        with pytest.raises(ChipFileError, match=said):
+            for reading in read_plain_readings(source, index, targets):
+                check_orientation(index, targets, reading.tiles, "chip 0 at 1 s")
+    check_orientation(index, targets, read, "chip 0 at 1 s")
+    with pytest.raises(ChipFileError, match=f"Tile '{name}' of chip 0 at 1 s holds what belongs to tile '{other}'"):
+        check_orientation(index, targets, {name: read[other], other: read[name]}, "chip 0 at 1 s")
+    dead = read[name].copy()
+    dead[:, :, 5] = 0
+    with pytest.warns(DataWarning, match=f"Row 5 of tile '{name}' of chip 0 at 1 s read 0 in every device"):
+        check_orientation(index, targets, {**read, name: dead}, "chip 0 at 1 s")
+    noise = np.random.default_rng(0).uniform(0, 20, dead.shape)
+    with pytest.warns(DataWarning, match="hardly follows its targets"):
+        check_orientation(index, targets, {**read, name: noise}, "chip 0 at 1 s")
+    swapped = next(tile for tile, values in aged.items() if values.size >= 60)
+    with pytest.raises(ChipFileError, match="has its polarities swapped"):
+        handed = Path(shutil.copytree(exported, tmp_path / "handed"))
+        record_measurement(handed, {**aged, swapped: aged[swapped][::-1]}, seconds=1.0)
+
+
+CELLS = st.lists(
+    st.tuples(
+        st.integers(0, 20), st.integers(0, 8), st.sampled_from(["1", "", "-1", "inf", "1e400", "nan", "x", "1e9"])
+    ),
+    max_size=6,
+).map(lambda rows: "row,col,g_plus_uS,g_minus_uS\n" + "\n".join(f"{r},{c},{g},1" for r, c, g in rows))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode) | CELLS.map(str.encode), npy=st.booleans())
+def test_any_content_is_read_or_refused(tmp_path: Path, content: bytes, npy: bool) -> None:
+    index, targets, read = twins()
+    index.tiles = index.tiles[:1]
+    path = tmp_path / f"cells.{'npy' if npy else 'csv'}"
+    path.write_bytes(content)
+    with contextlib.suppress(ChipFileError):
+        read_plain_readings(path, index, targets)
+    whole = np.concatenate([[0.0, -1.0, np.inf, 1e300][len(content) % 4] * np.ones(1), np.ravel(read["dense/0"])[1:]])
+    np.save(tmp_path / "cells.npy", whole.reshape(2, 20, 8))
+    with contextlib.suppress(ChipFileError):
+        [reading] = read_plain_readings(tmp_path / "cells.npy", index, targets)
+        assert (reading.tiles["dense/0"] >= 0).all()
+
+
+def test_what_is_wrong_with_files_of_plain_arrays(
+    chips: Chips, exported: Path, aged: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    folder = write_arrays(tmp_path / "npy", aged, "npy")
+    with pytest.raises(InvalidArgumentError, match="When were the arrays in .* read"):
+        Chips.import_measured(folder, chips.model)
+    with pytest.raises(InvalidArgumentError, match="`unit` of measured arrays must be one of 'S'"):
+        Chips.import_measured(folder, chips.model, seconds=1, unit="A")
+    with pytest.raises(InvalidArgumentError, match="`seconds` is for plain arrays"):
+        Chips.import_measured(exported, chips.model, seconds=1)
+    index = form.read_index(exported)
+    targets = {tile.name: np.load(exported / tile.file) for tile in index.tiles}
+    table = write_arrays(tmp_path / "table", aged, "table")
+    text = table.read_text("utf-8")
+
+    def said(content: str | bytes, message: str, file: str = "table/cells.csv") -> None:
+        (tmp_path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(ChipFileError, match=message):
+            read_plain_readings((tmp_path / file) if file.startswith("table") else folder, index, targets)
+
+    lines = text.splitlines()
+    said("\n".join(lines[:-1]), "misses 1 of its|misses 2 conductances")
+    said("\n".join([*lines, lines[-1]]), "stands more than once")
+    said(text.replace("g_plus_nS", "g_plus_mS"), "The unit of tile .* seems to be nS, not mS")
+    said(text.replace("g_plus_nS", "current_nA"), "has no column for plus. Needed: tile, row, col, g_plus_uS")
+    said(text.replace("conv_1/0", "conv_9/0"), "names a tile 'conv_9_0' that does not exist")
+    said(text.replace("86400", "-1"), "must hold seconds since programming")
+    said(text.replace("conv_1/0,0,0,", "conv_1/0,0,x,"), "must hold numbers. Received: 'x' in row 2")
+    said(lines[0], "must have 6 values. Received: no rows")
+    said("1,2\n3,4", "One array is no measurement of")
+    said(b"\xff\xfe", "is no UTF-8 text")
+    said(b"not numpy", "is no .npy file of numbers", "npy/conv_1_0.npy")
+    (folder / "conv_1_0.npy").unlink()
+    said("1,2\n3", "must be equally long. Received: 2 numbers in row 1, and 1 in another", "npy/conv_1_0.csv")
+    said("1,2\n3,y", "must hold numbers only", "npy/conv_1_0.csv")
+    (folder / "conv_1_0.csv").unlink()
+    np.save(folder / "conv_77_0.npy", np.zeros(3))
+    with pytest.raises(ChipFileError, match="Tile 'conv_1/0' is missing in .* Needed: one of conv_1_0.npy"):
+        read_plain_readings(folder, index, targets)
+    np.save(folder / "conv_1_0.npy", aged["conv_1/0"])
+    with pytest.raises(ChipFileError, match="conv_77_0.npy' is of no tile. Tiles are: conv_1_0"):
+        read_plain_readings(folder, index, targets)
