@@ -146,7 +146,8 @@ def report_of(rows: Sequence[Row], facts: Sequence[dict[str, Any]], made: dict[s
     for network in dict.fromkeys(row.network for row in rows):
         last = {row.version: row for row in rows if row.network == network}
         each = "; ".join(
-            f"{version} {format_interval(row.accuracy, row.low, row.high, scale=100)} %{f' after {row.at}' if row.at else ''}"
+            f"{version} {format_interval(row.accuracy, row.low, row.high, scale=100)} %"
+            f"{f' after {row.at}' if row.at else ''}"
             for version, row in last.items()
         )
         said.append(f"{network}: {each}.")

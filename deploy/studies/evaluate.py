@@ -278,9 +278,9 @@ def evaluation_report(folder: Path, found: Measured) -> Report:
         devices = found.network.optimizer.statistics()
         drawn = device_figure(devices, log if log.is_file() else None, folder / "devices.png")
         figures.append(Picture(drawn, "Devices after training", DEVICES))
-    compared = {name: f"{100 * right.mean():.2f} %" for name, right in found.references.items()}
+    compared = {name: found.shown_reference(name) for name in found.references}
     facts = {
-        **{REFERENCES[name]: found.shown_reference(name) for name in found.references},
+        **{REFERENCES[name]: share for name, share in compared.items()},
         "hardware": hardware,
         "chips": int(table["chip"].nunique()),
         "seed of the chips": ", ".join(str(seed) for seed in table["seed"].unique()[:3])
