@@ -295,6 +295,11 @@ def spread_interval(mean: float, std: float | None, chips: int, *, confidence: f
         std: over the chips, with chips - 1 in the denominator; None or nan for one chip.
         chips: how many, at least 1.
         confidence: of the interval, between 0 and 1.
+
+    Examples:
+        >>> found = spread_interval(0.91, 0.01, chips=3)
+        >>> round(found.half_width, 4)
+        0.0248
     """
     from scipy.stats import t as student
 
@@ -309,6 +314,10 @@ def known_ends(row: Mapping[Any, Any]) -> tuple[float, float]:
 
     Args:
         row: mean, and as far as they are known low, high, std and chips.
+
+    Examples:
+        >>> known_ends({"mean": 0.9, "low": 0.8, "high": 1.0})
+        (0.8, 1.0)
     """
     low, high, std, chips = (row.get(name) for name in ("low", "high", "std", "chips"))
     if low is not None and high is not None and low == low and high == high:
@@ -353,6 +362,11 @@ def share_interval(share: float, samples: int, *, confidence: float = 0.95) -> t
 
     Raises:
         InvalidArgumentError: the share is none, or there is no sample.
+
+    Examples:
+        >>> low, high = share_interval(0.9, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.824, 0.951)
     """
     from scipy.stats import binomtest
 
@@ -408,8 +422,9 @@ def chips_bound(values: Any, share: float = 0.95, *, confidence: float = 0.95) -
         InvalidArgumentError: there is no number, or one is not finite; share or confidence is out of range.
 
     Examples:
-        >>> chips_bound([0.91, 0.90, 0.93, 0.92, 0.91, 0.90, 0.92, 0.94])
-        ChipBound(share=0.687..., value=0.9, confidence=0.95, chips=8)
+        >>> found = chips_bound([0.91, 0.90, 0.93, 0.92, 0.91, 0.90, 0.92, 0.94])
+        >>> round(found.share, 3), found.value
+        (0.688, 0.9)
 
     Source: Wilks, Ann. Math. Stat. 12(1), 1941 (from memory).
     """

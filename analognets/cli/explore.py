@@ -102,7 +102,7 @@ def report_of(good: Any, figure: Any, title: str, made: dict[str, Any]) -> Any:
     for name, column in (("the most accurate", "accuracy"), ("the most efficient", "tops_per_watt")):
         row = good.sort_values(column, ascending=False, kind="stable").iloc[0]
         said.append(
-            f"{name}: {row['network']} with {label_of(row)}, {100 * row['accuracy']:.2f} % at "
+            f"{name}: {row['network']} with {label_of(row)}, {interval(row, 'accuracy', 'accuracy')} % at "
             f"{row['tops_per_watt']:.2f} TOPS/W and {row['area_mm2']:.2f} mm^2"
         )
     answer = f"Of {len(good)} kinds of chips {int(good['pareto'].sum())} are on the Pareto front; {'; '.join(said)}."
