@@ -35,6 +35,10 @@ COMMANDS = {
     "train": Command("analognets.cli.train:train", "Train a network for an analog chip; resumes what was interrupted."),
     "finetune": Command("analognets.cli.finetune:finetune", "Train a pretrained network on your own data."),
     "evaluate": Command("analognets.cli.evaluate:evaluate", "Programme a trained network into chips and watch it age."),
+    "ageing": Command(
+        "analognets.cli.ageing:ageing",
+        "Predict accuracy over drift time without simulating many chips.",
+    ),
     "cost": Command("analognets.cli.cost:cost", "Say what an inference costs on an accelerator: time, energy, area."),
     "explore": Command(
         "analognets.cli.explore:explore", "Sweep kinds of chips: accuracy after a day, efficiency, area, Pareto front."

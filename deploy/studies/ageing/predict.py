@@ -1,0 +1,254 @@
+"""Accuracy over time without Monte Carlo chips: mean network, linearised margins, a check on a few chips."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from analognets.core.backend import check_backend
+from analognets.deploy.chips.chips import program, readings_of
+from analognets.deploy.chips.decisions import in_order
+from analognets.deploy.chips.programming import arithmetic
+from analognets.deploy.studies.ageing.check import Check
+from analognets.deploy.studies.ageing.gaussian import (
+    Chosen,
+    choose,
+    mean_and_spread,
+    right_draws,
+    single_probability,
+)
+from analognets.deploy.studies.ageing.margin_laws import MarginLaw, MeanNetworks, margin_laws, mean_networks
+from analognets.deploy.studies.ageing.mean_network import layer_laws
+from analognets.deploy.studies.certify.bench import samples_of
+from analognets.deploy.studies.certify.certify import opened
+from analognets.deploy.studies.sensitivity.networks import check_place
+from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_integer, check_number
+from analognets.metrics import cluster_variance
+from analognets.units import DRIFT_TIMES, format_duration
+
+__all__ = ["AgeingWarning", "predict_ageing"]
+
+Progress = Callable[[int, int], None]
+
+
+class AgeingWarning(UserWarning):
+    """A prediction of ageing that the simulated chips do not confirm."""
+
+
+def predict_ageing(
+    network: Any,
+    data: Any = None,
+    times: str | float | Sequence[str | float] = DRIFT_TIMES,
+    *,
+    data_options: Mapping[str, Any] | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    drift_compensation: bool = True,
+    compensation: str | None = None,
+    device: str | None = None,
+    samples: int = 420,
+    rivals: int = 3,
+    check_chips: int = 12,
+    confidence: float = 0.95,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Return accuracy over time, its mean and spread over chips, without simulating many chips.
+
+    The mean network, with the conductances that devices hold on average, runs once for each time on all samples. What
+    chips differ from it by moves the margins of decisions to first order by gradients through the converters, which are
+    taken for some samples, more of them where decisions are close. With the variances of the devices, margins are
+    jointly Gaussian, and the mean accuracy and its spread over chips follow. Rounding of converters and noise of
+    products count as they are in the mean network, once for each sample.
+
+    A few simulated chips check that at the first and the last time on the same samples: what the linearisation says of
+    the very same chips must agree with their accuracies, by paired tests. Where it does not, or the chips leave that
+    open, `flag` says so in a sentence, and mean, std, low and high are NaN.
+
+    Args:
+        network: folder of a run, handle of a preset, path of a .keras file, or calibrated analog model, a classifier.
+        data: folder of real data, "synthetic", a .npz file of `inputs`, `labels` and perhaps `groups`, such arrays as a
+            tuple of two or three, or None: as in training.
+        times: since programming, text with a unit or seconds.
+        data_options: further options of the data set's loader.
+        split: "test" or "validation", of a data set.
+        limit: most samples, spread evenly; None: all.
+        drift_compensation: scale the outputs of each tile back.
+        compensation: name of a drift compensation in place of the hardware's.
+        device: name or file of a device in place of the hardware's.
+        samples: for how many gradients are taken, 20 to 100000.
+        rivals: to how many classes each decision is compared, 1 to 10.
+        check_chips: how many chips are simulated, 3 to 100.
+        confidence: of the interval from `low` to `high`, which counts the samples as drawn at random, in groups such as
+            speakers.
+        seed: of the chips and the choice of samples.
+        progress: called with (done, total).
+
+    Returns:
+        A row for each time: drift_compensation, seconds, at, mean, std, low, high, flag; and linear_mean and
+        linear_std, which are the same numbers where there is no flag, and are not to be trusted where there is one.
+
+    Raises:
+        ConversionError: the network has no analog layer, or several outputs.
+        NotCalibratedError: converter ranges have not been set.
+        InvalidArgumentError: a value is out of range, there are no labels, or a device has no mean or variance.
+        DataError: data can't be read.
+
+    Examples:
+        >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False)])
+        >>> network.set_weights([np.eye(4)])
+        >>> analog = analognets.to_analog(network, calibrate_on=np.eye(4))
+        >>> table = predict_ageing(analog, (np.eye(4), np.arange(4)), ["1d", "1y"])
+        >>> table[["at", "mean", "std", "flag"]].values.tolist()
+        [['1d', 1.0, 0.0, ''], ['1y', 1.0, 0.0, '']]
+
+    Source: ours; the delta method for the margins of a classifier.
+    """
+    check_integer("predict_ageing", "samples", samples, 20, 100_000)
+    check_integer("predict_ageing", "rivals", rivals, 1, 10)
+    check_integer("predict_ageing", "check_chips", check_chips, 3, 100)
+    check_integer("predict_ageing", "seed", seed, 0, 2**31 - 1)
+    check_number("predict_ageing", "confidence", confidence, 0.5, 0.999999)
+    check_choice("predict_ageing", "split", split, ("test", "validation"))
+    check_choice("predict_ageing", "drift_compensation", drift_compensation, (True, False))
+    (on,), seconds = readings_of("predict_ageing", times, drift_compensation)
+    seconds = sorted(set(seconds))
+    if limit is not None:
+        check_integer("predict_ageing", "limit", limit, 1, 1 << 40)
+    check_labels(data)
+    check_place(data)
+    trained, model = opened(network, compensation, device)
+    check_classifier(model)
+    on_what = samples_of(trained, model, data, split=split, limit=limit, options=dict(data_options or {}))
+    chips = program(model, chips=check_chips, seed=seed)
+    laws = layer_laws(chips.layers, seconds, arithmetic(chips.layers).first_reading, seed)
+    step = _Steps(progress, len(seconds) + 2 * (min(2, len(seconds)) if on else len(seconds)))
+    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, on, step)
+    nearest = found.rivals(rivals)
+    chosen = choose(np.abs(found.margins(0, nearest)[:, 0]), samples, seed)
+    margins = margin_laws(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
+    rows = [
+        row_of(found, time, nearest, chosen, law, on_what.groups, confidence, seed) for time, law in enumerate(margins)
+    ]
+    return flagged(pd.DataFrame(rows), on, [law.check for law in margins if law.check is not None])
+
+
+def check_labels(data: Any) -> None:
+    """Refuse inputs without labels."""
+    if hasattr(data, "shape"):
+        raise InvalidArgumentError(
+            "Ageing is predicted from samples with labels: data=(inputs, labels), a .npz file of both, or a data set. "
+            "Received: inputs without labels."
+        )
+
+
+def check_classifier(model: keras.Model) -> None:
+    """Refuse a model whose margins can't be differentiated.
+
+    Raises:
+        ConversionError: it has several outputs.
+        InvalidArgumentError: Keras runs on another backend than TensorFlow.
+    """
+    check_backend("Ageing is predicted")
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise InvalidArgumentError(
+            f"Ageing is predicted by gradients on TensorFlow. Received: the backend '{backend}'. Set "
+            "KERAS_BACKEND=tensorflow, or simulate chips: program(model).evaluate(data)."
+        )
+    outputs = getattr(model, "outputs", None)
+    if outputs is not None and len(outputs) != 1:
+        raise ConversionError(
+            f"Ageing is predicted for the one output of a classifier. Received: model '{model.name}' with "
+            f"{len(outputs)} outputs. Simulate chips with a metric: program(model).evaluate(data, metric=...)."
+        )
+
+
+class _Steps:
+    """Counts what is done.
+
+    Args:
+        follow: called with (done, total), or None.
+        total: how many steps there are.
+    """
+
+    def __init__(self, follow: Progress | None, total: int) -> None:
+        self.follow, self.total, self.done = follow, total, 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.follow is not None:
+            self.follow(self.done, self.total)
+
+
+def row_of(
+    found: MeanNetworks,
+    time: int,
+    rivals: np.ndarray,
+    chosen: Chosen,
+    law: MarginLaw,
+    groups: Sequence[str],
+    confidence: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Return mean and spread of the accuracy at one time, with the interval over samples.
+
+    mean = sum_s P_s / n over all samples, with P_s estimated from the margin by a regression, plus the stratified mean
+    of what that lacks for the chosen samples.
+    """
+    margins = found.margins(time, rivals)
+    right = right_draws(margins[chosen.index], law.covariance, seed=seed)
+    probability, variance = mean_and_spread(right, chosen)
+    deviations = np.sqrt(np.diag(law.covariance)).reshape(-1, rivals.shape[1])[:, 0]
+    rough = single_probability(margins[:, 0], guessed(found.scores[time], margins[:, 0], deviations, chosen))
+    lacking = probability - rough[chosen.index]
+    each = rough + chosen.mean(lacking)
+    mean = float(each.mean())
+    over_samples, _ = cluster_variance(each - mean, groups)
+    half = float(norm.ppf(0.5 + confidence / 2)) * (over_samples + chosen.variance(lacking)) ** 0.5
+    seconds = found.seconds[time]
+    return {
+        "seconds": seconds,
+        "at": format_duration(seconds),
+        "mean": mean,
+        "std": variance**0.5,
+        "low": mean - half,
+        "high": mean + half,
+    }
+
+
+def guessed(scores: np.ndarray, margins: np.ndarray, deviations: np.ndarray, chosen: Chosen) -> np.ndarray:
+    """Return the deviation of each sample's margin, by least squares on its scores from those that are known."""
+    size = np.log(scores.std(axis=1) + 1e-12)
+    table = np.stack([np.ones(len(scores)), size, np.abs(margins), scores.max(axis=1)], axis=1)
+    known = deviations > 1e-6 * max(deviations.max(), 1e-30)
+    if known.sum() < 2 * table.shape[1]:
+        return np.full(len(scores), float(deviations.mean()))
+    own, targets = table[chosen.index][known], np.log(deviations[known])
+    factors = np.linalg.lstsq(own, targets, rcond=None)[0]
+    guess = np.exp(np.clip(table @ factors, targets.min(), targets.max()))
+    guess[chosen.index] = deviations
+    return guess
+
+
+def flagged(table: pd.DataFrame, on: bool, checks: Sequence[Check]) -> pd.DataFrame:
+    """Return the table with its flags; what a check refutes has no numbers but those of the linearisation by name."""
+    failures = [one.failure() for one in checks]
+    sentence = next((one for one in failures if one), "")
+    numbers = ["mean", "std", "low", "high"]
+    table.insert(0, "drift_compensation", on)
+    table = table.assign(flag=sentence, linear_mean=table["mean"], linear_std=table["std"])
+    if sentence:
+        table[numbers] = np.nan
+        warnings.warn(
+            f"The prediction of ageing is not confirmed. {sentence} Simulate chips: program(model).evaluate(data).",
+            AgeingWarning,
+            stacklevel=3,
+        )
+    return in_order(table)

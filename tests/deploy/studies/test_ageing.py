@@ -1,0 +1,210 @@
+"""Ageing predicted from mean network and gradients: equal to the mean network, close to many chips, or flagged."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from scipy.stats import chi2, multivariate_normal, norm
+
+from analognets.conversion import to_analog
+from analognets.crossbar import Crossbar
+from analognets.deploy import AgeingWarning, accuracy, predict_ageing, program
+from analognets.deploy.studies.ageing.check import checked
+from analognets.deploy.studies.ageing.gaussian import choose, mean_and_spread, right_draws
+from analognets.deploy.studies.ageing.moments import weight_moments
+from analognets.deploy.studies.other_hardware import on_hardware
+from analognets.devices import PCM, Device
+from analognets.errors import ConversionError, InvalidArgumentError
+from analognets.layers import calibrate, freeze_weight_range
+
+Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
+TIMES = ["25s", "1d", "1y"]
+SHAPE = (6, 4, 3)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Draw:
+    """Return a function of a seed that draws samples of four classes that overlap."""
+    centres = np.random.default_rng(0).normal(size=(4, *SHAPE))
+
+    def draw(seed: int, count: int = 600) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng(seed)
+        labels = random.integers(0, 4, count)
+        return (centres[labels] + 2.8 * random.normal(size=(count, *SHAPE))).astype(np.float32), labels
+
+    return draw
+
+
+def convolutional() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Conv2D(24, 3, padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(4, activation="softmax"),
+        ]
+    )
+
+
+def recurrent() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential([keras.Input(SHAPE), layers.Reshape((3, 24)), layers.GRU(16), layers.Dense(4)])
+
+
+def trained(net: keras.Model, samples: tuple[np.ndarray, np.ndarray], hardware: Any) -> keras.Model:
+    """Return an analog network that has learned samples in a few steps."""
+    net.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
+    net.fit(*samples, epochs=4, batch_size=50, verbose=0)
+    model = to_analog(net, hardware)
+    freeze_weight_range(model)
+    calibrate(model, samples[0][:300])
+    return model
+
+
+@pytest.fixture(scope="module")
+def network(drawn: Draw) -> keras.Model:
+    """Return a network on devices with less noise than usual: a small one feels each of them."""
+    return trained(
+        convolutional(),
+        drawn(1),
+        Crossbar(device=PCM(programming_noise_scale=0.3, read_noise_scale=0.3, drift_scale=0.5)),
+    )
+
+
+def quiet() -> Crossbar:
+    """Return hardware whose devices drift alike, without noise."""
+    settings = {"programming_noise_scale": 0.0, "read_noise_scale": 0.0}
+    return Crossbar(
+        device=PCM(**settings, drift_spread_fit=(0.0, 0.0, 0.0, 0.0), drift_mean_fit=(0.0, 0.05, 0.05, 0.05))
+    )
+
+
+def test_mean_and_spread_are_those_of_simulated_chips(network: keras.Model, drawn: Draw) -> None:
+    """40 chips; benchmarks/analytic_ageing.py has 200 of trained networks at five times."""
+    samples = drawn(2, 300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AgeingWarning)  # few samples leave much open
+        found = predict_ageing(network, samples, TIMES, samples=150, check_chips=16, seed=3)
+    chips = program(network, chips=40, seed=0).evaluate(samples, at=TIMES).groupby("seconds")["accuracy"]
+    mean, std = chips.mean().to_numpy(), chips.std().to_numpy()
+    assert list(found["at"]) == TIMES
+    assert "differs" not in found["flag"][0] or "too uncertain" in found["flag"][0], found["flag"][0]
+    near = 1.96 * std / 40**0.5 + 0.004  # the rounding of converters is one for each sample in the mean network
+    assert (np.abs(found["linear_mean"] - mean) < near).all(), (found["linear_mean"].tolist(), mean)
+    low, high = (39 / chi2.ppf([0.9995, 0.0005], 39)) ** 0.5
+    spread = found["linear_std"].to_numpy()
+    assert ((spread > low * std) & (spread < high * std)).all(), (spread, std)
+
+
+def test_without_noise_it_is_the_mean_network(network: keras.Model, drawn: Draw) -> None:
+    model, samples = on_hardware(network, quiet(), ranges="kept")[0], drawn(2, 150)
+    chips = program(model, chips=1)
+    found = predict_ageing(model, samples, "1y", samples=20, check_chips=3, drift_compensation=False)
+    outputs = chips.predict(samples[0], at="1y", drift_compensation=False)
+    assert found["mean"][0] == pytest.approx(accuracy(samples[1], outputs), abs=0.007)
+    assert found["std"][0] < 1e-6 and found["flag"][0] == ""
+
+
+def test_a_recurrent_network_on_noisy_products_and_groups_of_samples(drawn: Draw) -> None:
+    net, (inputs, _) = recurrent(), drawn(2, 100)
+    labels = net.predict(inputs, verbose=0).argmax(axis=1)
+    model = to_analog(net, "aimc_standard", calibrate_on=inputs)
+    settings: dict[str, Any] = {"samples": 20, "check_chips": 3, "rivals": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AgeingWarning)  # three chips leave much open
+        found = predict_ageing(model, (inputs, labels, np.arange(100) // 2), ["1h"], **settings)
+    chips = program(model, chips=6, seed=5).evaluate((inputs, labels), at="1h")["accuracy"]
+    assert found["linear_mean"][0] == pytest.approx(chips.mean(), abs=0.06)
+    assert 0.0 < found["linear_std"][0] < 0.06
+
+
+def test_a_refuted_prediction_has_a_sentence_and_no_numbers(network: keras.Model, drawn: Draw) -> None:
+    noisy = Crossbar(device=PCM(programming_noise_scale=8.0))
+    model = on_hardware(network, noisy, ranges="kept")[0]
+    with pytest.warns(AgeingWarning, match="not confirmed. On 6 simulated chips at 25s the"):
+        found = predict_ageing(model, drawn(2, 100), ["25s"], samples=20, check_chips=6)
+    assert found[["mean", "std", "low", "high"]].isna().all(axis=None)
+    assert found["flag"][0].endswith(".") and 0 < found["linear_mean"][0] < 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform(Device):
+    """A device from outside: uniform programming error of +-1 uS, a fifth lost after the first second."""
+
+    def programming_draws(self, shape: tuple[int, ...], seed: int) -> dict[str, Any]:
+        return {"error": np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
+
+    def program_with(self, g_target: Any, draws: Any) -> dict[str, Any]:
+        return {"conductance": g_target + keras.ops.erf(draws["error"] / 2**0.5)}
+
+    def read_draws(self, shape: tuple[int, ...], seed: int | None) -> dict[str, Any]:
+        return {}
+
+    def read_with(self, state: Any, time: Any, draws: Any) -> Any:
+        return keras.ops.convert_to_tensor(state["conductance"]) * keras.ops.where(time > 1.0, 0.8, 1.0)
+
+
+def test_moments_of_any_device() -> None:
+    found = weight_moments(Crossbar(device=Uniform()), [10.0], 0.0, samples=4096)
+    assert found.mean[0] == pytest.approx(0.8 * found.levels, abs=2e-3)
+    assert found.variance[0] == pytest.approx(2 / 3 / 25**2 * 0.8**2, rel=0.1)
+    assert found.covariance[0] == pytest.approx(found.variance[0] / 0.8, rel=0.01)
+    off = weight_moments(Crossbar(device=PCM(), inactive_device="off"), [25.0], 25.0, samples=16)
+    assert off.variance[0][0] == 0 and off.variance[0][-1] > 0
+    with pytest.raises(InvalidArgumentError, match="whose readings are not finite. Simulate chips instead"):
+        weight_moments(Crossbar(device=Uniform(g_max=float("inf"))), [10.0], 0.0, levels=3, samples=4)
+
+
+def test_spread_of_gaussian_margins() -> None:
+    """All samples; and a choice of them, which must give the same without bias."""
+    margins, loads = np.linspace(-1, 3, 200)[:, None], np.linspace(0.2, 1, 200)
+    covariance = np.outer(loads, loads) + 0.25 * np.eye(200)
+    every = choose(np.abs(margins[:, 0]), 200, seed=0)
+    probability, variance = mean_and_spread(right_draws(margins, covariance, draws=20_000), every)
+    deviations = np.sqrt(np.diag(covariance))
+    assert probability == pytest.approx(norm.cdf(margins[:, 0] / deviations), abs=0.02)
+    pair = multivariate_normal([0, 0], covariance[np.ix_([50, 60], [50, 60])]).cdf(margins[[50, 60], 0])
+    both = right_draws(margins, covariance, draws=20_000)[:, [50, 60]].all(axis=1).mean()
+    assert both == pytest.approx(pair, abs=0.02)
+    found = []
+    for seed in range(20):
+        some = choose(np.abs(margins[:, 0]), 70, seed=seed)
+        assert some.weights.sum() == pytest.approx(1)
+        chosen = covariance[np.ix_(some.index, some.index)]
+        found.append(mean_and_spread(right_draws(margins[some.index], chosen), some)[1] ** 0.5)
+    assert np.mean(found) == pytest.approx(variance**0.5, rel=0.05)
+
+
+def test_the_check_finds_what_chips_do_otherwise() -> None:
+    random = np.random.default_rng(0)
+    chosen = choose(np.arange(400.0), 400, seed=0)
+    said = random.random((12, 400)) < random.normal(0.9, 0.01, (12, 1))
+    spread = float(said.mean(axis=1).std(ddof=1))
+    assert checked("1d", said, said, chosen, spread).failure() == ""
+    worse = said & (random.random(said.shape) > 0.03)
+    assert "the mean accuracy differs by -2" in checked("1d", worse, said, chosen, spread).failure()
+    others = random.random((12, 400)) < random.normal(0.9, 0.08, (12, 1))
+    assert "too uncertain" in checked("1d", others, said, chosen, spread).failure()
+    assert "the accuracy spreads 3.00 times as much" in checked("1d", said, said, chosen, spread / 3).failure()
+
+
+def test_refusals(network: keras.Model, drawn: Draw) -> None:
+    inputs, labels = drawn(2, 30)
+    with pytest.raises(InvalidArgumentError, match="Received: inputs without labels"):
+        predict_ageing(network, inputs)
+    with pytest.raises(InvalidArgumentError, match="check_chips"):
+        predict_ageing(network, (inputs, labels), check_chips=1)
+    entry = keras.Input((4,))
+    two = keras.Model(entry, [keras.layers.Dense(2)(entry), keras.layers.Dense(2)(entry)])
+    with pytest.raises(ConversionError, match="with 2 outputs. Simulate chips"):
+        predict_ageing(to_analog(two, calibrate_on=np.eye(4)), (np.eye(4), np.arange(4) % 2))
