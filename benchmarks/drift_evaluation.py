@@ -107,6 +107,7 @@ def main() -> None:
             "plain_keras_same_batch": lambda: [plain.predict(large, verbose=0) for _ in DRIFT_TIMES],
             "chip_5_times_unfused": chip_evaluation(analog, inputs, size, mode="plain"),
             "chip_5_times_bfloat16": chip_evaluation(analog, inputs, size, precision="bfloat16"),
+            "chip_5_times_auto": chip_evaluation(analog, inputs, size, precision="auto"),
         },
         options.rounds,
     )
@@ -124,6 +125,8 @@ def main() -> None:
         "ratio_same_batch": same["chip_5_times"]["wall_ratio"],
         "ratio_same_batch_cpu": same["chip_5_times"]["cpu_ratio"],
         "ratio_bfloat16": table["chip_5_times_bfloat16"]["wall_ratio"],
+        "ratio_auto": table["chip_5_times_auto"]["wall_ratio"],
+        "ratio_auto_cpu": table["chip_5_times_auto"]["cpu_ratio"],
         "variants": table,
     }
     result["profile"] = profile(analog, inputs, size, options.rounds)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import markdown
+from benchmarks.markdown import markdown, over_values
 
 ABLATIONS = {
     "device": "PCM model",
@@ -51,12 +50,6 @@ def read(speed: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return [json.loads((speed / f"{name}.json").read_text("utf-8")) for name in names]
 
 
-def spread(values: list[float], factor: float = 100.0, digits: int = 2) -> str:
-    """Return mean and standard deviation, or the only value."""
-    mean = f"{factor * statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {factor * statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
 def mean_after(records: list[dict[str, Any]], at: str, compensated: bool, measure: str) -> str:
     """Return the mean of a measure at a time after training."""
     found = [
@@ -66,7 +59,7 @@ def mean_after(records: list[dict[str, Any]], at: str, compensated: bool, measur
         if row["at"] == at and row["drift_compensation"] == compensated
     ]
     factor = 1.0 if measure == "frechet" else 100.0
-    return f"{factor * statistics.mean(found):.2f}" if found else ""
+    return over_values(found, factor) if found else ""
 
 
 def networks_table(mnist: dict[str, Any], networks: dict[str, Any]) -> str:
@@ -75,14 +68,14 @@ def networks_table(mnist: dict[str, Any], networks: dict[str, Any]) -> str:
     device, months = variants["device"], []
     for kind in ("as_read", "compensated"):
         values = [record["after"]["30d"][kind] for record in device["records"]]
-        months.append(f"{100 * statistics.mean(values):.2f}")
-    scores = [spread(list(variants[kind]["seeds"].values())) for kind in ("float", "device")]
+        months.append(over_values(values))
+    scores = [over_values(list(variants[kind]["seeds"].values())) for kind in ("float", "device")]
     rows = [["784-250-10 perceptron, MNIST", "1 + 1", str(len(device["seeds"])), *scores, *months]]
     for name, title in NETWORKS.items():
         found = networks["networks"][name]
         measure = "frechet" if name == "gan" else "accuracy"
         factor = 1.0 if name == "gan" else 100.0
-        scores = [spread(list(found[kind]["seeds"].values()), factor) for kind in ("float", "device")]
+        scores = [over_values(list(found[kind]["seeds"].values()), factor) for kind in ("float", "device")]
         months = [mean_after(found["device"]["records"], "30d", kind, measure) for kind in (False, True)]
         rows.append([title, COPIES[name], str(len(found["device"]["seeds"])), *scores, *months])
     return markdown(["network", "devices", "seeds", "float", "on devices", "30 d later", "30 d, compensated"], rows)
@@ -95,7 +88,7 @@ def ablations_table(mnist: dict[str, Any]) -> str:
     for name, title in ABLATIONS.items():
         if found := mnist["variants"].get(name):
             scores = [record["curve"][epochs - 1]["test_accuracy"] for record in found["records"]]
-            rows.append([title, str(len(scores)), spread(scores)])
+            rows.append([title, str(len(scores)), over_values(scores)])
     return markdown([f"784-250-10 after {epochs} epochs", "seeds", "test accuracy, %"], rows)
 
 
@@ -130,7 +123,7 @@ def on_device(speed: Path) -> list[str]:
     floats = max(entry["floats_per_synapse_and_pair"] for entry in step.values())
     parts = [
         "Learned on phase-change memory by mixed-precision training (Nandakumar et al. 2020; networks and settings "
-        "ours where the paper is silent), test accuracy in %, mean and standard deviation "
+        "ours where the paper is silent), test accuracy in %, mean and half of its 95 % interval over training seeds "
         "([MLP](mnist_on_device.json), [others](networks_on_device.json)). The "
         "published experiment reached 97.73 % with the first. The later columns are the trained arrays as they are; "
         "those of CNN and LSTM are read through the converters of a chip:",
@@ -200,7 +193,7 @@ def letters_table(letters: dict[str, Any]) -> str:
         seeds = list(found["within_25_ms_by_seed"].values())
         later = found["after"]["400000"]
         cells = [f"{100 * later[kind]:.1f}" for kind in ("as_read", "scaled")]
-        rows.append([title, step, str(len(seeds)), *shares, spread(seeds, digits=1), *cells])
+        rows.append([title, step, str(len(seeds)), *shares, over_values(seeds, digits=1), *cells])
     times = ["within 5 ms", "10 ms", "25 ms"]
     return markdown(["synapses", "step", "seeds", *times, "25 ms after 4e5 s", "the same, scaled"], rows)
 
@@ -216,7 +209,7 @@ def digits_table(digits: dict[str, Any]) -> str:
     rows = []
     for name, found in digits["layers"].items():
         kind, neurons = name.split("-")
-        accuracy, minutes = spread(list(found["seeds"].values())), f"{found['training_minutes']:.1f}"
+        accuracy, minutes = over_values(list(found["seeds"].values())), f"{found['training_minutes']:.1f}"
         rows.append([kind, neurons, str(len(found["seeds"])), accuracy, minutes])
     return markdown(["synapses", "neurons", "seeds", "test accuracy, %", "training, minutes"], rows)
 

@@ -26,7 +26,7 @@ from benchmarks import (
     results_stream,
     results_topologies,
 )
-from benchmarks.markdown import markdown
+from benchmarks.markdown import markdown, over_chips, over_values
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -54,7 +54,7 @@ def drift_table(table: pd.DataFrame) -> str:
     for variant, title in TITLES.items():
         part = table[table["variant"] == variant].set_index("at")
         if len(part):
-            cells = [f"{100 * part.loc[t, 'mean']:.2f} ± {100 * part.loc[t, 'std']:.2f}" for t in times]
+            cells = [percent(part.loc[t]) for t in times]
             rows.append([title, *cells, f"{part.loc['1d', 'loss']:+.2f}"])
     return markdown(["", *times, "loss at 1 d, points"], rows)
 
@@ -64,7 +64,7 @@ def noise_table(table: pd.DataFrame) -> str:
     chosen = table[(table["at"] == "1d") & table["drift_compensation"] & (table["hardware"] == "aon_cim_8bit")]
     chosen = chosen[chosen["variant"].str.startswith("eta_") | (chosen["variant"].isin(["hwa_8bit", "no_noise"]))]
     chosen = chosen.sort_values("weight_noise")
-    rows = [[f"{100 * row.mean:.2f} ± {100 * row.std:.2f}" for row in chosen[["mean", "std"]].itertuples(index=False)]]
+    rows = [[percent(row) for _, row in chosen.iterrows()]]
     return markdown([f"eta {100 * eta:g} %" for eta in chosen["weight_noise"]], rows)
 
 
@@ -87,6 +87,9 @@ def speed_table() -> str:
         if ratio != "ratio":
             what = "the same, Keras with batches of {batch}"
             rows.append([what.format(**result), f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
+        if "ratio_auto" in result:
+            what = 'the same with precision="auto"'
+            rows.append([what, f"{result['ratio_auto']:.2f}", f"{result['ratio_auto_cpu']:.2f}"])
     path = RESULTS / "sensitivity_sweep.json"
     if path.exists():
         result = json.loads(path.read_text("utf-8"))
@@ -98,7 +101,7 @@ def speed_table() -> str:
 
 
 def percent(row: pd.Series) -> str:
-    return f"{100 * row['mean']:.2f} ± {100 * row['std']:.2f}"
+    return over_chips(row["mean"], row["std"], row["chips"])
 
 
 def crossbar_table(table: pd.DataFrame) -> str:
@@ -268,7 +271,7 @@ def training_seeds(records: list[dict[str, Any]]) -> str:
     return "one training seed" if count == 1 else f"{count} training seeds"
 
 
-SPREAD = "The spread is over chips alone: what other test clips would do is not in it."
+SPREAD = "The interval is over chips alone: what other test clips would do is not in it."
 
 
 def kws() -> list[str]:
@@ -278,9 +281,10 @@ def kws() -> list[str]:
     data, silence = records[0]["data"], records[0]["recipe"]["augmentation"]["silence_rms"]
     return [
         f"AnalogNet-KWS (our reconstruction), {data['name']}: float accuracy "
-        f"{100 * table['float_accuracy'].iloc[0]:.2f} %. Mean and standard deviation over {int(table['chips'].max())} "
-        f"simulated chips, with drift compensation, in %; {training_seeds(records)} ([all figures](kws.csv), "
-        f"[recipes and versions](kws.json)). {SPREAD} Loss is against the float network after stage 1, which some "
+        f"{100 * table['float_accuracy'].iloc[0]:.2f} %. Mean and half of its 95 % interval over "
+        f"{int(table['chips'].max())} simulated chips, with drift compensation, in %; {training_seeds(records)} "
+        f"([all figures](kws.csv), [recipes and versions](kws.json)). "
+        f"{SPREAD} Loss is against the float network after stage 1, which some "
         "analog networks surpass.",
         "These trainings are of an earlier form of the recipe, with Gaussian weight noise and the factor against drift "
         "after the ADC; the headline networks above are of the present one.",
@@ -299,7 +303,8 @@ def depthwise() -> list[str]:
     table = pd.read_csv(RESULTS / "depthwise.csv")
     return [
         "Ordinary against depthwise convolutions, all trained alike for 8 bit and all on the chip unless said "
-        "otherwise ([figures](depthwise.csv), [recipes](depthwise.json)). The pictures of analognet_vww are the "
+        "otherwise; mean and half of its 95 % interval over the chips alone ([figures](depthwise.csv), "
+        "[recipes](depthwise.json)). The pictures of analognet_vww are the "
         "stand-in for Visual Wake Words, photographs of CIFAR-100:",
         crossbar_table(table),
         verdict(table),
@@ -490,7 +495,7 @@ def standard_headline() -> list[str]:
 
 def devices_headline() -> list[str]:
     variants = json.loads((RESULTS / "mnist_on_device.json").read_text("utf-8"))["variants"]
-    ours, reference = (results_learning.spread(list(variants[kind]["seeds"].values())) for kind in ("device", "float"))
+    ours, reference = (over_values(list(variants[kind]["seeds"].values())) for kind in ("device", "float"))
     what = "784-250-10 perceptron learned on PCM, MNIST test accuracy"
     return ["[Mixed-precision training](https://arxiv.org/abs/2001.11773)", what, f"{ours} %", f"float {reference} %"]
 
@@ -498,8 +503,7 @@ def devices_headline() -> list[str]:
 def memristor_headline() -> list[str]:
     layers = json.loads((RESULTS / "stdp_mnist.json").read_text("utf-8"))["layers"]
     ours, reference = (
-        results_learning.spread(list(layers[f"{kind}-400"]["seeds"].values()), digits=1)
-        for kind in ("memristor", "float")
+        over_values(list(layers[f"{kind}-400"]["seeds"].values()), digits=1) for kind in ("memristor", "float")
     )
     what = "MNIST by spike timing, 400 neurons, no labels in training"
     return [
@@ -513,8 +517,7 @@ def memristor_headline() -> list[str]:
 def spikes_headline() -> list[str]:
     variants = json.loads((RESULTS / "spoken_letters.json").read_text("utf-8"))["variants"]
     ours, reference = (
-        results_learning.spread(list(variants[kind]["within_25_ms_by_seed"].values()), digits=1)
-        for kind in ("pcm", "float")
+        over_values(list(variants[kind]["within_25_ms_by_seed"].values()), digits=1) for kind in ("pcm", "float")
     )
     chance = results_learning.chance({"variants": variants})
     what = f"letters spoken by espeak-ng to spikes, wanted spikes met within 25 ms (by chance {chance} %)"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import markdown
+from benchmarks.markdown import markdown, over_chips
 
 
 def rates(result: dict[str, Any]) -> str:
@@ -14,15 +14,14 @@ def rates(result: dict[str, Any]) -> str:
     rows = []
     for network in result["networks"]:
         for row in network["rows"]:
-            cells = [spread(row, "false_alarms_per_hour", 1.0), spread(row, "miss_rate", 100.0)]
+            cells = [over(row, "false_alarms_per_hour", 1.0), over(row, "miss_rate", 100.0)]
             rows.append([network["network"], row["title"], f"{row['threshold']:g}", *cells])
     return markdown(["network", "since programming", "threshold", "false alarms per hour", "missed keywords, %"], rows)
 
 
-def spread(row: dict[str, Any], name: str, scale: float) -> str:
-    """Return a mean with its standard deviation over chips."""
-    std = row[f"{name}_std"]
-    return f"{scale * row[name]:.1f}" + ("" if std is None else f" ± {scale * std:.1f}")
+def over(row: dict[str, Any], name: str, scale: float) -> str:
+    """Return a mean with half of its interval over chips."""
+    return over_chips(row[name], row[f"{name}_std"], max(1, row["chips"]), scale, digits=1)
 
 
 def powers(result: dict[str, Any]) -> str:
@@ -56,7 +55,7 @@ def parts(results: Path) -> list[str]:
         f"clips, {asked['noise_rms'][0]:g} to {asked['noise_rms'][1]:g} of full scale. An inference every "
         f"{asked['step']:g} s, posteriors averaged over {asked['smoothing']:g} s, at least {asked['suppression']:g} s "
         f"between detections. The threshold was chosen on {asked['validation_hours']:g} h of validation audio for "
-        f"{asked['target']:g} false alarms per hour after 25 s, and stays. Mean and standard deviation over "
+        f"{asked['target']:g} false alarms per hour after 25 s, and stays. Mean and half of its 95 % interval over "
         f"{asked['chips']} chips, one training seed; how often words come and how loud the background is follows no "
         "recording ([each chip](stream.csv), [each threshold](stream_det.csv), [settings](stream.json)):",
         rates(result),

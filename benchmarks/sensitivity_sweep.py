@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from analognets.conversion import to_analog
 from analognets.deploy.chips.chips import program
+from analognets.deploy.chips.runtime import PRECISIONS
 from analognets.deploy.studies.sensitivity import sweep_nonideality
 from analognets.layers import calibrate, freeze_weight_range
 from analognets.zoo.networks.kws_models import resnet8_kws
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=1272)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--effect", default="output_noise")
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     options = parser.parse_args()
     plain, analog, inputs = networks(options.clips)
     labels = np.zeros(len(inputs), "int64")
@@ -98,7 +100,7 @@ def main() -> None:
             times["sweep"].append(
                 timed(
                     lambda n=chip, to=place: sweep_nonideality(
-                        analog, options.effect, values, to, data=(inputs, labels), chips=n
+                        analog, options.effect, values, to, data=(inputs, labels), chips=n, precision=options.precision
                     )
                 )
             )
@@ -109,6 +111,7 @@ def main() -> None:
         "network": "resnet8_kws",
         "hardware": "aimc_standard",
         "nonideality": options.effect,
+        "precision": options.precision,
         "values": values,
         "chips": options.chips,
         "clips": options.clips,

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta, binom
 
 from analognets.errors import InvalidArgumentError
-from analognets.metrics import ISO_ACCURACY, chance_error, mean_interval, normalized_accuracy
+from analognets.metrics import (
+    ISO_ACCURACY,
+    chance_error,
+    chips_bound,
+    chips_interval,
+    chips_needed,
+    format_bound,
+    known_ends,
+    mean_interval,
+    normalized_accuracy,
+    share_interval,
+    spread_interval,
+)
 
 CHANCE = {"CIFAR-10": 90, "CIFAR-100": 99, "ImageNet": 99.9, "MRPC": 66.0, "GLUE": 64.5, "SWB": 100, "PTB": 99.99}
 
@@ -140,3 +153,73 @@ def test_what_has_no_interval_is_refused(values: object) -> None:
         mean_interval(values)
     with pytest.raises(InvalidArgumentError, match="one group per sample"):
         mean_interval([0.0, 1.0], ["a"])
+
+
+def test_the_interval_is_that_of_a_bootstrap_over_chips_and_speakers() -> None:
+    """Chips and speakers are drawn again with replacement, each on its own (pigeonhole bootstrap)."""
+    rng = np.random.default_rng(3)
+    hits, names = drawn(rng, 25, 60, 10)
+    means = hits.reshape(25, 60, 10).mean(axis=2)
+    chips, speakers = rng.integers(0, 25, (4000, 25)), rng.integers(0, 60, (4000, 60))
+    again = [means[np.ix_(one, two)].mean() for one, two in zip(chips, speakers, strict=True)]
+    low, high = np.quantile(again, [0.025, 0.975])
+    assert mean_interval(hits, names).half_width == pytest.approx((high - low) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("chips", [5, 15])
+def test_the_interval_over_chips_holds_the_mean_more_often_than_a_bootstrap(chips: int) -> None:
+    """Accuracies of chips are skewed: here a beta distribution. This is why no bootstrap is taken over so few chips."""
+    from scipy.stats import bootstrap
+
+    rng, trials = np.random.default_rng(4), 300
+    values = rng.beta(200, 15, (trials, chips))
+    ends = [(found.low, found.high) for found in map(chips_interval, values)]
+    resampled = bootstrap((values,), np.mean, axis=1, n_resamples=500, method="BCa", rng=rng).confidence_interval
+    held = np.mean([low <= 200 / 215 <= high for low, high in ends])
+    of_bootstrap = np.mean((resampled.low <= 200 / 215) & (200 / 215 <= resampled.high))
+    assert held >= 0.95 - 3 * (0.95 * 0.05 / trials) ** 0.5
+    assert of_bootstrap < held
+    one = mean_interval(values[0].reshape(-1, 1))
+    assert ends[0] == pytest.approx((one.low, one.high))
+
+
+@settings(max_examples=30, deadline=None)
+@given(chips=st.integers(1, 130), share=st.sampled_from([0.5, 0.9, 0.95]), seed=st.integers(0, 99))
+def test_the_bound_of_chips_is_the_exact_order_statistic(chips: int, share: float, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=chips)
+    found = chips_bound(values, share)
+    places = [k for k in range(1, chips + 1) if binom.sf(k - 1, chips, 1 - share) >= 0.95]
+    assert bool(places) == (chips >= chips_needed(share))
+    if places:
+        assert (found.share, found.value) == (share, np.sort(values)[places[-1] - 1])
+    elif chips > 4:
+        assert found.value == values.min() and found.share**chips == pytest.approx(0.05)
+    else:
+        assert np.isnan(found.share) and np.isnan(found.value)
+
+
+def test_bounds_of_chips_hold_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(5)
+    for chips, share in ((25, 0.05 ** (1 / 25)), (60, 0.95)):
+        held = [chips_bound(one).value <= beta.ppf(1 - share, 20, 2) for one in rng.beta(20, 2, (400, chips))]
+        assert 0.95 - 3 * (0.95 * 0.05 / 400) ** 0.5 <= np.mean(held) <= 0.995
+
+
+def test_bounds_are_shown_on_their_safe_side_and_ends_are_completed() -> None:
+    assert format_bound(0.05 ** (1 / 25), 0.91239) == "88.7 % \u2265 91.23"
+    assert format_bound(0.95, 0.9) == "95 % \u2265 90.00" and format_bound(float("nan"), 0.9) == "-"
+    found = spread_interval(0.9, 0.02, 16)
+    assert known_ends({"mean": 0.9, "std": 0.02, "chips": 16.0}) == pytest.approx((found.low, found.high))
+    assert known_ends({"mean": 0.9, "low": 0.8, "high": 1.0, "std": 0.02, "chips": 16}) == (0.8, 1.0)
+    assert np.isnan(known_ends({"mean": 0.9})).all() and np.isnan(spread_interval(0.9, None, 1).low)
+    low, high = share_interval(1.0, 100)
+    assert high == 1.0 and low == pytest.approx(0.025**0.01)
+
+
+@pytest.mark.parametrize("values", [[], [0.5, np.nan], [np.inf]])
+def test_chips_without_a_finite_number_each_are_refused(values: list[float]) -> None:
+    for function in (chips_interval, chips_bound):
+        with pytest.raises(InvalidArgumentError, match="Chips need one finite number each"):
+            function(values)
+    with pytest.raises(InvalidArgumentError, match="`share` of chips_needed"):
+        chips_bound([0.5], 1.5)

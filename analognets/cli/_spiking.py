@@ -104,7 +104,7 @@ def show_run(reporter: _console.Reporter, run: Any, *, open_it: bool = False, ke
         reporter.say(line)
     if letters:
         columns = ["seconds", "within 25 ms, %", "with array-level scaling, %"]
-        reporter.table(columns, rows, title="After training")
+        reporter.table(columns, rows, title="After training, mean of the readings and half of its 95 % interval")
     reporter.point(f"Figures and tables: {run.path / 'results'}")
     if keep and page.is_file():
         point_to(reporter, page, open_it=open_it)
@@ -164,15 +164,23 @@ def confusion(result: dict[str, Any]) -> Table:
 
 
 def _of_digits(result: dict[str, Any]) -> list[str]:
-    words = f"{100 * result['test_accuracy']:.2f} % of {result['test_pictures']:,} test pictures"
+    from analognets.metrics import format_interval, share_interval
+
+    def shown(name: str) -> str:
+        return format_interval(result[name], *share_interval(result[name], result["test_pictures"]), scale=100)
+
+    words = f"{shown('test_accuracy')} % of {result['test_pictures']:,} test pictures"
     return [
-        f"{words} ({100 * result['test_accuracy_weighted']:.2f} % if every spike counts for all classes)",
+        f"{words} ({shown('test_accuracy_weighted')} % if every spike counts for all classes)",
+        "\N{PLUS-MINUS SIGN} is half of the 95 % interval over test pictures, one training seed.",
         f"{result['training_pictures_per_second']:.0f} pictures/s in training, {result['training_seconds']:.0f} s; "
         f"{result['test_pictures_per_second']:.0f} pictures/s in the test",
     ]
 
 
 def _of_letters(result: dict[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+    from analognets.metrics import chips_interval, format_interval
+
     last = result["last_epoch"]
     shares = ", ".join(f"{100 * last[f'tolerance_{ms}']:.1f} % within {ms} ms" for ms in (5, 10, 25))
     line = f"Last epoch: {shares}; {100 * last['false_share']:.1f} % false; chance {100 * result['chance_25']:.1f} %"
@@ -180,5 +188,6 @@ def _of_letters(result: dict[str, Any]) -> tuple[list[str], list[tuple[str, ...]
     for row in result["after"]:
         means.setdefault((row["seconds"], row["scaled"]), []).append(row["tolerance_25"])
     times = list(dict.fromkeys(seconds for seconds, _ in means))
-    mean = {key: f"{100 * sum(values) / len(values):.1f}" for key, values in means.items()}
+    found = {key: chips_interval(values) for key, values in means.items()}
+    mean = {key: format_interval(one.mean, one.low, one.high, scale=100, form="{:.1f}") for key, one in found.items()}
     return [line], [(f"{seconds:g}", mean[seconds, False], mean[seconds, True]) for seconds in times]

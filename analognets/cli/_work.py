@@ -22,6 +22,7 @@ TITLES = {"tensorflow": "TensorFlow", "jax": "JAX"}
 __all__ = [
     "Steps",
     "following",
+    "interval",
     "load_task",
     "loading_data",
     "per_hundred",
@@ -157,8 +158,24 @@ def records(table: Any) -> Any:
     return json.loads(table.to_json(orient="records", double_precision=15))
 
 
-def percent(value: Any, error: Any = None) -> str:
-    """Return a share in percent, with its standard error."""
-    if value is None or value != value:
+def percent(value: Any) -> str:
+    """Return a share in percent; nothing if it is not known."""
+    return "" if value is None or value != value else f"{100 * value:.2f}"
+
+
+def interval(row: Any, name: str, ends: str, *, scale: float = 100.0, form: str = "{:.2f}") -> str:
+    """Return a figure of a table's row with half of its interval, as far as it is known.
+
+    Args:
+        row: of a table.
+        name: column of the figure.
+        ends: columns of the ends are ENDS_low and ENDS_high, or low and high for "".
+        scale: of what is shown; 100 shows shares in percent.
+        form: of the figure.
+    """
+    from analognets.metrics import format_interval
+
+    if row[name] is None or row[name] != row[name]:
         return ""
-    return f"{100 * value:.2f}" + ("" if error is None or error != error else f" +- {100 * error:.2f}")
+    low, high = (row[f"{ends}_{end}" if ends else end] for end in ("low", "high"))
+    return format_interval(row[name], low, high, scale=scale, form=form)

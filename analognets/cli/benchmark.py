@@ -143,12 +143,14 @@ class Told:
 
 def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     """Print the figures of accuracy and cost, and where the whole table is."""
+    from analognets.metrics import format_interval
+
     reporter.result({"results": str(out), "figures": records(table)})
     aged = table[table["at"].notna() & table["value"].notna()]
-    rows = [
-        (row["member"], row["figure"], f"{row['bits']:.0f}", row["at"], f"{row['value']:.2f}", row["measured_on"])
-        for row in aged.to_dict("records")
-    ]
+    rows = []
+    for row in aged.to_dict("records"):
+        shown = format_interval(row["value"], row["low"], row["high"])
+        rows.append((row["member"], row["figure"], f"{row['bits']:.0f}", row["at"], shown, row["measured_on"]))
     if rows:
         reporter.table(["network", "on chips", "bits", "at", "accuracy %", "measured on"], rows)
     for note in dict.fromkeys(table[table["value"].notna()]["note"]):

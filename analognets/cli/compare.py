@@ -109,16 +109,25 @@ def wanted_bits(text: str) -> tuple[int, ...]:
 
 def show(reporter: _console.Reporter, folder: Path, rows: Sequence[Row], facts: Sequence[dict[str, Any]]) -> None:
     """Print the table."""
+    from analognets.metrics import ABOUT_BOUND
+
     reporter.result(
         {"measured_on": list(facts), "results": str(folder), "rows": [dataclasses.asdict(row) for row in rows]}
     )
     several = len({row.network for row in rows}) > 1
-    columns = ["version", "time", "accuracy %", "std", "size", "weights", "MACs", "uJ", "note", "uJ, range"]
+    columns = ["version", "time", "accuracy %", "loss to float", "std", "share of chips"]
+    columns += ["size", "weights", "MACs", "uJ", "note", "uJ, range"]
     reporter.table(
         ["network", *columns] if several else columns,
         [cells(row)[0 if several else 1 :] for row in rows],
         title=f"Accuracy on {facts[0]['samples']} {facts[0]['split']} {facts[0]['kind']} of {facts[0]['data']}",
     )
+    reporter.say(
+        "\N{PLUS-MINUS SIGN} is half of the 95 % interval over the samples, by speaker where known, and the chips; "
+        "losses, in points, are paired by sample."
+    )
+    if any(row.bound is not None for row in rows):
+        reporter.say(f"{ABOUT_BOUND}.")
     reporter.say(
         "Energy: of the analog accelerator's model, with the range that its published figures allow; a "
         "microcontroller's is not known."
@@ -131,12 +140,14 @@ def report_of(rows: Sequence[Row], facts: Sequence[dict[str, Any]], made: dict[s
     """Return the report of a comparison."""
     from analognets.core.report import Picture, Report
     from analognets.deploy.studies.compare import comparison_figure
+    from analognets.metrics import format_interval
 
     said = []
     for network in dict.fromkeys(row.network for row in rows):
         last = {row.version: row for row in rows if row.network == network}
         each = "; ".join(
-            f"{version} {100 * row.accuracy:.2f} %{f' after {row.at}' if row.at else ''}"
+            f"{version} {format_interval(row.accuracy, row.low, row.high, scale=100)} %"
+            f"{f' after {row.at}' if row.at else ''}"
             for version, row in last.items()
         )
         said.append(f"{network}: {each}.")
@@ -154,11 +165,15 @@ def report_of(rows: Sequence[Row], facts: Sequence[dict[str, Any]], made: dict[s
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as text."""
+    from analognets.metrics import format_bound, format_interval
+
     low, high = row.energy_low_uj, row.energy_high_uj
     size = f"{row.bytes:,} B" if row.cells is None else f"{row.cells:,} pairs"
+    loss = "-" if row.loss is None else format_interval(row.loss, row.loss_low, row.loss_high, form="{:+.2f}")
     return (
-        *(row.network, row.version, row.at or "-", f"{100 * row.accuracy:.2f}"),
-        *("-" if row.std is None else f"{100 * row.std:.2f}", size, f"{row.weights:,}", f"{row.macs:,}"),
+        *(row.network, row.version, row.at or "-", format_interval(row.accuracy, row.low, row.high, scale=100)),
+        *(loss, "-" if row.std is None else f"{100 * row.std:.2f}", format_bound(row.bound_share, row.bound)),
+        *(size, f"{row.weights:,}", f"{row.macs:,}"),
         *("-" if row.energy_uj is None else f"{row.energy_uj:.3g}", row.note),
         "-" if low is None or high is None else f"{low:.3g} to {high:.3g}",
     )

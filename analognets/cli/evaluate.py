@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +14,8 @@ import typer
 
 from analognets.cli import _console
 from analognets.cli._report import leave_report
-from analognets.cli._work import load_task, results_folder, start_backend, times_of
-from analognets.cli.options import Data, Json, OpenReport, Quiet, Split, SplitOption
+from analognets.cli._work import following, interval, load_task, results_folder, start_backend, times_of
+from analognets.cli.options import Data, Json, OnRay, OpenReport, Quiet, Split, SplitOption, Workers
 from analognets.errors import ChipFileError, DataWarning, InvalidArgumentError
 
 __all__ = ["evaluate"]
@@ -41,8 +41,10 @@ class Precision(enum.StrEnum):
 
     float32 = "float32"
     bfloat16 = "bfloat16"
+    auto = "auto"
 
 
+ONE_CHIP = "A run that learned on devices is one chip: leave --chips, --load-chips, --workers and --ray out."
 DETECTOR = ("false_alarm_rate", "miss_rate")
 
 Trained = Annotated[
@@ -120,13 +122,15 @@ def evaluate(
     load_chips: Load = None,
     measured_at: MeasuredAt = None,
     unit: Unit = None,
+    workers: Workers = 1,
+    ray: OnRay = False,
     out: Out = None,
     open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy over drift time on simulated chips; write table, figure and report."""
-    check_options(load_chips, (chips, seed, save_chips), batch_norm, adabs, adabs_at)
+    check_options(load_chips, (chips, seed, save_chips), batch_norm, adabs, adabs_at, workers > 1 or ray)
     from analognets.zoo.trained import open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
@@ -134,33 +138,23 @@ def evaluate(
     defaults = trained.known_recipe().evaluation
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
-    check_learned(learned := trained.learned_on_devices, load_chips, chips)
+    check_learned(learned := trained.learned_on_devices, load_chips, chips, workers > 1 or ray)
     folder = results_folder(trained, out)
     start_backend(reporter)
     refuse_taken(save_chips, learned)
 
-    from analognets.deploy.chips.by_class import by_class as classes_of
-    from analognets.deploy.studies.evaluate import Measured, network_on_chips
+    from analognets.deploy.studies.by_chip import How
+    from analognets.zoo.tasks import SYNTHETIC
 
-    check_adabs(network := network_on_chips(trained, compensation, device), adabs)
+    when, place = tuple(times_of(adabs_at) or times), None if load_chips is None else str(load_chips.resolve())
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
-    made = loaded(reporter, network, load_chips, measured_at, unit)
-    made = made or stored(reporter, network, save_chips, number, count)
-    task = load_task(reporter, trained, data, calibrate=batch_norm or learned)
-    inputs, labels, outputs = run_references(reporter, trained, task, split)
-    if made is None:
-        made = programmed(reporter, trained, network, task, count, number)
-        if save_chips is not None:
-            made.save(save_chips)
-    when, anew = times_of(adabs_at) or times, task.training.calibration if batch_norm else None
-    use = calibrated(reporter, task, made, adabs, when, mode, save_chips) and not batch_norm
-    settings: dict[str, Any] = {"precision": precision.value, "batch_norm_calibration": anew, "adabs": use}
-    with reporter.progress("Reading chips", len(made) * len(times)) as bar:
-        decided = made.decide((inputs, labels), at=times, drift_compensation=mode, progress=bar.follow, **settings)
-    right = {name: decided.right(one, labels) for name, one in outputs.items()}
-    classes = classes_of(decided.confusion(), names=task.data.classes) if by_class else None
-    used = made.calibrations.table() if use else None
-    found = Measured(trained, network, task, split.value, decided, right, batch_norm, classes, compensation, used)
+    of = found_at(device), data if data == SYNTHETIC else found_at(data)
+    how = How(
+        *(compensation, *of, split.value, number, tuple(times), mode),
+        *(precision.value, batch_norm, adabs, when, place),
+    )
+    arrays = measured_at, unit
+    found = measured(reporter, trained, how, Making(folder, count, save_chips, workers, ray, arrays), by_class)
     finish(reporter, folder, found, open_it=open_)
 
 
@@ -173,8 +167,66 @@ def finish(reporter: _console.Reporter, folder: Path, found: Any, *, open_it: bo
     leave_report(reporter, evaluation_report(folder, found), folder / "report.html", open_it=open_it)
 
 
+@dataclasses.dataclass(frozen=True)
+class Making:
+    """Where chips are made and read.
+
+    Args:
+        folder: for the results.
+        chips: how many are programmed.
+        save: folder to store them in, or None.
+        workers: processes.
+        ray: whether they run on a Ray cluster.
+        arrays: --measured-at and --unit.
+    """
+
+    folder: Path
+    chips: int
+    save: Path | None
+    workers: int
+    ray: bool
+    arrays: tuple[str | None, str | None] = (None, None)
+
+
+def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making, by_class: bool) -> Any:
+    """Return what was measured of a network's chips, and of the networks they are compared with."""
+    from analognets.deploy.chips.by_class import by_class as classes_of
+    from analognets.deploy.studies.by_chip import decide_by_chip
+    from analognets.deploy.studies.evaluate import Measured, network_on_chips
+
+    learned, load = trained.learned_on_devices, None if how.chips is None else Path(how.chips)
+    check_adabs(network := network_on_chips(trained, how.compensation, how.device), how.adabs)
+    made = loaded(reporter, network, load, *making.arrays)
+    check_apart(made, making)
+    made = made or stored(reporter, network, making.save, how.seed, making.chips)
+    task = load_task(reporter, trained, how.data, calibrate=how.batch_norm or learned)
+    check_clips(task, how.adabs)
+    inputs, labels, outputs = run_references(reporter, trained, task, how.split)
+    if making.workers > 1 or making.ray:
+        with following(reporter, "Evaluating chips", "chip") as progress:
+            spread: dict[str, Any] = {"workers": making.workers, "ray": making.ray, "progress": progress}
+            on, total = (labels, next(iter(outputs.values()))), making.chips if made is None else len(made)
+            decided, used = decide_by_chip(trained, network, how, on, making.folder, chips=total, **spread)
+    else:
+        if made is None:
+            made = programmed(reporter, trained, network, task, making.chips, how.seed)
+            if making.save is not None:
+                made.save(making.save)
+        decided, used = decide_here(reporter, made, task, (inputs, labels), how, making.save)
+    right = {name: decided.right(one, labels) for name, one in outputs.items()}
+    classes = None
+    if by_class:
+        classes = classes_of(decided, names=task.data.classes, groups=task.data.splits[how.split].speakers)
+    return Measured(trained, network, task, how.split, decided, right, how.batch_norm, classes, how.compensation, used)
+
+
 def check_options(
-    load: Path | None, programming: tuple[Any, ...], batch_norm: bool, adabs: int | None, adabs_at: str | None
+    load: Path | None,
+    programming: tuple[Any, ...],
+    batch_norm: bool,
+    adabs: int | None,
+    adabs_at: str | None,
+    apart: bool,
 ) -> None:
     """Raise if options don't go together.
 
@@ -184,7 +236,10 @@ def check_options(
         batch_norm: --batch-norm.
         adabs: --adabs.
         adabs_at: --adabs-at.
+        apart: whether other processes make the chips, by --workers or --ray.
     """
+    if apart and programming[2] is not None:
+        raise typer.BadParameter("--save-chips stores what this process programmes: leave --workers and --ray out.")
     if load is not None and any(one is not None for one in programming):
         raise typer.BadParameter("--load-chips programmes no chips: leave --chips, --seed and --save-chips out.")
     if adabs_at is not None and not adabs:
@@ -193,10 +248,18 @@ def check_options(
         raise typer.BadParameter("--batch-norm and --adabs set the same statistics: give one of them.")
 
 
-def check_learned(learned: bool, load: Path | None, chips: int | None) -> None:
+def check_learned(learned: bool, load: Path | None, chips: int | None, apart: bool) -> None:
     """Raise if chips are asked for of a run that learned on devices."""
-    if learned and (load is not None or chips not in (None, 1)):
-        raise typer.BadParameter("A run that learned on devices is one chip: leave --chips and --load-chips out.")
+    if learned and (load is not None or chips not in (None, 1) or apart):
+        raise typer.BadParameter(ONE_CHIP)
+
+
+def check_apart(made: Any, making: Making) -> None:
+    """Raise if other processes are to read measured chips: they open those of --save-chips alone."""
+    from analognets.deploy.chips.files import StoredChips
+
+    if made is not None and (making.workers > 1 or making.ray) and not isinstance(made.chips, StoredChips):
+        raise typer.BadParameter("Measured arrays are one chip or a few: leave --workers and --ray out.")
 
 
 def check_adabs(network: Any, count: int | None) -> None:
@@ -207,42 +270,47 @@ def check_adabs(network: Any, count: int | None) -> None:
         check_can_calibrate(network, count)
 
 
-def calibrated(
-    reporter: _console.Reporter,
-    task: Any,
-    chips: Any,
-    count: int | None,
-    times: Sequence[Any],
-    mode: Any,
-    folder: Path | None,
-) -> bool:
-    """Let chips calibrate their batch-norms on training clips in the recipe's shares of classes, not augmented.
-
-    Returns whether stored calibrations are to be used.
-
-    Args:
-        reporter: shows it.
-        task: the data.
-        chips: to calibrate.
-        count: how many clips; 0: no stored calibration is used; None: those that are there.
-        times: since programming.
-        mode: drift compensation: True, False or "both".
-        folder: where the chips are stored, and their calibrations; or None.
-
-    Raises:
-        InvalidArgumentError: there are fewer training clips.
-    """
-    if not count:
-        return count is None
+def check_clips(task: Any, count: int | None) -> None:
+    """Raise if there are fewer training clips than chips are to calibrate their batch-norms on."""
     most = len(task.data.splits["train"])
-    if count > most:
+    if count and count > most:
         raise InvalidArgumentError(
             f"--adabs takes at most the {most:,} training {task.samples} there are. Received: {count:,}. Give fewer."
         )
-    with reporter.progress("Calibrating chips", len(chips) * len(times)) as bar:
-        clips = task.typical(count)
-        chips.calibrate(clips, at=times, drift_compensation=mode, folder=folder, progress=bar.follow)
-    return True
+
+
+def found_at(name: str | None) -> str | None:
+    """Return the whole path of a file or folder that is there, and any other name as it is."""
+    return str(Path(name).resolve()) if name and os.path.exists(name) else name
+
+
+def decide_here(
+    reporter: _console.Reporter, chips: Any, task: Any, data: tuple[Any, Any], how: Any, folder: Path | None
+) -> tuple[Any, Any]:
+    """Read chips in this process; return their decisions and the table of the calibrations in use, or None.
+
+    With `how.adabs` they first calibrate their batch-norms on training clips in the recipe's shares of classes, not
+    augmented.
+
+    Args:
+        reporter: shows it.
+        chips: to read.
+        task: the data set.
+        data: (inputs, labels).
+        how: they are read.
+        folder: where the chips are stored, and their calibrations; or None.
+    """
+    mode: dict[str, Any] = {"drift_compensation": how.drift_compensation}
+    if how.adabs:
+        with reporter.progress("Calibrating chips", len(chips) * len(how.adabs_at)) as bar:
+            clips = task.typical(how.adabs)
+            chips.calibrate(clips, at=how.adabs_at, folder=folder, progress=bar.follow, **mode)
+    use = how.adabs != 0 and not how.batch_norm
+    anew = task.training.calibration if how.batch_norm else None
+    settings: dict[str, Any] = {"precision": how.precision, "batch_norm_calibration": anew, "adabs": use}
+    with reporter.progress("Reading chips", len(chips) * len(how.times)) as bar:
+        decided = chips.decide(data, at=how.times, progress=bar.follow, **mode, **settings)
+    return decided, chips.calibrations.table() if use else None
 
 
 def loaded(reporter: _console.Reporter, network: Any, load: Path | None, at: str | None, unit: str | None) -> Any:
@@ -305,12 +373,10 @@ def saved_before(folder: Path, network: Any, seed: int, count: int) -> Any:
     return found
 
 
-def run_references(
-    reporter: _console.Reporter, trained: Any, task: Any, split: Split
-) -> tuple[Any, Any, dict[str, Any]]:
+def run_references(reporter: _console.Reporter, trained: Any, task: Any, split: str) -> tuple[Any, Any, dict[str, Any]]:
     """Return features, labels and the outputs of the networks that the chips are compared with."""
     with reporter.status("Running the digital networks ..."):
-        inputs, labels = task.features(split.value)
+        inputs, labels = task.features(split)
         outputs = {
             name: make().predict(inputs, batch_size=250, verbose=0) for name, make in trained.references().items()
         }
@@ -342,6 +408,7 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     reporter.result(
         {
             **accuracies,
+            **found.accuracy_ends(),
             "data": name,
             "split": found.split,
             "clips": clips,
@@ -351,9 +418,9 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
             **({} if classes is None else {"by_class": _plain(classes)}),
         }
     )
-    for reference, right in found.references.items():
+    for reference in found.references:
         title = REFERENCES[reference].capitalize()
-        reporter.say(f"{title}: {100 * right.mean():.2f} % of {clips} {found.split} {task.samples} ({name})")
+        reporter.say(f"{title}: {found.shown_reference(reference)} of {clips} {found.split} {task.samples} ({name})")
     cells = [drift_cells(row) for row in rows]
     reporter.table(
         list(cells[0]),
@@ -361,6 +428,8 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
         title="Accuracy since programming",
     )
     reporter.say(found.about_intervals())
+    if about := found.about_bound():
+        reporter.say(about)
     if on := max(found.calibrated_on()):
         reporter.say(f"AdaBS: batch-norms calibrated on {on} training {task.samples} by each chip, without labels.")
     if classes is not None:
@@ -389,7 +458,7 @@ def show_classes(reporter: _console.Reporter, classes: Any) -> None:
             (
                 row["class"],
                 row["samples"],
-                "-" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f}",
+                interval(row, "accuracy", "") or "-",
                 f"{most} ({100 * taken[most]:.2f} %)" if taken[most] else "-",
             )
         )
@@ -398,5 +467,5 @@ def show_classes(reporter: _console.Reporter, classes: Any) -> None:
     )
     if "miss_rate" in last.columns:
         first = _plain(last)[0]
-        shown = {key: "-" if first[key] is None else f"{100 * first[key]:.2f} %" for key in DETECTOR}
+        shown = {key: "-" if first[key] is None else f"{interval(first, key, key)} %" for key in DETECTOR}
         reporter.say(f"Detector: false alarms {shown['false_alarm_rate']}, misses {shown['miss_rate']}.")

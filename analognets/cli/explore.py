@@ -9,7 +9,7 @@ import typer
 
 from analognets.cli import _console, options
 from analognets.cli._report import leave_report, made_from
-from analognets.cli._work import following, records, start_backend
+from analognets.cli._work import following, interval, records, start_backend
 from analognets.errors import AnalogNetsError
 
 __all__ = ["explore"]
@@ -102,7 +102,7 @@ def report_of(good: Any, figure: Any, title: str, made: dict[str, Any]) -> Any:
     for name, column in (("the most accurate", "accuracy"), ("the most efficient", "tops_per_watt")):
         row = good.sort_values(column, ascending=False, kind="stable").iloc[0]
         said.append(
-            f"{name}: {row['network']} with {label_of(row)}, {100 * row['accuracy']:.2f} % at "
+            f"{name}: {row['network']} with {label_of(row)}, {interval(row, 'accuracy', 'accuracy')} % at "
             f"{row['tops_per_watt']:.2f} TOPS/W and {row['area_mm2']:.2f} mm^2"
         )
     answer = f"Of {len(good)} kinds of chips {int(good['pareto'].sum())} are on the Pareto front; {'; '.join(said)}."
@@ -162,6 +162,7 @@ def with_ends(row: Any, name: str, ends: tuple[str, str], form: str) -> str:
 def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
     """Print all points, best accuracy first, and where the files are."""
     from analognets.deploy.studies.explore_figures import label_of
+    from analognets.metrics import ABOUT_BOUND, format_bound
 
     failed = table[table["status"] != "ok"]
     good = table[table["status"] == "ok"].sort_values("accuracy", ascending=False, kind="stable")
@@ -175,7 +176,8 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
                 *((row["network"],) if several else ()),
                 label_of(row),
                 row["weights"] if row["ranges"] == "trained" else f"{row['weights']}, ranges {row['ranges']}",
-                f"{100 * row['accuracy']:.2f} +- {100 * row['accuracy_std']:.2f}",
+                interval(row, "accuracy", "accuracy"),
+                format_bound(row["bound_share"], row["bound"]),
                 with_ends(row, "tops_per_watt", ("tops_per_watt_low", "tops_per_watt_high"), ".2f"),
                 with_ends(row, "energy_uj", ("energy_low_uj", "energy_high_uj"), ".3f"),
                 f"{row['inferences_per_second']:,.0f}",
@@ -184,10 +186,14 @@ def show(reporter: _console.Reporter, table: Any, out: Path) -> None:
                 int(row["arrays"]),
             )
         )
-    columns = ["", *(["network"] if several else []), "chip", "weights", "accuracy %", "TOPS/W", "uJ", "inferences/s"]
+    columns = ["", *(["network"] if several else []), "chip", "weights", "accuracy %"]
+    columns += ["share of chips", "TOPS/W", "uJ", "inferences/s"]
     at, chips = good["at"].iloc[0], int(good["chips"].max())
-    title = f"After {at}, {chips} chip{'s' if chips != 1 else ''} a point; * is on the Pareto front"
+    title = f"After {at}, {chips} chip{'s' if chips != 1 else ''} a point, half of the 95 % interval over chips; "
+    title += "* is on the Pareto front"
     reporter.table([*columns, "mm^2", "cells %", "arrays"], rows, title=title)
     for _, row in failed.iterrows():
         reporter.warn(f"{row['network']}, {label_of(row)}: {row['error']}")
+    if good["bound"].notna().any():
+        reporter.say(ABOUT_BOUND + ".")
     reporter.point(f"Written to {out}: explore.parquet, pareto.png")

@@ -10,7 +10,7 @@ import typer
 
 from analognets.cli import _console, options
 from analognets.cli._report import leave_report, made_from
-from analognets.cli._work import following, percent, records, start_backend, times_of
+from analognets.cli._work import following, interval, percent, records, start_backend, times_of
 
 if TYPE_CHECKING:
     from analognets.core.report import Report
@@ -103,14 +103,14 @@ def by_error(reporter: _console.Reporter, networks: list[str], out: Path, settin
             row["nonideality"],
             f"{row['standard']:g}",
             f"{row['strength']:.4g}",
-            percent(row["accuracy"]),
-            percent(row["loss"], row["standard_error"]),
+            interval(row, "accuracy", ""),
+            interval(row, "loss", "loss"),
         )
         for _, row in good.iterrows()
     ]
     before, after = percent(good["standard_product_error"].iloc[0]), percent(settings["target"])
-    title = f"After {table['at'].iloc[0]}, product error from {before} to {after} %, mean and standard error of "
-    title += f"{int(good['chips'].iloc[0])} chips"
+    title = f"After {table['at'].iloc[0]}, product error from {before} to {after} %, mean of "
+    title += f"{int(good['chips'].iloc[0])} chips and half of its 95 % interval over chips"
     columns = ["network", "non-ideality", "is", "raised to", "accuracy %", "loss of normalised accuracy %"]
     reporter.table(columns, rows, title=title)
     for _, row in table[table["status"] != "ok"].iterrows():
@@ -143,12 +143,14 @@ def by_threshold(reporter: _console.Reporter, networks: list[str], out: Path, se
     rows = []
     for _, row in table.iterrows():
         sign = ("< " if describe(row["nonideality"]).fewer_is_worse else "> ") if row["beyond"] else ""
-        error = "" if row["standard_error"] != row["standard_error"] else f" +- {row['standard_error']:.2g}"
+        half = (row["high"] - row["low"]) / 2
+        error = "" if half != half else f" \N{PLUS-MINUS SIGN} {half:.2g}"
         standard = row["standard"]
         was = "ideal" if standard is None or standard != standard else f"{standard:g}"
         relative = "" if row["sensitivity"] != row["sensitivity"] else f"{row['sensitivity']:.2f}"
         rows.append((row["network"], row["nonideality"], was, f"{sign}{row['threshold']:.4g}{error}", relative))
-    title = f"Strength that leaves {100 * table['level'].iloc[0]:g} % of the accuracy after {table['at'].iloc[0]}"
+    title = f"Strength that leaves {100 * table['level'].iloc[0]:g} % of the accuracy after {table['at'].iloc[0]}, "
+    title += "half of the 95 % interval over chips"
     reporter.table(["network", "non-ideality", "is", "threshold", "relative sensitivity"], rows, title=title)
     reporter.point(f"Written to {out}: threshold.parquet, threshold_scan.parquet, threshold.png")
     known = table.dropna(subset=["sensitivity"]).sort_values("sensitivity", ascending=False)
@@ -176,18 +178,19 @@ def by_layers(reporter: _console.Reporter, networks: list[str], out: Path, setti
     payload = {"ranking": records(found.ranking), "exemption": records(found.exemption)}
     reporter.result({"results": str(out), **payload})
     rows = [
-        (row["network"], int(row["rank"]), row["layer"], int(row["weights"]), percent(row["normalized"]))
+        (row["network"], int(row["rank"]), row["layer"], int(row["weights"]), interval(row, "normalized", "normalized"))
         for _, row in found.ranking.iterrows()
     ]
     factor, at = found.ranking["factor"].iloc[0], found.ranking["at"].iloc[0]
     title = f"Device noise x {factor:g} in one layer, none elsewhere, after {at}"
     reporter.table(["network", "rank", "layer", "weights", "A* %"], rows, title=title)
-    exempt = [
-        (row["network"], int(row["exempt"]), percent(row["share"]), percent(row["normalized"]), str(row["enough"]))
-        for _, row in found.exemption.iterrows()
-    ]
+    exempt = []
+    for _, row in found.exemption.iterrows():
+        star = interval(row, "normalized", "normalized")
+        exempt.append((row["network"], int(row["exempt"]), percent(row["share"]), star, str(row["enough"])))
     title = f"Layers without device noise, the most sensitive first, after {at}"
     reporter.table(["network", "exempt layers", "weights %", "A* %", "enough"], exempt, title=title)
+    reporter.say("A*: mean over chips, with half of its 95 % interval.")
     reporter.point(f"Written to {out}: layers_ranking.parquet, layers_exemption.parquet, layers.png")
     answer = []
     for network, ranked in found.ranking.groupby("network", sort=False):

@@ -10,10 +10,12 @@ import typer
 from analognets.cli import _console
 from analognets.cli._listening import Every, LoadChips, Rule, Smoothing, Suppression, settings_of, stored_chips
 from analognets.cli._report import leave_report, made_from
-from analognets.cli._work import Steps, load_task, start_backend, times_of
+from analognets.cli._work import Steps, interval, load_task, start_backend, times_of
 from analognets.cli.options import Data, Json, OpenReport, Quiet, Split, SplitOption
 
 __all__ = ["stream_eval"]
+
+ALARMS = "false_alarms_per_hour"
 
 DEFAULT_TIMES = ("25s", "1d", "1y")
 
@@ -103,8 +105,8 @@ def report_of(found: Any, record: dict[str, Any], made: dict[str, Any]) -> Any:
     from analognets.deploy.stream.report import stream_figure
 
     said = [
-        f"{row['title']}: {spread(row['false_alarms_per_hour'], None, 1)} false alarms per hour, "
-        f"{spread(row['miss_rate'], None, 100)} % missed"
+        f"{row['title']}: {interval(row, ALARMS, ALARMS, scale=1.0, form='{:.1f}') or '-'} false alarms per hour, "
+        f"{interval(row, 'miss_rate', 'miss_rate', form='{:.1f}') or '-'} % missed"
         for row in record["rows"]
     ]
     answer = f"On {record['hours']:g} h of audio: {'; '.join(said)}."
@@ -150,12 +152,14 @@ def write_audio(reporter: _console.Reporter, path: Path, data: Any, asked: dict[
 
 def show(reporter: _console.Reporter, found: Any, record: dict[str, Any], power: Any, synthetic: bool) -> None:
     """Print false alarms and misses of each time, misses of each word, mean power, and how long it took."""
+    from analognets.metrics import format_interval
+
     rows = [
         (
             row["title"],
             f"{row['threshold']:g}",
-            spread(row["false_alarms_per_hour"], row["false_alarms_per_hour_std"], 1),
-            spread(row["miss_rate"], row["miss_rate_std"], 100),
+            interval(row, "false_alarms_per_hour", "false_alarms_per_hour", scale=1.0, form="{:.1f}") or "-",
+            interval(row, "miss_rate", "miss_rate", form="{:.1f}") or "-",
         )
         for row in record["rows"]
     ]
@@ -163,8 +167,17 @@ def show(reporter: _console.Reporter, found: Any, record: dict[str, Any], power:
     title = f"{found.name}: {audio}"
     reporter.table(["since programming", "threshold", "false alarms/h", "missed %"], rows, title=title)
     if words := record["words"]:
-        cells = [[f"{100 * cell:.1f}" if isinstance(cell, float) else cell for cell in row.values()] for row in words]
-        reporter.table(list(words[0]), cells, title="Missed clips of each word, %")
+        titles = list(words[0]["ends"])
+        form: dict[str, Any] = {"scale": 100, "form": "{:.1f}"}
+        cells = [
+            [row["word"], row["said"], *(format_interval(row[title], *row["ends"][title], **form) for title in titles)]
+            for row in words
+        ]
+        reporter.table(["word", "said", *titles], cells, title="Missed clips of each word, %")
+    reporter.say(
+        "\N{PLUS-MINUS SIGN} is half of the 95 % interval: of misses over chips and the words said, of false alarms "
+        "over chips and the length of the audio."
+    )
     if not found.reached:
         reporter.warn(
             f"No threshold has at most {found.target:g} false alarms per hour on validation audio; the highest is used."
@@ -176,10 +189,3 @@ def show(reporter: _console.Reporter, found: Any, record: dict[str, Any], power:
     )
     if synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")
-
-
-def spread(mean: float | None, std: float | None, scale: float) -> str:
-    """Return a mean with its standard deviation over chips."""
-    if mean is None:
-        return "-"
-    return f"{scale * mean:.1f}" + ("" if std is None else f" \N{PLUS-MINUS SIGN} {scale * std:.1f}")

@@ -9,7 +9,7 @@ import typer
 
 from analognets.cli import _console, options
 from analognets.cli._report import leave_report, made_from
-from analognets.cli._work import following, percent, records, start_backend, times_of
+from analognets.cli._work import following, interval, percent, records, start_backend, times_of
 from analognets.errors import AnalogNetsError
 
 __all__ = ["sweep"]
@@ -130,11 +130,16 @@ def parse_values(text: str | None) -> list[Any] | None:
 
 def show(reporter: _console.Reporter, summary: Any) -> None:
     """Print the curve as a table."""
+    from analognets.metrics import ABOUT_BOUND, format_bound
+
     rows = []
     for _, row in summary.iterrows():
         star = " *" if row["standard"] == row["value"] else ""
-        accuracy = percent(row["accuracy"], row["standard_error"])
-        rows.append((row["network"], named(row["value"]) + star, accuracy, percent(row["normalized"])))
+        found = [interval(row, "accuracy", ""), interval(row, "loss", "loss", scale=1.0, form="{:+.2f}")]
+        found += [interval(row, "normalized", "normalized"), format_bound(row["bound_share"], row["bound"])]
+        rows.append((row["network"], named(row["value"]) + star, *found))
     chips = int(summary["chips"].max())
-    title = f"After {summary['at'].iloc[0]}, mean and standard error of {chips} chips; * is the hardware as it is"
-    reporter.table(["network", str(summary["nonideality"].iloc[0]), "accuracy %", "A* %"], rows, title=title)
+    title = f"After {summary['at'].iloc[0]}, mean of {chips} chips and half of its 95 % interval over chips"
+    columns = ["network", str(summary["nonideality"].iloc[0]), "accuracy %", "loss to *", "A* %", "share of chips"]
+    reporter.table(columns, rows, title=f"{title}; * is the hardware as it is")
+    reporter.say("Losses, in points, are paired chip by chip. " + ABOUT_BOUND + ".")

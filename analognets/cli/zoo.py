@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from analognets.cli import _console
-from analognets.cli._work import load_task, start_backend
+from analognets.cli._work import interval, load_task, start_backend
 from analognets.cli.options import Data, Json, Quiet
 
 __all__ = ["open_preset", "zoo"]
@@ -61,9 +61,9 @@ def list_(json: Json = False) -> None:
                 row["name"],
                 _text(row["bits"], "{:d}"),
                 f"{row['parameters']:,}",
-                _text(row["accuracy"], "{:.2f}", 100),
-                _text(row["accuracy_1d"], "{:.2f}", 100),
-                _text(row["loss_1d"], "{:.2f}"),
+                interval(row, "accuracy", "accuracy") or "-",
+                interval(row, "accuracy_1d", "accuracy_1d") or "-",
+                interval(row, "loss_1d", "loss_1d", scale=1.0) or "-",
                 f"{row['bytes'] / 1000:.0f}",
                 row["data"],
             )
@@ -71,6 +71,10 @@ def list_(json: Json = False) -> None:
         ],
     )
     if rows:
+        reporter.say(
+            "\N{PLUS-MINUS SIGN} is half of the 95 % interval: after a day over chips and test samples, by speaker "
+            "where known (where the loss has none, over chips alone), else over samples one by one."
+        )
         reporter.say(f"Next: analognets zoo show {rows[0]['name']}")
 
 
@@ -199,6 +203,7 @@ def save(
 def report_saved(reporter: _console.Reporter, preset: Any, target: Path) -> None:
     """Print what was saved, and how others get the same."""
     from analognets.core.files import file_sha256
+    from analognets.metrics import format_interval, share_interval
 
     accuracy = preset.record.accuracy
     pinned = target if target.is_file() else preset.path / "preset.json"
@@ -207,7 +212,10 @@ def report_saved(reporter: _console.Reporter, preset: Any, target: Path) -> None
     reporter.result(
         {"name": preset.name, "path": str(target), "sha256": digest, "bytes": size, **accuracy.model_dump()}
     )
-    measured = "" if accuracy.digital is None else f", digital accuracy {100 * accuracy.digital:.2f} %"
+    measured = ""
+    if accuracy.digital is not None and accuracy.samples:
+        shown = format_interval(accuracy.digital, *share_interval(accuracy.digital, accuracy.samples), scale=100)
+        measured = f", digital accuracy {shown} %"
     reporter.say(f"Saved {preset.name} to {target}: {size / 1000:.0f} kB{measured}")
     reporter.say(f"sha256 of {pinned.name}: {digest}")
     if target.is_file():

@@ -9,7 +9,16 @@ from keras import ops
 
 from analognets.errors import check_integer
 
-__all__ = ["MAX_BITS", "MIN_BITS", "RANGE_GRADIENTS", "check_bits", "convert", "levels", "steps"]
+__all__ = [
+    "MAX_BITS",
+    "MIN_BITS",
+    "RANGE_GRADIENTS",
+    "check_bits",
+    "convert",
+    "levels",
+    "slope_to_range",
+    "steps",
+]
 
 MIN_BITS, MAX_BITS = 2, 16
 RANGE_GRADIENTS = ("saturated", "step")
@@ -87,6 +96,24 @@ def convert(
     if range_gradient == "step":
         outputs = outputs + _rounding_gradient(inputs, outputs, value_range, axis)
     return ops.cast(outputs, dtype)
+
+
+def slope_to_range(inputs: Any, outputs: Any, value_range: Any, bits: int | None, range_gradient: str) -> Any:
+    """Return the derivative of each output of `convert` by the range, as `convert` gives it to gradients.
+
+    Args:
+        inputs: x, float32.
+        outputs: q(x) of `convert`.
+        value_range: r > 0, a scalar.
+        bits: of the converter; None is an ideal one.
+        range_gradient: of `convert`.
+    """
+    if bits is None:
+        return ops.zeros_like(inputs)
+    edge = steps(bits) * ((value_range + value_range) / (2 * steps(bits)))  # r as the converter rounds it
+    inside = ops.abs(inputs) <= edge
+    within = (outputs - inputs) / value_range if range_gradient == "step" else 0.0
+    return ops.where(inside, within, ops.sign(inputs))
 
 
 def _rounding_gradient(inputs: Any, outputs: Any, value_range: Any, axis: int | None) -> Any:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from keras import ops
 
-from analognets.crossbar.converters import convert
+from analognets.core.one_pass import one_pass
+from analognets.crossbar.converters import convert, slope_to_range, steps
 from analognets.crossbar.hardware import Crossbar
 from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_normal
-from analognets.crossbar.read_out import draw_read_out
+from analognets.crossbar.read_out import draw_read_out, draw_read_out_parts, joined_parts
 from analognets.errors import InvalidArgumentError
 
 __all__ = ["PlainTile", "Tile", "draw_periphery", "forward", "tiled_product"]
+
+PASS_FROM = 1000
+"""Outputs of a sample from which it pays to compile what follows the products."""
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "signed": lambda x: x,
@@ -119,8 +123,8 @@ def _responds(one: NonIdeality) -> bool:
 class _Noise:
     """Gaussian noises that have not been added yet; independent ones add their variances."""
 
-    def __init__(self, seed: Any, dtype: Any) -> None:
-        self.seed, self.dtype = seed, dtype
+    def __init__(self, seed: Any, dtype: Any, draw: Any = None) -> None:
+        self.seed, self.dtype, self.draw = seed, dtype, draw
         self.constant = 0.0
         self.varying: Any = None
         self.drawn = 0
@@ -136,8 +140,10 @@ class _Noise:
         """Return the outputs with all noise so far; no gradient goes through it."""
         if self.varying is None and self.constant == 0.0:
             return outputs
-        draw = draw_read_out(ops.shape(outputs), self.seed, f"read-out noise {self.drawn}")
-        draw = ops.cast(draw, outputs.dtype)
+        draw = self.draw
+        if draw is None:
+            draw = draw_read_out(ops.shape(outputs), self.seed, f"read-out noise {self.drawn}")
+        draw = ops.cast(draw, self.dtype)
         if self.varying is None:
             noise = draw * math.sqrt(self.constant)
         else:  # some convolution algorithms return sums of squares a rounding below zero
@@ -178,6 +184,10 @@ class Tile:
         straight_through: the gradient is that of the converters and the plain product; False: also that of the
             deterministic non-idealities.
         range_gradient: of the converters, see `convert`.
+        bfloat16: what is computed in bfloat16, as it pays where the processor multiplies that: "none"; "side": the
+            products that the non-idealities need besides the main one; "all": all products.
+        reads_data: the inputs are data that nothing is trained in front of, so the gradient to the range of the DAC is
+            computed without the one to the inputs, which can cost more than all else that a first layer does.
 
     Raises:
         InvalidArgumentError: the weights have more rows than a tile, the ADC has no bound, or a seed is missing.
@@ -213,8 +223,10 @@ class Tile:
         nonnegative: bool = False,
         straight_through: bool = True,
         range_gradient: str = "saturated",
+        bfloat16: Literal["none", "side", "all"] = "none",
+        reads_data: bool = False,
     ) -> None:
-        self.range_gradient = range_gradient
+        self.range_gradient, self.reads_data, self.bfloat16 = range_gradient, reads_data, bfloat16
         self.crossbar, self.seed, self.product, self.axis, self.joint = crossbar, seed, product, axis, joint
         self.nonnegative, self.straight_through, self.input_range = nonnegative, straight_through, input_range
         self.input_scale, self.output_scale = input_scale, output_scale
@@ -225,41 +237,117 @@ class Tile:
         self.periphery = draw_periphery(crossbar, tuple(kernel.shape), seed) if periphery is None else periphery
         fixed = ops.stop_gradient(kernel) if straight_through else kernel
         terms = [one.terms(fixed, self.periphery.get(one.name)) for one in self.active]
+        self.columns = int(kernel.shape[-1])
         self.kernels, self.members, self.wanted = self._grouped(kernel, terms)
 
     def __call__(self, inputs: Any) -> Any:
         """Return the outputs of the tile."""
-        return self.after_dac(self.dac(inputs))
+        if not self.reads_data or self.input_range is None:
+            return self.after_dac(self.dac(inputs))
+        inputs, fixed = self._scaled_inputs(inputs), ops.stop_gradient(ops.convert_to_tensor(self.input_range))
+        converted = convert(inputs, fixed, self.crossbar.dac_bits)
+        given = (ops.cast(one, "float32") for one in (inputs, converted))
+        slope = slope_to_range(*given, fixed, self.crossbar.dac_bits, self.range_gradient)
+        return self.after_dac(converted, ops.stop_gradient(ops.cast(slope, converted.dtype)))
 
     def dac(self, inputs: Any) -> Any:
         """Return the inputs as the DACs give them to the rows."""
-        inputs = ops.convert_to_tensor(inputs)
-        if self.input_scale is not None:
-            inputs = inputs * ops.cast(self.input_scale, inputs.dtype)
+        inputs = self._scaled_inputs(inputs)
         if self.input_range is None:
             return inputs
         return convert(inputs, self.input_range, self.crossbar.dac_bits, range_gradient=self.range_gradient)
 
-    def after_dac(self, inputs: Any) -> Any:
-        """Return the outputs of the tile for inputs that have been converted."""
+    def _scaled_inputs(self, inputs: Any) -> Any:
+        inputs = ops.convert_to_tensor(inputs)
+        return inputs if self.input_scale is None else inputs * ops.cast(self.input_scale, inputs.dtype)
+
+    def _main_product(self, inputs: Any, kernel: Any, slope: Any) -> Any:
+        """Return the plain product.
+
+        With a slope of the inputs, the gradient to the range of the DAC goes by weights of further channels, which are
+        0: it costs no pass of its own then, since a product of few channels takes as long with twice as many.
+        """
+        if slope is None:
+            return self.product(inputs, kernel)
+        moved = self.input_range - ops.stop_gradient(self.input_range)
+        both = [kernel, ops.stop_gradient(kernel) * ops.cast(moved, kernel.dtype)]
+        return self.product(ops.concatenate([inputs, slope], axis=self.axis), ops.concatenate(both, axis=-2))
+
+    def after_dac(self, inputs: Any, slope: Any = None) -> Any:
+        """Return the outputs of the tile for inputs that have been converted.
+
+        Args:
+            inputs: x behind the DACs.
+            slope: their derivative by the range of the DAC, where no gradient leads from them to it.
+        """
         for one in self.active:
             disturbance = one.input_disturbance(ops.shape(inputs), self.seed)
             if disturbance is not None:
                 inputs = inputs + ops.cast(disturbance * self.input_range, inputs.dtype)
-        outputs, products = self._products(inputs)
-        outputs = self._disturbed(outputs, products)
+        main, raw = self._products(inputs, slope)
+        if self._pays_in_one_pass(main, raw):
+            return self._read_out_in_one_pass(main, raw, inputs.dtype)
+        return self._read_out(main, raw, inputs.dtype)
+
+    def _read_out(self, main: Any, raw: dict[str, list[Any]], dtype: Any, draw: Any = None) -> Any:
+        """Return the outputs of the tile for the results of its products."""
+        outputs, products = self._sorted(main, raw, dtype)
+        draw = None if draw is None else joined_parts(draw, ops.shape(outputs))
+        return self._converted(self._disturbed(outputs, products, draw))
+
+    def _pays_in_one_pass(self, main: Any, raw: dict[str, list[Any]]) -> bool:
+        """Whether all between the products and the ADC is done in one pass over memory, which rounds differently."""
+        if self.bfloat16 == "none" or not raw or any(_responds(one) for one in self.active):
+            return False
+        sizes = self._output_shape(main, raw)[1:]
+        if len(sizes) < 2:  # a dense layer, maybe in a loop over time
+            return False
+        return all(isinstance(size, int) for size in sizes) and math.prod(sizes) >= PASS_FROM
+
+    def _output_shape(self, main: Any, raw: dict[str, list[Any]]) -> list[Any]:
+        if main is not None:
+            return list(ops.shape(main))
+        shape = list(ops.shape(raw["signed"][0]))
+        shape[self.axis] = self.columns
+        return shape
+
+    def _read_out_in_one_pass(self, main: Any, raw: dict[str, list[Any]], dtype: Any) -> Any:
+        noisy = any(type(one).variance is not NonIdeality.variance for one in self.active)
+        shape = self._output_shape(main, raw)
+        draw = draw_read_out_parts(shape, self.seed, "read-out noise 0") if noisy else None
+        if not self.straight_through:
+            whole = one_pass(lambda main, raw, draw: self._read_out(main, raw, dtype, draw))
+            return whole(main, raw, draw)
+
+        def added(raw: dict[str, list[Any]], draw: Any) -> Any:
+            draw = None if draw is None else joined_parts(draw, shape)
+            return self._disturbed(ops.zeros((), dtype), self._sorted(None, raw, dtype)[1], draw)
+
+        side = one_pass(added)
+        fixed = {kind: [ops.stop_gradient(one) for one in own] for kind, own in raw.items()}
+        return self._converted(main + ops.stop_gradient(side(fixed, draw)))
+
+    def _converted(self, outputs: Any) -> Any:
+        """Return what the ADC makes of outputs, in the unit of the layer's."""
         converted = convert(outputs, self.bound, self.crossbar.adc_bits, range_gradient=self.range_gradient)
         outputs = self._scaled(converted, self.scale)
         return outputs if self.output_scale is None else self._scaled(outputs, self.output_scale)
+
+    def in_adc_steps(self, outputs: Any) -> Any:
+        """Return outputs, or a difference of them, in steps of the ADC; of an ideal one in shares of 1/255 of 1."""
+        bits = self.crossbar.adc_bits
+        step = self.scale * (1.0 / 255 if bits is None else self.bound / steps(bits))
+        step = step if self.output_scale is None else step * self.output_scale
+        return self._scaled(outputs, 1.0 / ops.convert_to_tensor(step, "float32"))
 
     def _scaled(self, outputs: Any, factor: Any) -> Any:
         """Return the outputs times a scalar, or a vector with one number per column."""
         along = Column(len(outputs.shape), self.axis).along(factor) if len(ops.shape(factor)) else factor
         return outputs * ops.cast(along, outputs.dtype)
 
-    def _disturbed(self, outputs: Any, products: list[list[Any]]) -> Any:
-        """Return the outputs as they reach the ADC."""
-        noise, straight = _Noise(self.seed, outputs.dtype), self.straight_through
+    def _disturbed(self, outputs: Any, products: list[list[Any]], draw: Any = None) -> Any:
+        """Return the outputs as they reach the ADC; with noise from a draw that was made before, if there is one."""
+        noise, straight = _Noise(self.seed, outputs.dtype, draw), self.straight_through
         column = Column(len(outputs.shape), self.axis)
         for one, own in zip(self.active, products, strict=True):
             offset = one.offset(own)
@@ -296,20 +384,37 @@ class Tile:
             own = [one * (unit * unit if kind == "square" else unit) for one in own]
             if not self.joint:
                 own = [one if one.shape == kernel.shape else ops.broadcast_to(one, kernel.shape) for one in own]
+            own = [ops.cast(one, self._product_dtype(kind, one.dtype)) for one in own]
             kernels[kind] = [ops.concatenate(own, axis=-1)] if self.joint and len(own) > 1 else own
         self.edges = {kind: np.cumsum([one.shape[-1] for one in own])[:-1].tolist() for kind, own in groups.items()}
         return kernels, members, [len(terms) for terms in wanted]
 
-    def _products(self, inputs: Any) -> tuple[Any, list[list[Any]]]:
-        """Return the main product, and those of each non-ideality's terms."""
-        main, results = None, [[ops.zeros((), inputs.dtype)] * count for count in self.wanted]
+    def _product_dtype(self, kind: str, dtype: Any) -> Any:
+        """Return what the products of a group are computed in; the main one is in "main", else in "signed"."""
+        side = kind == "square" or self.straight_through and kind != "main"
+        return "bfloat16" if self.bfloat16 == "all" or self.bfloat16 == "side" and side else dtype
+
+    def _products(self, inputs: Any, slope: Any) -> tuple[Any, dict[str, list[Any]]]:
+        """Return the main product if it is computed by itself, and what comes of all others, by group."""
+        main, raw = None, {}
         aside = ops.stop_gradient(inputs) if self.straight_through else inputs
         for kind, kernels in self.kernels.items():
-            own = inputs if kind == "main" else _FUNCTIONS[kind](aside)
-            products = [self.product(own, kernel) for kernel in kernels]
-            if len(self.members[kind]) > len(products):
-                products = ops.split(products[0], self.edges[kind], axis=self.axis)
-            for (i, j), result in zip(self.members[kind], products, strict=True):
+            if kind == "main":
+                own = ops.cast(inputs, kernels[0].dtype)
+                main = ops.cast(self._main_product(own, kernels[0], slope), inputs.dtype)
+                continue
+            own = ops.cast(_FUNCTIONS[kind](aside), kernels[0].dtype)
+            raw[kind] = [self.product(own, kernel) for kernel in kernels]
+        return main, raw
+
+    def _sorted(self, main: Any, raw: dict[str, list[Any]], dtype: Any) -> tuple[Any, list[list[Any]]]:
+        """Return the main product, and those of each non-ideality's terms."""
+        results = [[ops.zeros((), dtype)] * count for count in self.wanted]
+        for kind, products in raw.items():
+            own = [ops.cast(one, dtype) for one in products]
+            if len(self.members[kind]) > len(own):
+                own = ops.split(own[0], self.edges[kind], axis=self.axis)
+            for (i, j), result in zip(self.members[kind], own, strict=True):
                 if i < 0:
                     main = result
                 else:
@@ -325,6 +430,7 @@ class PlainTile(Tile):
     Args:
         crossbar, weights, dtype, input_scale, output_scale, product, axis, range_gradient: as for `Tile`; `weights` may
             be of whatever shape `product` takes.
+        reads_data: likewise.
         input_range: alpha > 0, a scalar; None: no DAC.
         adc_range: r > 0, in the unit of the outputs: a scalar, or a vector with one number per column; None: no ADC.
 
@@ -350,16 +456,18 @@ class PlainTile(Tile):
         product: Callable[[Any, Any], Any] = ops.matmul,
         axis: int = -1,
         range_gradient: str = "saturated",
+        reads_data: bool = False,
     ) -> None:
         self.crossbar, self.product, self.axis, self.range_gradient = crossbar, product, axis, range_gradient
+        self.reads_data = reads_data
         self.input_range, self.adc_range = input_range, adc_range
         self.input_scale, self.output_scale = input_scale, output_scale
         self.kernel = ops.cast(weights, dtype)
         self.shares_dac = input_scale is None
 
-    def after_dac(self, inputs: Any) -> Any:
-        """Return the outputs of the tile for inputs that have been converted."""
-        outputs = self.product(inputs, self.kernel)
+    def after_dac(self, inputs: Any, slope: Any = None) -> Any:
+        """Return the outputs of the tile for inputs that have been converted; as `Tile.after_dac`."""
+        outputs = self._main_product(inputs, self.kernel, slope)
         if self.adc_range is not None:
             axis = self.axis if len(ops.shape(self.adc_range)) else None
             bits, kind = self.crossbar.adc_bits, self.range_gradient

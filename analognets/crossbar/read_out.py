@@ -11,7 +11,7 @@ from keras import ops
 from analognets.crossbar.nonideality import draw_normal
 from analognets.devices.base import concrete
 
-__all__ = ["LARGEST", "PARTS", "draw_read_out", "prepare_pool"]
+__all__ = ["LARGEST", "PARTS", "draw_read_out", "draw_read_out_parts", "joined_parts", "prepare_pool"]
 
 PARTS = 4
 LENGTH = 1 << 22
@@ -70,14 +70,33 @@ def draw_read_out(shape: Any, seed: Any, stream: str) -> Any:
     )
 
 
+def draw_read_out_parts(shape: Any, seed: Any, stream: str) -> tuple[Any, ...]:
+    """Return what `joined_parts` makes the numbers of `draw_read_out` of, for a caller that computes in one pass."""
+    count = math.prod(shape)
+    if isinstance(seed, keras.random.SeedGenerator) and _pool and isinstance(count, int) and count <= LARGEST:
+        return _parts(shape, count, seed)
+    return (draw_read_out(shape, seed, stream),)
+
+
+def joined_parts(parts: tuple[Any, ...], shape: Any) -> Any:
+    """Return the numbers of `draw_read_out` for its parts."""
+    if len(parts) == 1:
+        return parts[0]
+    *pieces, signs = parts
+    return ops.reshape((pieces[0] + pieces[1]) + (pieces[2] + pieces[3]), shape) * signs
+
+
 def _pooled(shape: Any, count: Any, seed: Any) -> Any:
+    return joined_parts(_parts(shape, count, seed), shape)
+
+
+def _parts(shape: Any, count: Any, seed: Any) -> tuple[Any, ...]:
     rows = math.prod(shape[:-1])
     drawn = keras.random.uniform((PARTS + rows,), dtype="float32", seed=seed)
     places = ops.cast(LENGTH - count, "float32") * (1.0 / _STEP)
     starts = _STEP * ops.cast(drawn[:PARTS] * places, "int32")
     pieces = [ops.slice(part, starts[k : k + 1], (count,)) for k, part in enumerate(_pool)]
-    total = ops.reshape((pieces[0] + pieces[1]) + (pieces[2] + pieces[3]), shape)
-    return total * ops.reshape(ops.where(drawn[PARTS:] < 0.5, -1.0, 1.0), (*shape[:-1], 1))
+    return *pieces, ops.reshape(ops.where(drawn[PARTS:] < 0.5, -1.0, 1.0), (*shape[:-1], 1))
 
 
 class _Asked(keras.random.SeedGenerator):

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from analognets import crossbar as crossbars
+from analognets.core.processor import multiplies_bfloat16
 from analognets.crossbar import PlainTile, Tile, Tiling, draw_periphery, tiled_product
 from analognets.crossbar.converters import RANGE_GRADIENTS
 from analognets.crossbar.read_out import prepare_pool
@@ -281,6 +282,10 @@ class AnalogLayer(Calibrated):
         """Whether training sees several row blocks."""
         return self.tiling.shape[0] > 1
 
+    def reads_data(self) -> bool:
+        """Whether nothing is trained in front of the layer, and it is one that gains by knowing."""
+        return False
+
     def draw_periphery(self, seeds: list[Any]) -> list[dict[str, Any]]:
         """Return the periphery of each row block: `analognets.crossbar.draw_periphery`."""
         *positions, _, outputs = self.crossbar_shape()
@@ -344,6 +349,7 @@ class AnalogLayer(Calibrated):
                 "product": product,
                 "axis": self.channel_axis,
                 "range_gradient": self.range_gradient if now.kind == "training" else "saturated",
+                "reads_data": now.kind == "training" and len(kernels) == 1 and self.reads_data(),
             }
             for i in range(len(kernels))
         ]
@@ -357,6 +363,8 @@ class AnalogLayer(Calibrated):
             ]
         crossbar = self.crossbar.replace(nonidealities=()) if now.kind == "inference" else self.crossbar
         gamma, alpha = self.weight_range() if now.gamma is None else now.gamma, self.input_range
+        in_bfloat16 = now.kind == "training" and self.compute_dtype == "bfloat16"
+        side = in_bfloat16 and keras.backend.backend() == "tensorflow" and multiplies_bfloat16()
         return [
             Tile(
                 crossbar,
@@ -369,6 +377,7 @@ class AnalogLayer(Calibrated):
                 periphery=None if now.periphery is None else now.periphery[i],
                 nonnegative=self.nonnegative,
                 straight_through=now.kind == "training",
+                bfloat16="all" if now.bfloat16 else "side" if side else "none",
                 **own[i],
             )
             for i, kernel in enumerate(kernels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -28,7 +28,7 @@ from analognets.layers.input_data import input_batches
 from analognets.layers.kept_state import kept_state
 from analognets.layers.ranges import along_columns
 
-__all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compiled", "set_hardware"]
+__all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compiled", "run_observed", "set_hardware"]
 
 SAMPLES = 50_000
 SHAPING = ("rows", "cols", "weight_scale", "input_range", "adc_gain")
@@ -233,7 +233,7 @@ def calibrate(
     check_choice("calibrate", "rule", rule, RULES)
     layers = analog_layers(model)
     observer = Observer(np.random.default_rng(seed))
-    samples = _run_observed(model, layers, observer, input_batches(model, data, batch_size, batches))
+    samples = run_observed(model, layers, observer, input_batches(model, data, batch_size, batches))
     gains: dict[int, tuple[Any, list[int | None], list[np.ndarray]]] = {}
     observed = [observer.ranges_of(layer, rule, percentile) for layer in layers]
     for layer, ranges in zip(layers, observed, strict=True):
@@ -293,8 +293,17 @@ def set_hardware(model: keras.Model, crossbar: Any) -> None:
     refresh_compiled(model)
 
 
-def _run_observed(model: keras.Model, layers: list[AnalogLayer], observer: Observer, batches: Iterator[Any]) -> int:
-    """Run the model with every layer's product computed by the observer; returns the number of samples."""
+def run_observed(
+    model: keras.Model, layers: list[AnalogLayer], observer: Callable[[AnalogLayer, Any], Any], batches: Iterator[Any]
+) -> int:
+    """Run the model with every layer's product computed by the observer; returns the number of samples.
+
+    Args:
+        model: that has the layers.
+        layers: those that are observed.
+        observer: function of a layer and its inputs that returns its product.
+        batches: inputs.
+    """
     samples = 0
     for layer in layers:
         layer._observer = observer

@@ -8,8 +8,12 @@ import keras
 from keras import ops
 
 from analognets.layers.base import AnalogLayer
+from analognets.layers.input_data import are_data
 
 __all__ = ["AnalogConv1D", "AnalogConv2D", "AnalogConv3D", "AnalogDepthwiseConv1D", "AnalogDepthwiseConv2D"]
+
+FEW_CHANNELS = 8
+"""Convolutions of so many input channels at most take longer for the gradient to these than for their product."""
 
 
 def _groups_mask(groups: int, filters: int, dtype: Any) -> Any:
@@ -60,6 +64,10 @@ class AnalogConvolution(AnalogLayer):
     def splits_rows(self) -> bool:
         """Whether training sees several row blocks: a column of a grouped kernel lies in one of them."""
         return self.tiling.shape[0] > 1 and self.groups == 1
+
+    def reads_data(self) -> bool:
+        """Whether the layer reads few channels of data: their gradient is slow, and no one asks for it."""
+        return self.groups == 1 and self.crossbar_shape()[-2] <= FEW_CHANNELS and are_data(self)
 
     def crossbar_shape(self) -> tuple[int, ...]:
         *positions, inputs, filters = self.kernel_variable.shape
@@ -162,6 +170,10 @@ class AnalogDepthwise(AnalogConvolution):
     def groups(self) -> int:
         """One group a channel."""
         return int(self.kernel.shape[-2])
+
+    def reads_data(self) -> bool:
+        """Never: the channels of a depthwise kernel are not summed."""
+        return False
 
     def product(self, inputs: Any, kernel: Any) -> Any:
         return ops.depthwise_conv(

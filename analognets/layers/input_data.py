@@ -11,7 +11,7 @@ import numpy as np
 
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["all_inputs", "input_batches", "inputs_in"]
+__all__ = ["all_inputs", "are_data", "input_batches", "inputs_in"]
 
 WANTED = (
     "Inputs must be an array, a dict or list of arrays for a model with several inputs, a tuple (inputs, labels), or "
@@ -86,6 +86,21 @@ def all_inputs(model: keras.Model, data: Any) -> Any:
     if not pieces:
         raise InvalidArgumentError(f"{WANTED} Received: none.")
     return keras.tree.map_structure(lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *pieces)
+
+
+def are_data(layer: keras.layers.Layer) -> bool:
+    """Whether all that a layer of functional models reads comes from their inputs through layers without weights."""
+    nodes = layer._inbound_nodes
+    return bool(nodes) and all(_is_data(tensor) for node in nodes for tensor in node.input_tensors)
+
+
+def _is_data(tensor: Any) -> bool:
+    operation, index, _ = tensor._keras_history
+    if isinstance(operation, keras.layers.InputLayer):
+        return True
+    if getattr(operation, "trainable_weights", None):
+        return False
+    return all(_is_data(one) for one in operation._inbound_nodes[index].input_tensors)
 
 
 def samples_of(inputs: Any) -> int:

@@ -39,6 +39,7 @@ class NoiseRealization:
         seed: of the noise of the products: a SeedGenerator, from which each product draws anew, or a whole number,
             which gives all the same noise.
         tiles: made of all this in front of a loop; None: they are made at each call.
+        bfloat16: of "chip" on hardware with non-idealities: whether all products are computed in bfloat16.
     """
 
     kernel: Any
@@ -51,6 +52,7 @@ class NoiseRealization:
     periphery: Sequence[Mapping[str, Any]] | None = None
     seed: Any = None
     tiles: Sequence[Tile] | None = None
+    bfloat16: bool = False
 
     @property
     def arrays(self) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
 
+from analognets.core.processor import multiplies_bfloat16
 from analognets.errors import check_choice
 
 __all__ = ["PRECISIONS", "computed_in", "multiplies_bfloat16", "resolved"]
@@ -26,42 +26,6 @@ def resolved(precision: str) -> str:
     if precision != "auto":
         return precision
     return "mixed_bfloat16" if multiplies_bfloat16() else "float32"
-
-
-GPU_WITH_BFLOAT16 = (8, 0)
-"""Compute capability of the first GPUs with bfloat16."""
-
-
-@functools.cache
-def multiplies_bfloat16() -> bool:
-    """Return whether what computes here multiplies bfloat16 numbers.
-
-    These are GPUs of compute capability 8.0 and later, if all are, and processors with AVX512-BF16 or AMX, or the
-    like of ARM.
-    """
-    gpus = gpu_capabilities()
-    return all(found >= GPU_WITH_BFLOAT16 for found in gpus) if gpus else processor_multiplies_bfloat16()
-
-
-def gpu_capabilities() -> list[tuple[int, int]]:
-    """Return the compute capability of each GPU that TensorFlow has; (0, 0) where it is not known."""
-    if keras.backend.backend() != "tensorflow":
-        return []
-    import tensorflow as tf
-
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    return [detail.get("compute_capability", (0, 0)) for detail in details]
-
-
-def processor_multiplies_bfloat16() -> bool:
-    """Return whether this processor has instructions that multiply bfloat16 numbers (on x86 AVX512-BF16 or AMX)."""
-    from llvmlite import binding
-
-    try:
-        features = binding.get_host_cpu_features()
-    except RuntimeError:  # LLVM does not know this processor
-        return False
-    return any(features.get(name, False) for name in ("avx512bf16", "amx-bf16", "bf16"))
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from analognets.layers import analog_layers
 from analognets.layers.calibrated import unused_ranges
 from analognets.layers.input_data import all_inputs
 from analognets.layers.noise_realization import NoiseRealization
+from analognets.metrics import chips_bound, chips_interval
 from analognets.units import DRIFT_TIMES, format_duration, parse_duration, parse_durations
 
 __all__ = ["Chips", "program", "summarize"]
@@ -411,6 +412,7 @@ def program(
     folder: Any = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    first: int = 0,
 ) -> Chips:
     """Programme a model into simulated chips; chip k of a seed is the same however many are made.
 
@@ -425,6 +427,7 @@ def program(
         folder: to store the chips in while they are programmed, as `Chips.save` does; whole or not at all.
         overwrite: replace the chips there.
         progress: called with (done, total) after each chip.
+        first: number of the first chip, >= 0, where several processes make the chips of one seed.
 
     Raises:
         ConversionError: the model has no analog layer.
@@ -445,6 +448,7 @@ def program(
     """
     count = check_integer("program", "chips", chips, 1, 1_000_000)
     check_integer("program", "seed", seed, 0, 2**31 - 1)
+    check_integer("program", "first", first, 0, 2**31 - 1)
     layers = analog_layers(model)
     idle = [layer for layer in layers if layer.unused_ranges_set()]
     if idle:
@@ -455,7 +459,7 @@ def program(
                 f"Layer '{layer.name}' of model '{model.name}' has no converter ranges yet. Call "
                 "analognets.layers.calibrate(model, data) first."
             )
-    seeds = [derive_seed(seed, "chip", number) for number in range(count)]
+    seeds = [derive_seed(seed, "chip", number) for number in range(first, first + count)]
 
     def told(done: int) -> None:
         if progress is not None:
@@ -463,20 +467,23 @@ def program(
 
     with enough_memory(f"programming model '{model.name}'", {layer.name: room_for(layer) for layer in layers}):
         if folder is not None:
-            return Chips(model, program_chips(folder, model, seeds, seed, overwrite=overwrite, told=told), seed)
+            kept = program_chips(folder, model, seeds, seed, overwrite=overwrite, told=told, first=first)
+            return Chips(model, kept, seed)
         if is_too_large(layers, count):
-            return Chips(model, temporary_chips(layers, seeds, told), seed)
+            return Chips(model, temporary_chips(layers, seeds, told, first=first), seed)
         made = []
-        for number, chip_seed in enumerate(seeds):
+        for number, chip_seed in enumerate(seeds, start=first):
             made.append(Chip(number, chip_seed, arithmetic(layers).program(layers, chip_seed)))
-            told(number + 1)
+            told(len(made))
         return Chips(model, made, seed)
 
 
 def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.DataFrame:
     """Return mean, standard deviation and number of chips for each time, and the loss against the float model.
 
-    `Decisions.summary` also gives confidence intervals, which need the decision for every sample.
+    `low` and `high` are the ends of the 95 % interval of the mean, `bound` the accuracy that at least the share
+    `bound_share` of all chips has with 95 % confidence (`analognets.metrics.chips_bound`). Both take the test samples
+    as given; `Decisions.summary` counts them as drawn at random too, for which it needs the decision for every sample.
 
     Args:
         table: what `Chips.evaluate` returned.
@@ -491,6 +498,17 @@ def summarize(table: pd.DataFrame, float_accuracy: float | None = None) -> pd.Da
     """
     groups = table.groupby(MODE, sort=True)["accuracy"]
     summary = in_order(groups.agg(mean="mean", std="std", chips="count").reset_index())
+    values = dict(list(groups))
+    ends = [_ends(values[key].to_numpy(float)) for key in summary[MODE].itertuples(index=False, name=None)]
+    summary = pd.concat([summary, pd.DataFrame(ends, columns=["low", "high", "bound", "bound_share"])], axis=1)
     if float_accuracy is not None:
         summary["loss"] = 100 * (float_accuracy - summary["mean"])
     return summary
+
+
+def _ends(values: np.ndarray) -> tuple[float, float, float, float]:
+    """Return the ends of the mean's interval, and the bound of a share of the chips; NaN if a value is not finite."""
+    if not np.isfinite(values).all():
+        return math.nan, math.nan, math.nan, math.nan
+    mean, bound = chips_interval(values), chips_bound(values)
+    return mean.low, mean.high, bound.value, bound.share

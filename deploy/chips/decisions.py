@@ -11,7 +11,7 @@ import pandas as pd
 
 from analognets.deploy.evaluation import decisions
 from analognets.errors import InvalidArgumentError
-from analognets.metrics import mean_interval
+from analognets.metrics import chips_bound, mean_interval
 
 __all__ = ["FLOAT", "MODE", "READING", "Decisions", "in_order"]
 
@@ -88,6 +88,21 @@ class Decisions:
         means = {key: right[part.index].mean(axis=0) for key, part in self.readings.groupby(MODE, sort=False)}
         return pd.DataFrame({at if on else f"{at}, no compensation": mean for (on, _, at), mean in means.items()})
 
+    def owners(self, groups: Sequence[str] | None) -> list[str]:
+        """Return the group of each decision: those of one sample belong together in any case.
+
+        Args:
+            groups: one a sample, "" for a group of its own; None: every sample is one.
+
+        Raises:
+            InvalidArgumentError: there is another number of them.
+        """
+        names = [""] * self.samples if groups is None else list(groups)
+        if len(names) != self.samples:
+            raise InvalidArgumentError(f"There must be one group a sample. Received: {len(names)} for {self.samples}.")
+        owners = [name or f" {number}" for number, name in enumerate(names)]
+        return np.repeat(owners, len(self.truth) // self.samples).tolist()
+
     def summary(
         self,
         references: Mapping[str, np.ndarray] | None = None,
@@ -108,15 +123,13 @@ class Decisions:
 
         Returns:
             A row for each time and mode: drift_compensation, seconds, at, mean and std of the accuracy over chips,
-            chips, low and high end of the interval; for each reference NAME its accuracy NAME_accuracy and, in points
-            of percent, NAME_loss, NAME_loss_low and NAME_loss_high, which for "float" are called loss, loss_low and
-            loss_high. Ends that are not known are NaN; those of accuracies near 0 and 1 may lie beyond them.
+            chips, low and high end of the interval; bound, the accuracy that at least the share bound_share of all
+            chips has with this confidence, on these samples (`analognets.metrics.chips_bound`); for each reference NAME
+            its accuracy NAME_accuracy and, in points of percent, NAME_loss, NAME_loss_low and NAME_loss_high, which for
+            "float" are called loss, loss_low and loss_high. Ends that are not known are NaN; those of accuracies near 0
+            and 1 may lie beyond them.
         """
-        names = [""] * self.samples if groups is None else list(groups)
-        if len(names) != self.samples:
-            raise InvalidArgumentError(f"There must be one group a sample. Received: {len(names)} for {self.samples}.")
-        owners = [name or f" {number}" for number, name in enumerate(names)]
-        each = np.repeat(owners, len(self.truth) // self.samples).tolist()
+        each = self.owners(groups)
         right = (self.chosen == self.truth).astype(np.float32)
         rows = []
         for key, part in self.readings.groupby(MODE, sort=True):
@@ -125,7 +138,8 @@ class Decisions:
             found = mean_interval(table, each, confidence=confidence)
             row: dict[str, Any] = dict(zip(MODE, key, strict=True))
             row |= {"mean": found.mean, "std": chips.std(ddof=1) if len(chips) > 1 else np.nan, "chips": len(chips)}
-            row |= {"low": found.low, "high": found.high}
+            bound = chips_bound(chips, confidence=confidence)
+            row |= {"low": found.low, "high": found.high, "bound": bound.value, "bound_share": bound.share}
             for name, other in (references or {}).items():
                 loss = mean_interval(100.0 * (other.astype(np.float64) - table), each, confidence=confidence)
                 of = "" if name == FLOAT else f"{name}_"

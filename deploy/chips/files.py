@@ -109,6 +109,7 @@ def program_chips(
     *,
     overwrite: bool,
     told: Callable[[int], object],
+    first: int = 0,
 ) -> StoredChips:
     """Programme a chip from each seed into a folder, as `Chips.save` writes them, and open them.
 
@@ -119,6 +120,7 @@ def program_chips(
         seed: that these come from.
         overwrite: replace the chips there.
         told: called with the number of chips that are done.
+        first: number of the first chip.
 
     Raises:
         ChipFileError: the folder exists, or can't be written.
@@ -126,10 +128,10 @@ def program_chips(
     target, layers = Path(folder), analog_layers(model)
     with new_folder(target, "chips", ChipFileError, overwrite=overwrite, index=INDEX) as draft:
         entries = []
-        for number, own in enumerate(seeds):
+        for number, own in enumerate(seeds, start=first):
             write_chip(draft / chip_file(number), layers, number, own)
             entries.append(written_entry(draft, number, own))
-            told(number + 1)
+            told(len(entries))
         _write_index(draft, model, seed, entries)
     return StoredChips(target, entries, layers)
 

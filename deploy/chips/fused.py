@@ -87,15 +87,24 @@ class FusedStage(keras.layers.Layer):
         self.dac_scale = self.add_weight(name="dac_scale", shape=(), **numbers)
         self.built = True
 
+    def products(self, inputs: Any, precision: str) -> Any:
+        """Return the products in steps of the ADC, before it rounds them, computed in a precision."""
+        chain = self.source[0]
+        if not chain.reads_steps:
+            bits = chain.analog.crossbar.dac_bits
+            inputs = self._pass(_to_steps)(inputs, tf.convert_to_tensor(self.dac_scale), _steps(bits))
+        weights = tf.cast(tf.convert_to_tensor(self.weights_in_steps), precision)
+        return tf.cast(chain.analog.programmed_product(tf.cast(inputs, precision), weights), tf.float32)
+
+    def adc_steps(self, inputs: Any, precision: str) -> Any:
+        """Return what the ADC makes of the products, in its steps."""
+        most = _steps(self.source[0].analog.crossbar.adc_bits)
+        return tf.clip_by_value(tf.round(self.products(inputs, precision)), -most, most)
+
     def call(self, inputs: Any) -> Any:
         chain = self.source[0]
         hardware = chain.analog.crossbar
-        if not chain.reads_steps:
-            inputs = self._pass(_to_steps)(inputs, tf.convert_to_tensor(self.dac_scale), _steps(hardware.dac_bits))
-        products = chain.analog.programmed_product(
-            tf.cast(inputs, self.precision), tf.convert_to_tensor(self.weights_in_steps)
-        )
-        products = tf.cast(products, tf.float32)
+        products = self.products(inputs, self.precision)
         adc_steps = _steps(hardware.adc_bits)
         scale, shift = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.shift)
         if chain.next_analog is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from analognets.core.processor import multiplies_bfloat16
+from analognets.deploy.chips.bfloat16 import (
+    CHECKED_SAMPLES,
+    STEP_SAMPLES,
+    largest_difference,
+    largest_difference_of_layers,
+    why_not_bfloat16,
+)
 from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.loading import compensated, load_twin
 from analognets.deploy.evaluation import samples_in
@@ -21,7 +30,9 @@ from analognets.layers.noise_realization import NoiseRealization
 if TYPE_CHECKING:
     from analognets.deploy.chips.fused import FusedTwin
 
-__all__ = ["Runner"]
+__all__ = ["PRECISIONS", "Runner"]
+
+PRECISIONS = ("float32", "bfloat16", "auto")
 
 NOISY_BATCH = 50
 """Samples of a call where products have noise: it is drawn for so many at once, in the order of the samples."""
@@ -75,8 +86,12 @@ class Runner:
         mode: "auto", "fused" (ADC, batch-norm, ReLU and the next DAC as one pass; functional models) or "plain" (the
             layers as they are; any model). "auto" is fused where that is proven equal on a random batch, see
             `analognets.deploy.chips.proof`; `mode` says which it is, `note` why not fused. On JAX all are plain.
-        precision: "float32", or "bfloat16" for the products behind the converters (faster where the processor has
-            bfloat16 arithmetic; about one ADC step of difference; fused mode only).
+        precision: "float32"; "bfloat16" for the products behind the converters (faster where the processor has bfloat16
+            arithmetic; about one ADC step of difference; in fused mode, and in plain mode on hardware with
+            non-idealities); or "auto", which is "bfloat16" where that is possible, the processor multiplies bfloat16,
+            and the first reading allows it: both precisions run it, no product may differ by more than an ADC step, nor
+            the accuracy (of samples without labels, the share of other decisions) by more than 0.1 points. Else it is
+            "float32", and `precision_note` says why.
         batch_size: largest number of samples per call; batches are made equal, the last one is padded. A model with a
             batch size of its own keeps that, and hardware whose products have noise computes 50 samples a call.
 
@@ -88,13 +103,14 @@ class Runner:
         self, model: keras.Model, *, mode: str = "auto", precision: str = "float32", batch_size: int = 100
     ) -> None:
         check_choice("Runner", "mode", mode, ("auto", "fused", "plain"))
-        check_choice("Runner", "precision", precision, ("float32", "bfloat16"))
+        check_choice("Runner", "precision", precision, PRECISIONS)
         self.model = model
         self.layers = analog_layers(model)
         self.batch_size = check_integer("Runner", "batch_size", batch_size, 1, 1 << 20)
         self.twin: FusedTwin | None
-        self.twin, self.note = (None, "") if mode == "plain" else twin_of(model, precision)
-        if self.twin is None and (mode == "fused" or precision != "float32"):
+        self.precision = "float32" if precision == "auto" else precision
+        self.twin, self.note = (None, "") if mode == "plain" else twin_of(model, self.precision)
+        if self.twin is None and (mode == "fused" or precision == "bfloat16" and not self._has_rough_tiles):
             raise InvalidArgumentError(
                 "Fused evaluation needs a functional or Sequential model, not nested, in float32 policy, whose analog "
                 "layers have finite converters, no split rows and no activation but ReLU, and that it computes as the "
@@ -106,6 +122,8 @@ class Runner:
         self._seeds = [keras.random.SeedGenerator(0) for _ in self.layers]
         self._starts = [0 for _ in self.layers]
         self._function = compiled(self._run, model, own=[one.state for one in self._seeds])
+        self.precision_note = ""
+        self._rough: Runner | None = self._in_bfloat16() if precision == "auto" else None
         self._changes_state: bool | None = None
         sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0] is not None}
         self._fixed_size = min(sizes, default=None)
@@ -115,8 +133,46 @@ class Runner:
             return self.twin.model(inputs, training=False)
         with contextlib.ExitStack() as stack:
             for layer, arrays, seed in zip(self.layers, weights, self._seeds, strict=True):
-                stack.enter_context(layer.fixed_noise(NoiseRealization(**arrays, seed=seed)))
+                now = NoiseRealization(**arrays, seed=seed, bfloat16=self.precision == "bfloat16")
+                stack.enter_context(layer.fixed_noise(now))
             return self.model(inputs, training=False)
+
+    def _in_bfloat16(self) -> Runner | None:
+        """Return this runner with products in bfloat16 where that may be faster, to be judged by the first reading."""
+        if self.twin is None and not self._has_rough_tiles:
+            self.precision_note = f"products stay float32: {self.note or 'the layers are run as they are'}"
+        elif not multiplies_bfloat16():
+            self.precision_note = "products stay float32: the processor does not multiply bfloat16"
+        else:
+            return type(self)(self.model, mode=self.mode, precision="bfloat16", batch_size=self.batch_size)
+        return None
+
+    @property
+    def _has_rough_tiles(self) -> bool:
+        """Whether there are tiles that multiply in bfloat16 if they are asked to."""
+        return keras.backend.backend() == "tensorflow" and any(not layer.crossbar.plain for layer in self.layers)
+
+    def _settle(self, inputs: Any, labels: Any = None) -> None:
+        """Take bfloat16 for good, or float32, by what both make of samples."""
+        rough, self._rough = self._rough, None
+        if rough is None:
+            return
+        inputs, labels = (None if one is None else part_of(one, 0, CHECKED_SAMPLES) for one in (inputs, labels))
+        some = part_of(inputs, 0, STEP_SAMPLES)
+        if self.twin is not None:
+            steps = largest_difference(self.twin, some)
+        else:
+            steps = largest_difference_of_layers(self.model, self.layers, self._realizations(), some)
+        why = why_not_bfloat16(steps, labels, self.predict(inputs), rough.predict(inputs))
+        if why:
+            self.precision_note = f"products stay float32: {why}"
+        else:
+            self.precision, self.twin, self._function = rough.precision, rough.twin, rough._function
+            self._seeds = rough._seeds
+
+    def _realizations(self) -> list[NoiseRealization]:
+        """Return what the layers multiply by, as loaded."""
+        return [NoiseRealization(**arrays, seed=0) for arrays in self._weights]
 
     @property
     def mode(self) -> str:
@@ -133,19 +189,29 @@ class Runner:
         """
         if self.twin is not None:
             load_twin(self.twin, self.layers, reads, drift_compensation, refresh=refresh)
+            if self._rough is not None:
+                self._rough.load(reads, drift_compensation=drift_compensation)
             return
+        if self._rough is not None:
+            self._rough.load(reads, drift_compensation=drift_compensation)
         pairs = zip(self.layers, reads, strict=True)
         self._weights = [compensated(layer, read, drift_compensation).arrays for layer, read in pairs]
         self._starts = [read.seed for read in reads]
 
-    def predict(self, inputs: Any) -> Any:
+    def predict(self, inputs: Any, labels: Any = None) -> Any:
         """Return the model's outputs for all samples of an array, or of a list, tuple or dict of arrays.
 
         The outputs come in the structure of the model's outputs.
 
+        Args:
+            inputs: the samples.
+            labels: if they are known; what precision="auto" judges the first reading by.
+
         Raises:
             InvalidArgumentError: there is no sample, or the inputs differ in their number of samples.
         """
+        if self._rough is not None and samples_in(inputs):
+            self._settle(inputs, labels)
         pieces = list(self.batches(inputs))
         return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
 
@@ -168,7 +234,12 @@ class Runner:
     def batches_of(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Yield the outputs for inputs that come in batches of any size; few of them are in memory at once."""
         size = self._size_of_calls(self.batch_size)
-        yield from self._calls(rebatched(batches, size), size)
+        pieces = rebatched(batches, size)
+        first = next(pieces, None) if self._rough is not None else None
+        if first is not None:
+            self._settle(first)
+            pieces = itertools.chain([first], pieces)
+        yield from self._calls(pieces, size)
 
     def _calls(self, pieces: Iterable[Any], size: int) -> Iterator[Any]:
         """Yield the outputs for pieces of at most `size` samples."""

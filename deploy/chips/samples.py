@@ -32,7 +32,7 @@ class HeldSamples:
 
     def outputs(self, runner: Runner) -> tuple[Any, Any]:
         """Return the labels, and the outputs of a runner for all samples."""
-        return self.labels, runner.predict(self.inputs)
+        return self.labels, runner.predict(self.inputs, self.labels)
 
 
 class StreamedSamples:

@@ -288,13 +288,16 @@ def reference_like(layer: AnalogLayer) -> np.ndarray:
     return np.empty((rows, columns if one_a_column else cols), np.float32)
 
 
-def temporary_chips(layers: Sequence[AnalogLayer], seeds: Sequence[int], told: Callable[[int], object]) -> StoredChips:
+def temporary_chips(
+    layers: Sequence[AnalogLayer], seeds: Sequence[int], told: Callable[[int], object], *, first: int = 0
+) -> StoredChips:
     """Programme chips into a folder among the system's temporary files, which goes with them.
 
     Args:
         layers: to programme.
         seeds: of the chips.
         told: called with the number of chips that are done.
+        first: number of the first chip.
 
     Raises:
         RunError: there is no room.
@@ -302,10 +305,10 @@ def temporary_chips(layers: Sequence[AnalogLayer], seeds: Sequence[int], told: C
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
         entries = []
-        for number, seed in enumerate(seeds):
+        for number, seed in enumerate(seeds, start=first):
             write_chip(folder / chip_file(number), layers, number, seed)
             entries.append(written_entry(folder, number, seed))
-            told(number + 1)
+            told(len(entries))
         chips = StoredChips(folder, entries, layers)
         weakref.finalize(chips, stack.pop_all().close)
     return chips

@@ -14,8 +14,10 @@ import pandas as pd
 from analognets.core.figures import COLOURS, new_figure, saved
 from analognets.core.files import make_folder, write_atomically, write_json
 from analognets.core.provenance import environment
+from analognets.deploy.stream.detector import NOT_REPORTED
 from analognets.deploy.stream.power import DutyCycle
 from analognets.deploy.stream.study import Reading, StreamEvaluation
+from analognets.metrics import chips_interval, mean_interval
 from analognets.units import format_duration
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ def reading_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
 def summary_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
     """Return a row for each reference and time: false alarms per hour and misses at the threshold, mean over chips.
 
-    `_std` is the standard deviation over chips, None for one.
+    `_std` is the standard deviation over chips, None for one; `_low` and `_high` are the ends of 95 % intervals: of
+    misses over the words that were said, by clip, and chips; of false alarms over chips and the length of the audio.
 
     Examples:
         >>> [(row["network"], row["at"]) for row in summary_rows(listened)]
@@ -75,12 +78,59 @@ def summary_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
             values = [one[name] for one in made if one[name] is not None]
             row[name] = float(np.mean(values)) if values else None
             row[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        hours = readings[0].sweep.truth.hours
+        ends = alarm_ends([one["false_alarms"] for one in made])
+        row |= {"false_alarms_per_hour_low": ends[0] / hours, "false_alarms_per_hour_high": ends[1] / hours}
+        row |= dict(zip(("miss_rate_low", "miss_rate_high"), miss_ends(found, readings), strict=True))
         rows.append(row)
     return rows
 
 
+def alarm_ends(counts: Sequence[int]) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of the mean number of false alarms that chips have in one audio.
+
+    Alarms come at random in time (Poisson), to all chips alike, and chips differ; the two halves of the interval are
+    the roots of the sums of their squares.
+
+    Args:
+        counts: one a chip.
+
+    Source: Zou and Donner, Stat. Med. 27(10), 2008 (from memory), with Garwood's interval of a Poisson number.
+    """
+    from scipy.stats import chi2
+
+    mean, chips = float(np.mean(counts)), chips_interval(counts)
+    spread = 0.0 if chips.half_width != chips.half_width else chips.half_width
+    low = float(chi2.ppf(0.025, 2 * mean)) / 2 if mean else 0.0
+    high = float(chi2.ppf(0.975, 2 * mean + 2)) / 2
+    return max(0.0, mean - float(np.hypot(mean - low, spread))), mean + float(np.hypot(high - mean, spread))
+
+
+def miss_ends(
+    found: StreamEvaluation, readings: Sequence[Reading], label: int | None = None
+) -> tuple[float | None, float | None]:
+    """Return the ends of the 95 % interval of misses over words and chips; None where nothing was said, or once.
+
+    Args:
+        found: holds the words.
+        readings: of one network at one time.
+        label: of the word; None: all keywords.
+    """
+    clips = np.array([name for *_, number, name in found.words if found.classes[number] not in NOT_REPORTED], dtype=str)
+    labels = readings[0].sweep.truth.labels
+    own = np.ones(len(labels), bool) if label is None else labels == label
+    if not own.any():
+        return None, None
+    missed = np.stack([~reading.sweep.heard[reading.sweep.at(reading.threshold)][own] for reading in readings])
+    mean = mean_interval(missed, clips[own].tolist())
+    return (None, None) if mean.half_width != mean.half_width else (max(0.0, mean.low), min(1.0, mean.high))
+
+
 def word_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
-    """Return a row for each keyword: how often it was said, and its miss rate for each reference and time."""
+    """Return a row for each keyword: how often it was said, and its miss rate for each reference and time.
+
+    `ends` holds the ends of the 95 % interval of each of these rates, by the same names.
+    """
     labels = sorted({int(label) for label in found.readings[0].sweep.truth.labels})
     rows = []
     for label in labels:
@@ -89,7 +139,8 @@ def word_rows(found: StreamEvaluation) -> list[dict[str, Any]]:
             title: float(np.mean([reading.sweep.miss_rates(reading.threshold)[label] for reading in readings]))
             for title, readings in groups(found).items()
         }
-        rows.append({"word": found.classes[label], "said": said, **rates})
+        ends = {title: list(miss_ends(found, readings, label)) for title, readings in groups(found).items()}
+        rows.append({"word": found.classes[label], "said": said, **rates, "ends": ends})
     return rows
 
 
@@ -157,7 +208,7 @@ def draw_curves(axes: Axes, found: StreamEvaluation) -> None:
 
 
 def draw_over_time(axes: Axes, found: StreamEvaluation) -> None:
-    """Draw both rates at the chosen threshold over time since programming; dashed lines are the reference."""
+    """Draw both rates at the chosen threshold with 95 % intervals over time since programming; dashed: reference."""
     rows = summary_rows(found)
     aged = [row for row in rows if row["seconds"] is not None]
     second = axes.twinx()
@@ -167,8 +218,10 @@ def draw_over_time(axes: Axes, found: StreamEvaluation) -> None:
     )
     for side, name, scale, colour, label in drawn:
         known = [row for row in aged if row[name] is not None]
-        spread = [scale * (row[f"{name}_std"] or 0.0) for row in known]
         values = [scale * row[name] for row in known]
+        ends = [(row[name] if row[f"{name}_{end}"] is None else row[f"{name}_{end}"] for end in ("low", "high"))
+                for row in known]  # fmt: skip
+        spread = np.abs(scale * np.array([tuple(pair) for pair in ends], float).reshape(-1, 2).T - values)
         side.errorbar([row["seconds"] for row in known], values, yerr=spread, fmt="o-", color=colour, capsize=3)
         for row in rows:
             if row["seconds"] is None and row[name] is not None:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     (
         "ageing",
+        "by_chip",
         "certify",
         "compare",
         "evaluate",

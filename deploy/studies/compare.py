@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analognets.core.drafts import temporary_folder
@@ -15,8 +16,9 @@ from analognets.core.files import write_atomically, write_json
 from analognets.core.provenance import git_commit
 from analognets.deploy.accelerator import place, workload
 from analognets.deploy.accelerator.costs import cost
-from analognets.deploy.chips.chips import program, summarize
-from analognets.deploy.evaluation import accuracy
+from analognets.deploy.chips.chips import program
+from analognets.deploy.chips.decisions import FLOAT
+from analognets.deploy.evaluation import decisions
 from analognets.deploy.export.litert import to_litert
 from analognets.deploy.export.litert_file import LiteRTFile, read_litert
 from analognets.deploy.export.litert_runtime import Interpreter
@@ -24,6 +26,7 @@ from analognets.deploy.export.qat import train_for_int8
 from analognets.deploy.studies.other_hardware import hardware_with, trained_on_hardware
 from analognets.errors import AnalogNetsError, ConversionError
 from analognets.layers import analog_layers
+from analognets.metrics import mean_interval
 from analognets.units import format_duration, parse_duration
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork
@@ -36,6 +39,9 @@ NOT_TRAINED = {
     "trained": "not trained for it: ranges as trained for {bits} bit",
     "calibrated anew": "not trained for it: ranges calibrated anew",
 }
+
+ENDS = ("low", "high", "loss", "loss_low", "loss_high", "bound", "bound_share")
+"""What of `Decisions.summary` a row holds beside mean and spread."""
 
 Named = tuple[str, TrainedNetwork]
 Progress = Callable[[str, int, int], None]
@@ -58,6 +64,13 @@ class Row:
         macs: multiply-accumulates of an inference.
         energy_uj: of an inference; None where it is not known.
         note: what to know about this row.
+        low: lower end of the 95 % interval of the accuracy, over samples (by speaker where known) and chips.
+        high: upper end.
+        loss: to the float network of the same rows, on the same samples, in points; None for that one.
+        loss_low: lower end of its interval, paired by sample.
+        loss_high: upper end.
+        bound: accuracy that at least `bound_share` of all chips has with 95 % confidence, on these samples.
+        bound_share: see `analognets.metrics.chips_bound`; None where there are too few chips, or none.
         energy_low_uj: least energy that the published figures allow; None where it is not known.
         energy_high_uj: largest, likewise.
         energy_status: "fitted" to a published figure, "predicted", or "unknown".
@@ -75,6 +88,13 @@ class Row:
     macs: int
     energy_uj: float | None
     note: str = ""
+    low: float | None = None
+    high: float | None = None
+    loss: float | None = None
+    loss_low: float | None = None
+    loss_high: float | None = None
+    bound: float | None = None
+    bound_share: float | None = None
     energy_low_uj: float | None = None
     energy_high_uj: float | None = None
     energy_status: str = "unknown"
@@ -158,6 +178,8 @@ class Comparison:
         self.progress = progress
         progress("Computing features ...", 0, 0)
         self.inputs, self.labels = task.features(settings.split)
+        self.speakers = task.data.splits[settings.split].speakers
+        self.float_right: np.ndarray | None = None
 
     def rows(self) -> list[Row]:
         """Measure everything."""
@@ -182,30 +204,49 @@ class Comparison:
         network = trained.float_model()
         note = "weights of the preset, digital" if trained.kind == "preset" else ""
 
-        def row(version: str, value: float, facts: LiteRTFile, note: str = "") -> Row:
-            return Row(name, version, None, value, None, 0, facts.size, None, facts.weights, facts.macs, None, note)
+        def row(version: str, outputs: Any, facts: LiteRTFile, note: str = "") -> Row:
+            value, ends = self.measured(outputs)
+            shown = facts.size, None, facts.weights, facts.macs, None, note
+            return Row(name, version, None, value, None, 0, *shown, **ends)
 
         with temporary_folder() as folder:
             path = folder / "float.tflite"
             self.progress("Running the float network ...", 0, 0)
             outputs = network.predict(self.inputs, batch_size=250, verbose=0)
             facts = to_litert(network, path, quantize="none")
-            yield row("float", accuracy(self.labels, outputs), facts, note)
+            yield row("float", outputs, facts, note)
             self.progress("Quantising to int8 ...", 0, 0)
             path = folder / "ptq.tflite"
             facts = to_litert(network, path, self.task.training.calibration)
-            yield row("int8 LiteRT (PTQ)", self.litert_accuracy(path), facts)
+            yield row("int8 LiteRT (PTQ)", self.litert_outputs(path), facts)
             if epochs := self.settings.qat_epochs:
                 path = folder / "qat.tflite"
                 seed = trained.known_recipe().seed
                 train_for_int8(network, self.task, path, epochs=epochs, seed=seed, progress=self.progress)
-                found = self.litert_accuracy(path)
+                found = self.litert_outputs(path)
                 yield row("int8 LiteRT (QAT)", found, read_litert(path), f"{epochs} epochs of training")
 
-    def litert_accuracy(self, path: Path) -> float:
-        """Return the accuracy of a .tflite file with the kernels a microcontroller has."""
-        runner = Interpreter(path, kernels="reference")
-        return runner.accuracy(self.inputs, self.labels, progress=self.steps("Running LiteRT"))
+    def measured(self, outputs: Any) -> tuple[float, dict[str, float | None]]:
+        """Return accuracy of a digital network and its interval, and its loss to the first one, which is the float one.
+
+        Args:
+            outputs: on the samples.
+        """
+        truth, chosen, _ = decisions(self.labels, outputs)
+        right = (chosen == truth).astype(np.float64)
+        groups = self.speakers if len(self.speakers) == len(right) else None
+        found = mean_interval(right, groups)
+        ends: dict[str, Any] = {"low": found.low, "high": found.high}
+        if self.float_right is None:
+            self.float_right = right > 0.0
+        else:
+            loss = mean_interval(100.0 * (self.float_right - right), groups)
+            ends |= {"loss": loss.mean, "loss_low": loss.low, "loss_high": loss.high}
+        return found.mean, known(ends)
+
+    def litert_outputs(self, path: Path) -> Any:
+        """Return the outputs of a .tflite file with the kernels a microcontroller has."""
+        return Interpreter(path, kernels="reference").predict(self.inputs, progress=self.steps("Running LiteRT"))
 
     def analog_networks(self) -> list[tuple[int, str, TrainedNetwork]]:
         """Return bits, name and network of those in the group that are analog."""
@@ -231,19 +272,26 @@ class Comparison:
         seed = defaults.seed if self.settings.seed is None else self.settings.seed
         made = program(network, chips=chips, seed=seed, progress=self.steps(f"Programming chips, {bits} bit"))
         progress = self.steps(f"Reading chips, {bits} bit")
-        table = made.evaluate((self.inputs, self.labels), at=list(times), progress=progress)
+        decided = made.decide((self.inputs, self.labels), at=list(times), progress=progress)
+        references = {} if self.float_right is None else {FLOAT: self.float_right}
         costs = known_cost(network, bits)
-        for found in summarize(table).to_dict("records"):
-            std = None if found["std"] != found["std"] else float(found["std"])
+        for found in decided.summary(references, groups=self.speakers or None).to_dict("records"):
+            std, ends = known({"std": found["std"]})["std"], known({name: found.get(name) for name in ENDS})
             yield Row(
                 *(name, f"analog, {bits} bit", found["at"], float(found["mean"]), std, int(found["chips"]), None),
                 *(costs["cells"], costs["weights"], costs["macs"], costs["energy_uj"], note),
+                **ends,
                 **{name: value for name, value in costs.items() if name in ENERGY_RANGE},
             )
 
     def steps(self, what: str) -> Callable[[int, int], None]:
         """Return what passes (done, total) on as the progress of `what`."""
         return lambda done, total: self.progress(what, done, total)
+
+
+def known(values: dict[str, Any]) -> dict[str, float | None]:
+    """Return numbers as plain ones, None for NaN."""
+    return {name: None if value is None or value != value else float(value) for name, value in values.items()}
 
 
 def known_cost(network: Any, bits: int) -> dict[str, Any]:

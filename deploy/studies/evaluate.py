@@ -23,6 +23,7 @@ from analognets.deploy.chips.trained_arrays import from_devices
 from analognets.deploy.studies.other_hardware import on_hardware
 from analognets.errors import ConversionError
 from analognets.layers import analog_layers
+from analognets.metrics import ABOUT_BOUND, Interval, chips_needed, format_interval, mean_interval
 from analognets.training import device_figure
 from analognets.training.report import DEVICES
 from analognets.zoo.tasks import Task
@@ -164,6 +165,22 @@ class Measured:
             f"{spoken} and the chips. Losses are paired by sample. One training seed."
         )
 
+    def about_bound(self) -> str:
+        """Return a sentence about the share of chips that an accuracy is a bound for; nothing with too few chips."""
+        shares = self.summary["bound_share"].dropna()
+        if shares.empty:
+            return ""
+        return ABOUT_BOUND + ("." if shares.min() >= 0.95 else f"; to say it of 95 % takes {chips_needed(0.95)} chips.")
+
+    def reference(self, name: str) -> Interval:
+        """Return the accuracy of a reference with its interval over the samples."""
+        return mean_interval(self.references[name].astype(float), self.decisions.owners(self.data.speakers))
+
+    def shown_reference(self, name: str) -> str:
+        """Return the accuracy of a reference in percent, with half of its interval."""
+        found = self.reference(name)
+        return f"{format_interval(found.mean, found.low, found.high, scale=100)} %"
+
     def calibrated_on(self) -> list[int]:
         """Return for each row of the summary on how many samples the chips calibrated their batch-norms, 0 for none."""
         rows = self.summary[["seconds", "drift_compensation"]].itertuples(index=False)
@@ -172,6 +189,12 @@ class Measured:
     def accuracies(self) -> dict[str, float]:
         """Return the accuracy of each reference, as the arguments of `drift_figure`."""
         return {f"{name}_accuracy": float(right.mean()) for name, right in self.references.items()}
+
+    def accuracy_ends(self) -> dict[str, float | None]:
+        """Return the ends of the intervals of these accuracies; None where one group of samples tells nothing."""
+        found = {name: self.reference(name) for name in self.references}
+        ends = {f"{name}_accuracy_{end}": getattr(one, end) for name, one in found.items() for end in ("low", "high")}
+        return {name: None if end != end else end for name, end in ends.items()}
 
     def samples(self) -> pd.DataFrame:
         """Return for each sample what it is, which references are right about it, and which share of chips is."""
@@ -255,7 +278,7 @@ def evaluation_report(folder: Path, found: Measured) -> Report:
         devices = found.network.optimizer.statistics()
         drawn = device_figure(devices, log if log.is_file() else None, folder / "devices.png")
         figures.append(Picture(drawn, "Devices after training", DEVICES))
-    compared = {name: f"{100 * right.mean():.2f} %" for name, right in found.references.items()}
+    compared = {name: found.shown_reference(name) for name in found.references}
     facts = {
         **{REFERENCES[name]: share for name, share in compared.items()},
         "hardware": hardware,
@@ -267,6 +290,7 @@ def evaluation_report(folder: Path, found: Measured) -> Report:
         **({"AdaBS, training samples": on} if (on := max(found.calibrated_on())) else {}),
         f"{found.split} {task.samples}": len(found.data),
         "intervals": found.about_intervals(),
+        **({"share of chips": about} if (about := found.about_bound()) else {}),
         "recipe fingerprint": recipe.fingerprint(),
         "seed": recipe.seed,
         "code": trained.origin.get("git_commit") or trained.origin["versions"]["analognets"],

@@ -13,6 +13,7 @@ from analognets.deploy.studies.other_hardware import RANGES
 from analognets.deploy.studies.sensitivity.networks import check_place
 from analognets.deploy.studies.sweep import point_key, sweep
 from analognets.errors import AnalogNetsError, InvalidArgumentError, check_choice, check_integer, check_number
+from analognets.metrics import spread_interval
 from analognets.units import parse_duration
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
@@ -83,9 +84,11 @@ def explore(
     Returns:
         One row a combination: network, bits, rows, cols, adcs, clip, eta, status, error, accuracy (mean), accuracy_std,
         chips, at, samples, digital_accuracy, weights, ranges, tops_per_watt, energy_uj, inferences_per_second,
-        latency_us, area_mm2, utilisation, arrays, and whether it is on the Pareto front. Also in explore.parquet.
+        latency_us, area_mm2, utilisation, arrays, and whether it is on the Pareto front; accuracy_low and
+        accuracy_high, the ends of the 95 % interval over chips; bound, the accuracy that at least the share bound_share
+        of all chips has (`analognets.metrics.chips_bound`; None for points of earlier versions).
         energy_status and the ends of the ranges of TOPS/W and energy say what is fitted and what predicted, see
-        `analognets.deploy.accelerator.intervals.ConstantSet`.
+        `analognets.deploy.accelerator.intervals.ConstantSet`. Also in explore.parquet.
 
     Raises:
         InvalidArgumentError: an option is out of range.
@@ -118,12 +121,22 @@ def explore(
     )
     by_key = dict(zip(dict.fromkeys(map(point_key, plan)), _records(measured), strict=True))
     rows = [
-        {**by_key[point_key(point)], "at": at, "adcs": count, **costs[number, count]}
+        {**with_ends(by_key[point_key(point)]), "at": at, "adcs": count, **costs[number, count]}
         for (number, point), count in itertools.product(enumerate(plan), adcs)
     ]
     table = finished(rows)
     write_atomically(root / RESULTS, lambda part: table.to_parquet(part, index=False))
     return table
+
+
+def with_ends(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a measured point with the interval of its accuracy, which points of earlier versions lack."""
+    known = all(row.get(name) is not None for name in ("accuracy", "accuracy_std", "chips"))
+    if row.get("accuracy_low") is not None or not known:
+        return row
+    found = spread_interval(row["accuracy"], row["accuracy_std"], int(row["chips"]))
+    ends = {"accuracy_low": found.low, "accuracy_high": found.high}
+    return {**row, **{name: None if end != end else end for name, end in ends.items()}}
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -256,7 +269,8 @@ def finished(rows: list[dict[str, Any]]) -> pd.DataFrame:
         "seconds",
         "error",
     )
-    names = [*first, *figures, *last, "source", "fingerprint"]
+    ends = ("accuracy_low", "accuracy_high", "bound", "bound_share")
+    names = [*first, *figures, *last, "source", "fingerprint", *ends]
     table = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
     table.insert(len(first), "pareto", pareto_front(table))
     return table

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from analognets.core.figures import COLOURS, new_figure, saved
 from analognets.errors import InvalidArgumentError
+from analognets.metrics import spread_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def label_of(row: Any) -> str:
 def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
     """Draw accuracy against TOPS/W; the area of a marker grows with the chip's, what is on the Pareto front is ringed.
 
-    Colours are precisions, shapes are networks, whiskers are one standard deviation over the chips. The line joins the
+    Colours are precisions, shapes are networks, whiskers are 95 % intervals over the chips. The line joins the
     points that no other beats in accuracy and TOPS/W, whatever their area; they are numbered, and named at the side.
 
     Args:
@@ -63,7 +64,8 @@ def pareto_figure(table: pd.DataFrame, path: Any = None, *, title: str = "") -> 
     for number, (index, row) in enumerate(good.sort_values("area_mm2", ascending=False).iterrows()):
         colour = COLOURS[bits.index(row["bits"]) % len(COLOURS)]
         place = (row["tops_per_watt"], 100 * row["accuracy"])
-        axes.errorbar(*place, yerr=100 * (row["accuracy_std"] or 0), color=colour, lw=0.8, capsize=2, zorder=2)
+        half = spread_interval(row["accuracy"], row["accuracy_std"], int(row["chips"])).half_width
+        axes.errorbar(*place, yerr=100 * half if half == half else 0.0, color=colour, lw=0.8, capsize=2, zorder=2)
         edge = ("black", 1.6) if row["pareto"] else ("white", 0.6)
         marker = MARKERS[networks.index(row["network"]) % len(MARKERS)]
         axes.scatter(

@@ -14,6 +14,7 @@ import numpy as np
 from analognets.crossbar import Crossbar
 from analognets.deploy.studies.other_hardware import hardware_with, trained_on_hardware
 from analognets.deploy.studies.sweep import point_key
+from analognets.metrics import chips_bound, chips_interval
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
@@ -38,6 +39,7 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
     table = program(model, chips=settings["chips"], seed=settings["seed"]).evaluate(
         (inputs, labels), at=settings["seconds"]
     )
+    mean, bound = chips_interval(table["accuracy"]), chips_bound(table["accuracy"])
     digital = to_digital(model)
     # Called as it is: `predict` would trace a function a point, and warn of it.
     pieces = [np.asarray(digital(inputs[first : first + 250], training=False)) for first in range(0, len(inputs), 250)]
@@ -49,7 +51,15 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         "digital_accuracy": accuracy(labels, np.concatenate(pieces)),
         "weights": weights,
         "ranges": ranges,
+        "accuracy_low": _number(mean.low),
+        "accuracy_high": _number(mean.high),
+        "bound": _number(bound.value),
+        "bound_share": _number(bound.share),
     }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value
 
 
 def load_data(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Task, tuple[Any, Any]]:

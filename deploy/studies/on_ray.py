@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +21,8 @@ def on_ray(
 ) -> Iterator[tuple[Any, Any]]:
     """Yield each item with what `work(task, settings, point)` makes of its point, or None, as they finish.
 
-    A worker or machine that dies takes its points along; Ray runs them anew on another one.
+    A worker or machine that dies takes its points along; Ray runs them anew on another one. What is printed meanwhile
+    goes to stderr, so that stdout holds results alone.
 
     Args:
         work: a function of a module.
@@ -36,7 +39,7 @@ def on_ray(
     try:
         import ray
     except ImportError as error:
-        raise MissingExtraError("A sweep on Ray", "ray") from error
+        raise MissingExtraError("Working on a Ray cluster", "ray") from error
     started = not ray.is_initialized()
     address = os.environ.get("RAY_ADDRESS")
     if started:
@@ -49,16 +52,21 @@ def on_ray(
             where = f"The Ray cluster at RAY_ADDRESS={address}" if address else "A Ray cluster on this machine"
             raise RunError(f"{where} can't be reached or started: {cut(str(error), 300)}") from error
     try:
-        remote = ray.remote(num_cpus=1, max_retries=tries - 1)(_alone)
-        running = {remote.remote(work, task, settings, item[1]): item for item in items}
-        while running:
-            [done], _ = ray.wait(list(running), num_returns=1)
-            item = running.pop(done)
-            try:
-                row = ray.get(done)
-            except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError):
-                row = None
-            yield item, row
+        with contextlib.redirect_stdout(sys.stderr):  # Ray prints what becomes of workers, whatever it is told
+            remote = ray.remote(num_cpus=1, max_retries=tries - 1)(_alone)
+            running = {remote.remote(work, task, settings, item[1]): item for item in items}
+            while running:
+                [done], _ = ray.wait(list(running), num_returns=1)
+                item = running.pop(done)
+                try:
+                    row = ray.get(done)
+                except (
+                    ray.exceptions.WorkerCrashedError,
+                    ray.exceptions.NodeDiedError,
+                    ray.exceptions.OutOfMemoryError,
+                ):
+                    row = None
+                yield item, row
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise RunError(
             f"The Ray cluster was lost: {cut(str(error), 300)} What is finished is stored; give the command again to "

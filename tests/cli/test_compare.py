@@ -55,6 +55,11 @@ def test_one_row_for_each_version_and_time(compared: Any) -> None:
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
     assert all(row["energy_uj"] is None and row["cells"] is None and row["bytes"] > 0 for row in digital)
     assert digital[1]["bytes"] < digital[0]["bytes"]
+    assert all(row["low"] <= row["accuracy"] <= row["high"] for row in rows) and digital[0]["loss"] is None
+    for row in rows[1:]:
+        assert row["loss"] == pytest.approx(100 * (digital[0]["accuracy"] - row["accuracy"]))
+        assert row["loss_low"] <= row["loss"] <= row["loss_high"]
+    assert {row["bound"] for row in rows} == {None}, "two chips are a bound for no useful share"
     assert all(row["chips"] == 2 and row["std"] >= 0 and row["bytes"] is None for row in analog)
     assert len({(row["weights"], row["macs"]) for row in rows}) == 1
     assert {row["cells"] for row in analog} == {rows[0]["weights"]}
@@ -79,8 +84,10 @@ def test_the_8_bit_rows_are_those_of_evaluate(compared: Any, first_training: tup
     words = ("--chips", 2, "--at", "25s,1d", "--drift-compensation", "on", "--json", "--out", compared[1].parent / "e")
     found = json.loads(call("evaluate", first_training[0], *words).out)
     rows = json.loads(compared[0].out)["rows"]
-    assert [row["accuracy"] for row in rows[3:5]] == pytest.approx([row["mean"] for row in found["rows"]])
-    assert rows[0]["accuracy"] == pytest.approx(found["float_accuracy"])
+    for here, there in (("accuracy", "mean"), *((name, name) for name in ("low", "high", "loss", "loss_low"))):
+        assert [row[here] for row in rows[3:5]] == pytest.approx([row[there] for row in found["rows"]])
+    for here, there in (("accuracy", ""), ("low", "_low"), ("high", "_high")):
+        assert rows[0][here] == pytest.approx(found[f"float_accuracy{there}"])
 
 
 def test_at_other_bits_it_agrees_with_explore(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
@@ -107,9 +114,13 @@ def test_the_table_is_readable(first_training: tuple[Path, Any], call: Call, tmp
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
     assert lines[0].strip() == "Accuracy on 14 validation clips of speech_commands"
-    assert re.search(r"version +time +accuracy % +std +size +weights +MACs +uJ +note", answer.out)
+    assert re.search(
+        r"version +time +accuracy % +loss to float +std +share of chips +size +weights +MACs +uJ +note", answer.out
+    )
     row = next(line for line in lines if line.strip().startswith("analog, 6 bit"))
-    assert re.search(r"1h +[\d.]+ +- +[\d,]+ pairs +[\d,]+ +[\d,]+ +[\d.e-]+ +not trained for it", row)
+    accuracy_and_loss = r"1h +[\d.]+ \u00b1 [\d.]+ +[-+][\d.]+ \u00b1 [\d.]+ "
+    rest = r"+- +- +[\d,]+ pairs +[\d,]+ +[\d,]+ +[\d.e-]+ +not trained for it"
+    assert re.search(accuracy_and_loss + rest, row)
     assert lines[-1] == f"Written to {tmp_path / 'here'}: compare.csv, compare.json"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -10,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analognets.cli import evaluate as command
 from analognets.core import files
+from analognets.deploy.studies import sweep as sweep_engine
 from analognets.training.run import Run
 from analognets.zoo.tasks import find_recipe
 
@@ -97,6 +100,37 @@ def test_stored_chips_give_the_same_table(evaluated: Any, trained: Path, call: C
     assert "--save-chips writes a new folder" in refused.error
 
 
+def test_chips_measured_one_by_one_are_stored_and_give_the_same(
+    evaluated: Any, trained: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What --workers and --ray do, here in this process and interrupted after the first chip."""
+    monkeypatch.setattr(sweep_engine, "_with_ray", sweep_engine._here)
+    here, seen = tmp_path / "here", []
+
+    @contextlib.contextmanager
+    def stopping(*_: Any) -> Iterator[Any]:
+        def told(done: int, total: int, row: dict[str, Any]) -> None:
+            seen.append((done, row["seconds"]))
+            if len(seen) == 1:
+                raise KeyboardInterrupt
+
+        yield told
+
+    monkeypatch.setattr(command, "following", stopping)
+    words = ("evaluate", trained, "--ray", "--at", "25s,1d", "--json", "--out", here)
+    for more in (("--chips", 2), ("--load-chips", evaluated[1])):
+        seen.clear()
+        assert call(*words, *more).code == 130
+        assert len(list(here.glob("by_chip/*/points/*.parquet"))) == 1
+        answer = call(*words, *more)
+        assert answer.code == 0, answer.err
+        assert [done for done, _ in seen] == [1, 1, 2] and seen[0] == seen[1], "the first chip is not measured again"
+        assert {**json.loads(answer.out), "results": ""} == {**json.loads(evaluated[0].out), "results": ""}
+        assert not (here / "by_chip").exists()
+    refused = call("evaluate", trained, "--workers", 2, "--save-chips", tmp_path / "chips")
+    assert refused.code == 2 and "--save-chips stores what this process programmes" in refused.err
+
+
 def test_measured_arrays_are_evaluated_as_chips(trained: Path, call: Call, tmp_path: Path) -> None:
     from analognets.deploy.lab.targets import export_targets
 
@@ -136,7 +170,9 @@ def test_options_reach_the_chips_and_the_table_says_what_next(trained: Path, cal
     )
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
-    assert re.match(r"Float network, before training for hardware: [\d.]+ % of 14 validation clips", lines[0])
+    assert re.match(
+        r"Float network, before training for hardware: [\d.]+ \u00b1 [\d.]+ % of 14 validation clips", lines[0]
+    )
     assert lines[1].startswith("Same weights, digital: ")
     row = next(line.split() for line in lines if line.strip().endswith("off"))
     assert (row[2], row[4], row[-2]) == ("±", "-", "1")

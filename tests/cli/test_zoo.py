@@ -58,7 +58,7 @@ def test_save_says_what_it_made(saved: tuple[Path, Any], first_training: tuple[P
     text = answer.out
     digest = hashlib.sha256((folder / "preset.json").read_bytes()).hexdigest()
     assert f"sha256 of preset.json: {digest}" in text
-    assert re.search(r"Saved words\.tiny to .*: \d+ kB, digital accuracy [\d.]+ %", text)
+    assert re.search(r"Saved words\.tiny to .*: \d+ kB, digital accuracy [\d.]+ \u00b1 [\d.]+ %", text)
     record = json.loads((folder / "preset.json").read_text("utf-8"))
     run = Run.open(first_training[0])
     assert record["origin"]["recipe_fingerprint"] == run.recipe.fingerprint()

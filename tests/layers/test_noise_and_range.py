@@ -5,11 +5,21 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 
+from analognets.conversion import to_analog
 from analognets.crossbar import Crossbar
 from analognets.errors import ConversionError, InvalidArgumentError
-from analognets.layers import AnalogConv2D, AnalogDense, AnalogDepthwiseConv2D, WeightClip, freeze_weight_range
+from analognets.layers import (
+    AnalogConv2D,
+    AnalogDense,
+    AnalogDepthwiseConv2D,
+    WeightClip,
+    analog_layers,
+    calibrate,
+    freeze_weight_range,
+)
 
 ETA = 0.07
 
@@ -151,3 +161,34 @@ def test_weight_clip_follows_the_kernel(sigma) -> None:
     assert keras.saving.deserialize_keras_object(config).sigma == sigma
     with pytest.raises(InvalidArgumentError, match="`sigma` of WeightClip must be a number from 0.001"):
         WeightClip(0)
+
+
+@pytest.mark.parametrize("hardware", ["aon_cim_8bit", "aimc_standard"])
+@pytest.mark.parametrize("range_gradient", ["saturated", "step"])
+def test_a_layer_that_reads_data_learns_its_range_as_any_other(
+    hardware: str, range_gradient: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    samples = rng.normal(size=(6, 9, 8, 2)).astype("float32")
+    entry = keras.Input((9, 8, 2))
+    x = keras.layers.Conv2D(5, 3, activation="relu")(keras.layers.ZeroPadding2D(1)(entry))
+    x = keras.layers.Conv2D(4, 3)(x)
+    net = keras.Model(entry, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    model = to_analog(net, hardware, range_gradient=range_gradient)
+    freeze_weight_range(model)
+    calibrate(model, samples)
+    layers = analog_layers(model)
+    assert [layer.reads_data() for layer in layers] == [True, False, False]
+    for layer in layers:
+        layer.input_range.assign(0.5 * keras.ops.convert_to_tensor(layer.input_range))
+        layer.crossbar = layer.crossbar.replace(nonidealities=())
+    found = []
+    for short in (True, False):
+        monkeypatch.setattr(type(layers[0]), "reads_data", lambda self, short=short: short and self is layers[0])
+        with tf.GradientTape() as tape:
+            loss = keras.ops.mean(keras.ops.square(model(samples, training=True)))
+        found.append([loss, *tape.gradient(loss, [one.value for one in model.trainable_variables])])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    place = [id(one) for one in model.trainable_variables].index(id(layers[0].input_range)) + 1
+    assert abs(float(found[0][place])) > 1e-3

@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from analognets.core import processor
 from analognets.training import Run, precision, train
 
 
@@ -53,6 +54,6 @@ def test_the_processor_answers() -> None:
 def test_with_gpus_auto_goes_by_them(
     monkeypatch: pytest.MonkeyPatch, gpus: list[tuple[int, int]], expected: bool | None
 ) -> None:
-    monkeypatch.setattr(precision, "gpu_capabilities", lambda: gpus)
-    answer = precision.multiplies_bfloat16.__wrapped__()
-    assert answer is (precision.processor_multiplies_bfloat16() if expected is None else expected)
+    monkeypatch.setattr(processor, "gpu_capabilities", lambda: gpus)
+    answer = processor.multiplies_bfloat16.__wrapped__()
+    assert answer is (processor.processor_multiplies_bfloat16() if expected is None else expected)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analognets.metrics import drift_cells
+from analognets.metrics import ABOUT_BOUND, drift_cells, format_interval, known_ends, share_interval
 from analognets.zoo.presets.files import PresetRecord
 from analognets.zoo.presets.hub_metadata import header
 from analognets.zoo.presets.registry import bits
@@ -112,9 +112,7 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
     for condition, rows in results.groupby("condition", sort=False):
         lines = [f"**{CONDITIONS.get(str(condition), _as_text(str(condition)))}**", ""]
         if condition == "digital":
-            lines.append(
-                f"{100 * rows['mean'].iloc[0]:.2f} % of {record.accuracy.samples} {record.accuracy.split} samples."
-            )
+            lines.append(_digital(rows.iloc[0].to_dict(), record))
         else:
             lines += _drift(rows)
         blocks.append("\n".join(lines))
@@ -124,15 +122,37 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
             f"Losses to float are measured against the {before} of the float network that training for hardware began "
             "with, losses to digital against the same weights without converters and chips; both in points of percent. "
             "\N{PLUS-MINUS SIGN} is half of the 95 % interval over the test samples, grouped by speaker where that is "
-            "known, and the chips; without it only the spread over chips was measured. One training seed. Chips are "
+            "known, and the chips"
+            + ("" if _counts_samples(results) else "; here over the chips alone, for no more was stored")
+            + ". "
+            + (f"{ABOUT_BOUND}. " if "bound" in results and results["bound"].notna().any() else "")
+            + "One training seed. Chips are "
             "programmed and read by the package's device model; none of them is real."
         )
     return "\n\n".join(blocks)
 
 
+def _digital(row: dict[str, Any], record: PresetRecord) -> str:
+    """Return the accuracy of the digital network; its interval counts the samples one by one."""
+    mean, samples = row["mean"], record.accuracy.samples
+    if not samples or not 0.0 <= mean <= 1.0:
+        return f"{100 * mean:.2f} % of {samples} {record.accuracy.split} samples."
+    shown = format_interval(mean, *share_interval(mean, samples), scale=100)
+    about = "half of the 95 % interval, samples counted one by one"
+    return f"{shown} % of {samples} {record.accuracy.split} samples ({about})."
+
+
+def _counts_samples(results: pd.DataFrame) -> bool:
+    """Whether the intervals of chips count samples too: so do all that come with those of paired losses."""
+    return "loss_low" in results and bool(results["loss_low"].notna().any())
+
+
 def _drift(rows: pd.DataFrame) -> list[str]:
     """Return the lines of a table over drift time."""
-    shown = [drift_cells(row) for row in rows.to_dict("records")]
+    shown = []
+    for row in rows.to_dict("records"):
+        low, high = known_ends(row)
+        shown.append(drift_cells({**row, "low": low, "high": high}))
     lines = [f"| {' | '.join(shown[0])} |", f"|---|{'---:|' * (len(shown[0]) - 2)}---|"]
     lines += [f"| {' | '.join(cells.values())} |" for cells in shown]
     return lines

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "from_preset", "list_models", "load_preset"]
 
-COLUMNS = ("family", "bits", "parameters", "accuracy", "accuracy_1d", "loss_1d", "bytes", "data")
+ENDS = ("accuracy_low", "accuracy_high", "accuracy_1d_low", "accuracy_1d_high", "loss_1d_low", "loss_1d_high")
+COLUMNS = ("family", "bits", "parameters", "accuracy", "accuracy_1d", "loss_1d", "bytes", "data", *ENDS)
 DAY = 86_400
 
 
@@ -26,7 +27,9 @@ def list_models() -> pd.DataFrame:
 
     Columns: family; bits of the converters (none: a digital network); parameters; accuracy of the digital network on
     the test split; accuracy_1d, the mean on simulated chips a day after programming; loss_1d, in points against the
-    float network it came from; bytes of the weights; data it was trained on.
+    float network it came from; bytes of the weights; data it was trained on; and NAME_low and NAME_high, the ends of
+    95 % intervals: of accuracy_1d and loss_1d over chips and samples by speaker, or, where no more was stored, of
+    accuracy_1d over chips; of accuracy over samples one by one.
 
     Examples:
         >>> table = list_models()
@@ -43,6 +46,8 @@ def list_models() -> pd.DataFrame:
 def _row(folder: Path) -> list[Any]:
     import pandas as pd
 
+    from analognets.metrics import known_ends, share_interval
+
     record = read_record(folder, verify=False)
     results = pd.read_csv(folder / RESULTS)
     day = results[(results["condition"] == "hardware-aware") & (results["seconds"] == DAY)]
@@ -50,7 +55,14 @@ def _row(folder: Path) -> list[Any]:
     aged = (day["mean"].iloc[0], day["loss"].iloc[0]) if len(day) else (None, None)
     size = record.files[WEIGHTS].bytes
     family = record.name.partition(".")[0]
-    return [family, bits(record), record.parameters, record.accuracy.digital, *aged, size, record.data.get("name", "")]
+    accuracy = record.accuracy
+    ends = (None, None)
+    if accuracy.digital is not None and accuracy.samples:
+        ends = share_interval(accuracy.digital, accuracy.samples)
+    first = day.iloc[0].to_dict() if len(day) else {}
+    more = (*known_ends(first), first.get("loss_low"), first.get("loss_high")) if first else (None,) * 4
+    row = [family, bits(record), record.parameters, accuracy.digital, *aged, size, record.data.get("name", "")]
+    return [*row, *ends, *more]
 
 
 def bits(record: PresetRecord) -> int | None:

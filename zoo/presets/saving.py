@@ -61,9 +61,10 @@ RESULT_COLUMNS = (
     *("condition", "at", "seconds", "drift_compensation", "mean", "std", "chips", "loss", "float_accuracy"),
     *("low", "high", "loss_low", "loss_high", "digital_accuracy"),
     *("digital_loss", "digital_loss_low", "digital_loss_high"),
+    *("bound", "bound_share"),
 )
 """`loss` is against the float network, `digital_loss` against the same weights run digitally; low and high are the ends
-of 95 % intervals."""
+of 95 % intervals; at least the share `bound_share` of all chips has the accuracy `bound` with 95 % confidence."""
 SAID_OF_DATA = ("name", "version", "homepage", "licence", "citation", "statement", "synthetic", "clips")
 REBUILT = 1e-5
 

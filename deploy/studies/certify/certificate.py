@@ -212,13 +212,17 @@ class Certificate:
 
     def evidence(self) -> str:
         """Return in a sentence what was counted."""
+        from analognets.metrics import chips_interval, format_interval
+
         unclear = self.chips - self.good - self.bad
+        mean = chips_interval(self.table["accuracy"])
+        shown = format_interval(round(mean.mean, 4), mean.low, mean.high, form="{:.6g}", scale=100)
         doubt = f", and the samples leave {unclear} in doubt" if self.asked.data_uncertainty else ""
         return (
             f"Of {self.chips} chips {self.good} keep it, {self.bad} do not{doubt}: the yield is at least "
             f"{percent(outward(self.yield_low, math.floor))} % and at most "
             f"{percent(outward(self.yield_high, math.ceil))} %. Accuracy of "
-            f"these chips: mean {percent(round(float(self.table['accuracy'].mean()), 4))} %, lowest "
+            f"these chips: mean {shown} % (half of the 95 % interval over chips), lowest "
             f"{percent(round(float(self.table['accuracy'].min()), 4))} %."
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,12 @@ from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.programming import ChipArithmetic
 from analognets.deploy.chips.runtime import Runner
 from analognets.layers import AnalogLayer, analog_layers, set_hardware
+from analognets.layers.noise_realization import NoiseRealization
 
 __all__ = ["Machine", "structure_of"]
+
+HELD_BYTES = 1 << 26
+"""Most memory for the weights of chips that a machine has read and may need at other strengths."""
 
 Numbers = dict[str, Any]
 
@@ -85,8 +90,14 @@ class TunedRunner(Runner):
 
     def load(self, *arguments: Any, **settings: Any) -> None:
         """Take the weights of one chip at one time, and the strengths in `numbers`."""
+        if isinstance(self._rough, TunedRunner):
+            self._rough.numbers = self.numbers
         super().load(*arguments, **settings)
         self._weights = ([] if self.twin is not None else self._weights, self.numbers)  # type: ignore[assignment]
+
+    def _realizations(self) -> Any:
+        arrays = self._weights[0] if self.twin is None else []
+        return [NoiseRealization(**one, seed=0) for one in arrays]
 
 
 @contextlib.contextmanager
@@ -109,6 +120,7 @@ class Machine:
         model: a calibrated analog model; its layers get the structure as their crossbar.
         hardware: the crossbar of each analog layer by name.
         batch_size: largest number of samples per call.
+        precision: of the products, as `Runner` takes it.
         others: machines of the same model; one whose cells have the same structure lends its compiled arithmetic.
 
     Raises:
@@ -121,6 +133,7 @@ class Machine:
         hardware: Mapping[str, Crossbar],
         *,
         batch_size: int = 100,
+        precision: str = "float32",
         others: Sequence[Machine] = (),
     ) -> None:
         self.model = model
@@ -130,11 +143,16 @@ class Machine:
         cells = [cells_of(self.structure[layer.name]) for layer in self.layers]
         lent = [other.arithmetic for other in others if other.arithmetic.hardware == cells]
         self.arithmetic: TunedArithmetic = lent[0] if lent else TunedArithmetic(self.layers)
-        self.runner = TunedRunner(model, batch_size=batch_size)
+        self.precision = precision
+        self.runner = TunedRunner(model, batch_size=batch_size, precision=precision)
+        self._reads: dict[Any, Any] = {}
+        self._held = 0
 
-    def fits(self, hardware: Mapping[str, Crossbar]) -> bool:
-        """Whether hardware differs from this in nothing but strengths."""
-        return self.structure == {name: structure_of(one) for name, one in hardware.items()}
+    def fits(self, hardware: Mapping[str, Crossbar], precision: str = "float32") -> bool:
+        """Whether hardware differs from this in nothing but strengths, and the products are of this precision."""
+        return precision == self.precision and self.structure == {
+            name: structure_of(one) for name, one in hardware.items()
+        }
 
     def enter(self) -> None:
         """Give the model's layers this structure."""
@@ -149,8 +167,9 @@ class Machine:
         chip_seed: int,
         seconds: float,
         drift_compensation: bool = True,
+        labels: Any = None,
     ) -> Any:
-        """Return the outputs of one chip, programmed and read anew.
+        """Return the outputs of one chip.
 
         Args:
             inputs: as for `Runner.predict`.
@@ -158,12 +177,25 @@ class Machine:
             chip_seed: of the chip.
             seconds: since programming.
             drift_compensation: whether to scale the outputs back.
+            labels: as for `Runner.predict`.
         """
         self.enter()
         own = [hardware[layer.name] for layer in self.layers]
         self.arithmetic.numbers = as_tensors([numbers_of(cells_of(one)) for one in own])
         self.runner.numbers = as_tensors([numbers_of(one) for one in own])
-        chip = Chip(0, chip_seed, self.arithmetic.program(self.layers, chip_seed))
-        reads = self.arithmetic.read(chip.layers, seconds, chip_seed)
+        reads = self._read([numbers_of(cells_of(one)) for one in own], chip_seed, seconds)
         self.runner.load(reads, drift_compensation=drift_compensation)
-        return self.runner.predict(inputs)
+        return self.runner.predict(inputs, labels)
+
+    def _read(self, cells: Sequence[Numbers], chip_seed: int, seconds: float) -> Any:
+        """Return what a chip's devices hold; a chip whose cells have been the same before is not programmed again."""
+        key = (chip_seed, seconds, tuple(tuple(sorted(one.items())) for one in cells))
+        if key not in self._reads:
+            chip = Chip(0, chip_seed, self.arithmetic.program(self.layers, chip_seed))
+            reads = self.arithmetic.read(chip.layers, seconds, chip_seed)
+            size = sum(4 * math.prod(layer.crossbar_shape()) for layer in self.layers)
+            if self._held + size > HELD_BYTES:
+                return reads
+            self._reads[key] = reads
+            self._held += size
+        return self._reads[key]

@@ -20,6 +20,7 @@ from analognets.deploy.studies.sensitivity.study import (
     standard_error,
 )
 from analognets.errors import AnalogNetsError, InvalidArgumentError, check_number
+from analognets.metrics import chips_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +170,8 @@ def equal_error_study(
     Returns:
         One row per network and effect: network, nonideality, standard, strength, product_error, accuracy,
         standard_accuracy, loss, standard_error (of the loss, over chips), chips, at, status and error, which says why
-        an effect can't be brought to the target. Also in equal_error.parquet.
+        an effect can't be brought to the target, and the ends of the 95 % intervals over chips: low and high of the
+        accuracy, loss_low and loss_high of the loss, paired chip by chip. Also in equal_error.parquet.
 
     Raises:
         UnknownNameError: there is no such effect.
@@ -261,6 +263,7 @@ def _result(measured: pd.DataFrame, effect: str, found: Mapping[str, Any], class
     network = str(measured["network"].iloc[0])
     relative = relative_accuracy(accuracies, standard.mean(), classes, network)
     paired = relative - relative_accuracy(standard, standard.mean(), classes, network)
+    mean, lost = chips_interval(accuracies), chips_interval(-paired)
     return {
         **{name: found[name] for name in ("standard", "strength", "product_error", "standard_product_error")},
         "accuracy": float(np.mean(accuracies)),
@@ -270,4 +273,8 @@ def _result(measured: pd.DataFrame, effect: str, found: Mapping[str, Any], class
         "chips": len(standard),
         "status": "ok",
         "error": None,
+        "low": mean.low,
+        "high": mean.high,
+        "loss_low": lost.low,
+        "loss_high": lost.high,
     }

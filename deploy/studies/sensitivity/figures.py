@@ -21,7 +21,7 @@ __all__ = ["curve_figure", "heat_map", "layer_figure"]
 
 
 def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") -> Any:
-    """Draw accuracy over the strength of one effect: mean and standard error over chips, one line per network.
+    """Draw accuracy over the strength of one effect: mean and 95 % interval over chips, one line per network.
 
     Dashed lines are the float networks, the dotted one is the strength that the hardware has.
 
@@ -52,7 +52,7 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
     for number, (network, rows) in enumerate(good.groupby("network", sort=False)):
         colour = COLOURS[number % len(COLOURS)]
         rows = rows.assign(value=rows["value"].astype(float).fillna(ideal)).sort_values("value")
-        error = 100 * rows["standard_error"].fillna(0.0)
+        error = 100 * half_widths(rows).fillna(0.0)
         style: dict[str, Any] = {
             "color": colour,
             "marker": MARKERS[number % len(MARKERS)],
@@ -66,7 +66,7 @@ def curve_figure(summary: pd.DataFrame, path: Any = None, *, title: str = "") ->
     mark_standards(axes, good)
     chips = int(good["chips"].max())
     axes.set(xlabel=effect.label, ylabel=f"accuracy in % after {good['at'].iloc[0]}")
-    axes.set_title(title or f"Mean and standard error of {chips} chips; dashed: float", fontsize="medium")
+    axes.set_title(title or f"Mean of {chips} chips with 95 % interval; dashed: float", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return saved(figure, path)
@@ -164,7 +164,8 @@ def ordered(table: pd.DataFrame, values: str) -> pd.DataFrame:
 
 def loss_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[list[str]], str]:
     """Return losses in percent, what stands in each cell, and what the colours are."""
-    losses, errors = 100 * ordered(table, "loss").astype(float), 100 * ordered(table, "standard_error").astype(float)
+    errors = 100 * ordered(table.assign(half=half_widths(table)), "half")
+    losses = 100 * ordered(table, "loss").astype(float)
     order = losses.mean(axis=1).sort_values(ascending=False, na_position="last").index
     losses, errors = losses.reindex(order), errors.reindex(order)
     texts = [
@@ -194,6 +195,8 @@ def threshold_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[list[str]],
 def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any:
     """Draw, for each network, A* with noise in one layer alone, and A* as layers are exempted from device noise.
 
+    Whiskers are 95 % intervals over chips.
+
     Args:
         study: from `layer_study`.
         path: where to save it (PNG or SVG by its ending); None only returns the figure.
@@ -213,13 +216,14 @@ def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any
     for number, (network, (bars, curve)) in enumerate(zip(networks, pairs, strict=True)):
         ranking = study.ranking[study.ranking["network"] == network].sort_values("rank")
         low = min(0.0, 100 * ranking["normalized"].min())
-        bars.barh(ranking["layer"], 100 * ranking["normalized"], color=COLOURS[number % len(COLOURS)])
+        colour = COLOURS[number % len(COLOURS)]
+        bars.barh(ranking["layer"], 100 * ranking["normalized"], xerr=half_stars(ranking), color=colour, capsize=2)
         bars.invert_yaxis()
         bars.tick_params(axis="y", labelsize="x-small")
         bars.set(xlim=(low, 105), title=str(network))
         exemption = study.exemption[study.exemption["network"] == network].sort_values("exempt")
         x, y = 100 * exemption["share"], 100 * exemption["normalized"]
-        curve.plot(x, y, marker="o", ms=4, color=COLOURS[number % len(COLOURS)])
+        curve.errorbar(x, y, yerr=half_stars(exemption), marker="o", ms=4, color=colour, capsize=2)
         curve.axhline(99, color="#555555", ls=":", lw=1)
         for share, value, count in zip(x, y, exemption["exempt"], strict=True):
             curve.annotate(f"{count}", (share, value), xytext=(0, 5), textcoords="offset points", fontsize="x-small")
@@ -233,3 +237,24 @@ def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any
         pair[1].set_ylabel("A* in %")
     figure.suptitle(title or f"Layers and device noise after {study.ranking['at'].iloc[0]}", fontsize="medium")
     return saved(figure, path)
+
+
+def half_widths(table: pd.DataFrame) -> pd.Series:
+    """Return half of the 95 % interval of each row's mean over chips, from its standard error; NaN for one chip."""
+    import pandas as pd
+
+    from analognets.metrics import spread_interval
+
+    rows = zip(table["standard_error"].astype(float), table["chips"], strict=True)
+    halves = [
+        np.nan if error != error else spread_interval(0.0, error * chips**0.5, int(chips)).half_width
+        for error, chips in rows
+    ]
+    return pd.Series(halves, index=table.index, dtype=float)
+
+
+def half_stars(table: pd.DataFrame) -> Any:
+    """Return half of the intervals of A* in percent; 0 where none is known, as in tables of earlier versions."""
+    if "normalized_low" not in table:
+        return 0.0
+    return 50 * (table["normalized_high"] - table["normalized_low"]).astype(float).fillna(0.0)

@@ -19,7 +19,7 @@ from analognets.deploy.studies.sensitivity.study import (
     standard_error,
 )
 from analognets.errors import InvalidArgumentError, check_number
-from analognets.metrics import ISO_ACCURACY, chance_error, normalized_accuracy
+from analognets.metrics import ISO_ACCURACY, chance_error, chips_interval, normalized_accuracy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,8 @@ class LayerStudy:
         exemption: one row per network and number of exempt layers, from 0: network, exempt (their number), layer (the
             last one exempted), share (of the analog weights), accuracy, standard_error, normalized, enough (whether A*
             has reached the level). None and all layers are always there; if all are not enough, nothing in between is.
+            Both tables end with low, high, normalized_low and normalized_high, the ends of 95 % intervals over chips,
+            the float accuracy taken as it is.
 
     Examples:
         >>> sorted(ranked.ranking["layer"]), ranked.ranking["rank"].tolist()
@@ -127,7 +129,17 @@ class Judge:
             "accuracy": mean,
             "standard_error": standard_error(accuracies),
             "normalized": normalized_accuracy(1.0 - mean, error, chance),
+            **self.ends(accuracies, error, chance),
         }
+
+    @staticmethod
+    def ends(accuracies: np.ndarray, error: float, chance: float) -> dict[str, float]:
+        """Return the ends of the intervals of accuracy and A*; NaN for one chip."""
+        found = chips_interval(accuracies)
+        if len(accuracies) < 2:
+            return dict.fromkeys(("low", "high", "normalized_low", "normalized_high"), float("nan"))
+        low, high = (normalized_accuracy(1.0 - end, error, chance) for end in (found.low, found.high))
+        return {"low": found.low, "high": found.high, "normalized_low": low, "normalized_high": high}
 
 
 def layer_sizes(model: Any) -> dict[str, int]:

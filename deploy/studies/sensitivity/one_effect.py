@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,11 @@ def values_of(model: Any, nonideality: str, values: Sequence[Any] | None) -> lis
 def summarize_sweep(table: pd.DataFrame) -> pd.DataFrame:
     """Return mean, standard error over chips, number of chips and normalised accuracy of each network and strength.
 
-    The normalised accuracy A* compares with the float network (`analognets.metrics.normalized_accuracy`).
+    The normalised accuracy A* compares with the float network (`analognets.metrics.normalized_accuracy`). low and high
+    are the ends of the 95 % interval of the accuracy over chips, normalized_low and normalized_high those of A*, the
+    float accuracy taken as it is. loss is the accuracy lost to the hardware as it is, in points, paired chip by chip,
+    where that was measured, with its ends. bound is the accuracy that at least the share bound_share of all chips has
+    (`analognets.metrics.chips_bound`). All take the test samples as given.
 
     Args:
         table: from `sweep_nonideality`.
@@ -134,15 +139,25 @@ def summarize_sweep(table: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from analognets.metrics import chance_error, normalized_accuracy
+    from analognets.metrics import chance_error, chips_bound, chips_interval, normalized_accuracy
 
     rows = []
     good = table[table["status"] == "ok"]
+    as_it_is = good[(good["value"] == good["standard"]) | (good["value"].isna() & good["standard"].isna())]
+    standards = {}
+    if "chip" in good:
+        standards = {name: part.set_index("chip")["accuracy"] for name, part in as_it_is.groupby("network", sort=False)}
     for (network, effect, value), group in good.groupby(["network", "nonideality", "value"], sort=False, dropna=False):
         values = group["accuracy"].to_numpy(float)
         float_error = 1.0 - float(group["float_accuracy"].iloc[0])
         chance = chance_error(int(group["classes"].iloc[0]))
         possible = chance > float_error
+        mean, bound = chips_interval(values), chips_bound(values)
+        ends = {"low": mean.low, "high": mean.high}
+        for name, end in list(ends.items()):
+            star = possible and end == end
+            ends[f"normalized_{name}"] = normalized_accuracy(1.0 - end, float_error, chance) if star else math.nan
+        lost = lost_points(group, standards.get(network))
         rows.append(
             {
                 "network": network,
@@ -155,7 +170,28 @@ def summarize_sweep(table: pd.DataFrame) -> pd.DataFrame:
                 "float_accuracy": 1.0 - float_error,
                 "standard": group["standard"].iloc[0],
                 "at": group["at"].iloc[0],
+                **ends,
+                **lost,
+                "bound": bound.value,
+                "bound_share": bound.share,
             }
         )
     names = ["network", "nonideality", "value", "accuracy", "standard_error", "chips", "normalized", "float_accuracy"]
-    return pd.DataFrame(rows, columns=[*names, "standard", "at"])
+    names += ["standard", "at", "low", "high", "normalized_low", "normalized_high", "loss", "loss_low", "loss_high"]
+    return pd.DataFrame(rows, columns=[*names, "bound", "bound_share"])
+
+
+def lost_points(group: pd.DataFrame, standard: pd.Series | None) -> dict[str, float]:
+    """Return the accuracy that chips lose to themselves on the hardware as it is, in points, with its ends.
+
+    Args:
+        group: rows of the chips at one strength.
+        standard: accuracy of each chip as the hardware is, if measured.
+    """
+    from analognets.metrics import chips_interval
+
+    pairs = None if standard is None else 100.0 * (standard - group.set_index("chip")["accuracy"]).dropna()
+    if pairs is None or pairs.empty:
+        return dict.fromkeys(("loss", "loss_low", "loss_high"), math.nan)
+    found = chips_interval(pairs)
+    return {"loss": found.mean, "loss_low": found.low, "loss_high": found.high}

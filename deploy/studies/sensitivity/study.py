@@ -15,7 +15,7 @@ from analognets.core.files import write_atomically
 from analognets.crossbar import Crossbar
 from analognets.deploy.studies.sensitivity.networks import StudiedNetwork, gather, open_calibrated, test_data
 from analognets.deploy.studies.sweep import sweep
-from analognets.errors import AnalogNetsError, InvalidArgumentError, check_integer
+from analognets.errors import AnalogNetsError, InvalidArgumentError, check_choice, check_integer
 from analognets.metrics import chance_error, normalized_accuracy
 from analognets.units import format_duration, parse_duration
 
@@ -89,13 +89,13 @@ class Bench:
         self.inputs, self.labels = test_data(self.trained, settings)
         self.machines: list[Any] = []
 
-    def machine(self, hardware: Mapping[str, Crossbar]) -> Any:
+    def machine(self, hardware: Mapping[str, Crossbar], precision: str = "float32") -> Any:
         """Return what runs chips of this hardware, made anew only for another structure."""
         from analognets.deploy.studies.sensitivity.adjustable import Machine
 
-        found = next((one for one in self.machines if one.fits(hardware)), None)
+        found = next((one for one in self.machines if one.fits(hardware, precision)), None)
         if found is None:
-            found = Machine(self.trained.model, hardware, others=self.machines)
+            found = Machine(self.trained.model, hardware, precision=precision, others=self.machines)
         self.machines = [found, *(one for one in self.machines if one is not found)][:MACHINES]
         return found
 
@@ -118,12 +118,13 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
 
     bench = bench_of(settings, point)
     hardware = hardware_of(bench.base, point)
-    outputs = bench.machine(hardware).predict(
+    outputs = bench.machine(hardware, settings.get("precision", "float32")).predict(
         bench.inputs,
         hardware,
         chip_seed=derive_seed(settings["seed"], "chip", point["chip"]),
         seconds=settings["seconds"],
         drift_compensation=settings["drift_compensation"],
+        labels=bench.labels,
     )
     return {"accuracy": accuracy(bench.labels, outputs), "samples": len(bench.labels)}
 
@@ -165,6 +166,8 @@ class Study:
         at: time since programming.
         seed: of the chips.
         drift_compensation: whether to scale the outputs back.
+        precision: "float32", "bfloat16" or "auto", as `analognets.deploy.chips.runtime.Runner` takes it: faster where
+            the processor multiplies bfloat16.
         workers: processes on this machine.
         ray: run on a Ray cluster.
         overwrite: forget what is in the folder.
@@ -189,6 +192,7 @@ class Study:
         at: str | float = "1h",
         seed: int = 0,
         drift_compensation: bool = True,
+        precision: str = "float32",
         workers: int = 1,
         ray: bool = False,
         overwrite: bool = False,
@@ -199,6 +203,9 @@ class Study:
         self.chips = check_integer("Study", "chips", chips, 1, 1_000_000)
         if limit is not None:
             check_integer("Study", "limit", limit, 1, 1 << 40)
+        from analognets.deploy.chips.runtime import PRECISIONS
+
+        check_choice("Study", "precision", precision, PRECISIONS)
         seconds = parse_duration(at)
         self.at = format_duration(seconds)
         self.folder = Path(folder)
@@ -212,6 +219,7 @@ class Study:
             "seconds": seconds,
             "seed": check_integer("Study", "seed", seed, 0, 2**31 - 1),
             "drift_compensation": bool(drift_compensation),
+            **({} if precision == "float32" else {"precision": precision}),
             **(mark or {}),
         }
         places = {source.fingerprint: source.place for source in self.sources}

@@ -13,7 +13,7 @@ from analognets.deploy.studies.sensitivity.equal_error import check_all
 from analognets.deploy.studies.sensitivity.one_effect import crossbars_of
 from analognets.deploy.studies.sensitivity.study import Study, all_good, by_chip, point_of, relative_accuracy
 from analognets.errors import InvalidArgumentError, check_number
-from analognets.metrics import ISO_ACCURACY
+from analognets.metrics import ISO_ACCURACY, chips_interval, spread_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +57,9 @@ def threshold_study(
     Returns:
         One row per network and effect: network, nonideality, standard (the strength as it is), threshold (x*),
         standard_error (of x*, by resampling chips), multiple (x* / standard), beyond (accuracy never falls so far, and
-        threshold is the end of the scan), sensitivity (`relative_sensitivity`), chips, level, at. Also in
-        threshold.parquet; what was measured is in threshold_scan.parquet.
+        threshold is the end of the scan), low and high (ends of the 95 % interval of x*, from its standard error),
+        sensitivity (`relative_sensitivity`), chips, level, at. Also in threshold.parquet; what was measured is in
+        threshold_scan.parquet, with the ends of the accuracies' intervals.
 
     Raises:
         UnknownNameError: there is no such effect.
@@ -182,7 +183,10 @@ class Search:
             before = (*key, scan[low]) if low >= 0 else (source.name, None, None)
             threshold, error = self.crossing(source.name, before, float(start), (*key, scan[high]), scan[high])
         multiple = threshold / standard if standard else None
-        return {**row, "threshold": threshold, "standard_error": error, "multiple": multiple, "chips": self.study.chips}
+        chips = self.study.chips
+        ends = spread_interval(threshold, error * chips**0.5, chips)
+        found = {"threshold": threshold, "standard_error": error, "multiple": multiple, "chips": chips}
+        return {**row, **found, "low": ends.low, "high": ends.high}
 
     def crossing(self, name: str, before: Any, start: float, after: Any, end: float) -> tuple[float, float]:
         """Return x* between two strengths, and its standard error from resampled chips."""
@@ -210,7 +214,8 @@ class Search:
         for (name, effect, value), chips in self.accuracies.items():
             relative = float(np.mean(self.relative(name, effect, value)))
             row = {"network": name, "nonideality": effect, "value": value, "accuracy": float(chips.mean())}
-            rows.append({**row, "relative": relative, "chips": len(chips)})
+            ends = chips_interval(chips)
+            rows.append({**row, "relative": relative, "chips": len(chips), "low": ends.low, "high": ends.high})
         return pd.DataFrame(rows)
 
 

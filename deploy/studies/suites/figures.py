@@ -60,6 +60,8 @@ class Figure:
         unit: such as "%" or "uJ".
         measured_on: which data, or who published it.
         note: why there is no value, or what to know of it.
+        loss_low: lower end of the 95 % interval of the loss, paired by sample.
+        loss_high: upper end.
     """
 
     member: str
@@ -75,6 +77,8 @@ class Figure:
     unit: str = ""
     measured_on: str = ""
     note: str = ""
+    loss_low: float | None = None
+    loss_high: float | None = None
 
 
 def figures_of(
@@ -128,7 +132,8 @@ class _Rows:
         if row is None or row.get("accuracy") is None:
             yield self.figure(name, unit="%", note=why or self.no_data())
         else:
-            yield self.figure(name, value=100 * row["accuracy"], unit="%", **self.about(row))
+            ends = {key: share(row.get(f"accuracy_{key}")) for key in ("low", "high")}
+            yield self.figure(name, value=100 * row["accuracy"], unit="%", **ends, **self.about(row))
 
     def plain(self, kind: str, bits: int | None) -> Iterator[Figure]:
         row, why = self.row(kind, bits)
@@ -147,6 +152,7 @@ class _Rows:
                 continue
             ends = {key: share(row.get(f"{prefix}{key}_{at}")) for key in ("low", "high", "std")}
             loss = row.get(f"{prefix}loss_{at}")
+            ends |= {key: row.get(f"{prefix}{key}_{at}") for key in ("loss_low", "loss_high")}
             told = {**self.about(row), "chips": int(row["chips"])}
             yield self.figure(name, bits=bits, at=at, value=100 * value, loss=loss, unit="%", **ends, **told)
 

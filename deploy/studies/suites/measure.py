@@ -15,7 +15,7 @@ from analognets import crossbar
 from analognets.conversion import load_model, plan, to_analog
 from analognets.deploy.accelerator.costs import cost
 from analognets.deploy.chips.chips import program
-from analognets.deploy.evaluation import accuracy
+from analognets.deploy.evaluation import decisions
 from analognets.deploy.export.litert_file import read_litert
 from analognets.deploy.export.litert_runtime import Interpreter
 from analognets.deploy.export.tflm_runtime import arena_size
@@ -23,6 +23,7 @@ from analognets.deploy.studies.suites.figures import RANGES
 from analognets.deploy.studies.suites.suite import Member, Suite, find_suite
 from analognets.errors import DataError
 from analognets.layers import calibrate, freeze_weight_range
+from analognets.metrics import mean_interval
 from analognets.training.recipe import Recipe
 from analognets.training.run import Run
 from analognets.zoo.tasks import Task, build_model, evenly, find_recipe, prepare
@@ -81,6 +82,12 @@ class Loaded:
             "statement": " ".join(text for text in (info.statement, stand_in) if text),
             "synthetic": bool(info.synthetic),
         }
+
+    def accuracy(self, outputs: Any) -> Row:
+        """Return the accuracy of a digital network, with the ends of its 95 % interval over samples by speaker."""
+        truth, chosen, _ = decisions(self.labels, outputs)
+        found = mean_interval((chosen == truth).astype(float), self.speakers)
+        return {"accuracy": found.mean, "accuracy_low": number(found.low), "accuracy_high": number(found.high)}
 
     @property
     def partly(self) -> bool:
@@ -169,7 +176,7 @@ def published(settings: dict[str, Any], suite: Suite, member: Member, point: dic
     if data is None:
         return {**row, "accuracy": None}
     outputs = float_outputs(settings["files"][member.model], data)
-    return {**row, "accuracy": accuracy(data.labels, outputs), **data.facts(member.stand_in)}
+    return {**row, **data.accuracy(outputs), **data.facts(member.stand_in)}
 
 
 def int8(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str, Any]) -> Row:
@@ -181,7 +188,7 @@ def int8(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str
     if data is None:
         return {**row, "accuracy": None}
     runner = Interpreter(path, kernels="builtin")
-    return {**row, "accuracy": runner.accuracy(data.inputs, data.labels), **data.facts(member.stand_in)}
+    return {**row, **data.accuracy(runner.predict(data.inputs)), **data.facts(member.stand_in)}
 
 
 def arena(settings: dict[str, Any], suite: Suite, member: Member, point: dict[str, Any]) -> Row:

@@ -14,6 +14,7 @@ from analognets.deploy import by_class
 from analognets.deploy.chips.chips import program, summarize
 from analognets.deploy.chips.report import write_report
 from analognets.errors import InvalidArgumentError
+from analognets.metrics import mean_interval
 
 
 def counted(counts: list[Any], modes: list[bool] | None = None) -> pd.DataFrame:
@@ -37,9 +38,16 @@ def test_confusions_and_accuracies_are_those_of_the_same_readings(make: Any, sam
         decided = chips.decide((samples, form), **settings)
         table, found = chips.evaluate((samples, form), **settings), decided.confusion()
         pd.testing.assert_frame_equal(decided.accuracies(), table, check_exact=True)
-        pd.testing.assert_frame_equal(
-            decided.summary()[["drift_compensation", "seconds", "at", "mean", "std", "chips"]], summarize(table)
-        )
+        names = ["drift_compensation", "seconds", "at", "mean", "std", "chips", "bound", "bound_share"]
+        pd.testing.assert_frame_equal(decided.summary()[names], summarize(table)[names])
+        classes = by_class(decided, groups=["a", "b"] * 100)
+        told = classes.drop(columns=["low", "high"])
+        pd.testing.assert_frame_equal(told, by_class(found))
+        own = decided.truth == 1
+        right = (decided.chosen == decided.truth)[decided.readings.query("at == '1y' and drift_compensation").index]
+        ends = mean_interval(right[:, own], np.array(["a", "b"] * 100)[own].tolist())
+        row = classes.query("at == '1y' and drift_compensation").iloc[1]
+        assert (row["low"], row["high"]) == pytest.approx((ends.low, ends.high))
     outputs = chips.predict(samples, chip=1, at="1y", drift_compensation=False).argmax(1)
     part = found.query("chip == 1 and at == '1y' and not drift_compensation")
     expected = np.array([[((labels == one) & (outputs == other)).sum() for other in range(3)] for one in range(3)])

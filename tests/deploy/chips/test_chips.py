@@ -194,6 +194,12 @@ def test_summary() -> None:
     np.testing.assert_allclose(summary["loss"], 5.0)
     assert (summary["chips"] == 3).all()
     assert "loss" not in summarize(table)
+    np.testing.assert_allclose(summary["high"] - summary["mean"], 4.302653 * 0.1 / 3**0.5, rtol=1e-6)
+    assert summary["bound"].isna().all(), "three chips are a bound for a third of all chips only"
+    six = summarize(pd.concat([table, table.assign(accuracy=0.95)]))
+    np.testing.assert_allclose(six["bound_share"], 0.05 ** (1 / 6))
+    np.testing.assert_allclose(six["bound"], 0.8)
+    assert summarize(table.assign(accuracy=np.nan))[["low", "bound"]].isna().all(axis=None)
 
 
 def test_accuracy_of_every_shape_of_labels() -> None:

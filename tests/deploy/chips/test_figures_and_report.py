@@ -111,7 +111,7 @@ def test_the_report_is_one_file_that_says_everything(tmp_path: Path) -> None:
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     for _, row in summarize(data, 0.93).iterrows():
         assert f"<td>{row['at']}</td>" in page
-        assert f"<td>{100 * row['mean']:.2f}</td>" in page
+        assert f"<td>{100 * row['mean']:.2f} \u00b1 {50 * (row['high'] - row['low']):.2f}</td>" in page
         assert f"<td>{row['loss']:+.2f}</td>" in page
     ends = {"low": 0.85, "high": 0.91, "loss_low": 1.0, "loss_high": 2.0}
     page = write(tmp_path / "intervals.html", data, summary=summarize(data, 0.93).assign(**ends))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
+from analognets.crossbar.nonidealities import IRDrop, OutputNoise, ShortTermNoise
+from analognets.deploy.chips import bfloat16, runtime
 from analognets.deploy.chips.chips import program
 from analognets.deploy.chips.runtime import Runner
 from analognets.devices import IdealDevice
@@ -100,3 +104,63 @@ def test_batches_do_not_change_the_outputs(make, nets, samples) -> None:
         )
     with pytest.raises(InvalidArgumentError, match="A prediction needs at least one sample"):
         chips.predict(samples[:0])
+
+
+@pytest.mark.parametrize(
+    ("fast", "limit", "value", "precision", "note"),
+    [
+        (True, "LARGEST_CHANGE", 0.2, "bfloat16", ""),
+        (False, "LARGEST_CHANGE", 0.2, "float32", "the processor does not multiply bfloat16"),
+        (True, "LARGEST_STEPS", -1, "float32", "a product in bfloat16 differs by [01] ADC steps"),
+        (True, "LARGEST_CHANGE", -1, "float32", "products in bfloat16 change [0-9.]+ points of the decisions"),
+    ],
+)
+def test_auto_takes_bfloat16_where_the_first_reading_allows_it(
+    make, samples, monkeypatch, fast, limit, value, precision, note
+) -> None:
+    monkeypatch.setattr(runtime, "multiplies_bfloat16", lambda: fast)
+    monkeypatch.setattr(bfloat16, limit, value)
+    model = make("pcm")
+    chips = program(model, 1)
+    labels = model.predict(samples, verbose=0).argmax(1)
+    table = chips.evaluate((samples, labels), at=["25s", "1d"], precision="auto")
+    pd.testing.assert_frame_equal(table, chips.evaluate((samples, labels), at=["25s", "1d"], precision=precision))
+    runner = chips.runner(precision="auto")
+    assert runner.precision == precision
+    assert runner.traces == 1
+    assert re.search(note, runner.precision_note)
+    both = [chips.predict(samples, at="1y", precision=one) for one in ("auto", precision)]
+    np.testing.assert_array_equal(*both)
+    plain = Runner(make("pcm", rows=20, cols=3), precision="auto")
+    assert (plain.precision, plain.mode) == ("float32", "plain")
+    assert "cut into several row blocks" in plain.precision_note
+
+
+def test_products_in_bfloat16_are_compared_stage_by_stage(make, samples) -> None:
+    chips = program(make("pcm"), 1)
+    runner = chips.runner()
+    runner.load(chips.chips[0].read(chips.layers, "1d"))
+    assert 0 < bfloat16.largest_difference(runner.twin, samples) <= 1
+    outputs = runner.predict(samples)
+    one_of_many = outputs[:, :1] - np.median(outputs[:, :1])
+    changed = one_of_many.copy()
+    changed[:3] = 1 - np.sign(one_of_many[:3])
+    share = np.mean((one_of_many > 0.5) != (changed > 0.5))
+    assert str(round(100 * share, 2)) in bfloat16.why_not_bfloat16(1, None, one_of_many, changed)
+
+
+def test_tiles_with_noise_multiply_in_bfloat16_too(make, samples, monkeypatch) -> None:
+    monkeypatch.setattr(runtime, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(bfloat16, "LARGEST_CHANGE", 0.2)
+    model = make("pcm", rows=20, cols=3, nonidealities=[IRDrop(), ShortTermNoise(), OutputNoise()])
+    chips = program(model, 1)
+    outputs = {one: chips.predict(samples, at="1d", precision=one) for one in ("float32", "bfloat16", "auto")}
+    runner = chips.runner(precision="auto")
+    assert (runner.mode, runner.precision, runner.precision_note) == ("plain", "bfloat16", "")
+    np.testing.assert_array_equal(outputs["auto"], outputs["bfloat16"])
+    apart = np.abs(outputs["float32"] - outputs["bfloat16"])
+    assert 0 < apart.max() < 0.5 * outputs["float32"].std()
+    exact, reads = chips.runner(), chips.chips[0].read(chips.layers, "1d")
+    exact.load(reads)
+    now = exact._realizations()
+    assert 0 < bfloat16.largest_difference_of_layers(model, chips.layers, now, samples) <= 1

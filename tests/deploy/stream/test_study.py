@@ -17,7 +17,7 @@ from analognets.datasets.running_audio import RunningAudio
 from analognets.deploy.stream import DetectorSettings, Listener, duty_cycle, stream_figure, write_stream_evaluation
 from analognets.deploy.stream.listener import stream_frontend
 from analognets.deploy.stream.network import network_for
-from analognets.deploy.stream.report import FILES, summary_rows, word_rows
+from analognets.deploy.stream.report import FILES, alarm_ends, summary_rows, word_rows
 from analognets.deploy.stream.scoring import THRESHOLDS, Truth, match
 from analognets.deploy.stream.study import StreamEvaluation, stream_evaluation
 from analognets.errors import ConversionError, InvalidArgumentError
@@ -125,7 +125,14 @@ def test_files(found: StreamEvaluation, trained: Trained, tmp_path: Path) -> Non
     rows = summary_rows(found)
     assert [row["title"] for row in rows] == ["same weights, digital", "25s", "1y"]
     assert rows[1]["chips"] == 2 and rows[1]["miss_rate_std"] is not None and rows[0]["miss_rate_std"] is None
+    for row in rows:
+        for name in ("miss_rate", "false_alarms_per_hour"):
+            assert row[f"{name}_low"] is None or row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+    assert alarm_ends([0]) == (0.0, pytest.approx(3.688879)) and alarm_ends([10, 10])[0] == pytest.approx(4.795389)
+    low, high = alarm_ends([4, 16])
+    assert low == 0.0 and high > 10 + 12.7062 * 6 and alarm_ends([10])[1] == pytest.approx(18.390356)
     (word,) = word_rows(found)
+    assert word["ends"]["25s"] == pytest.approx([rows[1]["miss_rate_low"], rows[1]["miss_rate_high"]])
     assert word["word"] == "loud" and word["25s"] == pytest.approx(rows[1]["miss_rate"])
     assert 0 < found.ratio < 5
 

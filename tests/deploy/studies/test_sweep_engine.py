@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -300,49 +299,6 @@ def test_without_ray_the_extra_is_named(task: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"analognets\[ray\]"):
         sweep(task, points(1), tmp_path / "out", settings=settings(tmp_path), ray=True)
-
-
-@pytest.mark.parity
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="needs Ray, which is large: pip install 'analognets[ray]'"
-)
-def test_a_ray_cluster_gives_what_processes_give_though_a_worker_and_a_machine_die(
-    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two nodes on this machine: one process ends itself at its point, and one node goes in the middle."""
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(RunError, match="The Ray cluster at RAY_ADDRESS=127.0.0.1:1 can't be reached"):
-        sweep(task, points(1), tmp_path / "none", settings=settings(tmp_path), ray=True)
-    import ray
-    from ray.cluster_utils import Cluster
-
-    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    second = cluster.add_node(**small)
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    ends: list[int] = []
-
-    def lose_a_machine(done: int, total: int, row: dict[str, Any]) -> None:
-        if not ends:
-            ends.append(done)
-            cluster.remove_node(second, allow_graceful=False)
-
-    try:
-        given = settings(tmp_path, fails=2, dies=3)
-        run = partial(sweep, task, points(1, 2, 3, 4, 5, 6), tmp_path / "out", settings=given, ray=True)
-        table = run(progress=lose_a_machine)
-        assert not ray.is_initialized()
-    finally:
-        cluster.shutdown()
-    assert ends == [1]
-    assert list(table["status"]) == ["ok", "failed", "failed", "ok", "ok", "ok"]
-    assert list(table["square"].dropna()) == [1, 16, 25, 36]
-    assert "its process died 2 times" in table["error"][2]
-    assert os.getpid() not in set(table["pid"].dropna())
-    assert set(table["threads"].dropna()) == {"1"}
-    assert len(load_results(tmp_path / "out")) == 6
 
 
 def test_a_sweep_of_before_a_task_moved_goes_on(tmp_path: Path) -> None:

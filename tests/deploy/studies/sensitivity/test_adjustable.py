@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analognets.crossbar import Crossbar
+from analognets.deploy.chips import bfloat16, runtime
 from analognets.deploy.chips.programming import ChipArithmetic
 from analognets.deploy.chips.runtime import Runner
 from analognets.deploy.studies.sensitivity.adjustable import Machine
@@ -69,6 +70,27 @@ def test_one_machine_serves_all_strengths_without_retracing(
     spreads = [np.abs(one - outputs[0]).mean() for one in outputs]
     assert 0 < spreads[1] < spreads[2]
     assert not machine.fits(dict.fromkeys(layers, standard.with_strength("adc_bits", 6)))
+    assert len(machine._reads) == 1, "the chip is programmed once: noise at the ADC leaves its cells alone"
+    noisier = dict.fromkeys(layers, standard.with_strength("read_noise", 3.0))
+    machine.predict(samples, noisier, chip_seed=1, seconds=20.0)
+    assert len(machine._reads) == 2
+
+
+def test_a_machine_multiplies_in_bfloat16_where_that_is_good_enough(
+    build: Callable[..., keras.Model], standard: Crossbar, samples: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(bfloat16, "LARGEST_CHANGE", 0.2)
+    model = build()
+    hardware = dict.fromkeys([layer.name for layer in analog_layers(model)], standard)
+    exact, rough = (Machine(model, hardware, precision=one) for one in ("float32", "auto"))
+    assert exact.fits(hardware)
+    assert not rough.fits(hardware)
+    assert rough.fits(hardware, "auto")
+    one, two = (machine.predict(samples, hardware, chip_seed=5, seconds=3600.0) for machine in (exact, rough))
+    assert (rough.runner.precision, rough.runner.precision_note) == ("bfloat16", "")
+    step = np.abs(one).max() / 127
+    assert 0 < np.abs(one - two).mean() < 2 * step
 
 
 def test_layers_may_differ(build: Callable[..., keras.Model], standard: Crossbar) -> None:

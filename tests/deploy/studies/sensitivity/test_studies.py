@@ -49,6 +49,9 @@ def test_equal_error_raises_each_effect_to_the_same_error(equal: SimpleNamespace
     assert table.loc["output_noise", "standard"] == 0.04 and table.loc["stuck_at_zero", "standard"] == 0.0
     losses = (table["standard_accuracy"] - table["accuracy"]) / (table["standard_accuracy"] - 1 / 3)
     np.testing.assert_allclose(table["loss"], losses, atol=1e-9)
+    halves = 4.302653 * table["standard_error"]
+    np.testing.assert_allclose(table["loss_high"] - table["loss"], halves, rtol=1e-6)
+    np.testing.assert_allclose(table["loss"] - table["loss_low"], halves, rtol=1e-6)
 
 
 def test_equal_error_goes_on_with_other_effects_and_keeps_what_is_there(equal: SimpleNamespace) -> None:
@@ -102,6 +105,7 @@ def test_what_never_hurts_is_beyond_the_scan(thresholds: SimpleNamespace, tmp_pa
     settings = {**thresholds.settings, "nonidealities": ["ir_drop"], "values": scan}
     [row] = threshold_study(thresholds.model, tmp_path, **settings).to_dict("records")
     assert row["beyond"] and row["threshold"] == 1.02 and np.isnan(row["standard_error"])
+    assert np.isnan(row["low"]) and np.isnan(row["high"])
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=6, unique=True), st.booleans())

@@ -18,6 +18,7 @@ from analognets.deploy.evaluation import accuracy
 from analognets.deploy.studies.sensitivity import curve_figure, summarize_sweep, sweep_nonideality
 from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError, NotCalibratedError, RunError, UnknownNameError
+from analognets.metrics import chips_interval
 
 Build = Callable[..., keras.Model]
 
@@ -35,6 +36,12 @@ def test_the_table_has_a_row_a_strength_and_chip(swept: SimpleNamespace) -> None
 def test_much_noise_leaves_less(swept: SimpleNamespace) -> None:
     means = swept.table.groupby("value")["accuracy"].mean()
     assert means[0.0] > 0.7 and means[3.0] < means[0.04] - 0.1
+    found = summarize_sweep(swept.table).set_index("value")
+    assert (found["low"] <= found["accuracy"]).all() and (found["accuracy"] <= found["high"]).all()
+    assert found.loc[0.04, ["loss", "loss_low", "loss_high"]].tolist() == [0.0, 0.0, 0.0]
+    of_chips = [swept.table.query(f"value == {value}")["accuracy"].to_numpy() for value in (0.04, 3.0)]
+    paired = chips_interval(100 * (of_chips[0] - of_chips[1]))
+    assert found.loc[3.0, ["loss", "loss_low"]].tolist() == pytest.approx([paired.mean, paired.low])
 
 
 def test_chips_are_those_of_an_ordinary_evaluation(swept: SimpleNamespace, data: Any) -> None:
@@ -100,6 +107,10 @@ def test_summary_in_closed_form() -> None:
     assert list(summary["accuracy"]) == pytest.approx([0.7, 0.25])
     assert summary["standard_error"][0] == pytest.approx(0.1 / np.sqrt(3)) and np.isnan(summary["standard_error"][1])
     assert list(summary["normalized"]) == pytest.approx([(0.7 - 0.25) / (0.9 - 0.25), 0.0])
+    half = 4.302653 * 0.1 / np.sqrt(3)
+    assert (summary["low"][0], summary["high"][0]) == pytest.approx((0.7 - half, 0.7 + half))
+    stars = summary["normalized_high"][0] - summary["normalized"][0]
+    assert stars == pytest.approx(half / (0.9 - 0.25)) and np.isnan(summary["high"][1])
     assert list(summary["chips"]) == [3, 1]
 
 
