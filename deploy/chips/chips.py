@@ -54,8 +54,8 @@ class Chips:
     Examples:
         >>> chips = analognets.deploy.program(analog, chips=3, seed=0)
         >>> table = chips.evaluate((x, y), at=["25s", "1y"])
-        >>> list(table.columns)
-        ['chip', 'seed', 'at', 'seconds', 'drift_compensation', 'accuracy']
+        >>> table[["chip", "at"]].values.tolist()[:2]
+        [[0, '25s'], [0, '1y']]
         >>> chips.save("my_chips")
         >>> len(Chips.load("my_chips", analog))
         3
