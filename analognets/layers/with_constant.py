@@ -26,6 +26,11 @@ class WithConstant(keras.layers.Layer):
 
     Raises:
         InvalidArgumentError: there is no such operation, or a length is not positive.
+
+    Examples:
+        >>> layer = WithConstant("add", (1, 3))
+        >>> layer(np.zeros((2, 3))).numpy().tolist()
+        [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
 
     def __init__(self, operation: str, shape: Sequence[int], *, constant_first: bool = False, **kwargs: Any) -> None:

@@ -287,8 +287,10 @@ def known(node: Any) -> Mapping[str, Any]:
     if not isinstance(found, Mapping) or "layer" not in found:
         return {}
     said = {key: value.decode() if isinstance(value, bytes) else value for key, value in found.items()}
-    wanted = {"LIF": ("dt", "refractory", "clamp", "capacitance", "leak")}
-    wanted["DoubleExponential"] = ("dt", "of", "part", "tau_fall", "tau_rise", "membrane")
+    wanted: dict[str, tuple[str, ...]] = {
+        "LIF": ("dt", "refractory", "clamp", "capacitance", "leak"),
+        "DoubleExponential": ("dt", "of", "part", "tau_fall", "tau_rise", "membrane"),
+    }
     return said if all(key in said for key in wanted.get(str(said["layer"]), ("",))) else {}
 
 

@@ -196,21 +196,21 @@ class PulsedArray:
         size, places = tf.abs(pulses), self.turn.begin(self.copies, self.size)
         if in_amplitude:
             return self._give(starts, tf.ones_like(size), time, seeds, places, size)
-        return self._give(starts, size, time, seeds, places, 1.0)
+        return self._give(starts, size, time, seeds, places)
 
-    def _give(self, starts: Any, counts: Any, time: Any, seeds: Any, places: Any, amplitude: Any) -> tuple[Any, Any]:
-        def once(some: Any, number: Any, amplitude: Any) -> None:
-            at = places(some, number)
+    def _give(
+        self, starts: Any, counts: Any, time: Any, seeds: Any, places: Any, amplitudes: Any = None
+    ) -> tuple[Any, Any]:
+        def once(number: Any) -> Any:
+            chosen = tf.where(counts > number)[:, 0]
+            at = places(tf.gather(starts, chosen), number)
             draws = self.device.pulse_draws((_length(at),), seeds(number))
+            amplitude = 1.0 if amplitudes is None else tf.gather(amplitudes, chosen)
             self.scatter(at, self.device.pulse_with(self.gather(at), draws, time=time, amplitude=amplitude))
-
-        def more(number: Any) -> Any:
-            once(tf.gather(starts, tf.where(counts > number)[:, 0]), number, 1.0)
             return (number + 1.0,)
 
-        once(starts, 0.0, amplitude)
         most = tf.reduce_max(counts)
-        tf.while_loop(lambda number: number < most, more, (tf.constant(1.0),), parallel_iterations=1)
+        tf.while_loop(lambda number: number < most, once, (tf.constant(0.0),), parallel_iterations=1)
         return tf.reduce_sum(counts), most
 
     def rewrite(self, units: Any, difference: Any, time: Any, *, seed: Seed) -> tuple[Any, Any]:
@@ -237,7 +237,7 @@ class PulsedArray:
         def seeds(number: Any) -> Seed:
             return derive_seed(seed, "rewrite", *divmod(int(number), pairs)) if isinstance(seed, int) else seed
 
-        given, _ = self._give(starts, tf.gather(counts, hit) * float(pairs), time, seeds, places, 1.0)
+        given, _ = self._give(starts, tf.gather(counts, hit) * float(pairs), time, seeds, places)
         return given, tf.size(every)
 
 

@@ -128,6 +128,11 @@ class Bundle:
         folder: where it lies.
         case: its index.
         arrays: "weights", "inputs", "product_ideal" and "product_quantised".
+
+    Examples:
+        >>> bundle = open_bundle(bundle_folder)
+        >>> sorted(bundle.arrays)
+        ['inputs', 'product_ideal', 'product_quantised', 'weights']
     """
 
     def __init__(self, folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> None:
@@ -193,6 +198,11 @@ def write_bundle(
     Raises:
         ChipFileError: there is such a folder, or it can't be written.
         InvalidArgumentError: a number is out of range.
+
+    Examples:
+        >>> folder = write_bundle("bundle", chips=2, times=(25.0,))
+        >>> sorted(path.name for path in folder.iterdir())[:2]
+        ['arrays.npz', 'conformance.json']
     """
     check_integer("write_bundle", "chips", chips, 1, 1000)
     check_integer("write_bundle", "seed", seed, 0, 2**31 - 1)
@@ -246,6 +256,11 @@ def open_bundle(folder: Any) -> Bundle:
 
     Raises:
         ChipFileError: it is missing, changed or not valid.
+
+    Examples:
+        >>> bundle = open_bundle(bundle_folder)
+        >>> bundle.arrays["weights"].ndim
+        2
     """
     place = Path(folder)
     hint = "Make one with `analognets conformance write FOLDER`."

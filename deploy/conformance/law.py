@@ -42,6 +42,10 @@ class Law(Section):
         t_0: seconds.
         t_read: seconds.
 
+    Examples:
+        >>> Law(g_max=20.0).programming[1]
+        1.965
+
     Source: Nandakumar et al., ICECS 2019; Joshi et al. 2020; constants verified in IBM/aihwkit, inference/noise/pcm.py.
     """
 
@@ -66,6 +70,10 @@ class Rules(Section):
             clipped; "full_range": 2^b levels, step = range / 2^(b-1); "floor": as symmetric, rounded down;
             "unclipped": as symmetric, not clipped; "none": not converted.
         adc: of output converters, likewise.
+
+    Examples:
+        >>> Rules(pair="collapsed").read_noise_reference
+        'target'
     """
 
     read_noise_reference: Literal["target", "programmed"] = "target"

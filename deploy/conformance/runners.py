@@ -47,6 +47,12 @@ class ReferenceRunner:
         rules: None: those of the bundle.
         ideal: without programming noise, drift, read noise and converters: its products are plain ones.
         seed: of the draws.
+
+    Examples:
+        >>> bundle = analognets.deploy.conformance.open_bundle(bundle_folder)
+        >>> found = ReferenceRunner(rules=analognets.deploy.conformance.Rules(pair="collapsed"))
+        >>> found.seed
+        0
     """
 
     rules: Rules | None = None
@@ -182,6 +188,12 @@ def observe(bundle: Bundle, tool: str) -> Observations:
     Raises:
         UnknownNameError: there is no such tool and no such file.
         AnalogNetsError: it is not installed, or failed.
+
+    Examples:
+        >>> bundle = analognets.deploy.conformance.open_bundle(bundle_folder)
+        >>> found = observe(bundle, "analognets")
+        >>> found.tool
+        'analognets'
     """
     if tool in TOOLS:
         return TOOLS[tool](bundle)

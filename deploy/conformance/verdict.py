@@ -76,6 +76,12 @@ class Verdict:
         departures: rules that it applies in another way.
         differences: each one with its rule.
         skipped: what was not compared, and why.
+
+    Examples:
+        >>> bundle = analognets.deploy.conformance.open_bundle(bundle_folder)
+        >>> verdict = judge(bundle, analognets.deploy.conformance.observe(bundle, "analognets"))
+        >>> verdict.tool, verdict.departures
+        ('analognets', ())
     """
 
     tool: str
@@ -134,6 +140,12 @@ def judge(bundle: Bundle, found: Observations) -> Verdict:
 
     Raises:
         ChipFileError: an array has another shape, is not finite, or is missing without a reason.
+
+    Examples:
+        >>> bundle = analognets.deploy.conformance.open_bundle(bundle_folder)
+        >>> verdict = judge(bundle, analognets.deploy.conformance.observe(bundle, "analognets"))
+        >>> verdict.conforms
+        True
     """
     check(bundle, found)
     by_products = list(of_products(bundle, found))

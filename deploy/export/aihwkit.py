@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -44,22 +44,25 @@ def to_aihwkit(model: keras.Model, folder: Path | str, *, overwrite: bool = Fals
         ConversionError: a layer has no counterpart in the script, or is called more than once.
         DataError: the folder holds such files already, or can't be written.
 
+    Examples:
+        >>> folder = to_aihwkit(model, "for_aihwkit")
+        >>> "rebuild.py" in [path.name for path in folder.iterdir()]
+        True
+
     Source: the interface of aihwkit 1.2, with which the output is compared (tests/deploy/export/test_aihwkit.py).
     """
     if any(isinstance(layer, AnalogLayer) for layer in model._flatten_layers()):
         model = to_digital(model)
     layers, arrays = described(model)
     packed = io.BytesIO()
-    np.savez(packed, **arrays)
+    np.savez(packed, **cast(dict[str, Any], arrays))
     script = (resources.files("analognets.deploy") / "export" / SCRIPT).read_text("utf-8")
-    contents = (json.dumps({"name": model.name, "layers": layers}, indent=1), packed.getvalue(), script)
+    index = json.dumps({"name": model.name, "layers": layers}, indent=1)
+    contents = (index.encode(), packed.getvalue(), script.encode())
     folder = Path(folder).expanduser()
     write_together(
         folder,
-        {
-            name: content.encode() if isinstance(content, str) else content
-            for name, content in zip(AIHWKIT_FILES, contents, strict=True)
-        },
+        dict(zip(AIHWKIT_FILES, contents, strict=True)),
         overwrite=overwrite,
     )
     return folder

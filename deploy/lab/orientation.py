@@ -44,6 +44,13 @@ def check_orientation(
 
     Warns:
         DataWarning: rows that read 0 in every device, or a tile that follows its targets in no order.
+
+    Examples:
+        >>> folder = chips.export_targets("targets")
+        >>> index = form.read_index(folder)
+        >>> targets = {tile.name: np.load(folder / tile.file) for tile in index.tiles}
+        >>> measured = {name: 0.9 * target for name, target in targets.items()}
+        >>> check_orientation(index, targets, measured, "chip 0 at 25 s")
     """
     wanted = {name: weights_of(values) for name, values in targets.items()}
     found = {name: weights_of(values) for name, values in tiles.items()}

@@ -92,6 +92,16 @@ def read_plain_readings(
         ChipFileError: a file can't be read, a tile or rows of it are missing, a tile is transposed, or the unit is
             wrong.
         InvalidArgumentError: there is no such unit.
+
+    Examples:
+        >>> folder = chips.export_targets("targets")
+        >>> index = form.read_index(folder)
+        >>> targets = {tile.name: np.load(folder / tile.file) for tile in index.tiles}
+        >>> Path("measured").mkdir()
+        >>> for name, target in targets.items():
+        ...     np.save(f"measured/{name.replace('/', '_')}.npy", 0.9 * target)
+        >>> len(read_plain_readings(Path("measured"), index, targets))
+        1
     """
     if unit is not None:
         check_choice("measured arrays", "unit", unit, tuple(CONDUCTANCE))

@@ -132,6 +132,15 @@ def record_arrays(
         ChipFileError: a file can't be read, a tile or rows of it are missing, or it is transposed, has its polarities
             swapped or another unit; nothing of that reading is kept.
         InvalidArgumentError: the time is not known, or given twice.
+
+    Examples:
+        >>> folder = chips.export_targets("targets")
+        >>> index = form.read_index(folder)
+        >>> Path("measured").mkdir()
+        >>> for tile in index.tiles:
+        ...     np.save(f"measured/{tile.name.replace('/', '_')}.npy", 0.9 * np.load(folder / tile.file))
+        >>> len(record_arrays(folder, "measured", seconds="1d"))
+        1
     """
     target, place = Path(folder), Path(source)
     index = form.read_index(target)

@@ -47,6 +47,12 @@ def describe(trained: TrainedNetwork, *, name: str, family: str, title: str, ref
 
     Raises:
         ConversionError: the page can't compute it: other layers, another device, several tiles for a layer.
+
+    Examples:
+        >>> trained = analognets.zoo.trained.open_trained("analognet_kws.hwa_8bit")
+        >>> found = describe(trained, name="kws", family="kws", title="Keywords", reference="kws")
+        >>> type(found).__name__
+        'dict'
     """
     model = trained.model
     layers = _chain(model)

@@ -66,6 +66,10 @@ def page_file(name: str, *, start: str = "") -> bytes:
     Raises:
         UnknownNameError: the page has no such preset or file.
         PresetError: the preset of this installation is damaged.
+
+    Examples:
+        >>> b"<html" in page_file("index.html")
+        True
     """
     if name in BUILT:
         return _built(name)
@@ -101,6 +105,10 @@ def write_page(folder: str | Path, *, start: str = "") -> Path:
     Raises:
         UnknownNameError: the page has no such preset.
         DataError: the folder can't be written.
+
+    Examples:
+        >>> write_page("site").name
+        'index.html'
     """
     content = {name: page_file(name, start=start) for name in page_files()}
     target = make_folder(Path(folder), "folder for the lab page", error=DataError)

@@ -25,6 +25,11 @@ def int8_scales(path: Path) -> dict[str, Any]:
 
     Raises:
         ConversionError: it has other operators.
+
+    Examples:
+        >>> found = analognets.deploy.to_litert(model, "net.tflite", x)
+        >>> sorted(int8_scales(found.path))
+        ['input', 'layers', 'pool']
     """
     form = schema()
     model = form.ModelT.InitFromPackedBuf(read_plain(path, "file", error=ConversionError), 0)

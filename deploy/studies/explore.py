@@ -92,9 +92,9 @@ def explore(
         RunError: the folder holds another exploration, or something else.
 
     Examples:
-        >>> table = explore(run, "explored", bits=[8, 4], data=speech, chips=2, limit=10)
+        >>> table = explore(run, "explored", bits=[8], data=speech, chips=2, limit=10)
         >>> table[["bits", "status", "samples"]].values.tolist()
-        [[8, 'ok', 10], [4, 'ok', 10]]
+        [[8, 'ok', 10]]
     """
     sources = [networks] if isinstance(networks, (str, Path)) else list(networks)
     check_options(bits, arrays, adcs, clip, eta)

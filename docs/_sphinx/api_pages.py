@@ -15,7 +15,7 @@ Examples are run by the tests, each in an empty folder. What they use without ma
 network with inputs `x` and labels `y`; `analog`, the same on crossbars, calibrated; `chips`, three chips of it; `run`,
 the folder of a finished training; `speech`, a folder in the layout of Speech Commands; `cells`, a table of measured
 cells; `tflite`, a .tflite file of the network; `listened`, `swept` and `ranked`, what `stream_evaluation`,
-`sweep_nonideality` and `layer_study` found.
+`sweep_nonideality` and `layer_study` found; `bundle_folder`, a conformance bundle.
 """
 
 DIRECTIVES = {"class": "autoclass", "exception": "autoexception", "function": "autofunction", "data": "autodata"}

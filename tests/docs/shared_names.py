@@ -27,7 +27,21 @@ class SharedNames:
         folder: where files are kept that several examples read.
     """
 
-    names = ("x", "y", "model", "analog", "chips", "speech", "run", "cells", "tflite", "listened", "swept", "ranked")
+    names = (
+        "x",
+        "y",
+        "model",
+        "analog",
+        "chips",
+        "speech",
+        "run",
+        "cells",
+        "tflite",
+        "listened",
+        "swept",
+        "ranked",
+        "bundle_folder",
+    )
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -142,3 +156,10 @@ class SharedNames:
     def ranked(self) -> Any:
         """The layers of the network by how they bear device noise, from `layer_study`."""
         return an.deploy.layer_study(self.analog, self.folder / "ranked", data=(self.x, self.y), chips=2)
+
+    @cached_property
+    def bundle_folder(self) -> Path:
+        """A small conformance bundle."""
+        from analognets.deploy.conformance import write_bundle
+
+        return write_bundle(self.folder / "bundle", chips=2, times=(25.0,))

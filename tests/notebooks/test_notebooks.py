@@ -19,19 +19,43 @@ from analognets.zoo.tasks import find_recipe
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 SOURCES = sorted(FOLDER.glob("*.py"))
 
+# One kernel runs all notebooks, one after the other: most of what a short one takes is the import of TensorFlow.
 EXECUTE = """
-import sys
+import json, os, sys
 import jupytext, nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-source, target = sys.argv[1:]
-notebook = jupytext.read(source)
 # No folder of kernels: that leaves the kernel of the interpreter that runs this.
 kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
 kernel.transport = "ipc"
-NotebookClient(notebook, km=kernel, timeout=None).execute()
-nbformat.write(notebook, target)
+for line in sys.stdin:
+    source, target, first = json.loads(line)
+    notebook = jupytext.read(source)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
+    try:
+        NotebookClient(notebook, km=kernel, timeout=None).execute()
+        del notebook.cells[0]
+        nbformat.write(notebook, target)
+        answer = ""
+    except Exception as error:
+        answer = str(error)[-2000:]
+    print(json.dumps(answer), flush=True)
+"""
+FRESH = """
+%reset -f
+import gc, os, tempfile
+import keras
+import matplotlib.pyplot as plt
+os.chdir({folder!r})
+os.environ.clear()
+os.environ.update({environment!r})
+tempfile.tempdir = None
+plt.close("all")
+keras.utils.clear_session()
+keras.utils.set_random_seed(0)
+gc.collect()
+%reset -f
 """
 
 
@@ -74,22 +98,43 @@ def texts(notebook: dict[str, Any]) -> Iterator[str]:
             yield "".join(output.get("text", output.get("data", {}).get("text/plain", [])))
 
 
-def executed(source: str, folder: Path) -> dict[str, Any]:
-    """Return a notebook after it has run in fast mode, with `folder` for all that it writes."""
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """Start the process with the kernel of all notebooks; KERAS_HOME, read once, is a folder without data."""
     for package in ("nbclient", "jupytext", "ipykernel"):
         pytest.importorskip(package, reason=f"needs {package}: pip install 'analognets[notebooks]'")
+    folder = tmp_path_factory.mktemp("kernel")
+    with (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", EXECUTE],
+            env={**os.environ, "KERAS_HOME": str(folder / "keras")},
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        with process:
+            yield process
+
+
+def executed(kernel: subprocess.Popen[str], source: str, folder: Path, **environment: str) -> dict[str, Any]:
+    """Return a notebook after it has run in fast mode, with `folder` for all that it writes."""
+    assert kernel.stdin and kernel.stdout
     target = folder / "executed.ipynb"
-    environment = {**os.environ, "ANALOGNETS_FAST": "1", "ANALOGNETS_CACHE": str(folder), "TMPDIR": str(folder)}
-    command = [sys.executable, "-c", EXECUTE, str(FOLDER / source), str(target)]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    own = {**os.environ, "ANALOGNETS_FAST": "1", "ANALOGNETS_CACHE": str(folder), "TMPDIR": str(folder), **environment}
+    first = FRESH.format(folder=str(folder), environment=own)
+    kernel.stdin.write(json.dumps([str(FOLDER / source), str(target), first]) + "\n")
+    kernel.stdin.flush()
+    answer = kernel.stdout.readline()
+    assert answer and not json.loads(answer), answer or "the process with the kernel has died"
     return json.loads(target.read_text("utf-8"))
 
 
 @pytest.mark.slow
-def test_the_quickstart_runs_in_fast_mode(tmp_path: Path) -> None:
+def test_the_quickstart_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
-    notebook = executed("01_quickstart.py", tmp_path)
+    notebook = executed(kernel, "01_quickstart.py", tmp_path)
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     text = "\n".join(texts(notebook))
     assert "Synthetic: 12 classes" in text
@@ -103,8 +148,8 @@ def test_the_quickstart_runs_in_fast_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_bring_your_own_model_runs_in_fast_mode(tmp_path: Path) -> None:
-    text = "\n".join(texts(executed("03_bring_your_own_model.py", tmp_path)))
+def test_bring_your_own_model_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
+    text = "\n".join(texts(executed(kernel, "03_bring_your_own_model.py", tmp_path)))
     assert re.search(
         r"3 of 4 products analog \(\d+\.\d % of weights, \d+\.\d % of multiplications\) on aon_cim_8bit", text
     )
@@ -118,9 +163,9 @@ def test_bring_your_own_model_runs_in_fast_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_own_words_are_finetuned_in_fast_mode(tmp_path: Path) -> None:
+def test_own_words_are_finetuned_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
-    text = "\n".join(texts(executed("02_finetune_your_own_words.py", tmp_path)))
+    text = "\n".join(texts(executed(kernel, "02_finetune_your_own_words.py", tmp_path)))
     assert "112 training clips of coffee, curtain, radio, window" in text, "the fast switch was not in effect"
     assert "analognet_kws.hwa_8bit knows: down, go" in text
     assert "weights_sha256: " in text
@@ -132,9 +177,9 @@ def test_own_words_are_finetuned_in_fast_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_from_model_to_chip_runs_in_fast_mode(tmp_path: Path) -> None:
+def test_from_model_to_chip_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
-    notebook = executed("04_from_model_to_chip.py", tmp_path)
+    notebook = executed(kernel, "04_from_model_to_chip.py", tmp_path)
     text = "\n".join(texts(notebook))
     assert "analognet_kws on aon_cim: 57.4 % of the cells in use" in text
     assert "991 passes" in text and "7,762 inferences/s" in text
@@ -149,9 +194,9 @@ def test_from_model_to_chip_runs_in_fast_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sensitivity_runs_in_fast_mode(tmp_path: Path) -> None:
+def test_sensitivity_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
-    notebook = executed("05_how_sensitive_is_your_network.py", tmp_path)
+    notebook = executed(kernel, "05_how_sensitive_is_your_network.py", tmp_path)
     text = "\n".join(texts(notebook))
     assert re.search(r"output_noise +0.04\n", text)
     errors = {name: float(value) for name, value in re.findall(r"^(.*?) +(0\.\d+)$", text, re.MULTILINE)}
@@ -165,11 +210,9 @@ def test_sensitivity_runs_in_fast_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_learning_on_devices_runs_in_fast_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))  # without MNIST, and without a download of it
-    monkeypatch.setenv("ANALOGNETS_DATA", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    notebook = executed("06_learning_on_devices.py", tmp_path)
+def test_learning_on_devices_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
+    without = {"ANALOGNETS_DATA": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}  # and no download of MNIST
+    notebook = executed(kernel, "06_learning_on_devices.py", tmp_path, **without)
     text = "\n".join(texts(notebook))
     assert "drawn digits stand in for it" in text
     assert re.search(r"mean after 1, 10, 20 pulses: 2\.\d+, 7\.\d+, 9\.\d+ uS", text)
@@ -183,9 +226,9 @@ def test_learning_on_devices_runs_in_fast_mode(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_spikes_on_devices_runs_in_fast_mode(tmp_path: Path) -> None:
+def test_spikes_on_devices_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
-    notebook = executed("07_spikes_on_devices.py", tmp_path)
+    notebook = executed(kernel, "07_spikes_on_devices.py", tmp_path)
     text = "\n".join(texts(notebook))
     gap = re.search(r"largest difference from the closed form: (\S+) mV", text)
     assert gap and float(gap[1]) < 1e-6
@@ -201,9 +244,9 @@ def test_spikes_on_devices_runs_in_fast_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_four_bits_for_a_year_runs_in_fast_mode(tmp_path: Path) -> None:
+def test_four_bits_for_a_year_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
-    notebook = executed("08_four_bits_for_a_year.py", tmp_path)
+    notebook = executed(kernel, "08_four_bits_for_a_year.py", tmp_path)
     text = "\n".join(texts(notebook))
     used = re.search(r"levels in use \(perplexity\): ([\d.]+) at 25s, ([\d.]+) at 1y", text)
     assert used and float(used[2]) < float(used[1]) < 15
@@ -216,9 +259,9 @@ def test_four_bits_for_a_year_runs_in_fast_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_always_on_runs_in_fast_mode(tmp_path: Path) -> None:
+def test_always_on_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
-    notebook = executed("09_always_on.py", tmp_path)
+    notebook = executed(kernel, "09_always_on.py", tmp_path)
     text = "\n".join(texts(notebook))
     gap = re.search(r"351 windows, 1799 frames; largest difference from the clip front end: (\S+)", text)
     assert gap and float(gap[1]) < 1e-5

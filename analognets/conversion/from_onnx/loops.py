@@ -90,7 +90,8 @@ def check_step(
     )  # fmt: skip
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", node.opset)])
     try:
-        found = np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
+        outputs: Any = ReferenceEvaluator(model).run(None, feeds)
+        found = np.asarray(outputs[0])
     except Exception as error:
         raise refused(node) from error
     if found.shape != h.shape or not np.allclose(found, gru_step(x, h, placed), atol=TOLERANCE):
