@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 __all__ = [
+    "AgeingWarning",
     "AnalogNetsError",
     "ChecksumError",
     "ChipFileError",
@@ -75,6 +76,10 @@ class DataError(AnalogNetsError, OSError):
 
 class DataWarning(UserWarning):
     """Data were read, and something about them is likely not as the user believes."""
+
+
+class AgeingWarning(UserWarning):
+    """A prediction of ageing that the simulated chips do not confirm."""
 
 
 class ChecksumError(DataError):

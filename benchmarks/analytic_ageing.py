@@ -24,8 +24,9 @@ from scipy.stats import t as student
 
 from analognets.core.files import write_json
 from analognets.deploy.chips.chips import program
-from analognets.deploy.studies.ageing.predict import AgeingWarning, predict_ageing
+from analognets.deploy.studies.ageing.predict import predict_ageing
 from analognets.deploy.studies.other_hardware import on_hardware
+from analognets.errors import AgeingWarning
 from analognets.layers import analog_layers
 from analognets.units import DRIFT_TIMES
 from analognets.zoo.trained import TrainedNetwork, open_trained

@@ -20,7 +20,6 @@ from .export.litert_runtime import Interpreter as Interpreter
 from .export.onnx_file import to_onnx as to_onnx
 from .export.qat import to_litert_qat as to_litert_qat
 from .export.tflm import to_tflm as to_tflm
-from .studies.ageing.predict import AgeingWarning as AgeingWarning
 from .studies.ageing.predict import predict_ageing as predict_ageing
 from .studies.certify.certificate import Certificate as Certificate
 from .studies.certify.certify import certify as certify

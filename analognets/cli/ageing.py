@@ -57,7 +57,8 @@ def ageing(
 
     import warnings
 
-    from analognets.deploy.studies.ageing.predict import AgeingWarning, predict_ageing
+    from analognets.deploy.studies.ageing.predict import predict_ageing
+    from analognets.errors import AgeingWarning
 
     with warnings.catch_warnings(), reporter.progress("Predicting", 100) as bar:
         warnings.simplefilter("ignore", AgeingWarning)  # the flag is shown below

@@ -24,30 +24,6 @@ import pytest
 
 import analognets
 
-RUN = (
-    "analognets.conversion.convert",
-    "analognets.conversion.plan",
-    "analognets.crossbar.converters",
-    "analognets.crossbar.hardware",
-    "analognets.crossbar.mapping",
-    "analognets.deploy.accelerator.costs",
-    "analognets.deploy.accelerator.placement",
-    "analognets.deploy.chips.chips",
-    "analognets.deploy.studies.ageing.predict",
-    "analognets.deploy.studies.certify.certify",
-    "analognets.devices",
-    "analognets.devices.drift_compensation",
-    "analognets.devices.pcm",
-    "analognets.layers.attention",
-    "analognets.layers.dense",
-    "analognets.layers.einsum",
-    "analognets.layers.recurrent",
-    "analognets.metrics",
-    "analognets.units",
-    "analognets.zoo.networks.builders",
-    "analognets.zoo.networks.kws",
-    "analognets.zoo.presets.registry",
-)
 ROOT = Path(__file__).resolve().parents[2]
 # Modules that are no packages, and all of whose functions and classes users call.
 CALLED = ("analognets.metrics", "analognets.units")

@@ -28,17 +28,20 @@ from analognets.deploy.studies.ageing.mean_network import layer_laws
 from analognets.deploy.studies.certify.bench import samples_of
 from analognets.deploy.studies.certify.certify import opened
 from analognets.deploy.studies.sensitivity.networks import check_place
-from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_integer, check_number
+from analognets.errors import (
+    AgeingWarning,
+    ConversionError,
+    InvalidArgumentError,
+    check_choice,
+    check_integer,
+    check_number,
+)
 from analognets.metrics import cluster_variance
 from analognets.units import DRIFT_TIMES, format_duration
 
-__all__ = ["AgeingWarning", "predict_ageing"]
+__all__ = ["predict_ageing"]
 
 Progress = Callable[[int, int], None]
-
-
-class AgeingWarning(UserWarning):
-    """A prediction of ageing that the simulated chips do not confirm."""
 
 
 def predict_ageing(
@@ -65,7 +68,7 @@ def predict_ageing(
     chips differ from it by moves the margins of decisions to first order by gradients through the converters, which are
     taken for some samples, more of them where decisions are close. With the variances of the devices, margins are
     jointly Gaussian, and the mean accuracy and its spread over chips follow. Rounding of converters and noise of
-    products count as they are in the mean network, once for each sample.
+    products count as they are in the mean network, once for each sample, so a few hundred samples are not enough.
 
     A few simulated chips check that at the first and the last time on the same samples: what the linearisation says of
     the very same chips must agree with their accuracies, by paired tests. Where it does not, or the chips leave that

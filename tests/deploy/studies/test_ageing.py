@@ -14,13 +14,13 @@ from scipy.stats import chi2, multivariate_normal, norm
 
 from analognets.conversion import to_analog
 from analognets.crossbar import Crossbar
-from analognets.deploy import AgeingWarning, accuracy, predict_ageing, program
+from analognets.deploy import accuracy, predict_ageing, program
 from analognets.deploy.studies.ageing.check import checked
 from analognets.deploy.studies.ageing.gaussian import choose, mean_and_spread, right_draws
 from analognets.deploy.studies.ageing.moments import weight_moments
 from analognets.deploy.studies.other_hardware import on_hardware
 from analognets.devices import PCM, Device
-from analognets.errors import ConversionError, InvalidArgumentError
+from analognets.errors import AgeingWarning, ConversionError, InvalidArgumentError
 from analognets.layers import calibrate, freeze_weight_range
 
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -73,12 +73,9 @@ def trained(net: keras.Model, samples: tuple[np.ndarray, np.ndarray], hardware: 
 
 @pytest.fixture(scope="module")
 def network(drawn: Draw) -> keras.Model:
-    """Return a network on devices with less noise than usual: a small one feels each of them."""
-    return trained(
-        convolutional(),
-        drawn(1),
-        Crossbar(device=PCM(programming_noise_scale=0.3, read_noise_scale=0.3, drift_scale=0.5)),
-    )
+    """Return a network on devices with little noise, as a small one feels each of them, and fine converters."""
+    device = PCM(programming_noise_scale=0.3, read_noise_scale=0.3, drift_scale=0.5)
+    return trained(convolutional(), drawn(1), Crossbar(device=device, dac_bits=12, adc_bits=12))
 
 
 def quiet() -> Crossbar:
@@ -99,7 +96,7 @@ def test_mean_and_spread_are_those_of_simulated_chips(network: keras.Model, draw
     mean, std = chips.mean().to_numpy(), chips.std().to_numpy()
     assert list(found["at"]) == TIMES
     assert "differs" not in found["flag"][0] or "too uncertain" in found["flag"][0], found["flag"][0]
-    near = 1.96 * std / 40**0.5 + 0.004  # the rounding of converters is one for each sample in the mean network
+    near = 1.96 * std / 40**0.5 + 0.004
     assert (np.abs(found["linear_mean"] - mean) < near).all(), (found["linear_mean"].tolist(), mean)
     low, high = (39 / chi2.ppf([0.9995, 0.0005], 39)) ** 0.5
     spread = found["linear_std"].to_numpy()
