@@ -386,6 +386,11 @@ class ChipBound:
         value: the least one of that share; nan likewise.
         confidence: of the statement.
         chips: how many were measured.
+
+    Examples:
+        >>> bound = chips_bound(np.linspace(0.90, 0.95, 59))
+        >>> bound.share, round(bound.value, 2), bound.chips
+        (0.95, 0.9, 59)
     """
 
     share: float
