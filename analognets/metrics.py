@@ -438,7 +438,8 @@ def chips_bound(values: Any, share: float = 0.95, *, confidence: float = 0.95) -
     numbers = _chips(values)
     count = len(numbers)
     if count >= chips_needed(share, confidence):
-        found = quantile_test(numbers, q=0.0, p=1.0 - share, alternative="greater").confidence_interval(confidence)
+        test = quantile_test(numbers, q=0.0, p=1.0 - share, alternative="greater")
+        found: Any = test.confidence_interval(confidence)
         if found.low == found.low:
             return ChipBound(float(share), float(found.low), float(confidence), count)
     supported = (1.0 - confidence) ** (1.0 / count)

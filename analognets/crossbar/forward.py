@@ -246,8 +246,8 @@ class Tile:
             return self.after_dac(self.dac(inputs))
         inputs, fixed = self._scaled_inputs(inputs), ops.stop_gradient(ops.convert_to_tensor(self.input_range))
         converted = convert(inputs, fixed, self.crossbar.dac_bits)
-        given = (ops.cast(one, "float32") for one in (inputs, converted))
-        slope = slope_to_range(*given, fixed, self.crossbar.dac_bits, self.range_gradient)
+        before, after = ops.cast(inputs, "float32"), ops.cast(converted, "float32")
+        slope = slope_to_range(before, after, fixed, self.crossbar.dac_bits, self.range_gradient)
         return self.after_dac(converted, ops.stop_gradient(ops.cast(slope, converted.dtype)))
 
     def dac(self, inputs: Any) -> Any:

@@ -226,7 +226,7 @@ class Comparison:
                 found = self.litert_outputs(path)
                 yield row("int8 LiteRT (QAT)", found, read_litert(path), f"{epochs} epochs of training")
 
-    def measured(self, outputs: Any) -> tuple[float, dict[str, float | None]]:
+    def measured(self, outputs: Any) -> tuple[float, dict[str, Any]]:
         """Return accuracy of a digital network and its interval, and its loss to the first one, which is the float one.
 
         Args:
@@ -277,19 +277,22 @@ class Comparison:
         costs = known_cost(network, bits)
         for found in decided.summary(references, groups=self.speakers or None).to_dict("records"):
             std, ends = known({"std": found["std"]})["std"], known({name: found.get(name) for name in ENDS})
-            yield Row(
-                *(name, f"analog, {bits} bit", found["at"], float(found["mean"]), std, int(found["chips"]), None),
-                *(costs["cells"], costs["weights"], costs["macs"], costs["energy_uj"], note),
+            measured: dict[str, Any] = {
+                **costs,
                 **ends,
-                **{name: value for name, value in costs.items() if name in ENERGY_RANGE},
-            )
+                "network": name,
+                "version": f"analog, {bits} bit",
+                "note": note,
+            }
+            measured |= {"at": found["at"], "accuracy": float(found["mean"]), "std": std}
+            yield Row(**measured, chips=int(found["chips"]), bytes=None)
 
     def steps(self, what: str) -> Callable[[int, int], None]:
         """Return what passes (done, total) on as the progress of `what`."""
         return lambda done, total: self.progress(what, done, total)
 
 
-def known(values: dict[str, Any]) -> dict[str, float | None]:
+def known(values: dict[str, Any]) -> dict[str, Any]:
     """Return numbers as plain ones, None for NaN."""
     return {name: None if value is None or value != value else float(value) for name, value in values.items()}
 

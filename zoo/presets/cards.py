@@ -112,7 +112,7 @@ def _accuracy(record: PresetRecord, results: pd.DataFrame) -> str:
     for condition, rows in results.groupby("condition", sort=False):
         lines = [f"**{CONDITIONS.get(str(condition), _as_text(str(condition)))}**", ""]
         if condition == "digital":
-            lines.append(_digital(rows.iloc[0].to_dict(), record))
+            lines.append(_digital({str(name): value for name, value in rows.iloc[0].items()}, record))
         else:
             lines += _drift(rows)
         blocks.append("\n".join(lines))

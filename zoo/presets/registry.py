@@ -56,7 +56,7 @@ def _row(folder: Path) -> list[Any]:
     size = record.files[WEIGHTS].bytes
     family = record.name.partition(".")[0]
     accuracy = record.accuracy
-    ends = (None, None)
+    ends: tuple[float | None, float | None] = (None, None)
     if accuracy.digital is not None and accuracy.samples:
         ends = share_interval(accuracy.digital, accuracy.samples)
     first = day.iloc[0].to_dict() if len(day) else {}

@@ -102,8 +102,7 @@ def right_draws(margins: np.ndarray, covariance: np.ndarray, *, draws: int = DRA
         root = cholesky(own, lower=True).astype(np.float32)
         normals = np.random.default_rng(seed).standard_normal((draws, len(open_ones)), np.float32)
         positive[:, open_ones] = normals @ root.T + flat[open_ones] > 0
-    right: np.ndarray = positive.reshape(draws, *margins.shape).all(axis=2)
-    return right
+    return np.asarray(positive.reshape(draws, *margins.shape).all(axis=2))
 
 
 def mean_and_spread(right: np.ndarray, chosen: Chosen) -> tuple[np.ndarray, float]:

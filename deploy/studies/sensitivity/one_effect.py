@@ -146,7 +146,9 @@ def summarize_sweep(table: pd.DataFrame) -> pd.DataFrame:
     as_it_is = good[(good["value"] == good["standard"]) | (good["value"].isna() & good["standard"].isna())]
     standards = {}
     if "chip" in good:
-        standards = {name: part.set_index("chip")["accuracy"] for name, part in as_it_is.groupby("network", sort=False)}
+        standards = {
+            str(name): part.set_index("chip")["accuracy"] for name, part in as_it_is.groupby("network", sort=False)
+        }
     for (network, effect, value), group in good.groupby(["network", "nonideality", "value"], sort=False, dropna=False):
         values = group["accuracy"].to_numpy(float)
         float_error = 1.0 - float(group["float_accuracy"].iloc[0])
@@ -157,7 +159,7 @@ def summarize_sweep(table: pd.DataFrame) -> pd.DataFrame:
         for name, end in list(ends.items()):
             star = possible and end == end
             ends[f"normalized_{name}"] = normalized_accuracy(1.0 - end, float_error, chance) if star else math.nan
-        lost = lost_points(group, standards.get(network))
+        lost = lost_points(group, standards.get(str(network)))
         rows.append(
             {
                 "network": network,
