@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import webbrowser
 from collections.abc import Iterable, Mapping
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.cli import _console
+from analognets.core.drafts import remove_abandoned
 from analognets.errors import AnalogNetsError
 
 if TYPE_CHECKING:
     from analognets.core.report import Report
 
-__all__ = ["leave_report", "made_from", "point_to", "repeating"]
+__all__ = ["keep_report", "leave_report", "made_from", "point_to", "repeating"]
 
 SYNTHETIC = "Synthetic data: these figures say nothing about real ones."
 NAMES = {"at": "since programming", "seed": "seed of the chips", "limit": "samples at most", "chips": "chips at most"}
@@ -40,6 +42,13 @@ def leave_report(reporter: _console.Reporter, report: Report, path: Path, *, ope
     except AnalogNetsError as error:
         reporter.warn(f"There is no report: {error} The results are complete.")
         return
+    point_to(reporter, path, open_it=open_it)
+
+
+def keep_report(reporter: _console.Reporter, path: Path, *, open_it: bool) -> None:
+    """Point to a report that stays as it is; what a killed writer of it left is removed."""
+    with contextlib.suppress(OSError):
+        remove_abandoned(path.parent)
     point_to(reporter, path, open_it=open_it)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.cli import _console
-from analognets.cli._report import leave_report, point_to
+from analognets.cli._report import keep_report, leave_report
 from analognets.errors import InvalidArgumentError, RunError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def show_run(reporter: _console.Reporter, run: Any, *, open_it: bool = False, ke
         reporter.table(columns, rows, title="After training, mean of the readings and half of its 95 % interval")
     reporter.point(f"Figures and tables: {run.path / 'results'}")
     if keep and page.is_file():
-        point_to(reporter, page, open_it=open_it)
+        keep_report(reporter, page, open_it=open_it)
     else:
         leave_report(reporter, report, page, open_it=open_it)
 

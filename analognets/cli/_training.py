@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analognets.cli import _console
-from analognets.cli._report import leave_report, point_to
+from analognets.cli._report import keep_report, leave_report
 from analognets.cli._work import loading_data, start_backend
 from analognets.errors import DataError, RunError
 
@@ -191,7 +191,7 @@ def report(reporter: _console.Reporter, run: Any, *, open_it: bool, keep: bool =
         if "val_accuracy" in row:
             reporter.point(f"{STAGES.get(stage, stage)}: validation accuracy {100 * row['val_accuracy']:.2f} %")
     if keep and (run.path / REPORT).is_file():
-        point_to(reporter, run.path / REPORT, open_it=open_it)
+        keep_report(reporter, run.path / REPORT, open_it=open_it)
     else:
         leave_report(reporter, training_report(run), run.path / REPORT, open_it=open_it)
     words = ["analognets", "evaluate", str(run.path)]

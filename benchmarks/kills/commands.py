@@ -139,6 +139,8 @@ COMMANDS: dict[str, Command] = {
          "out"),
     ),
     "cost": Command(("cost", "before", "--figure", "out"), "train", twice=True),
+    "lab": Command(("lab", "--out", "out"), twice=True, opens=files_are_there("out/index.html")),
+    "conformance write": Command(("conformance", "write", "out", "--overwrite"), twice=True),
     "device fit": Command(
         ("device", "fit", "{inputs}/cells.csv", "--out", "out/device.yaml", "--figures", "out", "--replicates", "20",
          "--overwrite"),
