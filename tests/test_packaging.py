@@ -119,7 +119,8 @@ def expected_files() -> set[str]:
         f"{prefix}/{path.relative_to(folder).as_posix()}"
         for folder, prefix in places
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix in DATA_SUFFIXES | {".py"} and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts
+        if path.suffix in DATA_SUFFIXES | {".py"} or path.parent.name == "built"  # the lab page
     }
 
 
