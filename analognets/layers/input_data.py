@@ -98,7 +98,7 @@ def _is_data(tensor: Any) -> bool:
     operation, index, _ = tensor._keras_history
     if isinstance(operation, keras.layers.InputLayer):
         return True
-    if getattr(operation, "trainable_weights", None):
+    if operation is None or getattr(operation, "trainable_weights", None):
         return False
     return all(_is_data(one) for one in operation._inbound_nodes[index].input_tensors)
 
