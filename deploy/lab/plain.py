@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ class PlainReading:
 
 def is_plain(source: Path) -> bool:
     """Return whether this is a file or folder of measured arrays, and no folder with an index."""
-    if not source.is_dir():
+    if not os.path.isdir(source):  # as a path that can't be one, such as a too long name
         return source.suffix.lower() in SUFFIXES
     if (source / form.INDEX).exists():
         return False
@@ -105,7 +106,7 @@ def read_plain_readings(
     """
     if unit is not None:
         check_choice("measured arrays", "unit", unit, tuple(CONDUCTANCE))
-    if not source.exists():
+    if not os.path.exists(source):
         raise ChipFileError(f"There are no measured arrays at '{source}': no such file or folder.")
     readings = list(_of_folder(source, index, unit) if source.is_dir() else _of_file(source, index, unit))
     for reading in readings:
