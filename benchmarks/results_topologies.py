@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analognets.metrics import format_interval
+from analognets.metrics import chance_error, format_interval
 from benchmarks.markdown import markdown, over_chips
 
 TOPOLOGY = {"cnn": "CNN", "rnn": "GRU", "transformer": "transformer", "lstm": "LSTM"}
@@ -39,9 +39,8 @@ def accuracy_table(table: pd.DataFrame) -> str:
 
 def with_interval(row: pd.Series, name: str, digits: int = 2) -> str:
     """Return the mean accuracy, or A*, with half of its 95 % interval over chips; A* is linear in the accuracy."""
-    lost = row["mean"] - row["float_accuracy"]
-    slope = 1.0 if name == "mean" else (row[name] - 1.0) / lost if lost else 0.0
-    std = abs(slope) * row["standard_error"] * row["chips"] ** 0.5
+    room = chance_error(int(row["classes"])) - (1.0 - row["float_accuracy"])
+    std = row["standard_error"] * row["chips"] ** 0.5 / (1.0 if name == "mean" else room)
     return over_chips(row[name], std, row["chips"], digits=digits)
 
 

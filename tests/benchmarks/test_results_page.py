@@ -84,10 +84,10 @@ def test_page_and_table_are_written_and_then_up_to_date(
     assert "| float 92.0 %, same weights digital 91.8 % |" in text
     assert "an hour / a year, 3 trainings | 98.5 to 100.5 / 98.5 to 100.5 % |" in text
     assert "| AnalogNet-KWS, 8 bit | 3 | 92.00 | 91.50 ± 2.60 | 91.50 ± 2.60 | 91.50 ± 2.60 | +0.50 ± 0.60 |" in page
-    assert "| 8 bit, hardware-aware | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |" in page
+    assert "| 8 bit, hardware-aware | 91.50 ± 0.08 | 91.50 ± 0.08 | +0.50 |" in page
     assert "float accuracy 92.00 %" in page
     assert "| eta 0 % | eta 2.6 % | eta 5.6 % |" in page
-    assert "| 85.00 ± 0.20 | 91.00 ± 0.20 | 91.50 ± 0.20 |" in page
+    assert "| 85.00 ± 0.08 | 91.00 ± 0.08 | 91.50 ± 0.08 |" in page
     assert "| hardware-aware training step, batch 100 | 1.04 | 1.06 |" in page
 
 
@@ -104,7 +104,7 @@ def test_networks_on_the_crossbar_and_the_int8_baseline_are_shown(
     (tmp_path / "results" / "int8_baseline.json").write_text(json.dumps(rivals))
     run(generator, monkeypatch)
     text = (tmp_path / "results" / "RESULTS.md").read_text()
-    row = "| net, depthwise layers digital | 1,000 | 10.0 % | 2 | 92.00 | 91.50 ± 0.20 | 91.50 ± 0.20 | +0.50 |"
+    row = "| net, depthwise layers digital | 1,000 | 10.0 % | 2 | 92.00 | 91.50 ± 0.08 | 91.50 ± 0.08 | +0.50 |"
     assert row in text
     assert "| float32 | 92.00 | 1209 |  |  |" in text
     assert "| int8, quantisation-aware for 3 epochs | 91.50 | 318 | 61 | 199 of 200 clips |" in text
