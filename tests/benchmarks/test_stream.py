@@ -13,7 +13,7 @@ def row(title: str, alarms: float, misses: float, std: float | None) -> dict[str
     """Return a row as `stream_study` writes it."""
     rates = {"false_alarms_per_hour": alarms, "miss_rate": misses}
     spreads = {f"{name}_std": std for name in rates}
-    return {"title": title, "threshold": 0.72, "words": 480, **rates, **spreads}
+    return {"title": title, "threshold": 0.72, "words": 480, "chips": 0 if std is None else 5, **rates, **spreads}
 
 
 def test_the_page_shows_rates_power_and_time(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_the_page_shows_rates_power_and_time(tmp_path: Path) -> None:
     (tmp_path / "stream.json").write_text(json.dumps({"networks": [network]}))
     text = "\n".join(results_stream.parts(tmp_path))
     assert "| kws | float network | 0.72 | 4.0 | 15.0 |" in text
-    assert "| kws | 1y | 0.72 | 6.0 ± 0.0 | 20.0 ± 1.2 |" in text
+    assert "| kws | 1y | 0.72 | 6.0 ± 0.0 | 20.0 ± 1.5 |" in text
     assert "| kws | 9.05 | 10 | 0.129 | 90.5 | 6,234 |" in text
     assert "(480 of them keywords, about 10 clips a minute" in text
     assert "at most 0.021 of the audio's time" in text and "Not counted: the microphone." in text
