@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from analognets.core.figures import COLOURS, new_figure
 from analognets.core.report import Picture, Report, Table
 from analognets.errors import InvalidArgumentError
+from analognets.training.run import Run
 
 if TYPE_CHECKING:
     import keras
-
-    from analognets.training.run import Run
 
 __all__ = ["DEVICES", "STAGES", "converter_ranges", "training_figure", "training_report"]
 
