@@ -49,6 +49,19 @@ def overrides(name: str, seed: int, runs: Path) -> list[str]:
     return [*words, f"teacher={runs / 'wide' / str(seed)}"] if name == "distilled" else words
 
 
+def train(data: Path, runs: Path, name: str, seed: int) -> None:
+    """Train a variant, and first what it needs; what is finished is kept."""
+    words = [word for one in overrides(name, seed, runs) for word in ("--set", one)]
+    if name == "distilled":
+        train(data, runs, "wide", seed)
+    if name == "ensemble":
+        for needed in (f"epochs_280/{seed}", *TEACHERS):
+            train(data, runs, needed.partition("/")[0], int(needed.partition("/")[2]))
+        words += ["--float-from", str(runs / "epochs_280" / str(seed))]
+    folder = runs / name / str(seed)
+    call("train", "kws", "--data", str(data), "--seed", str(seed), "--out", str(folder), "--keep", *words)
+
+
 def collect(runs: Path) -> list[dict[str, Any]]:
     """Return what is known of each finished training."""
     rows = []
@@ -77,13 +90,7 @@ def main() -> None:
         parser.error("--data is needed, or --collect")
     for seed in () if options.collect else options.seeds:
         for name in options.only.split(",") if options.only else VARIANTS:
-            words = [word for one in overrides(name, seed, options.runs) for word in ("--set", one)]
-            if name == "ensemble":
-                words += ["--float-from", str(options.runs / "epochs_280" / str(seed))]
-            folder = options.runs / name / str(seed)
-            call(
-                "train", "kws", "--data", str(options.data), "--seed", str(seed), "--out", str(folder), "--keep", *words
-            )
+            train(options.data, options.runs, name, seed)
     rows = collect(options.runs)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     for row in rows:

@@ -3,10 +3,9 @@
 python -m benchmarks.headline_study --data DIR [--pictures DIR] [--runs runs/headline] [--seeds 0 1 2] [--only kws]
     [--collect]
 
-RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. That
-of `kws` is distilled: RUNS/kws/<seed>/first goes on with the mean of four networks as its teacher, two of which are
-those of `benchmarks.float_study`, in ../kws_float from RUNS. All of it is resumable, and what is finished is not done
-again; --collect only writes results/headline.csv, .json and headline_drift.png.
+RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. All
+of it is resumable, and what is finished is not done again; --collect only writes results/headline.csv,
+.json and headline_drift.png.
 
 An interval counts test clips, grouped by speaker, and training seeds, each with its own chips. Losses are paired: for
 each clip the float network (or the same weights, digital) of the same seed is compared with the share of chips that are
@@ -25,7 +24,7 @@ import pandas as pd
 
 from analognets.metrics import Interval, chance_error, mean_interval, normalized_accuracy
 from analognets.training.run import Run
-from benchmarks import float_study, results_headline
+from benchmarks import results_headline
 from benchmarks.kws_study import call, is_evaluated
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -46,8 +45,6 @@ NETWORKS: dict[str, dict[str, list[str]]] = {
     },
 }
 """Recipes, and the overrides of each hardware-aware training."""
-DISTILLED = ("kws",)
-"""The recipes whose float network goes on with several teachers."""
 PICTURES = ("vww_photographs",)
 """The recipes of pictures."""
 
@@ -59,24 +56,13 @@ def study(options: argparse.Namespace) -> None:
         for seed in options.seeds if folder and (not options.only or recipe in options.only) else ():
             root = options.runs / recipe / str(seed)
             data = ("--data", str(folder), "--seed", str(seed), "--keep")
-            first = root / ("first" if recipe in DISTILLED else "float")
-            call("train", recipe, *data, "--out", str(first), "--set", "hardware_aware=null")
-            if recipe in DISTILLED:
-                words = [word for one in further(options.runs / recipe) for word in ("--set", one)]
-                call("train", recipe, *data, "--out", str(root / "float"), "--float-from", str(first), *words)
+            call("train", recipe, *data, "--out", str(root / "float"), "--set", "hardware_aware=null")
             for name, overrides in variants.items():
                 words = [word for override in overrides for word in ("--set", override)]
                 source = ("--float-from", str(root / "float"))
                 call("train", recipe, *data, "--out", str(root / name), *source, *words)
                 if not is_evaluated(root / name):
                     call("evaluate", str(root / name), "--data", str(folder), "--drift-compensation", "on")
-
-
-def further(runs: Path) -> list[str]:
-    """Return the overrides of the distillation: teachers are two seeds of the recipe and two variants of it."""
-    others = [str(runs.parents[1] / "kws_float" / name) for name in float_study.TEACHERS[2:]]
-    names = [*(str(runs / seed / "first") for seed in "01"), *others]
-    return ["hardware_aware=null", *float_study.FURTHER, f"teacher=[{', '.join(names)}]"]
 
 
 def rows_of(recipe: str, variant: str, folders: list[Path]) -> list[dict[str, Any]]:

@@ -323,7 +323,7 @@ def loaded(reporter: _console.Reporter, network: Any, load: Path | None, at: str
         raise typer.BadParameter("--measured-at and --unit are of measured arrays: name them with --load-chips.")
     if load is None:
         return None
-    handed_over = any((load / name).exists() for name in (form.MEASURED, form.SCHEMA))
+    handed_over = any(os.path.exists(load / name) for name in (form.MEASURED, form.SCHEMA))
     if not is_plain(load) and not handed_over:
         if at is not None or unit is not None:
             raise typer.BadParameter(f"--measured-at and --unit are of measured arrays. '{load}' holds stored chips.")

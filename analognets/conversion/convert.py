@@ -102,14 +102,16 @@ class ToAnalog:
         else:
             kind = COMPOSITE_CLASS[type(layer)]
             own["adc_gain"] = self.gain_of(crossbar)
-            own["products"] = self.products_of(layer, entries, crossbar)
+            own["products"] = self.own_products(layer, entries, crossbar)
         return remade(kind, layer, change=lambda config: {**without_clip(config), **own})
 
     def gain_of(self, crossbar: crossbars.Crossbar) -> ADCGain | None:
         """Return the ADC gain that layers on this hardware share, if they do."""
         return self.shared if crossbar.adc_gain == "shared" else None
 
-    def products_of(self, layer: Any, entries: dict[str, PlannedLayer], crossbar: crossbars.Crossbar) -> dict[str, Any]:
+    def own_products(
+        self, layer: Any, entries: dict[str, PlannedLayer], crossbar: crossbars.Crossbar
+    ) -> dict[str, Any]:
         """Return what differs in the products of a layer: those that stay digital, and those on other hardware."""
         found: dict[str, Any] = {}
         for product in products_of(layer):
