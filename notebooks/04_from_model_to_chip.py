@@ -31,6 +31,7 @@ from IPython.display import display
 
 import analognets as an
 from analognets.deploy.accelerator import figures, list_accelerators, load_accelerator
+from analognets.deploy.accelerator.costs import with_range
 from analognets.deploy.lab.recording import record_simulated
 
 FAST = os.environ.get("ANALOGNETS_FAST") == "1"
@@ -60,23 +61,25 @@ print(cost)
 display(figures.timeline_figure(cost))
 
 # %%
-cost.table()[["layer", "rows", "cols", "positions", "passes", "time_us", "energy_uj", "tops_per_watt"]].round(3)
+columns = ["layer", "rows", "cols", "positions", "passes", "time_us", "energy_uj", "energy_low_uj", "energy_high_uj"]
+cost.table()[columns].round(3)
 
 # %%
 display(figures.energy_figure(cost))
 
 # %% [markdown]
-# Fewer bits make passes shorter, because the converters count. Other chips are YAML files; add your own.
+# Fewer bits make passes shorter, because the converters count. In brackets stands the range of the energy: what all
+# constants that meet the chip's published figures allow. Other chips are YAML files; add your own.
 
 # %%
 for name in list_accelerators():
     chip = load_accelerator(name)
     for bits in [count for count in (8, 6, 4) if chip.min_bits <= count <= chip.max_bits]:
         other = an.deploy.cost(model, chip, bits=bits)
-        print(
-            f"{name:10} {bits} bit: {other.inferences_per_second:9,.0f} inferences/s, {other.energy_uj:6.2f} uJ, "
-            f"{other.tops_per_watt:6.2f} TOPS/W, {100 * other.utilisation:5.1f} % of {other.placement.arrays} array(s)"
-        )
+        energy = with_range(other.energy_uj, other.energy_range_uj, ".2f", "uJ")
+        efficiency = with_range(other.tops_per_watt, other.tops_per_watt_range, ".2f", "TOPS/W")
+        print(f"{name} {bits} bit: {other.inferences_per_second:,.0f} inferences/s, {energy}, {efficiency},")
+        print(f"    {100 * other.utilisation:.1f} % of {other.placement.arrays} array(s)")
 
 # %% [markdown]
 # ## What the devices hold
@@ -135,5 +138,6 @@ table = an.deploy.explore(
     chips=2 if FAST else 5,
 )
 columns = ["bits", "rows", "cols", "adcs", "accuracy", "tops_per_watt", "energy_uj", "inferences_per_second"]
-display(table[[*columns, "area_mm2", "utilisation", "pareto"]].round(3))
+ends = ["tops_per_watt_low", "tops_per_watt_high"]
+display(table[[*columns, *ends, "area_mm2", "utilisation", "pareto"]].round(3))
 display(an.deploy.pareto_figure(table, title="AnalogNet-KWS on variants of AON-CiM, synthetic words"))

@@ -91,7 +91,16 @@ export interface Preset {
   tensors: Tensor[];
   crossbar: Crossbar | null;
   int8: Int8 | null;
-  cost: { accelerator: string; energy_uj: Record<string, Record<string, number>>; latency_us: Record<string, number> } | null;
+  cost: Cost | null;
+}
+
+// Energy by the place of the factor against drift ("input" or "other") and bits; its range is what published figures of
+// the accelerator allow.
+export interface Cost {
+  accelerator: string;
+  energy_uj: Record<string, Record<string, number>>;
+  energy_range_uj: Record<string, Record<string, number[] | null>>;
+  latency_us: Record<string, number>;
 }
 
 export interface Sample {

@@ -281,9 +281,11 @@ function show(): void {
   draw.histogram(element<SVGElement>("histogram"), done.map((one) => one[first]), page.chips, text);
   element("histogram-text").textContent = text;
   const kind = compensationBox.value === "input" ? "input" : "other";
-  element("energy").textContent = `${cost.energy_uj[kind][bitsBox.value].toFixed(2)} uJ for an inference`;
+  const ends = cost.energy_range_uj[kind][bitsBox.value];
+  const range = ends === null ? "" : ` (${ends[0].toFixed(2)} to ${ends[1].toFixed(2)})`;
+  element("energy").textContent = `${cost.energy_uj[kind][bitsBox.value].toFixed(2)} uJ${range} for an inference`;
   element("energy-text").textContent =
-    `and ${cost.latency_us[bitsBox.value].toFixed(1)} us on the accelerator ${cost.accelerator} at ${bitsBox.value} bit; it does not depend on the age.`;
+    `and ${cost.latency_us[bitsBox.value].toFixed(1)} us on the accelerator ${cost.accelerator} at ${bitsBox.value} bit; they do not depend on the age. In brackets: what the published figures of the accelerator allow.`;
 }
 
 function say(): void {
