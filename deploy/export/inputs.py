@@ -18,6 +18,7 @@ from analognets.layers.kept_state import kept_state
 __all__ = [
     "NetworkInput",
     "answers",
+    "flat_inputs",
     "flat_outputs",
     "fresh_states",
     "input_name",

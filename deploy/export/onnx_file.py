@@ -9,18 +9,25 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.conversion import load_onnx
 from analognets.core.files import write_atomically
+from analognets.deploy.export.agreement import FLOAT_LIMIT, largest_difference
+from analognets.deploy.export.inputs import NetworkInput, answers, flat_inputs, packed, probe
 from analognets.errors import ConversionError, DataError, MissingExtraError, check_integer, reason
 from analognets.layers import AnalogLayer
 
 __all__ = ["to_onnx"]
+
+COMPARED = 2
+"""Samples on which the file is compared with the network: the reference implementation is slow."""
 
 
 def to_onnx(model: keras.Model, path: Path | str, *, opset: int = 18) -> Path:
     """Write a plain Keras network as an ONNX file with an open batch.
 
     Keras writes it by way of tf2onnx, which fuses batch normalisation into kernels. The operator Erfc, which tf2onnx
-    leaves in it for GELU and ONNX does not have, is written as 1 - Erf.
+    leaves in it for GELU and ONNX does not have, is written as 1 - Erf. The file is then
+    read back and answers random inputs; one whose answers are not the network's is not written.
 
     Args:
         model: built, without analog layers: see `to_digital`.
@@ -31,7 +38,8 @@ def to_onnx(model: keras.Model, path: Path | str, *, opset: int = 18) -> Path:
         The path.
 
     Raises:
-        ConversionError: it has analog layers, or no graph that can be exported.
+        ConversionError: it has analog layers, or no graph that can be exported, or what was exported computes something
+            else or can't be run.
         InvalidArgumentError: the opset is out of range.
         DataError: the file can't be written.
         MissingExtraError: onnx or tf2onnx is not installed.
@@ -52,19 +60,46 @@ def to_onnx(model: keras.Model, path: Path | str, *, opset: int = 18) -> Path:
     def written(draft: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras and tf2onnx patch NumPy
-            model(keras.tree.map_structure(one_example, model.input))  # Keras exports what was called once
+            model(packed(model, [one_example(one) for one in flat_inputs(model)]))  # Keras exports what was called once
             model.export(str(draft), format="onnx", verbose=False, opset_version=opset)
         found = onnx.load(draft)
         without_erfc(onnx, found.graph)
         onnx.save(found, draft)
+        refuse_other(draft, model)
 
     try:
         write_atomically(path, written, error=DataError)
-    except (ValueError, TypeError, NotImplementedError, KeyError) as error:
+    except ConversionError:
+        raise
+    except (ValueError, TypeError, NotImplementedError, KeyError, RuntimeError) as error:
         raise ConversionError(
             f"'{model.name}' can't be exported to ONNX. Received: {type(error).__name__}: {reason(error)}."
         ) from error
     return path
+
+
+def refuse_other(draft: Path, model: keras.Model) -> None:
+    """Raise a ConversionError if a file answers random inputs otherwise than its network."""
+    shapes = [(one.name, tuple(size or 1 for size in one.shape[1:]), one.dtype) for one in flat_inputs(model)]
+    arrays = [array[:COMPARED] for array in probe(model, [NetworkInput(*one) for one in shapes])]
+    difference = largest_difference(read_back(draft, arrays), list(answers(model, arrays).values()))
+    if not difference <= FLOAT_LIMIT:
+        raise ConversionError(
+            f"The ONNX file of '{model.name}' computes something else: a relative difference of {difference:.2g}, "
+            f"where {FLOAT_LIMIT:g} is allowed. It was not written."
+        )
+
+
+def read_back(draft: Path, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Return what a file answers: imported, or where it can't be, by the reference implementation of ONNX."""
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        model = load_onnx(draft)
+    except (ConversionError, DataError):  # an operator, or an open length, that can't be imported
+        session = ReferenceEvaluator(str(draft))
+        return [np.asarray(one) for one in session.run(None, dict(zip(session.input_names, arrays, strict=True)))]
+    return list(answers(model, arrays).values())
 
 
 def one_example(tensor: Any) -> np.ndarray:

@@ -190,6 +190,23 @@ def test_channels_first_become_layers_with_channels_last_that_can_be_made_analog
         an.deploy.to_onnx(analog, tmp_path / "out.onnx")
 
 
+def test_a_file_that_computes_something_else_is_not_written(tmp_path, monkeypatch) -> None:
+    model, x = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="one")]), RNG.normal(size=(2, 4))
+    path = an.deploy.to_onnx(model, tmp_path / "net.onnx")
+    kept, export = path.read_bytes(), keras.Model.export
+
+    def wrong(self, *args, **kwargs):
+        other = keras.models.clone_model(self)
+        other(x)
+        export(other, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "export", wrong)
+    with pytest.raises(ConversionError, match=r"computes something else: a relative difference of .* not written"):
+        an.deploy.to_onnx(model, path)
+    assert path.read_bytes() == kept
+    assert [one.name for one in tmp_path.iterdir()] == ["net.onnx"]
+
+
 def test_scales_and_offsets_become_part_of_the_kernel_and_a_batch_norm_stays_one(tmp_path) -> None:
     assert kinds(agree(tmp_path, network(*CASES["fused"]), CASES["fused"][1])) == ["InputLayer", "Conv2D"]
     case = CASES["batch norm"]
