@@ -3,9 +3,11 @@
 python -m benchmarks.headline_study --data DIR [--pictures DIR] [--runs runs/headline] [--seeds 0 1 2] [--only kws]
     [--collect]
 
-RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. All
-of it is resumable, and what is finished is not done again; --collect only writes results/headline.csv,
-.json and headline_drift.png.
+RUNS/<recipe>/<seed>/float is the float network of a seed, and beside it lie the hardware-aware ones made from it. That
+of `kws` is distilled: RUNS/kws/<seed>/first goes on with the mean of four networks as its teacher, two of which are
+those of `benchmarks.float_study`, in ../kws_float from RUNS. At 4 bit there is one network from each of the two. All of
+it is resumable, and what is finished is not done again; --collect only writes results/headline.csv, .json and
+headline_drift.png.
 
 An interval counts test clips, grouped by speaker, and training seeds, each with its own chips. Losses are paired: for
 each clip the float network (or the same weights, digital) of the same seed is compared with the share of chips that are
@@ -24,17 +26,19 @@ import pandas as pd
 
 from analognets.metrics import Interval, chance_error, mean_interval, normalized_accuracy
 from analognets.training.run import Run
-from benchmarks import results_headline
+from benchmarks import float_study, results_headline
 from benchmarks.kws_study import call, is_evaluated
 
 RESULTS = Path(__file__).parents[1] / "results"
 PRESET = "hardware_aware.hardware.preset"
+FOUR_BITS = [f"{PRESET}=aon_cim_4bit", "hardware_aware.epochs=80"]
 LONGER = ("epochs=50", "steady_after=12", "learning_rate=3e-3")
 NETWORKS: dict[str, dict[str, list[str]]] = {
     "kws": {
         "hwa_8bit": [],
         "hwa_6bit": [f"{PRESET}=aon_cim_6bit"],
-        "hwa_4bit": [f"{PRESET}=aon_cim_4bit", "hardware_aware.epochs=80"],
+        "hwa_4bit": FOUR_BITS,
+        "hwa_4bit_distilled": FOUR_BITS,
     },
     "kws_resnet8": {"hwa_standard": []},
     "kws_gru": {"hwa_standard": []},
@@ -45,6 +49,10 @@ NETWORKS: dict[str, dict[str, list[str]]] = {
     },
 }
 """Recipes, and the overrides of each hardware-aware training."""
+DISTILLED = ("kws",)
+"""The recipes whose float network goes on with several teachers."""
+UNDISTILLED = ("hwa_4bit",)
+"""The networks of these recipes that are made from the float network before that."""
 PICTURES = ("vww_photographs",)
 """The recipes of pictures."""
 
@@ -55,14 +63,41 @@ def study(options: argparse.Namespace) -> None:
         folder = options.pictures if recipe in PICTURES else options.data
         for seed in options.seeds if folder and (not options.only or recipe in options.only) else ():
             root = options.runs / recipe / str(seed)
-            data = ("--data", str(folder), "--seed", str(seed), "--keep")
-            call("train", recipe, *data, "--out", str(root / "float"), "--set", "hardware_aware=null")
+            train_float(root, folder)
             for name, overrides in variants.items():
                 words = [word for override in overrides for word in ("--set", override)]
-                source = ("--float-from", str(root / "float"))
-                call("train", recipe, *data, "--out", str(root / name), *source, *words)
+                train(root / name, folder, "--float-from", str(float_of(root / name)), *words)
                 if not is_evaluated(root / name):
                     call("evaluate", str(root / name), "--data", str(folder), "--drift-compensation", "on")
+
+
+def train(run: Path, data: Path, *words: str) -> None:
+    """Train RUNS/<recipe>/<seed>/<name>; what is finished is kept."""
+    recipe, seed = run.parents[1].name, run.parent.name
+    call("train", recipe, "--data", str(data), "--seed", seed, "--keep", "--out", str(run), *words)
+
+
+def train_float(root: Path, data: Path) -> None:
+    """Train the float network of a seed, and first its teachers if it has some."""
+    plain = ("--set", "hardware_aware=null")
+    if root.parent.name not in DISTILLED:
+        train(root / "float", data, *plain)
+        return
+    runs, others = root.parent, root.parents[2] / "kws_float"
+    teachers = [runs / seed / "first" for seed in "01"] + [others / name for name in float_study.TEACHERS[2:]]
+    for first in {*teachers[:2], root / "first"}:
+        train(first, data, *plain)
+    for teacher in teachers[2:]:
+        float_study.train(data, others, teacher.parent.name, int(teacher.name))
+    changes = [*float_study.FURTHER, f"teacher=[{', '.join(map(str, teachers))}]"]
+    words = [word for one in changes for word in ("--set", one)]
+    train(root / "float", data, "--float-from", str(root / "first"), *plain, *words)
+
+
+def float_of(folder: Path) -> Path:
+    """Return the folder of the float network that a hardware-aware one is made from."""
+    recipe = folder.parents[1].name
+    return folder.parent / ("first" if recipe in DISTILLED and folder.name in UNDISTILLED else "float")
 
 
 def rows_of(recipe: str, variant: str, folders: list[Path]) -> list[dict[str, Any]]:
@@ -109,7 +144,7 @@ def collect(runs: Path) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
             rows += rows_of(recipe, variant, folders)
             for folder in folders:
                 run = Run.open(folder)
-                first = Run.open(folder.parent / "float")
+                first = Run.open(float_of(folder))
                 kept = {key: run.record.get(key) for key in ("git_commit", "versions")}
                 data = {key: run.record["data"].get(key) for key in ("name", "version", "statement", "clips")}
                 record = {"recipe": recipe, "variant": variant, "seed": run.recipe.seed, **kept, "data": data}

@@ -62,3 +62,27 @@ def test_the_figure_shows_the_networks_that_are_there(tmp_path: Path) -> None:
     results_headline.drift_figure(table, tmp_path / "drift.svg")
     drawn = (tmp_path / "drift.svg").read_text("utf-8")
     assert "AnalogNet-KWS, 4 bit" in drawn and "AnalogNet-KWS, 8 bit" not in drawn
+
+
+def test_teachers_are_trained_before_what_they_teach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, ...]] = []
+    for module in (headline_study, headline_study.float_study):
+        monkeypatch.setattr(module, "call", lambda *words: made.append(words))
+    options = SimpleNamespace(
+        data=tmp_path, pictures=None, only=["kws"], seeds=[0], runs=tmp_path / "runs" / "headline"
+    )
+    headline_study.study(options)
+    outs = [Path(words[words.index("--out") + 1]) for words in made if words[0] == "train"]
+    names = [str(one.relative_to(tmp_path / "runs")) for one in outs]
+    taught = next(words for words in made if any(word.startswith("teacher=") for word in words))
+    teachers = taught[-1].removeprefix("teacher=[").removesuffix("]").split(", ")
+    before = names[: names.index("headline/kws/0/float")]
+    assert {str(Path(one).relative_to(tmp_path / "runs")) for one in teachers} == set(before) and len(before) == 4
+    sources = {
+        Path(words[words.index("--out") + 1]).name: Path(words[words.index("--float-from") + 1]).name
+        for words in made
+        if "--float-from" in words
+    }
+    assert sources == {
+        "float": "first", "hwa_8bit": "float", "hwa_6bit": "float", "hwa_4bit": "first", "hwa_4bit_distilled": "float",
+    }  # fmt: skip
