@@ -276,6 +276,7 @@ def start(words: list[str], environment: dict[str, str], folder: Path) -> subpro
     pytest.fail("".join(seen))
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_ctrl_c_and_kill_can_be_resumed(
     call: Call, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
