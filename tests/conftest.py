@@ -57,6 +57,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # what the modules of the tests and their imports hold stays until the end
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect(1)  # the networks of a file, of which few are seen as garbage so far
+
+
 def _long_files_first(items: list[pytest.Item]) -> None:
     """Order files for the processes of pytest-xdist, so that none of them has a long one left when the others end."""
     slow = {item.path for item in items if "slow" in item.keywords}

@@ -22,5 +22,6 @@ def test_layers_keep_the_rules_of_keras(name, check) -> None:
     check(name)
 
 
+@pytest.mark.slow
 def test_layers_keep_the_rules_of_keras_on_jax(on_backend) -> None:
     assert "on jax" in on_backend("jax", HERE / "keras_checks.py")

@@ -26,6 +26,7 @@ def networks() -> dict[str, tuple[keras.Model, object]]:
     return {"aon": (pictures, "aon_cim_8bit"), "standard": (sequences, silent)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax: pip install 'analognets[jax]'")
 def test_jax_trains_programs_and_evaluates_as_tensorflow(on_backend, tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
