@@ -90,7 +90,6 @@ def test_the_8_bit_rows_are_those_of_evaluate(compared: Any, first_training: tup
         assert rows[0][here] == pytest.approx(found[f"float_accuracy{there}"])
 
 
-@pytest.mark.usefixtures("op_by_op")
 def test_at_other_bits_it_agrees_with_explore(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
     words = (first_training[0], "--bits", 4, "--chips", 2, "--at", "1d", "--seed", 3, "--json")
     answers = {}

@@ -332,7 +332,6 @@ def test_on_a_terminal_bars_move_and_tensorflow_is_silent(
     assert text.split("\r\n")[-2].startswith("Next: open ")
 
 
-@pytest.mark.usefixtures("op_by_op")
 def test_chips_calibrate_their_batch_norms_and_keep_that(trained: Path, call: Call, tmp_path: Path) -> None:
     words = ("evaluate", trained, "--at", "25s,1d", "--drift-compensation", "on", "--json")
     chips, tables, answers = tmp_path / "chips", {}, {}
