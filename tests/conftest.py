@@ -131,7 +131,7 @@ def on_backend() -> Callable[..., str]:
         command = [sys.executable, str(script), *map(str, words)]
         for flags in (QUICKLY_COMPILED, ""):
             environment["XLA_FLAGS"] = flags
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500, check=False)
             if "Unknown flag" not in done.stderr:  # or else of another release of XLA
                 break
         assert done.returncode == 0, done.stderr
