@@ -147,9 +147,7 @@ def _mapped(model: keras.Model, before: list[AnalogLayer], wanted: Mapping[str, 
             f"One layer at least must stay analog. Received: model '{model.name}' with all of its layers digital."
         )
     default = next(iter(analog.values()))
-    plain = [
-        entry.layer for entry in to_analog(digital, {"default": default, **analog}).conversion_report.converted
-    ]
+    plain = [entry.layer for entry in to_analog(digital, {"default": default, **analog}).conversion_report.converted]
     tall = [name for name in analog if name not in plain]
     if tall:
         rows = ", ".join(sorted({str(analog[name].rows) for name in tall}))
