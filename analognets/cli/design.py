@@ -10,8 +10,7 @@ import typer
 
 from analognets.cli import _console, options
 from analognets.cli._report import leave_report, made_from
-from analognets.cli._work import Steps, interval, start_backend
-from analognets.cli.explore import numbers, sizes, with_ends
+from analognets.cli._work import Steps, interval, numbers, sizes, start_backend, with_ends
 
 __all__ = ["design"]
 
@@ -91,11 +90,7 @@ def design(
 
     What has no budget is made small. The same command goes on with a search that was interrupted.
     """
-    from analognets.deploy.studies.design.budgets import budgets_of
-    from analognets.units import parse_duration
-
-    parse_duration(at)
-    budgets_of(energy, area, loss)
+    check_asked(at, energy, area, loss)
     values: dict[str, Any] = {
         "bits": numbers("--bits", bits, int),
         "dac_bits": numbers("--dac-bits", dac_bits, int),
@@ -119,6 +114,15 @@ def design(
     show(reporter, found, out)
     made = made_from([network], {**values, **settings})
     leave_report(reporter, report_of(found, figure, title, made), out / "design.html", open_it=open_)
+
+
+def check_asked(at: str, *budgets: str | None) -> None:
+    """Raise unless time and budgets of energy, area and loss are valid, before anything slow is loaded."""
+    from analognets.deploy.studies.design.budgets import budgets_of
+    from analognets.units import parse_duration
+
+    parse_duration(at)
+    budgets_of(*budgets)
 
 
 def measure(reporter: _console.Reporter, network: str, out: Path, settings: dict[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from analognets.training.recipe import HardwareAware
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork
 
-__all__ = ["RANGES", "by_name", "hardware_with", "on_hardware", "trained_on_hardware"]
+__all__ = ["RANGES", "by_name", "hardware_with", "named_hardware", "on_hardware", "trained_on_hardware"]
 
 RANGES = ("calibrated", "kept")
 """What may become of the trained converter ranges: set again on data where bits or row blocks change, or kept."""
@@ -109,6 +109,23 @@ def by_name(model: keras.Model, hardware: HardwareByLayer) -> dict[str, Crossbar
         if name not in names:
             raise UnknownNameError("analog layer", name, names)
     return {name: hardware.layers.get(name, hardware.default) for name in names}
+
+
+def named_hardware(model: keras.Model, hardware: Any) -> keras.Model:
+    """Return a network on hardware that is named, its trained weights and converter ranges kept; a plain one converted.
+
+    Args:
+        model: analog or plain; it stays as it is.
+        hardware: as `to_analog` takes it, such as the path of a file that `design` wrote.
+
+    Raises:
+        UnknownNameError: there is no such hardware or layer.
+        ConversionError: a layer doesn't fit on the arrays, or its ranges can't be kept on them.
+    """
+    wanted = HardwareByLayer.of(hardware)
+    if not any(isinstance(layer, AnalogLayer) for layer in model._flatten_layers()):
+        return to_analog(model, wanted)
+    return on_hardware(model, by_name(model, wanted), ranges="kept")[0]
 
 
 def trained_on_hardware(

@@ -23,7 +23,7 @@ from analognets.metrics import cluster_variance
 from analognets.zoo.tasks import Task, evenly
 from analognets.zoo.trained import TrainedNetwork
 
-__all__ = ["TASK", "Bench", "Samples", "samples_in", "samples_of"]
+__all__ = ["TASK", "Bench", "Samples", "samples_of_task", "samples_of"]
 
 TASK = "analognets.deploy.studies.certify.bench:measure"
 GROUPS = "groups"
@@ -120,10 +120,10 @@ def _of_task(trained: TrainedNetwork, data: Any, split: str, limit: int | None, 
             f"Received: data={data!r}."
         )
     task = trained.task(None if data is None else str(data), options=options or None, calibrate=False)
-    return samples_in(task, split, limit)
+    return samples_of_task(task, split, limit)
 
 
-def samples_in(task: Task, split: str, limit: int | None) -> Samples:
+def samples_of_task(task: Task, split: str, limit: int | None) -> Samples:
     """Return samples of a task's data with their speakers.
 
     Args:

@@ -16,7 +16,7 @@ from analognets.conversion import to_digital
 from analognets.crossbar import Crossbar
 from analognets.deploy.chips.chips import program
 from analognets.deploy.studies.ageing.predict import predict_ageing
-from analognets.deploy.studies.certify.bench import Samples, samples_in, samples_of
+from analognets.deploy.studies.certify.bench import Samples, samples_of, samples_of_task
 from analognets.deploy.studies.design.files import as_in_recipes
 from analognets.deploy.studies.design.space import crossbars_of
 from analognets.deploy.studies.explore_point import retrain, trained_on
@@ -58,7 +58,7 @@ class Bench:
         self.task: Task | None = None
         if arrays is None:
             self.task = _task(place, settings["data"], json.dumps(settings["data_options"], sort_keys=True))
-            self.samples = samples_in(self.task, settings["split"], settings["limit"])
+            self.samples = samples_of_task(self.task, settings["split"], settings["limit"])
         else:
             self.samples = _half(self.trained, arrays, settings)
         self.digital = self._digital()

@@ -72,8 +72,8 @@ def budgets_of(energy: Any = None, area: Any = None, loss: Any = None) -> dict[s
     found = {name: parse_budget(name, value) for name, value in given.items() if value is not None}
     if not found:
         raise InvalidArgumentError(
-            "A design needs a budget: an energy for each inference (--energy 5uJ), an area (--area 3mm2), or the points "
-            "of accuracy that it may lose (--loss 1). Received: none."
+            "A design needs a budget: an energy for each inference (--energy 5uJ), an area (--area 3mm2), or the "
+            "points of accuracy that it may lose (--loss 1). Received: none."
         )
     return found
 

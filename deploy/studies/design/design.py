@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -131,10 +132,10 @@ def design(
 ) -> Design:
     """Choose hardware for a network under budgets; go on where an earlier call was interrupted.
 
-    Candidates differ in the bits of each layer, ADC sharing, arrays and more. Uniform hardware is tried first, then what
-    Optuna's TPE proposes; energy and area come from the cost model, the loss is against the digital network with the
-    same weights. Both converters of a layer take part in its pass, so the wider ones set its time and energy. The best
-    candidates are confirmed on more chips of another seed and on other samples, and the best of these is chosen.
+    Candidates differ in the bits of each layer, ADC sharing, arrays and more. Uniform hardware is tried first, then
+    what Optuna's TPE proposes; energy and area come from the cost model, the loss is against the digital network with
+    the same weights. Both converters of a layer take part in its pass, so the wider ones set its time and energy. The
+    best candidates are confirmed on more chips of another seed and on other samples, and the best of these is chosen.
 
     Args:
         network: folder of a run, handle of a preset, path of a .keras file, or calibrated analog model.
@@ -338,7 +339,7 @@ class _Study:
             table = sweep(
                 TASK, asked, self.root / POINTS, settings=self.settings, context=self.context, **self.how,
                 overwrite=overwrite and not points,
-                progress=lambda done, total, row: self.progress("Trying candidates", min(before + done, trials), trials),
+                progress=lambda done, total, row: self.progress("Trying candidates", before + done, trials),
             )  # fmt: skip
             rows = _measured(table)
             points.update({one["layers"]: one for one, row in zip(asked, rows, strict=True) if row["status"] == "ok"})
@@ -415,10 +416,7 @@ class _Study:
 
     def _sentence(self, chosen: Mapping[str, Any], against: Mapping[str, Any], evaluations: int) -> str:
         """Return the answer."""
-        low, high = chosen["loss_low"], chosen["loss_high"]
-        lost = format_interval(
-            chosen["loss"], float("nan") if low is None else low, float("nan") if high is None else high
-        )
+        lost = _interval(chosen, "loss")
         tuned = f", fine-tuned for {chosen['epochs']} epochs" if chosen["epochs"] else ""
         said = (
             f"{chosen['label']}{tuned}: {text_of('energy', chosen['energy_uj'])} an inference on "
@@ -426,17 +424,21 @@ class _Study:
             f"{chosen['chips']} chips. Found with {evaluations} of the {self.space.grid:,} evaluations of the grid."
         )
         if against:
-            ends = [
-                float("nan") if against[f"loss_more_{end}"] is None else against[f"loss_more_{end}"]
-                for end in ("low", "high")
-            ]
-            more = format_interval(against["loss_more"], *ends, form="{:+.2f}")
+            more = _interval(against, "loss_more", form="{:+.2f}")
             said += (
                 f" Against the best uniform hardware, {against['reference']}, it takes "
                 f"{100 * against['energy_ratio']:.0f} % of the energy and {100 * against['area_ratio']:.0f} % of the "
                 f"area, and loses {more} points more."
             )
+        elif str(chosen["kind"]).startswith("uniform"):
+            said += " It is uniform hardware: nothing else that was confirmed is better."
         return said
+
+
+def _interval(row: Mapping[str, Any], name: str, form: str = "{:.2f}") -> str:
+    """Return a figure with half of its interval, as far as it is known."""
+    low, high = (math.nan if row[f"{name}_{end}"] is None else row[f"{name}_{end}"] for end in ("low", "high"))
+    return format_interval(row[name], low, high, form=form)
 
 
 def _as_set(space: Space, settings: Mapping[str, Any]) -> dict[str, Any]:

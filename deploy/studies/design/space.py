@@ -85,9 +85,7 @@ class Space:
         return found
 
     def point(self, candidate: Candidate) -> str:
-        """Return what differs from the hardware of the training in each layer, as JSON: candidates with the same one
-        have the same accuracy.
-        """
+        """Return in what each layer differs from the training's, as JSON: what accuracy depends on."""
         return described(self.start.layers, candidate.layers)
 
     def starting(self, **changes: Any) -> Settings:

@@ -22,9 +22,8 @@ Measure = Callable[[Sequence[tuple[str, int]]], list[dict[str, Any]]]
 
 def marked(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the table of a search with `pareto`: what no other candidate beats in loss, energy and area."""
-    table = pd.DataFrame(
-        [{name: value for name, value in row.items() if name not in ("excess", "right")} for row in rows]
-    )
+    left_out = ("excess", "right")
+    table = pd.DataFrame([{name: value for name, value in row.items() if name not in left_out} for row in rows])
     for name in ("loss", "energy_uj", "area_mm2", "feasible"):
         table[name] = table[name] if name in table else None
     table["feasible"] = table["feasible"].eq(True)
