@@ -97,7 +97,7 @@ class Winners:
         self.rows: list[dict[str, Any]] = []
 
     def confirm(self, measure: Measure) -> None:
-        """Confirm the reference and the best candidates, and further ones until one keeps the budget of the loss.
+        """Confirm the reference and the best candidates, and further ones until one of them keeps the budget of loss.
 
         Args:
             measure: returns rows for points, each with the epochs of its fine-tuning.
@@ -112,10 +112,18 @@ class Winners:
             more = [one for one in self.order[turn * self.count : (turn + 1) * self.count] if one not in taken]
             taken += more
             self._measure(taken if turn == 0 else more, measure)
-            if self.chosen() is not None or len(self.order) <= (turn + 1) * self.count:
+            if self._enough(self.order[(turn + 1) * self.count :]):
                 break
         if self.chosen() is None:
             raise AnalogNetsError(self._nothing(pd.DataFrame(self.rows)))
+
+    def _enough(self, left: Sequence[int]) -> bool:
+        """Whether nothing that is left to confirm was better in the search than what keeps the budgets so far."""
+        chosen = self.chosen()
+        if chosen is None:
+            return not left
+        before = self.order[: self.order.index(chosen["row"])] if chosen["row"] in self.order else self.order
+        return chosen["row"] != self.reference or not {*left} & {*before}
 
     def _measure(self, rows: Sequence[int], measure: Measure) -> None:
         if not rows:
