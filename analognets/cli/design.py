@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,7 +112,7 @@ def design(
 
     title = f"{network} on {accelerator}"
     figure = design_figure(found, out / "pareto.png", title=title)
-    show(reporter, found, out)
+    show(reporter, found, network, out)
     made = made_from([network], {**values, **settings})
     leave_report(reporter, report_of(found, figure, title, made), out / "design.html", open_it=open_)
 
@@ -202,7 +203,7 @@ def report_of(found: Any, figure: Any, title: str, made: dict[str, Any]) -> Any:
     )
 
 
-def show(reporter: _console.Reporter, found: Any, out: Path) -> None:
+def show(reporter: _console.Reporter, found: Any, network: str, out: Path) -> None:
     """Print what was chosen, what was confirmed, and where the files are."""
     reporter.result({"results": str(out), **found.to_dict()})
     reporter.say(found.sentence, style="bold")
@@ -213,4 +214,7 @@ def show(reporter: _console.Reporter, found: Any, out: Path) -> None:
         reporter.warn(f"{len(part)} of {len(found.table)} candidates: {error}")
     names = "hardware.yaml, hardware_accelerator.yaml, trials.csv, confirmed.csv, design.json, design.db, pareto.png"
     reporter.point(f"Written to {out}: {names}")
-    reporter.point(f"Next: analognets evaluate NETWORK --hardware {out / 'hardware.yaml'}")
+    words = [network, "--hardware", str(out / "hardware.yaml")]
+    if found.chosen["epochs"]:
+        words = [str(out / "retrained" / found.chosen["run"])]
+    reporter.point(f"Next: {shlex.join(['analognets', 'evaluate', *words])}")

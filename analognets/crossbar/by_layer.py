@@ -35,6 +35,11 @@ def changed_as_in_recipes(settings: Mapping[str, Any], base: Crossbar | None = N
     Raises:
         UnknownNameError: there is no such preset or setting.
         InvalidArgumentError: a value is not allowed.
+
+    Examples:
+        >>> found = changed_as_in_recipes({"preset": "aon_cim_8bit", "adc_bits": 6, "dac_bits": "ideal"})
+        >>> found.rows, found.adc_bits, found.dac_bits
+        (1024, 6, None)
     """
     preset = settings.get(PRESET)
     given = {key: value for key, value in settings.items() if key != PRESET and value is not None}

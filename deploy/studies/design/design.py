@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analognets.core.drafts import MARK
 from analognets.core.files import locked, write_atomically, write_json
 from analognets.core.provenance import json_sha256
 from analognets.crossbar import Crossbar
@@ -17,14 +18,14 @@ from analognets.deploy.accelerator import load_accelerator
 from analognets.deploy.studies.design.bench import PREDICTED, SIMULATED, TASK, Bench, bench_of, layers_of
 from analognets.deploy.studies.design.budgets import COLUMNS, budgets_of, objectives_of, text_of
 from analognets.deploy.studies.design.files import write_hardware
-from analognets.deploy.studies.design.knobs import Candidate, Knob, knobs_of
+from analognets.deploy.studies.design.knobs import Candidate, ConverterBits, GMax, Knob, LayerPlace, knobs_of
 from analognets.deploy.studies.design.prices import Prices, check_reachable
 from analognets.deploy.studies.design.search import FILE, Search, check_optuna
 from analognets.deploy.studies.design.space import Space, crossbars_of
 from analognets.deploy.studies.design.winners import Winners, difference, marked
 from analognets.deploy.studies.other_hardware import RANGES
 from analognets.deploy.studies.sensitivity.networks import check_place, gather
-from analognets.deploy.studies.sweep import sweep
+from analognets.deploy.studies.sweep import open_folder, sweep
 from analognets.errors import ConversionError, RunError, check_choice, check_integer
 from analognets.metrics import format_interval
 from analognets.units import format_duration, parse_duration
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Design", "design"]
 
 POINTS, CONFIRMED, RETRAINED, RESULT, HARDWARE = "points", "confirmed", "retrained", "design.json", "hardware"
-OWN = {POINTS, CONFIRMED, RETRAINED, FILE, RESULT, ".lock", "models", "data.npz"}
-"""What a folder of a design holds first; one without any of it holds something else."""
+BEGUN = {".lock", "models", "data.npz"}
+"""What a folder of a design holds before its points."""
 INNER = ("auto", PREDICTED, SIMULATED)
 Progress = Callable[[str, int, int], None]
 
@@ -60,6 +61,12 @@ class Design:
         grid: evaluations of the full grid.
         evaluations: those that were made.
         samples: what was searched and confirmed on.
+
+    Examples:
+        >>> small = {"bits": [8, 6], "trials": 1, "chips": 1, "confirm_chips": 2, "inner": "chips"}
+        >>> found = analognets.deploy.design(analog, "designed", energy="1uJ", data=(x, y), adcs=[128], **small)
+        >>> found.objectives, found.chosen["label"], list(found.table["kind"])
+        (('loss',), '8 bit', ['uniform 8 bit'])
     """
 
     folder: Path
@@ -186,9 +193,12 @@ def design(
         MissingExtraError: Optuna is not installed.
 
     Examples:
-        >>> found = design(  # doctest: +SKIP
-        ...     analog, "designed", loss=5, data=(x, y), bits=[8, 6, 4], trials=4, chips=2, confirm_chips=2,
-        ... )
+        >>> small = {"bits": [8, 6], "trials": 1, "chips": 1, "confirm_chips": 2, "inner": "chips"}
+        >>> found = design(analog, "designed", loss=20, data=(x, y), adcs=[128], **small)
+        >>> found.hardware, found.grid, found.evaluations
+        ({'preset': 'aon_cim_8bit'}, 4, 1)
+        >>> analognets.to_analog(model, "designed/hardware.yaml").get_layer("hidden").crossbar.adc_bits
+        8
     """
     budgets = budgets_of(energy, area, loss)
     _check(inner, ranges, chips, trials, batch, winners, confirm_chips, finetune, seed, limit)
@@ -205,7 +215,7 @@ def design(
     )  # fmt: skip
     with locked(root):
         study.begin(finetune, overwrite)
-        table = study.search(trials, overwrite)
+        table = study.search(trials)
         found = study.confirmed(table, winners, finetune, overwrite)
         return study.written(table, found)
 
@@ -240,8 +250,8 @@ def _refuse_foreign(root: Path) -> None:
     """Raise if a folder holds something else than a design."""
     if os.path.isfile(root):
         raise RunError(f"A design goes into a folder. Received: '{root}', which is a file.")
-    names = {item.name for item in root.iterdir()} if os.path.isdir(root) else set()
-    if names and not names & OWN:
+    names = {item.name for item in root.iterdir() if not item.name.startswith(MARK)} if os.path.isdir(root) else set()
+    if not names & {POINTS, FILE} and names - BEGUN:
         raise RunError(f"'{root}' holds something else than a design. Choose a new or empty folder.")
 
 
@@ -285,8 +295,9 @@ class _Study:
 
         [self.source], place, arrays = gather(network, root, data, check)
         self.start: Mapping[str, Crossbar | None] = self.space.start.layers
-        areas = {knob.name for knob in self.space.knobs if not knob.touches_accuracy or knob.name == "array"}
-        self.objectives = objectives_of(budgets, area_varies=bool(areas))
+        fixed = (ConverterBits, LayerPlace, GMax)
+        area_varies = any(not isinstance(knob, fixed) for knob in self.space.knobs)
+        self.objectives = objectives_of(budgets, area_varies=area_varies)
         shared = {
             "network": self.source.fingerprint,
             "data": place,
@@ -308,7 +319,7 @@ class _Study:
         """Open the data before anything is tried, and forget an earlier study if asked to.
 
         Raises:
-            AnalogNetsError: the data can't be read, or the network can't be fine-tuned.
+            AnalogNetsError: the data can't be read, the network can't be fine-tuned, or the folder holds another design.
         """
         bench = self.bench(self.settings)
         stage = None if bench.trained.recipe is None else bench.trained.recipe.hardware_aware
@@ -317,11 +328,13 @@ class _Study:
                 "A design is fine-tuned by the recipe of its network, on a data set. Received: a network without a "
                 "recipe for hardware, or arrays. Leave the fine-tuning out (finetune=0)."
             )
-        if overwrite:
-            for name in (FILE, f"{FILE}-journal", RESULT):
-                (self.root / name).unlink(missing_ok=True)
+        points = make_folder(self.root / POINTS)
+        with locked(points):
+            open_folder(points, TASK, self.settings, overwrite)
+        for name in (FILE, f"{FILE}-journal", RESULT) if overwrite else ():
+            (self.root / name).unlink(missing_ok=True)
 
-    def search(self, trials: int, overwrite: bool) -> pd.DataFrame:
+    def search(self, trials: int) -> pd.DataFrame:
         """Try candidates and return the table of them."""
         search = Search(
             self.space, self.prices, self.budgets, self.objectives, seed=self.seed, batch=self.batch, trials=trials
@@ -338,7 +351,6 @@ class _Study:
             before = len(search.rows)
             table = sweep(
                 TASK, asked, self.root / POINTS, settings=self.settings, context=self.context, **self.how,
-                overwrite=overwrite and not points,
                 progress=lambda done, total, row: self.progress("Trying candidates", before + done, trials),
             )  # fmt: skip
             rows = _measured(table)
