@@ -65,11 +65,11 @@ def parts(results: Path) -> list[str]:
     ]
     search, chips = found["search"], found["confirmed"][0]["chips"]
     return [
-        f"Bits of each layer of `{found['preset']}` by `analognets design`, for a loss of at most what uniform 6 bit has "
-        f"({found['budget_points']:.2f} points after {found['at']}) and as little energy as can be, arrays and ADCs as "
-        f"they are: {found['evaluations']} evaluations of the {found['grid']:,} of the full grid, decided on "
-        f"{found['samples']['searched']} and {search['chips']} chips each, confirmed on {found['samples']['confirmed']} "
-        f"and {chips} other chips. Losses in points against the digital network with the same weights, with half of "
+        f"Bits of each layer of `{found['preset']}` by `analognets design`, for a loss of at most what uniform 6 bit "
+        f"has ({found['budget_points']:.2f} points after {found['at']}) and as little energy as can be, arrays and "
+        f"ADCs as they are: {found['evaluations']} evaluations of the {found['grid']:,} of the full grid, decided on "
+        f"{found['samples']['searched']} and {search['chips']} chips each, confirmed on "
+        f"{found['samples']['confirmed']} and {chips} other chips. Losses in points against the digital network with the same weights, with half of "
         "their 95 % interval ([all candidates](design.json)).",
         markdown(heads, rows),
         verdict(found),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.core.drafts import MARK
-from analognets.core.files import locked, write_atomically, write_json
+from analognets.core.files import locked, make_folder, write_atomically, write_json
 from analognets.core.provenance import json_sha256
 from analognets.crossbar import Crossbar
 from analognets.deploy.accelerator import load_accelerator
@@ -319,7 +319,7 @@ class _Study:
         """Open the data before anything is tried, and forget an earlier study if asked to.
 
         Raises:
-            AnalogNetsError: the data can't be read, the network can't be fine-tuned, or the folder holds another design.
+            AnalogNetsError: no data can be read, the network can't be fine-tuned, or the folder holds another design.
         """
         bench = self.bench(self.settings)
         stage = None if bench.trained.recipe is None else bench.trained.recipe.hardware_aware
