@@ -12,11 +12,11 @@ from benchmarks.markdown import markdown
 
 FILES = ("design.json",)
 VERDICTS = {
-    "dominates": "It dominates {reference}: less energy, and a loss that is surely no more than {margin:g} points "
-    "larger.",
-    "none dominates": "None of them dominates uniform 6 bit.",
-    "not decided": "Whether it dominates {reference} is not decided by these data: it takes less energy, but its loss "
-    "may be more than {margin:g} points larger.",
+    "dominates": "A network of {bits} bits on average dominates uniform {bits} bit: it takes less energy, and its loss "
+    "is surely no more than {margin:g} points larger.",
+    "none dominates": "None of them dominates uniform {bits} bit: all lose more.",
+    "not decided": "Whether one of them dominates uniform {bits} bit is not decided by these data: they take less "
+    "energy, but their loss may be more than {margin:g} points larger, or no larger at all.",
 }
 
 
@@ -26,53 +26,38 @@ def interval(row: dict[str, Any], name: str, form: str = "{:.2f}") -> str:
     return format_interval(row[name], low, high, form=form)
 
 
-def verdict(found: dict[str, Any]) -> str:
-    """Return what the study says of the best candidate, whichever way it comes out."""
-    against = found["against"]
-    said = VERDICTS[found["finding"]].format(reference=against.get("reference"), margin=found["margin_points"])
-    if against:
-        more = interval(against, "loss_more", "{:+.2f}")
-        said += (
-            f" Beside {against['reference']}, {found['chosen']} takes {100 * against['energy_ratio']:.0f} % of the "
-            f"energy and loses {more} points more, on the same chips and clips."
-        )
-    return said
-
-
 def parts(results: Path) -> list[str]:
     """Return the paragraphs."""
     found: dict[str, Any] = json.loads((results / FILES[0]).read_text("utf-8"))
-    rows = [
-        [
-            row["label"],
-            f"{row['epochs']} epochs" if row["epochs"] else "no",
-            f"{row['mean_bits']:.2f}",
-            f"{row['energy_uj']:.2f}",
-            "" if row["energy_low_uj"] is None else f"{row['energy_low_uj']:.3g} to {row['energy_high_uj']:.3g}",
-            f"{row['searched_loss']:.2f}",
-            interval(row, "loss"),
-        ]
-        for row in sorted(found["confirmed"], key=lambda row: row["energy_uj"])
-    ]
-    heads = [
-        "bits of each layer",
-        "fine-tuned",
-        "mean bits",
-        "uJ",
-        "uJ, range",
-        "loss in the search",
-        "loss, confirmed",
-    ]
-    search, chips = found["search"], found["confirmed"][0]["chips"]
+    uniform, beside = found["uniform"], {row["label"]: row for row in found["beside"]}
+    rows = [[f"uniform {uniform['bits']} bit", "no", f"{uniform['bits']}", f"{uniform['energy_uj']:.2f}", "100", "",
+             interval(uniform, "loss"), ""]]  # fmt: skip
+    for row in sorted(found["confirmed"], key=lambda row: row["energy_uj"]):
+        own = {} if row["epochs"] else beside.get(row["label"], {})
+        rows.append(
+            [
+                row["label"],
+                f"{row['epochs']} epochs" if row["epochs"] else "no",
+                f"{row['mean_bits']:.2g}",
+                f"{row['energy_uj']:.2f}",
+                f"{100 * row['energy_uj'] / uniform['energy_uj']:.0f}",
+                f"{row['searched_loss']:.2f}",
+                interval(row, "loss"),
+                interval(own, "loss_more", "{:+.2f}") if own else "",
+            ]
+        )
+    heads = ["bits of each layer", "fine-tuned", "mean bits", "uJ", "% of uniform", "loss in the search"]
+    heads += ["loss, confirmed", "more than uniform"]
+    search, samples, chips = found["search"], found["samples"], found["confirmed"][0]["chips"]
     return [
-        f"Bits of each layer of `{found['preset']}` by `analognets design`, for a loss of at most what uniform 6 bit "
-        f"has ({found['budget_points']:.2f} points after {found['at']}) and as little energy as can be, arrays and "
-        f"ADCs as they are: {found['evaluations']} evaluations of the {found['grid']:,} of the full grid, decided on "
-        f"{found['samples']['searched']} and {search['chips']} chips each, confirmed on "
-        f"{found['samples']['confirmed']} and {chips} other chips. Losses in points against the digital network with the same weights, with half of "
-        "their 95 % interval ([all candidates](design.json)).",
+        f"Bits by layer of `{found['preset']}` by `analognets design`, for at most {found['budget_uj']:.2f} uJ an "
+        f"inference and as little loss after {found['at']} as can be, arrays and ADCs as they are: "
+        f"{found['evaluations']} evaluations of the {found['grid']:,} of the full grid, decided on "
+        f"{samples['searched']} and {search['chips']} chips each, confirmed on {samples['confirmed']} and {chips} "
+        "other chips. Losses in points against the digital network with the same weights, with half of their 95 % interval; "
+        "differences are paired ([all candidates](design.json)).",
         markdown(heads, rows),
-        verdict(found),
+        VERDICTS[found["finding"]].format(bits=uniform["bits"], margin=found["margin_points"]),
         "The hardware that was chosen:",
         f"```yaml\n{write_yaml(found['hardware']).rstrip()}\n```",
     ]

@@ -109,7 +109,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "design": Command(
         ("design", "{inputs}/net.keras", "--data", "{inputs}/data.npz", "--loss", "90", "--bits", "8,4", "--adcs",
-         "128", "--trials", "3", "--chips", "1", "--confirm-chips", "2", "--winners", "1", "--inner", "chips", "--out", "out"),
+         "128", "--trials", "3", "--chips", "1", "--confirm-chips", "2", "--winners", "1", "--inner", "chips", "--out",
+         "out"),
     ),
     "explore": Command(("explore", "before", *STUDY, "--bits", "8,4", "--arrays", "1024x512", "--adcs", "64"), "train"),
     "compare": Command(

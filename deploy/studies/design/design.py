@@ -54,6 +54,7 @@ class Design:
         at: time since programming.
         table: a row for each candidate: kind, settings, prices, accuracy, loss, feasible, pareto.
         confirmed: a row for each confirmed one, with its interval; `epochs` of fine-tuning.
+        winners: the same rows, with `right`: which samples each chip is right about, of `bench.rights`.
         chosen: the row that was chosen.
         reference: that of the best uniform hardware, fine-tuned alike, or None.
         hardware: of the chosen one, as in recipes.
@@ -76,6 +77,7 @@ class Design:
     at: str
     table: pd.DataFrame
     confirmed: pd.DataFrame
+    winners: list[dict[str, Any]]
     chosen: dict[str, Any]
     reference: dict[str, Any] | None
     hardware: dict[str, Any]
@@ -86,7 +88,7 @@ class Design:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain data."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "winners"}
         tables = {name: records(plain[name]) for name in ("table", "confirmed")}
         rows = {name: None if plain[name] is None else _plain_row(plain[name]) for name in ("chosen", "reference")}
         return {**plain, "folder": str(self.folder), "objectives": list(self.objectives), **tables, **rows}
@@ -398,8 +400,8 @@ class _Study:
             for name, one in (("searched", self.settings), ("confirmed", self.confirming))
         }
         found = Design(
-            self.root, sentence, dict(self.budgets), self.objectives, self.at, table, confirmed, chosen, reference,
-            hardware, against, self.space.grid, evaluations, samples,
+            self.root, sentence, dict(self.budgets), self.objectives, self.at, table, confirmed, winners.rows, chosen,
+            reference, hardware, against, self.space.grid, evaluations, samples,
         )  # fmt: skip
         write_atomically(self.root / "confirmed.csv", lambda part: confirmed.to_csv(part, index=False))
         write_json(self.root / RESULT, found.to_dict())
