@@ -54,8 +54,8 @@ def parts(results: Path) -> list[str]:
         f"inference and as little loss after {found['at']} as can be, arrays and ADCs as they are: "
         f"{found['evaluations']} evaluations of the {found['grid']:,} of the full grid, decided on "
         f"{samples['searched']} and {search['chips']} chips each, confirmed on {samples['confirmed']} and {chips} "
-        "other chips. Losses in points against the digital network with the same weights, with half of their 95 % interval; "
-        "differences are paired ([all candidates](design.json)).",
+        "other chips. Losses in points against the digital network with the same weights, with half of their 95 % "
+        "interval; differences are paired ([all candidates](design.json)).",
         markdown(heads, rows),
         VERDICTS[found["finding"]].format(bits=uniform["bits"], margin=found["margin_points"]),
         "The hardware that was chosen:",
