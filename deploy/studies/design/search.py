@@ -22,7 +22,9 @@ __all__ = ["Search", "check_optuna"]
 
 FILE, STUDY = "design.db", "design"
 TRIES = 25
-"""Proposals that are drawn for one that is new, before any new one is taken at random."""
+"""Proposals that are drawn for one that is new and in the budget, before any such one is taken at random."""
+DRAWS = 1000
+"""Settings that are drawn at random to find one."""
 LAYERS = 12
 """A single layer is made coarser in the beginning where there are at most so many."""
 Measure = Callable[[list[str]], list[dict[str, Any]]]
@@ -138,7 +140,7 @@ class Search:
     def _proposal(
         self, distributions: Mapping[str, Any], place: int, number: int, startup: int
     ) -> tuple[str, Settings, Any] | None:
-        """Return a candidate that was not tried yet; None if there is none."""
+        """Return a candidate that is worth to be measured; None if none is found."""
         import optuna
 
         if len(self.seen) >= self.space.size:
@@ -148,22 +150,28 @@ class Search:
             self._study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=max(1, startup))
             trial = self._study.ask(dict(distributions))
             settings = {knob.name: trial.params[knob.name] for knob in self.space.knobs}
-            if self._is_new(settings):
+            if self._is_worth(settings):
                 return "proposed", settings, trial
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         rng = generator(derive_seed(self.seed, "random", place, number))
-        for _ in range(200 * self.space.size):
+        for _ in range(min(DRAWS, 200 * self.space.size)):
             settings = {knob.name: knob.values[int(rng.integers(len(knob.values)))] for knob in self.space.knobs}
-            if self._is_new(settings):
+            if self._is_worth(settings):
                 return "random", settings, None
         return None
 
-    def _is_new(self, settings: Settings) -> bool:
+    def _is_worth(self, settings: Settings) -> bool:
+        """Whether a candidate was not tried yet, and keeps the budgets of what is known without measuring it."""
         key = json.dumps(settings, sort_keys=True)
         if key in self.seen:
             return False
         self.seen.add(key)
-        return True
+        known = {name: limit for name, limit in self.budgets.items() if name != "loss"}
+        try:
+            row = self.prices.of(self.space.candidate(settings), ranges=False)
+        except AnalogNetsError:
+            return False
+        return all(value <= 0 for value in excess(row, known).values())
 
     def _tried(
         self, asked: list[tuple[str, Settings, Any]], measure: Measure, distributions: Mapping[str, Any]

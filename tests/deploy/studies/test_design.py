@@ -142,6 +142,12 @@ def test_a_search_finds_the_best_with_few_evaluations(tmp_path: Path) -> None:
     assert best <= chosen <= 1.1 * best and chosen < uniform
 
 
+def test_what_is_too_dear_is_not_measured(tmp_path: Path) -> None:
+    table = searched(tmp_path, space(bits=(4, 5, 6, 7, 8)), trials=12, energy=2.0)
+    later = table[~table["kind"].str.startswith("uniform")]
+    assert len(later) == 7 and (later["energy_uj"] <= 2.0).all() and not table["feasible"].all()
+
+
 def test_a_killed_search_goes_on_to_the_same_end(tmp_path: Path) -> None:
     found, fake = space(bits=(4, 5, 6, 7, 8), adcs=(64, 128)), Fake()
     whole = searched(tmp_path, found, trials=18)
