@@ -33,7 +33,7 @@ __all__ = ["TASK", "Bench", "bench_of", "layers_of", "measure", "rights"]
 
 TASK = "analognets.deploy.studies.design.bench:measure"
 PREDICTED, SIMULATED = "predicted", "chips"
-SHARED = ("data", "data_options", "limit", "split")
+SHARED = ("network", "data", "data_options", "limit", "split")
 
 
 def layers_of(model: keras.Model) -> dict[str, Crossbar | None]:
@@ -190,7 +190,7 @@ def _bench(place: str, settings: str, arrays: str | None) -> Bench:
 
 def bench_of(settings: Mapping[str, Any]) -> Bench:
     """Return the bench of a study; a process makes it once."""
-    wanted = json.dumps({name: settings[name] for name in SHARED}, sort_keys=True)
+    wanted = json.dumps({name: settings.get(name) for name in SHARED}, sort_keys=True)
     return _bench(settings["source"], wanted, settings["arrays"])
 
 

@@ -15,6 +15,7 @@ from analognets.core.files import locked, make_folder, write_atomically, write_j
 from analognets.core.provenance import json_sha256
 from analognets.crossbar import Crossbar
 from analognets.deploy.accelerator import load_accelerator
+from analognets.deploy.accelerator.costs import with_range
 from analognets.deploy.studies.design.bench import PREDICTED, SIMULATED, TASK, Bench, bench_of, layers_of
 from analognets.deploy.studies.design.budgets import COLUMNS, budgets_of, objectives_of, text_of
 from analognets.deploy.studies.design.files import write_hardware
@@ -39,6 +40,9 @@ POINTS, CONFIRMED, RETRAINED, RESULT, HARDWARE = "points", "confirmed", "retrain
 BEGUN = {".lock", "models", "data.npz"}
 """What a folder of a design holds before its points."""
 INNER = ("auto", PREDICTED, SIMULATED)
+CHECKS, CHOSEN = 12, 420
+"""Chips that `predict_ageing` simulates, and the samples of them: about half of its work, and it saves any if the chips
+of a candidate take more than that."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -167,7 +171,7 @@ def design(
         data_options: further options of the data set's loader.
         limit: most samples to search with, spread evenly; None: all.
         inner: how candidates are measured: "predicted" by `predict_ageing`, where that is not flagged, else on chips;
-            "chips"; "auto": predicted until it is flagged for one of the first candidates.
+            "chips"; "auto": predicted where that takes less work than the chips, until one of the first is flagged.
         chips: how many are simulated for a candidate, 1 to 1000.
         trials: candidates, those that differ in prices only included, 1 to 100000. A search may go on with more.
         batch: candidates that are proposed at once; results depend on it, but not on `workers`.
@@ -336,6 +340,11 @@ class _Study:
         for name in (FILE, f"{FILE}-journal", RESULT) if overwrite else ():
             (self.root / name).unlink(missing_ok=True)
 
+    def prediction_pays(self) -> bool:
+        """Whether predicting a candidate takes less work than its chips."""
+        samples = len(self.bench(self.settings).samples)
+        return bool(self.settings["chips"] * samples > 2 * CHECKS * min(samples, CHOSEN))
+
     def search(self, trials: int) -> pd.DataFrame:
         """Try candidates and return the table of them."""
         search = Search(
@@ -345,7 +354,7 @@ class _Study:
 
         def measure(layers: list[str]) -> list[dict[str, Any]]:
             flagged = any(row.get("flag") for row in search.rows[: self.batch])
-            simulate = self.inner == SIMULATED or self.inner == "auto" and flagged
+            simulate = self.inner == SIMULATED or self.inner == "auto" and (flagged or not self.prediction_pays())
             asked = [
                 points.get(one, {"layers": one, "epochs": 0, "inner": SIMULATED if simulate else PREDICTED})
                 for one in layers
@@ -431,9 +440,12 @@ class _Study:
     def _sentence(self, chosen: Mapping[str, Any], against: Mapping[str, Any], evaluations: int) -> str:
         """Return the answer."""
         lost = _interval(chosen, "loss")
+        ends = (chosen["energy_low_uj"], chosen["energy_high_uj"])
+        known = None if None in ends or ends[0] != ends[0] else ends
+        energy = with_range(chosen["energy_uj"], known, ".3g", "uJ")
         tuned = f", fine-tuned for {chosen['epochs']} epochs" if chosen["epochs"] else ""
         said = (
-            f"{chosen['label']}{tuned}: {text_of('energy', chosen['energy_uj'])} an inference on "
+            f"{chosen['label']}{tuned}: {energy} an inference on "
             f"{text_of('area', chosen['area_mm2'])}, {lost} points of accuracy lost after {self.at} on "
             f"{chosen['chips']} chips. Found with {evaluations} of the {self.space.grid:,} evaluations of the grid."
         )
