@@ -272,12 +272,13 @@ def _of_the_chip(
     around = sorted({max(1, chip.adcs // 2), chip.adcs, min(2 * chip.adcs, widest)})
     knobs.append(AdcCount(_unique(adcs or around), chip.adcs))
     if g_max:
-        kinds = {type(one.device).__name__: one.device for one in start.layers.values() if one is not None}
-        for kind, device in kinds.items():
+        devices = [one.device for one in start.layers.values() if one is not None]
+        for device in devices:
             if not dataclasses.is_dataclass(device) or "g_max" not in {one.name for one in dataclasses.fields(device)}:
+                kind = type(device).__name__
                 raise InvalidArgumentError(f"The device {kind} has no `g_max` to choose. Received: g_max={g_max!r}.")
         values = _unique(check_number("design", "g_max", value, 1e-6, 1e6) for value in g_max)
-        ranges = {device.g_max for device in kinds.values()}
+        ranges = {device.g_max for device in devices}
         knobs.append(GMax(values, next(iter(ranges)) if len(ranges) == 1 else None))
     return knobs
 

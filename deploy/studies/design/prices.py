@@ -17,8 +17,8 @@ from analognets.errors import AnalogNetsError, InvalidArgumentError
 
 __all__ = ["Prices", "check_reachable"]
 
-MANY = 4000
-"""Most candidates that are priced to find the least of a budget."""
+MANY = 400
+"""Most settings beside bits that are priced to find the least of a budget."""
 
 
 class Prices:
