@@ -23,6 +23,8 @@ __all__ = ["Search", "check_optuna"]
 FILE, STUDY = "design.db", "design"
 TRIES = 25
 """Proposals that are drawn for one that is new and in the budget, before any such one is taken at random."""
+MOST_DRAWS = 24
+"""Draws of which TPE proposes the best, at the first try; the default of Optuna."""
 DRAWS = 1000
 """Settings that are drawn at random to find one."""
 LAYERS = 12
@@ -147,7 +149,11 @@ class Search:
             return None
         for attempt in range(TRIES):
             drawn = derive_seed(self.seed, "design", place, number, attempt)
-            self._study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=max(1, startup))
+            # The best of many draws is again and again one that was refused: fewer draws are more like what did well.
+            draws = max(1, MOST_DRAWS >> (attempt // 5))
+            self._study.sampler = optuna.samplers.TPESampler(
+                seed=drawn, n_startup_trials=max(1, startup), n_ei_candidates=draws
+            )
             trial = self._study.ask(dict(distributions))
             settings = {knob.name: trial.params[knob.name] for knob in self.space.knobs}
             if self._is_worth(settings):
