@@ -19,6 +19,7 @@ import pandas as pd
 from benchmarks import (
     results_adabs,
     results_choices,
+    results_design,
     results_headline,
     results_large,
     results_learning,
@@ -432,6 +433,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("MLPerf Tiny on an analog chip", ("mlperf_tiny.csv", "mlperf_tiny.json"), mlperf_tiny),
     ("Simulators of the same devices", ("conformance.json",), conformance),
     ("Accuracy against efficiency", ("explore_kws.csv",), exploration),
+    ("Hardware designed by layer", results_design.FILES, lambda: results_design.parts(RESULTS)),
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
     ("Large networks on tiles", results_networks.FILES, lambda: results_networks.parts(RESULTS)),
     ("Time and memory of large networks", results_large.FILES, lambda: results_large.parts(RESULTS)),

@@ -23,6 +23,8 @@ from .export.tflm import to_tflm as to_tflm
 from .studies.ageing.predict import predict_ageing as predict_ageing
 from .studies.certify.certificate import Certificate as Certificate
 from .studies.certify.certify import certify as certify
+from .studies.design.design import Design as Design
+from .studies.design.design import design as design
 from .studies.explore import explore as explore
 from .studies.explore_figures import pareto_figure as pareto_figure
 from .studies.sensitivity.equal_error import equal_error_study as equal_error_study

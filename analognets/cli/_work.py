@@ -1,4 +1,4 @@
-"""Work that several commands do, with its progress shown: starting TensorFlow, loading data, following a study."""
+"""Work that several commands do: starting TensorFlow, loading data, following a study, reading lists of numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from analognets.cli import _console
 from analognets.errors import DataWarning
@@ -25,12 +27,15 @@ __all__ = [
     "interval",
     "load_task",
     "loading_data",
+    "numbers",
     "per_hundred",
     "percent",
     "records",
     "results_folder",
+    "sizes",
     "start_backend",
     "times_of",
+    "with_ends",
 ]
 
 
@@ -179,3 +184,36 @@ def interval(row: Any, name: str, ends: str, *, scale: float = 100.0, form: str 
         return ""
     low, high = (row[f"{ends}_{end}" if ends else end] for end in ("low", "high"))
     return format_interval(row[name], low, high, scale=scale, form=form)
+
+
+def numbers(option: str, text: str | None, kind: Any) -> list[Any]:
+    """Return the numbers of a list with commas, each once.
+
+    Raises:
+        BadParameter: one is no number.
+    """
+    try:
+        return list(dict.fromkeys(kind(word) for word in text.split(","))) if text else []
+    except ValueError:
+        raise typer.BadParameter(f"{option} takes numbers with commas between them. Received: {text!r}.") from None
+
+
+def sizes(text: str) -> list[tuple[int, int]]:
+    """Return the sizes of a list such as 1024x512,512x512.
+
+    Raises:
+        BadParameter: one is no size.
+    """
+    try:
+        pairs = [tuple(map(int, word.lower().split("x"))) for word in text.split(",")]
+        return [(rows, cols) for rows, cols in dict.fromkeys(pairs)]
+    except ValueError:
+        raise typer.BadParameter(f"--arrays takes sizes such as 1024x512,512x512. Received: {text!r}.") from None
+
+
+def with_ends(row: Any, name: str, ends: tuple[str, str], form: str) -> str:
+    """Return a figure of a point with its range, where that is known."""
+    from analognets.deploy.accelerator.costs import with_range
+
+    low, high = (row[end] for end in ends)
+    return with_range(row[name], None if low is None or low != low else (float(low), float(high)), form)

@@ -43,6 +43,9 @@ COMMANDS = {
     "explore": Command(
         "analognets.cli.explore:explore", "Sweep kinds of chips: accuracy after a day, efficiency, area, Pareto front."
     ),
+    "design": Command(
+        "analognets.cli.design:design", "Choose bits by layer, ADCs and arrays under a budget of energy, area or loss."
+    ),
     "sweep": Command("analognets.cli.sweep:sweep", "Accuracy of chips over the strength of one non-ideality."),
     "sensitivity": Command(
         "analognets.cli.sensitivity:sensitivity", "Which non-ideality hurts a network most, and which of its layers."

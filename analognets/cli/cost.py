@@ -41,6 +41,10 @@ Overlap = Annotated[
     bool | None,
     typer.Option("--overlapped/--in-sequence", help="Digital work during the array's or after; the chip's by default."),
 ]
+Hardware = Annotated[
+    str | None,
+    typer.Option(help="File of `analognets design`, or a preset: whose bits and digital layers count; as trained."),
+]
 Out = Annotated[
     Path | None, typer.Option(help="Folder for the report; RUN/results, or results/NETWORK in the working directory.")
 ]
@@ -50,6 +54,7 @@ Figures = Annotated[Path | None, typer.Option("--figure", help="Also draw floorp
 def cost(
     network: Network,
     bits: Bits = None,
+    hardware: Hardware = None,
     accelerator: Chip = "aon_cim",
     depthwise: Channels = Depthwise.analog,
     overlapped: Overlap = None,
@@ -66,6 +71,7 @@ def cost(
     from analognets.core.files import make_folder
     from analognets.deploy.accelerator import cost as cost_of
     from analognets.deploy.accelerator import load_accelerator
+    from analognets.deploy.studies.other_hardware import named_hardware
     from analognets.zoo.trained import open_trained
 
     chip = load_accelerator(accelerator)
@@ -75,7 +81,7 @@ def cost(
         make_folder(figure, "folder for the figures")
     with reporter.status(f"Reading {network} ..."):
         trained = open_trained(network, untrained=True)
-        model = trained.model
+        model = trained.model if hardware is None else named_hardware(trained.model, hardware)
     result = cost_of(model, chip, bits=bits, depthwise=depthwise.value, overlapped=overlapped)
     files = [] if figure is None else draw(result, figure)
     reporter.result({**result.to_dict(), "figures": [str(file) for file in files]})

@@ -87,6 +87,10 @@ OtherDevice = Annotated[
     str | None,
     typer.Option("--device", help="Name of a device, or file of `device fit`, in place of the hardware's; as trained."),
 ]
+OtherHardware = Annotated[
+    str | None,
+    typer.Option("--hardware", help="File of `analognets design`, or a preset, in place of the trained hardware."),
+]
 Save = Annotated[Path | None, typer.Option(help="Also store the programmed chips in this new folder.")]
 Load = Annotated[
     Path | None,
@@ -112,6 +116,7 @@ def evaluate(
     drift_compensation: Mode = None,
     compensation: Rule = None,
     device: OtherDevice = None,
+    hardware: OtherHardware = None,
     split: SplitOption = Split.test,
     batch_norm: BatchNorm = False,
     adabs: AdaBS = None,
@@ -151,7 +156,7 @@ def evaluate(
     of = found_at(device), data if data == SYNTHETIC else found_at(data)
     how = How(
         *(compensation, *of, split.value, number, tuple(times), mode),
-        *(precision.value, batch_norm, adabs, when, place),
+        *(precision.value, batch_norm, adabs, when, place, found_at(hardware)),
     )
     arrays = measured_at, unit
     found = measured(reporter, trained, how, Making(folder, count, save_chips, workers, ray, arrays), by_class)
@@ -195,7 +200,7 @@ def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making
     from analognets.deploy.studies.evaluate import Measured, network_on_chips
 
     learned, load = trained.learned_on_devices, None if how.chips is None else Path(how.chips)
-    check_adabs(network := network_on_chips(trained, how.compensation, how.device), how.adabs)
+    check_adabs(network := network_on_chips(trained, how.compensation, how.device, how.hardware), how.adabs)
     made = loaded(reporter, network, load, *making.arrays)
     check_apart(made, making)
     made = made or stored(reporter, network, making.save, how.seed, making.chips)

@@ -9,7 +9,7 @@ import typer
 
 from analognets.cli import _console, options
 from analognets.cli._report import leave_report, made_from
-from analognets.cli._work import following, interval, records, start_backend
+from analognets.cli._work import following, interval, numbers, records, sizes, start_backend, with_ends
 from analognets.errors import AnalogNetsError
 
 __all__ = ["explore"]
@@ -124,39 +124,6 @@ def measure(
     check_options(**values)
     with following(reporter, "Measuring", "status") as progress:
         return explore(networks, out, **values, **settings, progress=progress)
-
-
-def numbers(option: str, text: str | None, kind: Any) -> list[Any]:
-    """Return the numbers of a list with commas, each once.
-
-    Raises:
-        BadParameter: one is no number.
-    """
-    try:
-        return list(dict.fromkeys(kind(word) for word in text.split(","))) if text else []
-    except ValueError:
-        raise typer.BadParameter(f"{option} takes numbers with commas between them. Received: {text!r}.") from None
-
-
-def sizes(text: str) -> list[tuple[int, int]]:
-    """Return the sizes of a list such as 1024x512,512x512.
-
-    Raises:
-        BadParameter: one is no size.
-    """
-    try:
-        pairs = [tuple(map(int, word.lower().split("x"))) for word in text.split(",")]
-        return [(rows, cols) for rows, cols in dict.fromkeys(pairs)]
-    except ValueError:
-        raise typer.BadParameter(f"--arrays takes sizes such as 1024x512,512x512. Received: {text!r}.") from None
-
-
-def with_ends(row: Any, name: str, ends: tuple[str, str], form: str) -> str:
-    """Return a figure of a point with its range, where that is known."""
-    from analognets.deploy.accelerator.costs import with_range
-
-    low, high = (row[end] for end in ends)
-    return with_range(row[name], None if low is None or low != low else (float(low), float(high)), form)
 
 
 def show(reporter: _console.Reporter, table: Any, out: Path) -> None:

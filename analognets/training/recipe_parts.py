@@ -129,16 +129,18 @@ class HardwareSettings(Section):
         Raises:
             UnknownNameError: there is no such preset.
         """
-        from analognets import crossbar
+        from analognets.crossbar import changed_as_in_recipes
 
-        chosen = base if self.preset is None and base is not None else crossbar.get(self.preset or "aon_cim_8bit")
-        return chosen.replace(**self.changes())
+        return changed_as_in_recipes({"preset": self.preset, **self.given()}, base)
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that differ from the preset, as they are written."""
+        names = [name for name in HardwareSettings.model_fields if name != "preset"]
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""
-        names = [name for name in HardwareSettings.model_fields if name != "preset"]
-        given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return {key: None if value in ("ideal", "none") else value for key, value in given.items()}
+        return {key: None if value in ("ideal", "none") else value for key, value in self.given().items()}
 
 
 BY_LAYER = "a mapping of layer names to 'digital', the name of a preset, or settings as those beside `layers`"

@@ -107,6 +107,11 @@ COMMANDS: dict[str, Command] = {
         ("certify", "{inputs}/net.keras", "--data", "{inputs}/data.npz", "--min-accuracy", "2", "--yield", "50",
          "--confidence", "60", "--out", "out"),
     ),
+    "design": Command(
+        ("design", "{inputs}/net.keras", "--data", "{inputs}/data.npz", "--loss", "90", "--bits", "8,4", "--adcs",
+         "128", "--trials", "3", "--chips", "1", "--confirm-chips", "2", "--winners", "1", "--inner", "chips", "--out",
+         "out"),
+    ),
     "explore": Command(("explore", "before", *STUDY, "--bits", "8,4", "--arrays", "1024x512", "--adcs", "64"), "train"),
     "compare": Command(
         ("compare", "before", "--chips", "2", "--at", "25s", "--bits", "8", "--out", "out"), "train", twice=True,

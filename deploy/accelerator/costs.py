@@ -371,7 +371,8 @@ def cost(
         model: a built Keras model, plain or analog, or its `Workload`. Only shapes matter.
         accelerator: name of an accelerator, path of a YAML file, or an `Accelerator`.
         bits: of the converters: of all layers, or by the name of single ones; None, and for all others: those of the
-            model's own ADCs, or as many as its ADC with most of them where they are not known, else 8.
+            model's own converters, of the wider where DACs and ADCs differ, or as many as most of them have where they
+            are not known, else 8.
         depthwise: "analog" or "digital", as in `place`.
         digital: names of further layers to leave digital.
         overlapped: whether the digital pipeline works while the array does; None: as the accelerator says.

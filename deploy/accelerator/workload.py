@@ -14,11 +14,11 @@ import numpy as np
 from analognets import conversion
 from analognets.conversion.plan import ALREADY
 from analognets.conversion.support import check_model, is_cloneable
-from analognets.crossbar import matrix_shape
+from analognets.crossbar import Crossbar, matrix_shape
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice
 from analognets.layers import AnalogLayer
 
-__all__ = ["LayerWork", "Workload", "workload"]
+__all__ = ["LayerWork", "Workload", "width_of", "workload"]
 
 DEPTHWISE = ("analog", "digital")
 ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
@@ -40,7 +40,8 @@ class LayerWork:
         outputs: numbers in its output, of one call.
         why_digital: the reason it is left digital; empty if it goes onto the crossbar.
         scales_inputs: whether its drift compensation multiplies the inputs before the DACs.
-        bits: of its own ADCs, if it is analog; None: not known, or ideal. Not compared: the work is the same.
+        bits: of its own converters, if it is analog, of the wider ones where DACs and ADCs differ; None: not known, or
+            ideal. Not compared: the work is the same.
 
     Examples:
         >>> first = analognets.deploy.accelerator.workload(model).layers[0]
@@ -171,7 +172,7 @@ def workload(
     layers = []
     scaling = _scaling_inputs(model)
     widths = {
-        layer.name: layer.crossbar.adc_bits for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)
+        layer.name: width_of(layer.crossbar) for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)
     }
     for name, entry in zip(names, products, strict=True):
         why = "by request" if name in wanted else ""
@@ -183,6 +184,13 @@ def workload(
         layers.append(dataclasses.replace(work, scales_inputs=entry.layer in scaling, bits=widths.get(entry.layer)))
     attention = tuple(layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION))
     return Workload(model.name, tuple(layers), (*_unmodelled(planned), *_adapters(model)), attention)
+
+
+def width_of(crossbar: Crossbar) -> int | None:
+    """Return the bits that a pass takes: those of the wider converters, which it waits for; None for ideal ADCs."""
+    if crossbar.adc_bits is None:
+        return None
+    return max(crossbar.adc_bits, crossbar.dac_bits or 0)
 
 
 def _scaling_inputs(model: keras.Model) -> set[str]:

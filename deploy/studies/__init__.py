@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "by_chip",
         "certify",
         "compare",
+        "design",
         "evaluate",
         "explore",
         "explore_figures",

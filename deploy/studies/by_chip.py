@@ -53,6 +53,7 @@ class How:
             None: those of stored chips are.
         adabs_at: times of these calibrations.
         chips: folder of stored chips; None: they are programmed.
+        hardware: name or file of hardware in place of the trained one, or None.
     """
 
     compensation: str | None
@@ -67,6 +68,7 @@ class How:
     adabs: int | None = None
     adabs_at: tuple[str | float, ...] = ()
     chips: str | None = None
+    hardware: str | None = None
 
 
 class Bench:
@@ -75,7 +77,7 @@ class Bench:
     def __init__(self, place: str, how: How) -> None:
         self.how = how
         self.trained = open_trained(place, wants=("chips", "recipe"))
-        self.network = network_on_chips(self.trained, how.compensation, how.device)
+        self.network = network_on_chips(self.trained, how.compensation, how.device, how.hardware)
         self.stored = None if how.chips is None else Chips.load(how.chips, self.network)
         self.task = self.trained.task(how.data, calibrate=how.batch_norm)
         self.inputs, self.labels = self.task.features(how.split)

@@ -20,7 +20,7 @@ from analognets.deploy.chips.decisions import Decisions
 from analognets.deploy.chips.figures import drift_figure
 from analognets.deploy.chips.report import answer_of, drift_report
 from analognets.deploy.chips.trained_arrays import from_devices
-from analognets.deploy.studies.other_hardware import on_hardware
+from analognets.deploy.studies.other_hardware import named_hardware, on_hardware
 from analognets.errors import ConversionError
 from analognets.layers import analog_layers
 from analognets.metrics import ABOUT_BOUND, Interval, chips_needed, format_interval, mean_interval
@@ -44,7 +44,10 @@ REFERENCES = {"float": "float network, before training for hardware", "digital":
 
 
 def network_on_chips(
-    trained: TrainedNetwork, compensation: str | None = None, device: str | None = None
+    trained: TrainedNetwork,
+    compensation: str | None = None,
+    device: str | None = None,
+    hardware: str | None = None,
 ) -> keras.Model:
     """Return the model that lies on the chips: the analog one, or the one with the devices it learned on.
 
@@ -52,6 +55,7 @@ def network_on_chips(
         trained: where it is from.
         compensation: name of a drift compensation in place of the hardware's own; weights and ranges stay.
         device: name of a device, or path of its file, in place of the hardware's own; likewise.
+        hardware: name of a preset or path of a file, such as `design` writes, in place of the trained one; likewise.
 
     Raises:
         ConversionError: there is none, or it names no classes; or it lies on devices, whose hardware is given.
@@ -60,6 +64,10 @@ def network_on_chips(
     if device is not None and trained.learned_on_devices:
         raise ConversionError(
             f"A run that learned on devices keeps them. Received: device={device!r}. Leave the device out."
+        )
+    if hardware is not None and trained.learned_on_devices:
+        raise ConversionError(
+            f"A run that learned on devices keeps its hardware. Received: hardware={hardware!r}. Leave it out."
         )
     if compensation is not None and trained.learned_on_devices:
         raise ConversionError(
@@ -72,6 +80,7 @@ def network_on_chips(
             f"The network of '{trained.handle}' names no classes, so it has no accuracy. Look at what it draws in "
             f"Python: analognets.training.Run.open({trained.handle!r}).on_device_model().generate(40)."
         )
+    network = network if hardware is None else named_hardware(network, hardware)
     changes = {"drift_compensation": compensation, "device": device}
     changes = {name: value for name, value in changes.items() if value is not None}
     if not changes:

@@ -18,7 +18,7 @@ from analognets.metrics import chips_bound, chips_interval
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["load_data", "measure"]
+__all__ = ["load_data", "measure", "retrain", "trained_on"]
 
 
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -84,8 +84,6 @@ def retrained(
     trained: TrainedNetwork, hardware: Crossbar, point: Mapping[str, Any], settings: Mapping[str, Any], task: Task
 ) -> Any:
     """Return the network after a short stage 2 with other clipping or noise; an interrupted one goes on."""
-    from analognets.training import Run, train
-
     changes: dict[str, Any] = {"float.epochs": 0, "hardware_aware.epochs": point["retrain_epochs"]}
     changes["hardware_aware.warmup_epochs"] = 0.0
     for key in ("rows", "cols", "dac_bits", "adc_bits"):
@@ -95,9 +93,27 @@ def retrained(
         changes["hardware_aware.weight_range_sigma"] = point["clip"]
     if point["eta"] is not None:
         changes["hardware_aware.weight_noise"] = point["eta"]
-    recipe = task.recipe.replace(changes)
-    trained_on = [settings["data"], settings["data_options"], trained.data.get("folder")]
-    path = Path(settings["retrained"]) / point_key({**point, "data": trained_on})
+    key = point_key({**point, "data": trained_on(trained, settings)})
+    return retrain(trained, changes, Path(settings["retrained"]) / key, task)
+
+
+def trained_on(trained: TrainedNetwork, settings: Mapping[str, Any]) -> list[Any]:
+    """Return what tells the data of a retraining from others."""
+    return [settings["data"], settings["data_options"], trained.data.get("folder")]
+
+
+def retrain(trained: TrainedNetwork, changes: Mapping[str, Any], path: Path, task: Task) -> Any:
+    """Return the analog network after a training from a network's weights; one that is there is taken or goes on.
+
+    Args:
+        trained: whose weights it begins with.
+        changes: of the task's recipe.
+        path: folder of its run.
+        task: its data.
+    """
+    from analognets.training import Run, train
+
+    recipe = task.recipe.replace(dict(changes))
     if os.path.isfile(path / "run.json"):
         run = Run.open(path)
         if run.finished and run.recipe.fingerprint() == recipe.fingerprint():

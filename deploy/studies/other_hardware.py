@@ -9,14 +9,14 @@ import keras
 import numpy as np
 
 from analognets.conversion import to_analog, to_digital
-from analognets.crossbar import Crossbar
-from analognets.errors import ConversionError, InvalidArgumentError, check_choice
+from analognets.crossbar import Crossbar, HardwareByLayer
+from analognets.errors import ConversionError, InvalidArgumentError, UnknownNameError, check_choice
 from analognets.layers import AnalogLayer, analog_layers, calibrate
 from analognets.training.recipe import HardwareAware
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork
 
-__all__ = ["RANGES", "hardware_with", "on_hardware", "trained_on_hardware"]
+__all__ = ["RANGES", "by_name", "hardware_with", "named_hardware", "on_hardware", "trained_on_hardware"]
 
 RANGES = ("calibrated", "kept")
 """What may become of the trained converter ranges: set again on data where bits or row blocks change, or kept."""
@@ -49,7 +49,7 @@ def hardware_with(model: keras.Model, bits: int, *, rows: int | None = None, col
 
 def on_hardware(
     model: keras.Model,
-    hardware: Crossbar | Mapping[str, Crossbar],
+    hardware: Crossbar | Mapping[str, Crossbar | None],
     calibration: Any = None,
     *,
     ranges: str = "calibrated",
@@ -63,7 +63,8 @@ def on_hardware(
 
     Args:
         model: calibrated analog model; it stays as it is.
-        hardware: for all its analog layers, or for each by its name; the trained one gives back the model itself.
+        hardware: for all its analog layers, or for each by its name, None to leave it digital; the trained one gives
+            back the model itself.
         calibration: inputs that set the ranges, as of `calibrate`; not needed with "kept".
         ranges: "calibrated" or "kept".
         percentile: as of `calibrate`.
@@ -81,9 +82,10 @@ def on_hardware(
     if all(layer.crossbar == wanted[layer.name] for layer in before):
         return model, TRAINED
     made = _mapped(model, before, wanted)
-    after = analog_layers(made)
-    keep = ranges == "kept" or all(_fits_alike(a, b) for a, b in zip(after, before, strict=True))
-    for layer, old in zip(after, before, strict=True):
+    kept = [layer for layer in before if wanted[layer.name] is not None]
+    after = list(zip(analog_layers(made), kept, strict=True))
+    keep = ranges == "kept" or all(_fits_alike(layer, old) for layer, old in after)
+    for layer, old in after:
         _copy_ranges(layer, old, keep)
     if keep:
         return made, TRAINED
@@ -94,6 +96,36 @@ def on_hardware(
         )
     calibrate(made, calibration, percentile=percentile)
     return made, CALIBRATED
+
+
+def by_name(model: keras.Model, hardware: HardwareByLayer) -> dict[str, Crossbar | None]:
+    """Return the crossbar of each analog layer by its name, as `on_hardware` takes them; None for one left digital.
+
+    Raises:
+        UnknownNameError: the hardware names something else than an analog layer.
+    """
+    names = [layer.name for layer in analog_layers(model)]
+    for name in hardware.layers:
+        if name not in names:
+            raise UnknownNameError("analog layer", name, names)
+    return {name: hardware.layers.get(name, hardware.default) for name in names}
+
+
+def named_hardware(model: keras.Model, hardware: Any) -> keras.Model:
+    """Return a network on hardware that is named, its trained weights and converter ranges kept; a plain one converted.
+
+    Args:
+        model: analog or plain; it stays as it is.
+        hardware: as `to_analog` takes it, such as the path of a file that `design` wrote.
+
+    Raises:
+        UnknownNameError: there is no such hardware or layer.
+        ConversionError: a layer doesn't fit on the arrays, or its ranges can't be kept on them.
+    """
+    wanted = HardwareByLayer.of(hardware)
+    if not any(isinstance(layer, AnalogLayer) for layer in model._flatten_layers()):
+        return to_analog(model, wanted)
+    return on_hardware(model, by_name(model, wanted), ranges="kept")[0]
 
 
 def trained_on_hardware(
@@ -123,20 +155,24 @@ def _fits_alike(layer: AnalogLayer, old: AnalogLayer) -> bool:
     return widths[0] == widths[1] and layer.tiling.row_blocks == old.tiling.row_blocks
 
 
-def _mapped(model: keras.Model, before: list[AnalogLayer], wanted: Mapping[str, Crossbar]) -> keras.Model:
+def _mapped(model: keras.Model, before: list[AnalogLayer], wanted: Mapping[str, Crossbar | None]) -> keras.Model:
     """Return the network on other arrays; the layers that were digital stay so."""
     digital = to_digital(model)
-    analog = [layer.name for layer in before]
-    hardware = {"default": wanted[analog[0]], **wanted}
-    plain = [entry.layer for entry in to_analog(digital, hardware).conversion_report.converted]
+    analog = {layer.name: one for layer in before if (one := wanted[layer.name]) is not None}
+    if not analog:
+        raise ConversionError(
+            f"One layer at least must stay analog. Received: model '{model.name}' with all of its layers digital."
+        )
+    default = next(iter(analog.values()))
+    plain = [entry.layer for entry in to_analog(digital, {"default": default, **analog}).conversion_report.converted]
     tall = [name for name in analog if name not in plain]
     if tall:
-        rows = ", ".join(sorted({str(wanted[name].rows) for name in tall}))
+        rows = ", ".join(sorted({str(analog[name].rows) for name in tall}))
         raise ConversionError(
             f"Layers {', '.join(tall)} do not fit on arrays of {rows} rows: one input channel needs more. "
             "Explore taller arrays."
         )
-    return to_analog(digital, hardware, exempt=[name for name in plain if name not in analog])
+    return to_analog(digital, {"default": default, **analog}, exempt=[name for name in plain if name not in analog])
 
 
 def _copy_ranges(layer: AnalogLayer, old: AnalogLayer, keep: bool) -> None:

@@ -143,3 +143,30 @@ def test_the_pages_of_the_project_are_up_to_date() -> None:
     command = [sys.executable, "-m", "benchmarks.results_page", "--check"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_designed_hardware_is_set_beside_uniform_bits(
+    generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.design_study import finding
+
+    row = {"label": "bits 5 6", "epochs": 0, "mean_bits": 5.5, "energy_uj": 2.5, "searched_loss": 0.2}
+    row |= {"loss": 0.3, "loss_low": 0.1, "loss_high": 0.5, "chips": 12}
+    more = {"label": "bits 5 6", "energy_share": 0.8, "mean_bits": 5.5, "loss_more": 0.1}
+    found = {"preset": "net", "at": "1d", "budget_uj": 2.6, "grid": 25, "evaluations": 5, "margin_points": 0.25}
+    found |= {"uniform": {"bits": 6, "energy_uj": 3.0, "loss": 0.2, "loss_low": 0.1, "loss_high": 0.3}}
+    found |= {"samples": {"searched": "80 clips", "confirmed": "90 clips"}, "search": {"chips": 3}}
+    found |= {"confirmed": [row], "hardware": {"preset": "aon_cim_6bit"}, "chosen": {"label": "bits 5 6", "epochs": 0}}
+    for low, high, said in (
+        (0.0, 0.2, "A network of 6 bits on average dominates uniform 6 bit"),
+        (0.05, 0.4, "None of them dominates uniform 6 bit"),
+        (-0.2, 0.4, "is not decided by these data"),
+    ):
+        rows = [{**more, "loss_more_low": low, "loss_more_high": high}]
+        result = {**found, "beside": rows, "finding": finding(rows)}
+        (tmp_path / "results" / "design.json").write_text(json.dumps(result), "utf-8")
+        run(generator, monkeypatch)
+        text = (tmp_path / "results" / "RESULTS.md").read_text("utf-8")
+        assert said in text and "5 evaluations of the 25 of the full grid" in text
+        assert "| uniform 6 bit | no | 6 | 3.00 | 100 |  | 0.20 ± 0.10 |  |" in text
+        assert "| bits 5 6 | no | 5.5 | 2.50 | 83 | 0.20 | 0.30 ± 0.20 | +0.10 ± " in text

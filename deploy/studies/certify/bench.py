@@ -20,10 +20,10 @@ from analognets.deploy.studies.sensitivity.networks import array_file, check_cla
 from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError
 from analognets.metrics import cluster_variance
-from analognets.zoo.tasks import evenly
+from analognets.zoo.tasks import Task, evenly
 from analognets.zoo.trained import TrainedNetwork
 
-__all__ = ["TASK", "Bench", "Samples", "samples_of"]
+__all__ = ["TASK", "Bench", "Samples", "samples_of_task", "samples_of"]
 
 TASK = "analognets.deploy.studies.certify.bench:measure"
 GROUPS = "groups"
@@ -120,6 +120,17 @@ def _of_task(trained: TrainedNetwork, data: Any, split: str, limit: int | None, 
             f"Received: data={data!r}."
         )
     task = trained.task(None if data is None else str(data), options=options or None, calibrate=False)
+    return samples_of_task(task, split, limit)
+
+
+def samples_of_task(task: Task, split: str, limit: int | None) -> Samples:
+    """Return samples of a task's data with their speakers.
+
+    Args:
+        task: the data.
+        split: "test" or "validation".
+        limit: most samples, spread evenly; None: all.
+    """
     inputs, labels = task.features(split, limit)
     clips = task.data.splits[split]
     chosen = evenly(len(clips), limit)
