@@ -30,6 +30,7 @@ from analognets.devices.parallel import ParallelDevices
 from analognets.devices.pcm import PCM
 from analognets.devices.pcm_14nm import PCM14nm
 from analognets.devices.pulsed import PulsedDevice, PulsedLinear
+from analognets.devices.pulsed_fitted import PulsedFitted
 from analognets.devices.pulsed_pcm import PulsedPCM, PulsedStepPCM
 from analognets.devices.reram import ReRAM
 from analognets.devices.strengths import is_off
@@ -54,6 +55,7 @@ __all__ = [
     "PCM14nm",
     "ParallelDevices",
     "PulsedDevice",
+    "PulsedFitted",
     "PulsedLinear",
     "PulsedPCM",
     "PulsedStepPCM",
@@ -77,6 +79,7 @@ _DEVICES: dict[str, type[Device]] = {"ideal": IdealDevice, "pcm": PCM, "pcm_14nm
 _DEVICES |= {"fitted": FittedDevice, "tabulated": TabulatedDevice}
 _DEVICES |= {"cu_sio2_memristor": CuSiO2Memristor}
 _DEVICES |= {"pulsed_linear": PulsedLinear, "pulsed_pcm": PulsedPCM, "pulsed_step_pcm": PulsedStepPCM}
+_DEVICES |= {"pulsed_fitted": PulsedFitted}
 
 
 def register_device(name: str, package: str = "Custom") -> Callable[[type], type]:

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import keras
@@ -117,10 +117,19 @@ class PulsedDevice(Device):
             pulses: how many SET pulses the device has had since RESET, this one counted.
         """
 
+    def moments_of(self, state: Mapping[str, Any], conductance: Any, pulses: Any) -> tuple[Any, Any]:
+        """Return `step_moments` of devices in a state, each with what is its own."""
+        return self.step_moments(conductance, pulses)
+
     @property
     def state_names(self) -> tuple[str, ...]:
         """Names of the arrays of a state."""
-        return ("conductance", "pulses", "pulsed_at")
+        return ("conductance", "pulses", "pulsed_at", *self.fixed_names)
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of those that tell devices apart, which no pulse and no RESET changes."""
+        return ()
 
     @property
     def mean_step(self) -> float:
@@ -199,7 +208,7 @@ class PulsedDevice(Device):
         g = ops.convert_to_tensor(state["conductance"], dtype="float32")
         amplitude = ops.zeros_like(g) + amplitude
         pulses = state["pulses"] + amplitude
-        mean, deviation = self.step_moments(g, pulses)
+        mean, deviation = self.moments_of(state, g, pulses)
         if self.monotonic:
             step = amplitude * _rectified(*_stopped(mean, deviation, self.g_min - g), draws["pulse"])
         else:
@@ -228,6 +237,18 @@ class PulsedDevice(Device):
         Raises:
             InvalidArgumentError: a count or an amplitude is negative, or the state is of another kind.
         """
+        return self._given(self.pulse_with, state, count, seed, time, amplitude)
+
+    def _given(
+        self,
+        one_pulse: Callable[..., State],
+        state: Mapping[str, Any],
+        count: Any,
+        seed: int,
+        time: Any,
+        amplitude: Any,
+    ) -> State:
+        """Return the state after a number of pulses of one kind on each device, as `pulse` describes it."""
         self.check_state(state)
         counts = np.asarray(ops.convert_to_numpy(count))
         if counts.size and not (counts.dtype.kind in "iu" and 0 <= counts.min() and counts.max() <= 1000):
@@ -241,7 +262,7 @@ class PulsedDevice(Device):
         for number in range(int(counts.max(initial=0))):
             draws = self.pulse_draws(tuple(state["conductance"].shape), derive_seed(seed, "pulse", number))
             share = ops.convert_to_tensor((counts > number).astype("float32")) * amplitude
-            state = self.pulse_with(state, draws, time=time, amplitude=share)
+            state = one_pulse(state, draws, time=time, amplitude=share)
         return state
 
     def read_draws(self, shape: tuple[Any, ...], seed: Seed | None) -> dict[str, Any]:

@@ -230,11 +230,11 @@ def fit_device(
 def _searched(plain: FitTask, warm: Warm | None) -> tuple[FitTask, dict[str, Solved], list[Alternative], float]:
     """Return the task at the fitted energy of the drift exponent, its laws, others nearly as good, and the energy."""
     if warm is None:
-        return plain, *search(plain), 0.0
+        return plain.fine(), *search(plain), 0.0
     energy = first_energy(plain, warm)
     model, others = search(warm.at(plain, energy))
     energy = fit_energy(plain, warm, model, energy)
-    task = warm.at(plain, energy)
+    task = warm.at(plain.fine(), energy)
     model, _ = task.maximise(model, task.parts, steps=100)
     return task, model, others, energy
 
