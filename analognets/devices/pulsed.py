@@ -27,7 +27,7 @@ _LOG_CV = np.linspace(-3.0, 3.5, 651)
 """Grid of the logarithm of standard deviation / mean, on which rectified steps are tabulated."""
 
 
-def _draw(shape: tuple[Any, ...], seed: Seed, stream: str) -> Any:
+def standard_normal(shape: tuple[Any, ...], seed: Seed, stream: str) -> Any:
     """Return float32 standard-normal draws; a generator serves traced code, a number has a stream for every name."""
     if isinstance(seed, keras.random.SeedGenerator):
         return keras.random.normal(shape, dtype="float32", seed=seed)
@@ -160,7 +160,7 @@ class PulsedDevice(Device):
 
     def programming_draws(self, shape: tuple[int, ...], seed: Seed) -> dict[str, Any]:
         """Return standard-normal draws "write"."""
-        return {"write": _draw(shape, seed, "write")}
+        return {"write": standard_normal(shape, seed, "write")}
 
     def program_with(self, g_target: Any, draws: Mapping[str, Any]) -> State:
         """Return the state of devices written with verification to `g_target` (uS) at time 0."""
@@ -170,7 +170,7 @@ class PulsedDevice(Device):
 
     def reset_draws(self, shape: tuple[Any, ...], seed: Seed) -> dict[str, Any]:
         """Return standard-normal draws "reset"."""
-        return {"reset": _draw(shape, seed, "reset")}
+        return {"reset": standard_normal(shape, seed, "reset")}
 
     def reset_with(self, draws: Mapping[str, Any], *, time: Any = 0.0) -> State:
         """Return the state of devices of the draws' shape right after RESET at `time` (seconds)."""
@@ -190,7 +190,7 @@ class PulsedDevice(Device):
 
     def pulse_draws(self, shape: tuple[Any, ...], seed: Seed) -> dict[str, Any]:
         """Return the standard-normal draws "pulse" of one SET pulse."""
-        return {"pulse": _draw(shape, seed, "pulse")}
+        return {"pulse": standard_normal(shape, seed, "pulse")}
 
     def pulse_with(
         self, state: Mapping[str, Any], draws: Mapping[str, Any], *, time: Any, amplitude: Any = 1.0
@@ -274,7 +274,7 @@ class PulsedDevice(Device):
                 f"A reading of {type(self).__name__} with read noise needs a seed. Received: seed=None. Pass seed=0 "
                 "(and another number for every further reading)."
             )
-        return {"read": _draw(shape, seed, "read")}
+        return {"read": standard_normal(shape, seed, "read")}
 
     def read_with(self, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
         """Return the conductances in uS at `time`, on the clock that the pulses' times are given in."""

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from analognets.devices.base import State, seconds
-from analognets.devices.pulsed import PulsedDevice, Seed, _draw
+from analognets.devices.pulsed import PulsedDevice, Seed, standard_normal
 from analognets.devices.replicates import check_known, plain, replicate
 from analognets.errors import InvalidArgumentError, check_number
 
@@ -32,7 +32,7 @@ class PulsedFitted(PulsedDevice):
 
     With x the way from the start, G - g_min for potentiation and g_max - G for depression, one pulse of amplitude 1 has
 
-        mu = max(0, f (c - (r / h) x)),   sd = spread + share * mu                                 [uS]
+        mu = f (c - (r / h) x),   sd = spread + share * |mu|                                       [uS]
         f = exp(s_step N1),  h = exp(s_limit N2)
 
     in its direction. r = 0 is the linear law: every pulse has the same step c. r > 0 is the exponential law of a soft
@@ -136,8 +136,8 @@ class PulsedFitted(PulsedDevice):
     def _moments(self, direction: str, state: Mapping[str, Any], way: Any) -> tuple[Any, Any]:
         (step, loss), (spread, share) = self._law(direction), getattr(self, f"{direction}_spread_fit")
         factor, limit = (state.get(f"{direction}_{kind}_factor", 1.0) for kind in ("step", "limit"))
-        mean = ops.maximum(factor * (step - loss / limit * way), 0.0)
-        return mean, spread + share * mean
+        mean = factor * (step - loss / limit * way)
+        return mean, spread + share * ops.abs(mean)
 
     def _factors(self, draws: Mapping[str, Any]) -> State:
         """Return what tells devices apart, from the draws."""
@@ -150,7 +150,7 @@ class PulsedFitted(PulsedDevice):
 
     def programming_draws(self, shape: tuple[int, ...], seed: Seed) -> dict[str, Any]:
         """Return standard-normal draws "write" and those of the factors of each device."""
-        own = {name: _draw(shape, seed, name) for name in self.fixed_names}
+        own = {name: standard_normal(shape, seed, name) for name in self.fixed_names}
         return {**super().programming_draws(shape, seed), **own}
 
     def program_with(self, g_target: Any, draws: Mapping[str, Any]) -> State:
@@ -159,7 +159,7 @@ class PulsedFitted(PulsedDevice):
 
     def reset_draws(self, shape: tuple[Any, ...], seed: Seed) -> dict[str, Any]:
         """Return standard-normal draws "reset" and those of the factors of each device."""
-        own = {name: _draw(shape, seed, name) for name in self.fixed_names}
+        own = {name: standard_normal(shape, seed, name) for name in self.fixed_names}
         return {**super().reset_draws(shape, seed), **own}
 
     def reset_with(self, draws: Mapping[str, Any], *, time: Any = 0.0) -> State:

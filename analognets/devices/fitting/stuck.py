@@ -125,7 +125,7 @@ def _chance(mean: np.ndarray, spread: np.ndarray, first: np.ndarray, near: float
 
 
 def _steadiness(first: np.ndarray, value: float, alike: np.ndarray, odd: np.ndarray, g_max: float) -> np.ndarray:
-    """Return how probable it is that an ordinary cell is as steady as a stuck one: as its neighbours; 1 if it reads 0."""
+    """Return how probable it is that an ordinary cell is as steady as a stuck one; one that reads 0 always is."""
     near = (np.abs(first - value) <= LEAST * g_max) & ~odd & (first > 0)
     share = (1.0 + (near & alike).sum()) / (1.0 + near.sum())
     return np.where(first > 0, share, 1.0)
