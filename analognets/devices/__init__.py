@@ -39,6 +39,7 @@ from analognets.errors import InvalidArgumentError, UnknownNameError, reading_co
 
 if TYPE_CHECKING:
     from analognets.devices.fitting.fit import DeviceFit
+    from analognets.devices.fitting.pulses.fit import PulsedFit
 
 __all__ = [
     "PCM",
@@ -243,10 +244,11 @@ def deserialize(config: dict[str, Any]) -> Device:
     return device
 
 
-def fit(table: Any, **options: Any) -> DeviceFit:
+def fit(table: Any, **options: Any) -> DeviceFit | PulsedFit:
     """Return the device that measured cells are best described by, and how well its constants are known.
 
-    See `analognets.devices.fitting.fit.fit_device`, which takes the same arguments.
+    Tables of targets, conductances and times give a `FittedDevice`, tables of pulse curves a `PulsedFitted`. See
+    `analognets.devices.fitting.fit.fit_device`, which takes the same arguments.
 
     Examples:
         >>> fit(cells, replicates=20).laws["read_noise"]

@@ -17,14 +17,16 @@ from analognets.devices.fitted import FittedDevice
 from analognets.devices.fitting.bootstrap import Draws, bootstrap
 from analognets.devices.fitting.laws import PARTS, Scale
 from analognets.devices.fitting.likelihood import Cells
-from analognets.devices.fitting.measurements import MIN_CELLS, Measurements, read_measurements
+from analognets.devices.fitting.measurements import MIN_CELLS, Measurements, frame_of, read_measurements
+from analognets.devices.fitting.pulses import is_pulsed
+from analognets.devices.fitting.pulses.fit import PulsedFit, fit_pulses
 from analognets.devices.fitting.residuals import Residuals, residuals_of
 from analognets.devices.fitting.search import Alternative, FitTask, Model, Solved, search
 from analognets.devices.fitting.stuck import Stuck, find_stuck
 from analognets.devices.fitting.temperature import NAME, Warm, energy_steps, first_energy, fit_energy, warm_of
 from analognets.devices.fitting.verdict import verdict_of
 from analognets.devices.tabulated import TabulatedDevice
-from analognets.errors import DataError, check_integer, check_number
+from analognets.errors import DataError, InvalidArgumentError, check_integer, check_number, shortened
 from analognets.units import parse_duration
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ KEPT_DRAWS = 64
 """Replicates that the device keeps."""
 DIGITS = 6
 STUCK = ("stuck_shares[0]", "stuck_shares[1]")
+T_READ = 250e-9
+"""Width of a read pulse in seconds."""
 SMALL_RISE = 0.5
 """Least ln(t / t_0) of the last reading from which a drift exponent can be told."""
 
@@ -103,13 +107,23 @@ class DeviceFit:
         Raises:
             RunError: a file can't be written.
         """
-        from analognets.devices.fitting.figures import laws_figure, quantiles_figure
+        from analognets.core.figures import saved
 
         target = make_folder(Path(folder), "folder for the figures")
-        paths = [target / "laws.png", target / "quantiles.png"]
-        laws_figure(self, paths[0])
-        quantiles_figure(self, paths[1])
-        return paths
+        drawn = {target / f"{name}.png": figure for name, (figure, _) in self.drawings().items()}
+        for path, figure in drawn.items():
+            saved(figure, path)
+        return list(drawn)
+
+    def drawings(self) -> dict[str, tuple[Any, str]]:
+        """Return figures with their captions, by the name of their file."""
+        from analognets.devices.fitting.figures import laws_figure, quantiles_figure
+
+        laws = "; ".join(f"{part.replace('_', ' ')}: {law}" for part, law in self.laws.items())
+        return {
+            "laws": (laws_figure(self), f"Laws over the target conductance with 95 % bands. {laws}."),
+            "quantiles": (quantiles_figure(self), "Measured against predicted deviations, by level and time."),
+        }
 
     def tabulated(self, *, levels: int = 12, shares: int = 21) -> TabulatedDevice:
         """Return the device without laws: quantiles of the measured cells by level and time, stuck cells included.
@@ -148,12 +162,13 @@ def fit_device(
     *,
     g_max: float | None = None,
     t_0: str | float | None = None,
-    t_read: str | float = 250e-9,
+    t_read: str | float = T_READ,
     units: Mapping[str, str] | None = None,
     source: str = "",
     replicates: int = 400,
     seed: int = 0,
-) -> DeviceFit:
+    depression: bool = False,
+) -> DeviceFit | PulsedFit:
     """Return the device that measured cells are best described by, and how well its constants are known.
 
     The laws are those of `FittedDevice`: mean and spread of the programming error as polynomials in g = G / g_max, mean
@@ -162,8 +177,11 @@ def fit_device(
     the exponent of each cell integrated out; of each part the law with the lowest AIC is taken. Cells that are stuck
     are counted and left out before.
 
+    A table that counts pulses in place of targets and times holds pulse curves; `fit_pulses` then fits a `PulsedFitted`.
+
     Args:
-        table: path of a CSV file, a pandas table, or arrays by name of column; see `read_measurements`.
+        table: path of a CSV file, a pandas table, or arrays by name of column; see `read_measurements`, and
+            `read_pulse_curves` for pulse curves.
         g_max: in uS, not below the highest target; None: the highest target.
         t_0: time after programming that the programming error belongs to and drift is counted from; None: the first
             time of the table.
@@ -172,6 +190,7 @@ def fit_device(
         source: what to call the data in the device; the name and the sha256 of the table are added.
         replicates: of the bootstrap, 20 to 100,000.
         seed: of the bootstrap.
+        depression: whether to refuse pulse curves without depression.
 
     Returns:
         The fit; its verdict says what the data can't tell.
@@ -187,6 +206,10 @@ def fit_device(
         >>> found.laws["read_noise"]
         'power of g'
     """
+    pulses = _pulse_curves(table, t_0, t_read, depression)
+    if pulses:
+        given = {"g_max": g_max, "units": units, "source": source, "replicates": replicates, "seed": seed}
+        return fit_pulses(table, **given, depression=depression)
     found = read_measurements(table, units=units)
     top = float(found.target.max())
     full = top if g_max is None else check_number("fit", "g_max", g_max, top, 1e6, unit="uS")
@@ -212,12 +235,12 @@ def fit_device(
     device = _device(task, model, (full, first, pulse), stuck, draws, f"{source}{'; ' if source else ''}{found.source}")
     if found.temperature is not None:
         kelvin = warm.reference if warm else float(np.median(found.temperature))
-        given: dict[str, Any] = {
+        warmth: dict[str, Any] = {
             "activation_energy": _rounded(energy),
             "temperature": kelvin,
             "reference_temperature": kelvin,
         }
-        device = dataclasses.replace(device, **given)
+        device = dataclasses.replace(device, **warmth)
     shown = tuple((other.part, other.solved.law.name, other.excess) for other in others)
     residuals = residuals_of(
         dataclasses.replace(device, stuck_shares=(0.0, 0.0)), ordinary, warmth=warm.factor(energy) if warm else None
@@ -225,6 +248,23 @@ def fit_device(
     laws = {part: model[part].law.name if part in model else "not told" for part in PARTS}
     verdict = verdict_of(found, task, laws, shown, draws, told, stuck, residuals, first)
     return DeviceFit(device, laws, shown, told, draws, stuck, found, residuals, verdict)
+
+
+def _pulse_curves(table: Any, t_0: Any, t_read: Any, depression: bool) -> bool:
+    """Return whether a table holds pulse curves, and refuse arguments that are not for its kind."""
+    names = frame_of(table)[0].columns
+    pulses = is_pulsed(names)
+    if pulses and (t_0 is not None or parse_duration(t_read) != T_READ):
+        raise InvalidArgumentError(
+            f"Pulse curves know no times. Received: t_0={t_0!r}, t_read={t_read!r} with the columns "
+            f"{shortened(', '.join(map(str, names)), 200)}. Leave both out."
+        )
+    if depression and not pulses:
+        raise InvalidArgumentError(
+            "`depression` is asked of pulse curves only. Received: depression=True with the columns "
+            f"{shortened(', '.join(map(str, names)), 200)}. Leave it out, or name a column `pulse`."
+        )
+    return pulses
 
 
 def _searched(plain: FitTask, warm: Warm | None) -> tuple[FitTask, dict[str, Solved], list[Alternative], float]:

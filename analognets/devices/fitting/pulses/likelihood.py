@@ -23,6 +23,9 @@ STENCIL = 0.05
 """Step of the differences over the standard-normal numbers behind f and h."""
 FAR = 8.0
 NEWTON = 2
+LONGEST = 1.5
+"""Longest step towards the most likely factors of a cell, in standard deviations between cells."""
+MOST_GAINED = 1.0
 MOST_READINGS = 40_000
 """Readings beyond that are thinned out evenly along the pulses."""
 
@@ -138,14 +141,15 @@ class PulseTask:
         scales = np.stack([values[NAMES[5 + place]][:, 0] for place in own], axis=-1)[:, None, :]
         z = np.clip(self.modes[None][..., own] / np.maximum(scales, 1e-6), -FAR, FAR)
         for _ in range(NEWTON):
-            value, slope, bend = self._around(values, scales, z, own)
-            z = np.clip(z + _solved(bend, slope), -FAR, FAR)
+            _, slope, bend = self._around(values, scales, z, own)
+            z = np.clip(z + np.clip(_solved(bend, slope), -LONGEST, LONGEST), -FAR, FAR)
         value, slope, bend = self._around(values, scales, z, own)
-        move = _solved(bend, slope)
+        move = np.clip(_solved(bend, slope), -LONGEST, LONGEST)
         if keep:
             self.modes[:, own] = (scales * (z + move))[0]
         determinant = np.linalg.det(bend)
-        return value + 0.5 * (slope * move).sum(-1) - 0.5 * np.log(determinant)
+        gained = np.minimum(0.5 * (slope * move).sum(-1), MOST_GAINED)  # of a parabola that starts near its top
+        return value + gained - 0.5 * np.log(determinant)
 
     def _around(
         self, values: dict[str, np.ndarray], scales: np.ndarray, z: np.ndarray, own: Sequence[int]
