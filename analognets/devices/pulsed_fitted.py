@@ -112,11 +112,19 @@ class PulsedFitted(PulsedDevice):
         Args:
             direction: "potentiation" or "depression".
         """
-        fit, down = self._law(direction), direction == "depression"
+        fit, down = self.law(direction), direction == "depression"
         way = fit[0] / fit[1] if fit[1] else math.inf
         return self.g_max - way if down else self.g_min + way
 
-    def _law(self, direction: str) -> Sequence[float]:
+    def law(self, direction: str) -> Sequence[float]:
+        """Return (c, r) of a direction.
+
+        Args:
+            direction: "potentiation" or "depression".
+
+        Raises:
+            InvalidArgumentError: the device has no law of depression.
+        """
         fit: Sequence[float] | None = getattr(self, f"{direction}_fit")
         if fit is None:
             raise InvalidArgumentError(
@@ -134,7 +142,7 @@ class PulsedFitted(PulsedDevice):
         return self._moments("potentiation", state, conductance - self.g_min)
 
     def _moments(self, direction: str, state: Mapping[str, Any], way: Any) -> tuple[Any, Any]:
-        (step, loss), (spread, share) = self._law(direction), getattr(self, f"{direction}_spread_fit")
+        (step, loss), (spread, share) = self.law(direction), getattr(self, f"{direction}_spread_fit")
         factor, limit = (state.get(f"{direction}_{kind}_factor", 1.0) for kind in ("step", "limit"))
         mean = factor * (step - loss / limit * way)
         return mean, spread + share * ops.abs(mean)
@@ -203,7 +211,7 @@ class PulsedFitted(PulsedDevice):
             InvalidArgumentError: a count or an amplitude is negative, the state is of another kind, or the device has
                 no law of depression.
         """
-        self._law("depression")
+        self.law("depression")
         return self._given(self.depress_with, state, count, seed, time, amplitude)
 
     def drawn(self, number: int) -> PulsedFitted:

@@ -1,4 +1,4 @@
-"""Pulsed devices fitted to simulated pulse curves: constants come back by law, any form of table is read, bad ones not."""
+"""Pulsed devices fitted to simulated pulse curves: constants come back, any form of table is read, bad ones are refused."""
 
 from __future__ import annotations
 

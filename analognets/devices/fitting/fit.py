@@ -177,7 +177,7 @@ def fit_device(
     the exponent of each cell integrated out; of each part the law with the lowest AIC is taken. Cells that are stuck
     are counted and left out before.
 
-    A table that counts pulses in place of targets and times holds pulse curves; `fit_pulses` then fits a `PulsedFitted`.
+    A table that counts pulses in place of targets and times holds pulse curves: `fit_pulses` fits a `PulsedFitted`.
 
     Args:
         table: path of a CSV file, a pandas table, or arrays by name of column; see `read_measurements`, and

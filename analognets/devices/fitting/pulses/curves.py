@@ -78,10 +78,10 @@ class PulseCurves:
 def read_pulse_curves(table: Any, *, units: Mapping[str, str] | None = None) -> PulseCurves:
     """Return the pulse curves of a table.
 
-    Long: a row a reading, with the columns cell, pulse, conductance_uS, and direction (LTP or LTD) and cycle where there
-    are several. Wide: a row a pulse number with a column a cell (pulse, cell_1_uS, cell_2_uS, ...) or a direction (pulse,
-    LTP_uS, LTD_uS), or a row a cell with the pulse numbers in names (cell, LTP_uS@0, LTP_uS@1, ...). A table without
-    cells is one curve. Without directions, a curve that rises and then falls turns at its highest place.
+    Long: a row a reading, with the columns cell, pulse, conductance_uS, and direction (LTP or LTD) and cycle where
+    there are several. Wide: a row a pulse number with a column a cell (pulse, cell_1_uS, cell_2_uS, ...) or a direction
+    (pulse, LTP_uS, LTD_uS), or a row a cell with the pulse numbers in names (cell, LTP_uS@0, LTP_uS@1, ...).
+    A table without cells is one curve. Without directions, a curve that rises and then falls turns at its highest place.
 
     Args:
         table: path of a CSV file, a pandas table, or arrays by name of column, as for `read_measurements`.
@@ -234,8 +234,8 @@ def _curves(rows: dict[str, np.ndarray], source: str) -> PulseCurves:
             raise DataError(
                 "Pulse numbers must rise from row to row of a curve. Received: "
                 f"{mine[at + 1]:g} after {mine[at]:g} for the cell {shortened(key[0])} in row "
-                f"{rows['row'][places[at + 1]]}. Sort the rows; where pulses are counted anew, add a column `direction` "
-                "(LTP, LTD) or `cycle`."
+                f"{rows['row'][places[at + 1]]}. Sort the rows; where pulses are counted anew, add a column `direction`"
+                " (LTP, LTD) or `cycle`."
             )
         number[row, : len(places)], conductance[row, : len(places)] = mine, rows["conductance"][places]
     cells = tuple(dict.fromkeys(key[0] for key in known))
@@ -261,7 +261,7 @@ def _turned(curves: PulseCurves) -> tuple[PulseCurves, list[str]]:
         curves, owner=np.tile(curves.owner, 2), down=down, number=np.take_along_axis(number, order, 1),
         conductance=np.take_along_axis(conductance, order, 1),
     )  # fmt: skip
-    return made, [f"The table names no directions: its curves are highest after {turn:g} pulses, and count as depression "
+    return made, [f"The table names no directions: its curves are highest after {turn:g} pulses and count as depression "
                   "from there."]  # fmt: skip
 
 
@@ -269,8 +269,8 @@ def _check_curves(curves: PulseCurves) -> None:
     count = len(curves.cells)
     if 1 < count < MIN_PULSED_CELLS:
         raise DataError(
-            f"A fit of pulse curves needs at least {MIN_PULSED_CELLS} cells, which tell how devices differ, or one curve, "
-            f"which leaves that open. Received: {count} cells. Measure more cells, or fit the curve of one of them."
+            f"A fit of pulse curves needs at least {MIN_PULSED_CELLS} cells, which tell how devices differ, or one curve,"
+            f" which leaves that open. Received: {count} cells. Measure more cells, or fit the curve of one of them."
         )
     for direction, word in ((UP, "raise"), (DOWN, "lower")):
         mine = curves.of(direction)
@@ -286,11 +286,11 @@ def _check_curves(curves: PulseCurves) -> None:
         last = np.array([row[ok][-1] for row, ok in zip(mine.conductance, there, strict=True) if ok.sum() > 1])
         if np.median(last - first) * (-1.0 if direction == DOWN else 1.0) <= 0:
             raise DataError(
-                f"Pulses of {direction} must {word} the conductance. Received: curves that go from {np.median(first):.3g} "
-                f"to {np.median(last):.3g} uS in the median. Correct the direction, or the order of the rows."
+                f"Pulses of {direction} must {word} the conductance. Received: curves that go from "
+                f"{np.median(first):.3g} to {np.median(last):.3g} uS in the median. Correct the direction, or the order of the rows."
             )
     if curves.down.all():
         raise DataError(
-            "A pulsed device needs curves of potentiation, which learning gives its pulses in. Received: depression only. "
-            "Add the curves of potentiation."
+            "A pulsed device needs curves of potentiation, which learning gives its pulses in. Received: depression only."
+            " Add the curves of potentiation."
         )

@@ -131,8 +131,8 @@ class PulsedFit:
     def neurosim(self) -> dict[str, float]:
         """Return the constants as NeuroSim counts them: siemens, pulses, A as a share of the pulses, spreads as shares.
 
-        Cycle-to-cycle spread is that of a step at mid range, as a share of the range; device-to-device spread that of the
-        step, as a share.
+        Cycle-to-cycle spread is that of a step at mid range, as a share of the range; device-to-device spread is that
+        of the step, as a share.
         """
         device, found = self.device, {}
         for direction, word in ((UP, "LTP"), (DOWN, "LTD")):
@@ -155,7 +155,7 @@ class PulsedFit:
     def ends(self, direction: str) -> tuple[float, float]:
         """Return the conductances in uS before the first and after the last measured pulse, of the median device."""
         device, pulses = self.device, self.measurements.pulses(direction)
-        c, r = device._law(direction)
+        c, r = device.law(direction)
         way = c * pulses if not r else c / r * (1.0 - (1.0 - r) ** pulses)
         return (device.g_max, device.g_max - way) if direction == DOWN else (device.g_min, device.g_min + way)
 
@@ -191,8 +191,8 @@ def fit_pulses(
     """Return the pulsed device that pulse curves are best described by, and how well its constants are known.
 
     The laws are those of `PulsedFitted`. Of each direction the constants are those of maximum likelihood (scipy's
-    L-BFGS-B, within bounds): a Kalman filter over the pulses tells spread of the steps from read noise, and the factors of
-    each cell are integrated out by Laplace's method. Linear or soft bound, a spread that is constant or a share of the
+    L-BFGS-B, within bounds): a Kalman filter over the pulses tells spread of the steps from read noise, and the factors
+    of each cell are integrated out by Laplace's method. Linear or soft bound, a spread that is constant or a share of the
     step, and a spread of the limits are chosen by AIC. Read noise is that of potentiation.
 
     Args:
@@ -218,8 +218,8 @@ def fit_pulses(
     seed = check_integer("fit", "seed", seed, 0, 2**62)
     if depression and not curves.down.any():
         raise DataError(
-            "The table has no depression. Received: curves of potentiation only, with depression=True. Add curves of LTD "
-            "pulses, or fit potentiation alone: learning on devices takes SET pulses, and RESET lowers a device."
+            "The table has no depression. Received: curves of potentiation only, with depression=True. Add curves of "
+            "LTD pulses, or fit potentiation alone: learning on devices takes SET pulses, and RESET lowers a device."
         )
     top = float(np.quantile(curves.conductance[np.isfinite(curves.conductance)], TOP))
     up = curves.of(UP)
@@ -268,7 +268,7 @@ def _starts(up: PulseCurves, low: float, read: float) -> dict[str, tuple[float, 
 def _bootstrap(
     curves: PulseCurves, found: Mapping[str, Direction], starts: Mapping[str, Any], replicates: int, seed: int
 ) -> Draws:
-    """Return constants of resampled cells, the same ones in both directions; of a single curve, of resampled readings."""
+    """Return constants of resampled cells, the same ones in both directions; of one curve: of resampled readings."""
     random = np.random.default_rng(seed)
     cells = len(curves.cells)
     shared = random.multinomial(cells, np.full(cells, 1.0 / cells), size=replicates).astype(np.float64)
@@ -293,7 +293,7 @@ def _bootstrap(
 
 
 def _told(found: Mapping[str, Direction], starts: Mapping[str, Any]) -> frozenset[str]:
-    """Return the names of the constants that curves determine: those of the chosen laws, and what several cells tell."""
+    """Return which constants the curves determine: those of the chosen laws, and what several cells tell."""
     names = {
         f"{direction}_{name}" for direction, one in found.items() for name, key in FIELDS.items()
         if key in one.chosen.kind.names

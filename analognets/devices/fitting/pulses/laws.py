@@ -200,7 +200,7 @@ def _stencil(theta: np.ndarray) -> np.ndarray:
 
 
 def _units(task: PulseTask, kind: Kind, theta: np.ndarray) -> np.ndarray:
-    """Return the logarithms that independent units add, (rows, units): those of cells, or of a single cell's readings."""
+    """Return the logarithms that independent units add, (rows, units): of cells, or of a single cell's readings."""
     if len(task.cells) > 1:
         return task.log(kind, theta)
     return task.readings(kind.values(theta))[..., task.there]

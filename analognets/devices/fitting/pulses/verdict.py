@@ -54,19 +54,19 @@ def _not_told(fit: PulsedFit) -> Iterator[str]:
     curves = fit.measurements
     if not curves.down.any():
         yield (
-            "Depression can't be told: the table holds potentiation only; the device is lowered by RESET, as learning with "
-            "pairs of devices does it."
+            "Depression can't be told: the table holds potentiation only; the device is lowered by RESET, as learning "
+            "with pairs of devices does it."
         )
     if len(curves) == 1:
         yield (
-            "How devices differ can't be told from one curve: all have its constants. If it is the mean of several cells, "
-            "the spread from pulse to pulse is that of the mean."
+            "How devices differ can't be told from one curve: all have its constants. If it is the mean of several "
+            "cells, the spread from pulse to pulse is that of the mean."
         )
     elif len(curves) < FEW:
         yield f"There are only {len(curves)} cells: spreads between devices are rough."
     yield (
-        "Drift can't be told from pulse curves: it is left out. The error of a verified write is not measured either: a "
-        "third of the first step is assumed."
+        "Drift can't be told from pulse curves: it is left out. The error of a verified write is not measured either: "
+        "a third of the first step is assumed."
     )
     if curves.down.any():
         yield "Whether a device that steps far upwards also does downwards is not asked: both are drawn independently."
@@ -85,7 +85,7 @@ def _shape(fit: PulsedFit) -> Iterator[str]:
             continue
         pulses = fit.measurements.pulses(direction)
         if not found[1]:
-            yield f"{direction.capitalize()} is linear over {pulses} pulses: {found[0]:.3g} uS each; its end was not seen."
+            yield f"{direction.capitalize()} is linear over {pulses} pulses: {found[0]:.3g} uS each; no end was seen."
             continue
         decay = -1.0 / np.log1p(-min(found[1], 0.999))
         yield (
@@ -100,7 +100,8 @@ def _constants(fit: PulsedFit) -> Iterator[str]:
     table = fit.constants
     for name in ("potentiation_device_spreads[0]", "depression_device_spreads[0]"):
         if name in fit.told and table.loc[name, "high"] > 2.0 * max(float(table.loc[name, "value"]), 1e-9):  # type: ignore[arg-type]
-            yield f"The spread {name} may be anything from {table.loc[name, 'low']:.2g} to {table.loc[name, 'high']:.2g}."
+            low, high = (float(table.loc[name, end]) for end in ("low", "high"))  # type: ignore[arg-type]
+            yield f"The spread {name} may be anything from {low:.2g} to {high:.2g}."
 
 
 def _scatter(fit: PulsedFit) -> Iterator[str]:
@@ -109,8 +110,8 @@ def _scatter(fit: PulsedFit) -> Iterator[str]:
         name = f"{direction}_spread_fit[0]"
         if name in fit.told and table.loc[name, "value"] <= NOTHING * getattr(fit.device, f"{direction}_fit")[0]:
             yield (
-                f"{direction.capitalize()}: the spread from pulse to pulse can't be told from read noise; it is at most "
-                f"{table.loc[name, 'high']:.2g} uS."
+                f"{direction.capitalize()}: the spread from pulse to pulse can't be told from read noise; it is at "
+                f"most {table.loc[name, 'high']:.2g} uS."
             )
 
 
@@ -138,4 +139,4 @@ def _fit(fit: PulsedFit) -> Iterator[str]:
             f"{', '.join(wrong)}, not 50 %. See the quantile plots."
         )
     else:
-        yield "The laws describe the curves: the middle half of what they predict holds half of the readings everywhere."
+        yield "The laws describe the curves: the middle half of what they predict holds half of the readings."
