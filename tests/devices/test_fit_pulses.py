@@ -1,4 +1,4 @@
-"""Pulsed devices fitted to simulated pulse curves: constants come back, any form of table is read, bad ones are refused."""
+"""Pulsed devices fitted to simulated pulse curves: constants come back, tables of any form are read or refused."""
 
 from __future__ import annotations
 

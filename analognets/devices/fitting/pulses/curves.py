@@ -81,7 +81,8 @@ def read_pulse_curves(table: Any, *, units: Mapping[str, str] | None = None) -> 
     Long: a row a reading, with the columns cell, pulse, conductance_uS, and direction (LTP or LTD) and cycle where
     there are several. Wide: a row a pulse number with a column a cell (pulse, cell_1_uS, cell_2_uS, ...) or a direction
     (pulse, LTP_uS, LTD_uS), or a row a cell with the pulse numbers in names (cell, LTP_uS@0, LTP_uS@1, ...).
-    A table without cells is one curve. Without directions, a curve that rises and then falls turns at its highest place.
+    A table without cells is one curve. Without directions, a curve that rises and then falls turns at its highest
+    place.
 
     Args:
         table: path of a CSV file, a pandas table, or arrays by name of column, as for `read_measurements`.
@@ -261,7 +262,7 @@ def _turned(curves: PulseCurves) -> tuple[PulseCurves, list[str]]:
         curves, owner=np.tile(curves.owner, 2), down=down, number=np.take_along_axis(number, order, 1),
         conductance=np.take_along_axis(conductance, order, 1),
     )  # fmt: skip
-    return made, [f"The table names no directions: its curves are highest after {turn:g} pulses and count as depression "
+    return made, [f"The table names no directions: its curves are highest after {turn:g} pulses and are depression "
                   "from there."]  # fmt: skip
 
 
@@ -269,8 +270,8 @@ def _check_curves(curves: PulseCurves) -> None:
     count = len(curves.cells)
     if 1 < count < MIN_PULSED_CELLS:
         raise DataError(
-            f"A fit of pulse curves needs at least {MIN_PULSED_CELLS} cells, which tell how devices differ, or one curve,"
-            f" which leaves that open. Received: {count} cells. Measure more cells, or fit the curve of one of them."
+            f"A fit of pulse curves needs at least {MIN_PULSED_CELLS} cells, which tell how devices differ, or one "
+            f"curve, which leaves that open. Received: {count} cells. Measure more cells, or fit one of these curves."
         )
     for direction, word in ((UP, "raise"), (DOWN, "lower")):
         mine = curves.of(direction)
@@ -287,10 +288,11 @@ def _check_curves(curves: PulseCurves) -> None:
         if np.median(last - first) * (-1.0 if direction == DOWN else 1.0) <= 0:
             raise DataError(
                 f"Pulses of {direction} must {word} the conductance. Received: curves that go from "
-                f"{np.median(first):.3g} to {np.median(last):.3g} uS in the median. Correct the direction, or the order of the rows."
+                f"{np.median(first):.3g} to {np.median(last):.3g} uS in the median. Correct the direction, or the "
+                "order of the rows."
             )
     if curves.down.all():
         raise DataError(
-            "A pulsed device needs curves of potentiation, which learning gives its pulses in. Received: depression only."
-            " Add the curves of potentiation."
+            "A pulsed device needs curves of potentiation, which learning gives its pulses in. Received: depression "
+            "only. Add the curves of potentiation."
         )

@@ -192,8 +192,8 @@ def fit_pulses(
 
     The laws are those of `PulsedFitted`. Of each direction the constants are those of maximum likelihood (scipy's
     L-BFGS-B, within bounds): a Kalman filter over the pulses tells spread of the steps from read noise, and the factors
-    of each cell are integrated out by Laplace's method. Linear or soft bound, a spread that is constant or a share of the
-    step, and a spread of the limits are chosen by AIC. Read noise is that of potentiation.
+    of each cell are integrated out by Laplace's method. Linear or soft bound, a spread that is constant or a share of
+    the step, and a spread of the limits are chosen by AIC. Read noise is that of potentiation.
 
     Args:
         table: path of a CSV file, a pandas table, or arrays by name of column; see `read_pulse_curves`.

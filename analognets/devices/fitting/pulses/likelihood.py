@@ -1,8 +1,8 @@
 """The likelihood of pulse curves: a Kalman filter over pulses, the factors of each cell integrated out (Laplace).
 
 With x the way from the start, a device with the factors f and h goes x <- x + f (c - (r / h) x) + sd N at each pulse,
-and is read with noise. That is linear in x, so that the readings of a curve are normal with moments that a Kalman filter
-gives exactly, also over several pulses between two readings. A curve counts from its first reading on.
+and is read with noise. That is linear in x, so that the readings of a curve are normal with moments that a Kalman
+filter gives exactly, also over several pulses between two readings. A curve counts from its first reading on.
 """
 
 from __future__ import annotations
