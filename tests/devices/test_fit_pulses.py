@@ -101,7 +101,8 @@ def test_constants_of_both_soft_bounds_come_back(fitted: PulsedFit) -> None:
         truth |= {f"{direction}_spread_fit[0]": law["spread"], f"{direction}_device_spreads[0]": law["f"]}
     inside = {name: table.loc[name, "low"] <= value <= table.loc[name, "high"] for name, value in truth.items()}
     assert sum(inside.values()) >= len(inside) - 1, inside
-    assert all(table.loc[name, "value"] == pytest.approx(value, rel=0.5) for name, value in truth.items())
+    close = {name: value for name, value in truth.items() if "device" not in name}
+    assert all(table.loc[name, "value"] == pytest.approx(value, rel=0.2) for name, value in close.items())
     assert fitted.laws["potentiation"] == fitted.laws["depression"] == "exponential (soft bound), spread constant"
     assert fitted.neurosim()["A_LTP"] == pytest.approx(-1 / np.log(0.94) / 30, rel=0.15)
     assert fitted.neurosim()["maxNumLevelLTD"] == 30

@@ -22,7 +22,8 @@ NAMES = ("step", "loss", "spread", "share", "read", "step_spread", "limit_spread
 STENCIL = 0.05
 """Step of the differences over the standard-normal numbers behind f and h."""
 FAR = 8.0
-NEWTON = 2
+NEWTON = 1
+"""Steps towards the most likely factors for each likelihood, from where the last ones were found."""
 LONGEST = 1.5
 """Longest step towards the most likely factors of a cell, in standard deviations between cells."""
 MOST_GAINED = 1.0
