@@ -114,7 +114,7 @@ def report_of(found: Any, measurements: Path, settings: dict[str, Any]) -> Repor
         f"A device with g_max {found.device.g_max:g} uS from {size}: the data tell {told}. "
         f"{found.verdict[-1] if found.verdict else ''}"
     ).strip()
-    pictures = [Picture(figure, name.capitalize(), caption) for name, (figure, caption) in found.drawings().items()]
+    pictures = [Picture(figure, NAMES[name], caption) for name, (figure, caption) in found.drawings().items()]
     facts: dict[str, Any] = {"measurements": f"{measurements.name}, {size}", "sha256": file_sha256(measurements)}
     facts |= {name.replace("_", " "): value for name, value in settings.items() if value not in (None, "", {}, False)}
     question = f"Which device shows what {found.measurements.readings:,} readings show, and how well does it?"
@@ -132,22 +132,26 @@ def units_of(text: str | None) -> dict[str, str]:
 def show_fit(reporter: _console.Reporter, found: Any) -> None:
     """Print laws, constants with their intervals, and the verdict."""
     size = f"{len(found.measurements):,} cells, {found.measurements.readings:,} readings"
+    pulsed = hasattr(found, "neurosim")
     rows = []
     for name, row in found.constants.iterrows():
-        interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["told"] else "not told; held where the data end"
+        untold = "not told" if pulsed else "not told; held where the data end"
+        interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["told"] else untold
         rows.append((row["part"], name, f"{row['value']:.5g}", interval))
     columns = ("part", "constant", "value", "95 % interval")
-    reporter.table(
-        columns, rows, title=f"Fitted to {size}; g_max {found.device.g_max:g} uS, t_0 {found.device.t_0:g} s"
-    )
-    for name, value in getattr(found, "neurosim", dict)().items():
-        reporter.say(f"NeuroSim's {name}: {value:.4g}")
+    other = f"g_min {found.device.g_min:g} uS" if pulsed else f"t_0 {found.device.t_0:g} s"
+    reporter.table(columns, rows, title=f"Fitted to {size}; g_max {found.device.g_max:g} uS, {other}")
+    if pulsed:
+        said = ", ".join(f"{name} {value:.4g}" for name, value in found.neurosim().items())
+        reporter.say(f"As NeuroSim counts them: {said}")
     for part, law in found.laws.items():
         reporter.say(f"{part.replace('_', ' ')}: {law}")
     for sentence in found.verdict:
         reporter.say(f"- {sentence}")
 
 
+NAMES = {"laws": "Fitted laws", "quantiles": "Quantiles"}
+"""Titles of pictures in the report."""
 DeviceName = Annotated[str, typer.Argument(metavar="DEVICE", help="Name of a device, or the path of a device file.")]
 
 

@@ -51,8 +51,9 @@ def long(up: np.ndarray, down: np.ndarray | None = None) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-UP_CURVES = curves(BOUND, 24, 30)
-DOWN_CURVES = curves(DOWN, 24, 30, start=UP_CURVES[:, -1], sign=-1.0, seed=1)
+PULSES = 24
+UP_CURVES = curves(BOUND, 24, PULSES)
+DOWN_CURVES = curves(DOWN, 24, PULSES, start=UP_CURVES[:, -1], sign=-1.0, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +105,8 @@ def test_constants_of_both_soft_bounds_come_back(fitted: PulsedFit) -> None:
     close = {name: value for name, value in truth.items() if "device" not in name}
     assert all(table.loc[name, "value"] == pytest.approx(value, rel=0.2) for name, value in close.items())
     assert fitted.laws["potentiation"] == fitted.laws["depression"] == "exponential (soft bound), spread constant"
-    assert fitted.neurosim()["A_LTP"] == pytest.approx(-1 / np.log(0.94) / 30, rel=0.15)
-    assert fitted.neurosim()["maxNumLevelLTD"] == 30
+    assert fitted.neurosim()["A_LTP"] == pytest.approx(-1 / np.log(0.94) / PULSES, rel=0.15)
+    assert fitted.neurosim()["maxNumLevelLTD"] == PULSES
     assert "describe the curves" in fitted.verdict[-1] and any("Drift can't be told" in one for one in fitted.verdict)
 
 
@@ -180,16 +181,21 @@ def test_all_forms_are_the_same_curves(tmp_path: Path) -> None:
 
 def test_states_as_neurosim_users_have_them() -> None:
     up, down = UP_CURVES.mean(0), DOWN_CURVES.mean(0)
-    table = {"Pulse_LTP": np.arange(31), "Conductance_LTP": up, "Pulse_LTD": np.arange(31), "Conductance_LTD": down}
+    table = {
+        "Pulse_LTP": np.arange(len(up)),
+        "Conductance_LTP": up,
+        "Pulse_LTD": np.arange(len(down)),
+        "Conductance_LTD": down,
+    }
     with pytest.raises(DataError, match="must say the unit of its conductance.*'Conductance_LTP'"):
         devices.fit(table)
     found = devices.fit(table, units={"conductance": "uS"}, replicates=50)
     assert found.device.potentiation_fit == pytest.approx((1.0, 0.06), rel=0.2)
     assert not any(found.device.potentiation_device_spreads) and any("from one curve" in one for one in found.verdict)
     states = read_pulse_curves({"LTP_uS": up, "LTD_uS": down})
-    assert states.pulses("depression") == 30 and any("no pulse numbers" in one for one in states.notes)
-    whole = read_pulse_curves({"pulse": np.arange(61), "g_uS": np.concatenate([up, down[1:]])})
-    assert abs(whole.pulses("potentiation") - 30) <= 1 and "names no directions" in whole.notes[0]
+    assert states.pulses("depression") == PULSES and any("no pulse numbers" in one for one in states.notes)
+    whole = read_pulse_curves({"pulse": np.arange(2 * PULSES + 1), "g_uS": np.concatenate([up, down[1:]])})
+    assert abs(whole.pulses("potentiation") - PULSES) <= 1 and "names no directions" in whole.notes[0]
 
 
 BAD = (

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analognets.core.files import make_folder
 from analognets.devices.device_files import write_device_file
 from analognets.devices.fitted import FittedDevice
 from analognets.devices.fitting.bootstrap import Draws, bootstrap
@@ -21,6 +20,7 @@ from analognets.devices.fitting.measurements import MIN_CELLS, Measurements, fra
 from analognets.devices.fitting.pulses import is_pulsed
 from analognets.devices.fitting.pulses.fit import PulsedFit, fit_pulses
 from analognets.devices.fitting.residuals import Residuals, residuals_of
+from analognets.devices.fitting.results import constants_table, facts_of, kept, rounded, written
 from analognets.devices.fitting.search import Alternative, FitTask, Model, Solved, search
 from analognets.devices.fitting.stuck import Stuck, find_stuck
 from analognets.devices.fitting.temperature import NAME, Warm, energy_steps, first_energy, fit_energy, warm_of
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DeviceFit", "fit_device"]
 
-KEPT_DRAWS = 64
-"""Replicates that the device keeps."""
-DIGITS = 6
 STUCK = ("stuck_shares[0]", "stuck_shares[1]")
 T_READ = 250e-9
 """Width of a read pulse in seconds."""
@@ -81,17 +78,10 @@ class DeviceFit:
     @property
     def constants(self) -> pd.DataFrame:
         """The constants, one row each: part, constant, value, low and high of the 95 % interval, told."""
-        import pandas as pd
-
-        low, high = self.draws.interval()
-        rows = []
-        for place, name in enumerate(self.draws.names):
-            part, told = _part_of(name), name in self.told
-            rows.append((part, name, _value(self.device, name), low[place], high[place], told))
-        table = pd.DataFrame(rows, columns=["part", "constant", "value", "low", "high", "told"])
+        table = constants_table(self.device, self.draws, self.told, _part_of)
         for side, name in enumerate(STUCK):
-            table.loc[table["constant"] == name, ["low", "high"]] = self.stuck.interval(side)
-        return table.set_index("constant")
+            table.loc[name, ["low", "high"]] = self.stuck.interval(side)
+        return table
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the device as a YAML file that hardware and recipes can name as their `device`.
@@ -107,13 +97,7 @@ class DeviceFit:
         Raises:
             RunError: a file can't be written.
         """
-        from analognets.core.figures import saved
-
-        target = make_folder(Path(folder), "folder for the figures")
-        drawn = {target / f"{name}.png": figure for name, (figure, _) in self.drawings().items()}
-        for path, figure in drawn.items():
-            saved(figure, path)
-        return list(drawn)
+        return written(self.drawings(), folder)
 
     def drawings(self) -> dict[str, tuple[Any, str]]:
         """Return figures with their captions, by the name of their file."""
@@ -141,20 +125,8 @@ class DeviceFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fit as plain data for JSON."""
-        rows = self.constants.reset_index()
-        return {
-            "source": self.device.source,
-            "cells": len(self.measurements),
-            "readings": self.measurements.readings,
-            "g_max_us": self.device.g_max,
-            "t_0_s": self.device.t_0,
-            "laws": dict(self.laws),
-            "alternatives": [dict(zip(("part", "law", "excess_aic"), one, strict=True)) for one in self.alternatives],
-            "constants": [{**row, "told": bool(row["told"])} for row in rows.to_dict("records")],
-            "stuck": {"low": self.stuck.counts[0], "high": self.stuck.counts[1], "others": self.stuck.others},
-            "residuals": self.residuals.to_dict(),
-            "verdict": list(self.verdict),
-        }
+        stuck = {"low": self.stuck.counts[0], "high": self.stuck.counts[1], "others": self.stuck.others}
+        return {**facts_of(self), "t_0_s": self.device.t_0, "stuck": stuck}
 
 
 def fit_device(
@@ -236,7 +208,7 @@ def fit_device(
     if found.temperature is not None:
         kelvin = warm.reference if warm else float(np.median(found.temperature))
         warmth: dict[str, Any] = {
-            "activation_energy": _rounded(energy),
+            "activation_energy": rounded(energy),
             "temperature": kelvin,
             "reference_temperature": kelvin,
         }
@@ -309,20 +281,11 @@ def _device(
     g_max, t_0, t_read = scales
     fields: dict[str, list[float]] = {}
     for part, solved in model.items():
-        fields[PARTS[part].field] = [_rounded(v) for v in solved.law.device(solved.constants, task.scale)]
-    low, high = draws.interval()
-    uncertainty: dict[str, Any] = {
-        "level": 0.95,
-        "method": "one-step bootstrap over cells, and over laws by their Akaike weights",
-        "cells": len(task.cells),
-        "names": list(draws.names),
-        "low": [_rounded(value) for value in low],
-        "high": [_rounded(value) for value in high],
-        "draws": [[_rounded(value) for value in row] for row in draws.values[:KEPT_DRAWS]],
-    }
+        fields[PARTS[part].field] = [rounded(v) for v in solved.law.device(solved.constants, task.scale)]
+    uncertainty = kept(draws, "one-step bootstrap over cells, and over laws by their Akaike weights", len(task.cells))
     for side, name in enumerate(STUCK):
         place = draws.names.index(name)
-        uncertainty["low"][place], uncertainty["high"][place] = map(_rounded, stuck.interval(side))
+        uncertainty["low"][place], uncertainty["high"][place] = map(rounded, stuck.interval(side))
     return FittedDevice(
         g_max=g_max,
         t_0=t_0,
@@ -330,22 +293,12 @@ def _device(
         programming_fit_g_max=g_max,
         drift_scale=1.0 if task.drifts else 0.0,
         read_noise_scale=1.0 if task.noisy else 0.0,
-        stuck_shares=tuple(map(_rounded, stuck.shares)),
-        stuck_conductances=tuple(_rounded(min(value, 2.0 * g_max)) for value in stuck.conductances),
+        stuck_shares=tuple(map(rounded, stuck.shares)),
+        stuck_conductances=tuple(rounded(min(value, 2.0 * g_max)) for value in stuck.conductances),
         source=source,
         uncertainty=uncertainty,
         **fields,  # type: ignore[arg-type]
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{float(value):.{DIGITS}g}")
-
-
-def _value(device: FittedDevice, name: str) -> float:
-    field, _, place = name.partition("[")
-    value = getattr(device, field)
-    return float(value[int(place.rstrip("]"))] if place else value)
 
 
 def _part_of(name: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analognets.core.files import make_folder
 from analognets.devices.device_files import write_device_file
 from analognets.devices.fitting.bootstrap import Draws
 from analognets.devices.fitting.pulses.curves import DOWN, UP, PulseCurves, read_pulse_curves
@@ -19,6 +18,7 @@ from analognets.devices.fitting.pulses.likelihood import PulseTask
 from analognets.devices.fitting.pulses.residuals import pulse_residuals
 from analognets.devices.fitting.pulses.verdict import pulse_verdict
 from analognets.devices.fitting.residuals import Residuals
+from analognets.devices.fitting.results import constants_table, facts_of, kept, rounded, written
 from analognets.devices.pulsed_fitted import PulsedFitted
 from analognets.errors import DataError, check_integer, check_number
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PulsedFit", "fit_pulses"]
 
-KEPT_DRAWS = 64
-"""Replicates that the device keeps."""
-DIGITS = 6
 TOP = 0.999
 """Share of the readings that lies below g_max, where none is given."""
 FIELDS = {
@@ -76,14 +73,7 @@ class PulsedFit:
     @property
     def constants(self) -> pd.DataFrame:
         """The constants, one row each: part, constant, value, low and high of the 95 % interval, told."""
-        import pandas as pd
-
-        low, high = self.draws.interval()
-        rows = [
-            (_part_of(name), name, _value(self.device, name), low[place], high[place], name in self.told)
-            for place, name in enumerate(self.draws.names)
-        ]
-        return pd.DataFrame(rows, columns=["part", "constant", "value", "low", "high", "told"]).set_index("constant")
+        return constants_table(self.device, self.draws, self.told, _part_of)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the device as a YAML file that hardware, recipes and learning on devices can name as their `device`.
@@ -109,13 +99,7 @@ class PulsedFit:
         Raises:
             RunError: a file can't be written.
         """
-        from analognets.core.figures import saved
-
-        target = make_folder(Path(folder), "folder for the figures")
-        drawn = {target / f"{name}.png": figure for name, (figure, _) in self.drawings().items()}
-        for path, figure in drawn.items():
-            saved(figure, path)
-        return list(drawn)
+        return written(self.drawings(), folder)
 
     def tabulated(self, **options: Any) -> Any:
         """Refuse: a tabulated device is of programmed cells.
@@ -161,21 +145,8 @@ class PulsedFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fit as plain data for JSON."""
-        rows = self.constants.reset_index()
         known = {name: value if np.isfinite(value) else None for name, value in self.neurosim().items()}
-        return {
-            "source": self.device.source,
-            "cells": len(self.measurements),
-            "readings": self.measurements.readings,
-            "g_max_us": self.device.g_max,
-            "g_min_us": self.device.g_min,
-            "laws": dict(self.laws),
-            "alternatives": [dict(zip(("part", "law", "excess_aic"), one, strict=True)) for one in self.alternatives],
-            "constants": [{**row, "told": bool(row["told"])} for row in rows.to_dict("records")],
-            "neurosim": known,
-            "residuals": self.residuals.to_dict(),
-            "verdict": list(self.verdict),
-        }
+        return {**facts_of(self), "g_min_us": self.device.g_min, "neurosim": known}
 
 
 def fit_pulses(
@@ -310,38 +281,19 @@ def _device(
     for direction, one in found.items():
         values = one.chosen.values()
         for name, key in FIELDS.items():
-            settings.setdefault(f"{direction}_{name.partition('[')[0]}", []).append(_rounded(values[key]))
-    low_end, high_end = draws.interval()
+            settings.setdefault(f"{direction}_{name.partition('[')[0]}", []).append(rounded(values[key]))
     units = "cells" if len(curves) > 1 else "readings of one curve"
-    known = {
-        "level": 0.95,
-        "method": f"one-step bootstrap over {units}, and over laws by their Akaike weights",
-        "cells": len(curves),
-        "names": list(draws.names),
-        "low": [_rounded(value) for value in low_end],
-        "high": [_rounded(value) for value in high_end],
-        "draws": [[_rounded(value) for value in row] for row in draws.values[:KEPT_DRAWS]],
-    }
+    known = kept(draws, f"one-step bootstrap over {units}, and over laws by their Akaike weights", len(curves))
     return PulsedFitted(
-        g_max=_rounded(full),
-        g_min=_rounded(low),
-        reset_spread=_rounded(reset),
-        read_noise_floor=_rounded(found[UP].chosen.values()["read"]),
-        write_spread=_rounded(settings[f"{UP}_fit"][0] / 3.0),
+        g_max=rounded(full),
+        g_min=rounded(low),
+        reset_spread=rounded(reset),
+        read_noise_floor=rounded(found[UP].chosen.values()["read"]),
+        write_spread=rounded(settings[f"{UP}_fit"][0] / 3.0),
         source=f"{source}{'; ' if source else ''}{curves.source}",
         uncertainty=known,
         **settings,
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{float(value):.{DIGITS}g}")
-
-
-def _value(device: PulsedFitted, name: str) -> float:
-    field, _, place = name.partition("[")
-    value = getattr(device, field)
-    return float(value[int(place.rstrip("]"))] if place else value)
 
 
 def _part_of(name: str) -> str:
