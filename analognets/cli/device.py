@@ -88,7 +88,7 @@ def fit(
     from analognets import devices
 
     settings: dict[str, Any] = {"g_max": g_max, "t_0": t_0, "t_read": read_pulse, "units": named, "source": source}
-    settings["depression"] = depression
+    settings |= {"depression": True} if depression else {}
     with reporter.status(f"Fitting {measurements} ..."):
         found = devices.fit(measurements, replicates=replicates, seed=seed, **settings)
         made = found.tabulated() if tabulated else found.device
@@ -116,7 +116,7 @@ def report_of(found: Any, measurements: Path, settings: dict[str, Any]) -> Repor
     ).strip()
     pictures = [Picture(figure, NAMES[name], caption) for name, (figure, caption) in found.drawings().items()]
     facts: dict[str, Any] = {"measurements": f"{measurements.name}, {size}", "sha256": file_sha256(measurements)}
-    facts |= {name.replace("_", " "): value for name, value in settings.items() if value not in (None, "", {}, False)}
+    facts |= {name.replace("_", " "): value for name, value in settings.items() if value not in (None, "", {})}
     question = f"Which device shows what {found.measurements.readings:,} readings show, and how well does it?"
     return Report(f"Device of {measurements.name}", question, answer, figures=pictures, facts=facts)
 
