@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from analognets import devices, synapses
 from analognets.devices import PulsedFitted
 from analognets.devices.fitting.pulses.curves import read_pulse_curves
 from analognets.devices.fitting.pulses.fit import PulsedFit
-from analognets.devices.fitting.pulses.headers import is_pulsed
+from analognets.devices.fitting.pulses.headers import is_pulsed, pulse_columns
 from analognets.devices.fitting.pulses.likelihood import Kind, PulseTask
 from analognets.errors import DataError, InvalidArgumentError
 
@@ -165,7 +167,7 @@ def test_the_fitted_device_pulses_as_the_equations_have_it() -> None:
 def test_all_forms_are_the_same_curves(tmp_path: Path) -> None:
     up, down = UP_CURVES[:12, :8], DOWN_CURVES[:12, :8]
     wanted = read_pulse_curves(long(up, down))
-    by_pulse = {f"{word}_nS@{n}": 1e3 * v[:, n] for word, v in (("LTP", up), ("LTD", down)) for n in range(8)}
+    by_pulse = {f"{word}@{n} (nS)": 1e3 * v[:, n] for word, v in (("LTP", up), ("LTD", down)) for n in range(8)}
     by_cell = {f"{word} cell{n} [uS]": v[n] for word, v in (("LTP", up), ("LTD", down)) for n in range(12)}
     path = tmp_path / "curves.csv"
     long(up, down).rename(columns={"conductance_uS": "G (S)"}).assign(**{"G (S)": lambda t: 1e-6 * t["G (S)"]}).to_csv(
@@ -223,6 +225,8 @@ def test_bad_arguments() -> None:
     table = long(UP_CURVES)
     with pytest.raises(InvalidArgumentError, match="Pulse curves know no times"):
         devices.fit(table, t_0="25s")
+    with pytest.raises(InvalidArgumentError, match="`g_max` of fit must be a number from 1"):
+        devices.fit(table, g_max=5.0)
     with pytest.raises(InvalidArgumentError, match="`depression` is asked of pulse curves only"):
         devices.fit({"target_uS": [1.0], "g_uS@1h": [1.0]}, depression=True)
     with pytest.raises(InvalidArgumentError, match="must be two numbers"):
@@ -230,3 +234,16 @@ def test_bad_arguments() -> None:
     with pytest.raises(InvalidArgumentError, match="needs a law of potentiation"):
         PulsedFitted(potentiation_fit=None)
     assert not is_pulsed(["cell", "target_uS", "conductance_uS@25s"]) and is_pulsed(["pulse", "LTP_uS"])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.one_of(st.text(max_size=12), st.sampled_from(("pulse", "LTP_uS", "g@3", "cycle", "cell 1 (nS)"))),
+                min_size=1, max_size=5, unique=True))  # fmt: skip
+def test_any_names_are_columns_of_pulse_curves_or_a_sentence(names: list[str]) -> None:
+    assert is_pulsed(names) in (True, False)
+    try:
+        found = pulse_columns(names, {})
+    except DataError as error:
+        assert "Received: " in str(error)
+    else:
+        assert [column.name for column in found] == names

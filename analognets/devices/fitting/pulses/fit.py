@@ -168,7 +168,8 @@ def fit_pulses(
 
     Args:
         table: path of a CSV file, a pandas table, or arrays by name of column; see `read_pulse_curves`.
-        g_max: limit of the conductance in uS; None: where 99.9 % of the readings lie below.
+        g_max: limit of the conductance in uS, not below what half of the curves reach; None: 99.9 % of the readings lie
+            below.
         units: {"conductance": "uS"}, where names of columns don't say it.
         source: what to call the data in the device; the name and the sha256 of the table are added.
         replicates: of the bootstrap over cells (of one curve: over its readings), 20 to 100,000.
@@ -195,7 +196,8 @@ def fit_pulses(
     top = float(np.quantile(curves.conductance[np.isfinite(curves.conductance)], TOP))
     up = curves.of(UP)
     first = up.conductance[:, 0]
-    full = top if g_max is None else check_number("fit", "g_max", g_max, float(np.median(first)), 1e6, unit="uS")
+    reached = float(np.median(np.nanmax(up.conductance, axis=1)))
+    full = top if g_max is None else check_number("fit", "g_max", g_max, min(reached, top), 1e6, unit="uS")
     low = float(np.clip(first.mean(), LEAST_G_MIN * full, 0.999 * full))
     found = {UP: fit_direction(PulseTask(up, low, 1.0))}
     if curves.down.any():

@@ -27,7 +27,7 @@ ORDER = ("pulse", "cycle", "direction", "cell")
 UNITS = {**CONDUCTANCE, **RESISTANCE}
 EXAMPLES = "cell, pulse, direction, conductance_uS; or pulse, LTP_uS, LTD_uS; or cell, LTP_uS@0, LTP_uS@1, ..."
 
-_AT = re.compile(r"@\s*(\d+)\s*(?:p|pulses?)?\s*\)?$", re.IGNORECASE)
+_AT = re.compile(r"@\s*(\d+)\s*(?:p|pulses?)?\s*\)?(?=[\s_\[(/,]|$)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,8 @@ def pulse_columns(names: Iterable[str], units: Mapping[str, str]) -> list[PulseC
 
 def _column(name: str, units: Mapping[str, str]) -> PulseColumn:
     at = _AT.search(name.strip())
-    words = [word for word in WORDS.split(name.strip()[: at.start()] if at else name.strip()) if word]
+    plain = f"{name.strip()[: at.start()]} {name.strip()[at.end() :]}" if at else name
+    words = [word for word in WORDS.split(plain) if word]
     unit = next((word for word in reversed(words) if word in UNITS), None)
     lower = [word.lower() for word in words if word != unit]
     joined = {"".join(pair) for pair in zip(lower[:-1], lower[1:], strict=True)}
