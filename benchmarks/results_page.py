@@ -20,6 +20,7 @@ from benchmarks import (
     results_adabs,
     results_choices,
     results_design,
+    results_device,
     results_headline,
     results_large,
     results_learning,
@@ -440,6 +441,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Learning on devices", named(results_learning.ON_DEVICE), lambda: results_learning.on_device(RESULTS)),
     ("Spikes", named(results_learning.SPIKES), lambda: results_learning.spikes(RESULTS)),
     ("Always on", ("stream.json",), lambda: [*results_stream.parts(RESULTS), *energy_elsewhere("analognet_kws")]),
+    ("Devices fitted to cells", results_device.FILES, lambda: results_device.parts(RESULTS)),
     ("Malformed inputs and kills", ("fuzz.json", "kills.json"), robustness),
     ("Speed against plain Keras", (), speed),
 )

@@ -24,12 +24,15 @@ Table = Annotated[
     typer.Argument(
         metavar="MEASUREMENTS.csv",
         help="Long: cell, target_uS, conductance_uS, time_s; or wide: cell, target_uS, conductance_uS@25s, "
-        "conductance_uS@1h, ...",
+        "conductance_uS@1h, ...; or pulse curves: cell, pulse, direction, conductance_uS; or pulse, LTP_uS, LTD_uS.",
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="YAML file of the device; by default the table's name with .yaml.")]
 Figures = Annotated[Path | None, typer.Option("--figures", help="Also draw the laws and quantile plots here.")]
-GMax = Annotated[float | None, typer.Option("--g-max", help="g_max in uS; the highest target by default.")]
+GMax = Annotated[
+    float | None,
+    typer.Option("--g-max", help="g_max in uS; the highest target, or nearly the highest reading of pulse curves."),
+]
 First = Annotated[
     str | None,
     typer.Option("--t-0", help="Time that drift is counted from, such as 25s; the first reading by default."),
@@ -42,6 +45,7 @@ Source = Annotated[str, typer.Option(help="What to call the data, such as the lo
 Replicates = Annotated[int, typer.Option(min=20, max=100_000, help="Of the bootstrap.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]
 Tabulated = Annotated[bool, typer.Option("--tabulated", help="Write quantiles by level and time in place of laws.")]
+Depression = Annotated[bool, typer.Option("--depression", help="Refuse pulse curves that have no depression.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
 
 
@@ -58,12 +62,13 @@ def fit(
     replicates: Replicates = 400,
     seed: Seed = 0,
     tabulated: Tabulated = False,
+    depression: Depression = False,
     overwrite: Overwrite = False,
     open_: OpenReport = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit the laws of a device to measured cells, and write the device as YAML."""
+    """Fit the laws of a device to measured cells or pulse curves, and write the device as YAML."""
     reporter = _console.Reporter(json=json, quiet=quiet)
     target = out or Path(f"{measurements.stem}.yaml")
     if target.suffix not in (".yaml", ".yml"):
@@ -83,6 +88,7 @@ def fit(
     from analognets import devices
 
     settings: dict[str, Any] = {"g_max": g_max, "t_0": t_0, "t_read": read_pulse, "units": named, "source": source}
+    settings |= {"depression": True} if depression else {}
     with reporter.status(f"Fitting {measurements} ..."):
         found = devices.fit(measurements, replicates=replicates, seed=seed, **settings)
         made = found.tabulated() if tabulated else found.device
@@ -101,7 +107,6 @@ def report_of(found: Any, measurements: Path, settings: dict[str, Any]) -> Repor
     """Return the report of a fit."""
     from analognets.core.files import file_sha256
     from analognets.core.report import Picture, Report
-    from analognets.devices.fitting.figures import laws_figure, quantiles_figure
 
     size = f"{len(found.measurements):,} cells, {found.measurements.readings:,} readings"
     told = f"{int(found.constants['told'].sum())} of its {len(found.constants)} constants"
@@ -109,11 +114,7 @@ def report_of(found: Any, measurements: Path, settings: dict[str, Any]) -> Repor
         f"A device with g_max {found.device.g_max:g} uS from {size}: the data tell {told}. "
         f"{found.verdict[-1] if found.verdict else ''}"
     ).strip()
-    laws = "; ".join(f"{part.replace('_', ' ')}: {law}" for part, law in found.laws.items())
-    pictures = [
-        Picture(laws_figure(found), "Fitted laws", f"Laws over the target conductance with 95 % bands. {laws}."),
-        Picture(quantiles_figure(found), "Quantiles", "Measured against predicted deviations, by level and time."),
-    ]
+    pictures = [Picture(figure, NAMES[name], caption) for name, (figure, caption) in found.drawings().items()]
     facts: dict[str, Any] = {"measurements": f"{measurements.name}, {size}", "sha256": file_sha256(measurements)}
     facts |= {name.replace("_", " "): value for name, value in settings.items() if value not in (None, "", {})}
     question = f"Which device shows what {found.measurements.readings:,} readings show, and how well does it?"
@@ -131,20 +132,26 @@ def units_of(text: str | None) -> dict[str, str]:
 def show_fit(reporter: _console.Reporter, found: Any) -> None:
     """Print laws, constants with their intervals, and the verdict."""
     size = f"{len(found.measurements):,} cells, {found.measurements.readings:,} readings"
+    pulsed = hasattr(found, "neurosim")
     rows = []
     for name, row in found.constants.iterrows():
-        interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["told"] else "not told; held where the data end"
+        untold = "not told" if pulsed else "not told; held where the data end"
+        interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["told"] else untold
         rows.append((row["part"], name, f"{row['value']:.5g}", interval))
     columns = ("part", "constant", "value", "95 % interval")
-    reporter.table(
-        columns, rows, title=f"Fitted to {size}; g_max {found.device.g_max:g} uS, t_0 {found.device.t_0:g} s"
-    )
+    other = f"g_min {found.device.g_min:g} uS" if pulsed else f"t_0 {found.device.t_0:g} s"
+    reporter.table(columns, rows, title=f"Fitted to {size}; g_max {found.device.g_max:g} uS, {other}")
+    if pulsed:
+        said = ", ".join(f"{name} {value:.4g}" for name, value in found.neurosim().items())
+        reporter.say(f"As NeuroSim counts them: {said}")
     for part, law in found.laws.items():
         reporter.say(f"{part.replace('_', ' ')}: {law}")
     for sentence in found.verdict:
         reporter.say(f"- {sentence}")
 
 
+NAMES = {"laws": "Fitted laws", "quantiles": "Quantiles"}
+"""Titles of pictures in the report."""
 DeviceName = Annotated[str, typer.Argument(metavar="DEVICE", help="Name of a device, or the path of a device file.")]
 
 

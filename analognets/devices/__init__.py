@@ -30,6 +30,7 @@ from analognets.devices.parallel import ParallelDevices
 from analognets.devices.pcm import PCM
 from analognets.devices.pcm_14nm import PCM14nm
 from analognets.devices.pulsed import PulsedDevice, PulsedLinear
+from analognets.devices.pulsed_fitted import PulsedFitted
 from analognets.devices.pulsed_pcm import PulsedPCM, PulsedStepPCM
 from analognets.devices.reram import ReRAM
 from analognets.devices.strengths import is_off
@@ -38,6 +39,7 @@ from analognets.errors import InvalidArgumentError, UnknownNameError, reading_co
 
 if TYPE_CHECKING:
     from analognets.devices.fitting.fit import DeviceFit
+    from analognets.devices.fitting.pulses.fit import PulsedFit
 
 __all__ = [
     "PCM",
@@ -54,6 +56,7 @@ __all__ = [
     "PCM14nm",
     "ParallelDevices",
     "PulsedDevice",
+    "PulsedFitted",
     "PulsedLinear",
     "PulsedPCM",
     "PulsedStepPCM",
@@ -77,6 +80,7 @@ _DEVICES: dict[str, type[Device]] = {"ideal": IdealDevice, "pcm": PCM, "pcm_14nm
 _DEVICES |= {"fitted": FittedDevice, "tabulated": TabulatedDevice}
 _DEVICES |= {"cu_sio2_memristor": CuSiO2Memristor}
 _DEVICES |= {"pulsed_linear": PulsedLinear, "pulsed_pcm": PulsedPCM, "pulsed_step_pcm": PulsedStepPCM}
+_DEVICES |= {"pulsed_fitted": PulsedFitted}
 
 
 def register_device(name: str, package: str = "Custom") -> Callable[[type], type]:
@@ -240,10 +244,11 @@ def deserialize(config: dict[str, Any]) -> Device:
     return device
 
 
-def fit(table: Any, **options: Any) -> DeviceFit:
+def fit(table: Any, **options: Any) -> DeviceFit | PulsedFit:
     """Return the device that measured cells are best described by, and how well its constants are known.
 
-    See `analognets.devices.fitting.fit.fit_device`, which takes the same arguments.
+    Tables of targets, conductances and times give a `FittedDevice`, tables of pulse curves a `PulsedFitted`. See
+    `analognets.devices.fitting.fit.fit_device`, which takes the same arguments.
 
     Examples:
         >>> fit(cells, replicates=20).laws["read_noise"]

@@ -13,7 +13,8 @@ from scipy.special import ndtri
 
 from analognets.devices.base import State, normal
 from analognets.devices.pcm import PCM, polynomial
-from analognets.errors import InvalidArgumentError, check_integer, check_number, shortened
+from analognets.devices.replicates import check_known, plain, replicate
+from analognets.errors import InvalidArgumentError, check_number
 
 __all__ = ["BOLTZMANN", "CONSTANTS", "FittedDevice"]
 
@@ -92,22 +93,7 @@ class FittedDevice(PCM):
         ranges["reference_temperature"] = ranges["temperature"]
         for name, (low, high, unit) in ranges.items():
             self._set(name, check_number("FittedDevice", name, getattr(self, name), low, high, unit=unit))
-        if not isinstance(self.source, str) or not isinstance(self.uncertainty, Mapping):
-            raise InvalidArgumentError(
-                "`source` of FittedDevice must be text and `uncertainty` a mapping. Received: "
-                f"{shortened(self.source)} and {shortened(self.uncertainty)}."
-            )
-        self._check_uncertainty()
-
-    def _check_uncertainty(self) -> None:
-        names = list(self.uncertainty.get("names", ()))
-        rows = [self.uncertainty.get(key, names) for key in ("low", "high")] + list(self.uncertainty.get("draws", ()))
-        known = all(isinstance(name, str) and name.partition("[")[0] in CONSTANTS for name in names)
-        if not known or any(len(row) != len(names) for row in rows):
-            raise InvalidArgumentError(
-                "`uncertainty` of FittedDevice must name constants of it, and hold one number for each in `low`, in "
-                f"`high` and in every list of `draws`. Received: {shortened(names)}."
-            )
+        check_known(self, CONSTANTS)
 
     def programming_mean(self, g_target: Any, g: Any) -> Any:
         """Return what devices with the target G (uS), g = G / g_max, are programmed to in the mean."""
@@ -152,29 +138,8 @@ class FittedDevice(PCM):
         Raises:
             InvalidArgumentError: the device holds no replicates, or the number is none.
         """
-        number = check_integer("FittedDevice.drawn", "number", number, 0, 2**62)
-        draws = list(self.uncertainty.get("draws", ()))
-        if not draws:
-            raise InvalidArgumentError(
-                "The device holds no replicates of a bootstrap. Received: a FittedDevice without uncertainty['draws']. "
-                "Fit it with analognets.devices.fit."
-            )
-        values: dict[str, Any] = {}
-        for name, value in zip(self.uncertainty["names"], draws[number % len(draws)], strict=True):
-            field, _, place = name.partition("[")
-            if place:
-                values.setdefault(field, list(getattr(self, field)))[int(place.rstrip("]"))] = float(value)
-            else:
-                values[field] = float(value)
-        return dataclasses.replace(self, uncertainty={}, **values)
+        return replicate(self, number)
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings as plain data; `from_config` gives back an equal device."""
         return {**super().get_config(), "uncertainty": plain(self.uncertainty)}
-
-
-def plain(data: Any) -> Any:
-    """Return nested data with dicts and lists only."""
-    if isinstance(data, Mapping):
-        return {str(key): plain(value) for key, value in data.items()}
-    return [plain(value) for value in data] if isinstance(data, (list, tuple)) else data

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import keras
@@ -27,7 +27,7 @@ _LOG_CV = np.linspace(-3.0, 3.5, 651)
 """Grid of the logarithm of standard deviation / mean, on which rectified steps are tabulated."""
 
 
-def _draw(shape: tuple[Any, ...], seed: Seed, stream: str) -> Any:
+def standard_normal(shape: tuple[Any, ...], seed: Seed, stream: str) -> Any:
     """Return float32 standard-normal draws; a generator serves traced code, a number has a stream for every name."""
     if isinstance(seed, keras.random.SeedGenerator):
         return keras.random.normal(shape, dtype="float32", seed=seed)
@@ -117,10 +117,19 @@ class PulsedDevice(Device):
             pulses: how many SET pulses the device has had since RESET, this one counted.
         """
 
+    def moments_of(self, state: Mapping[str, Any], conductance: Any, pulses: Any) -> tuple[Any, Any]:
+        """Return `step_moments` of devices in a state, each with what is its own."""
+        return self.step_moments(conductance, pulses)
+
     @property
     def state_names(self) -> tuple[str, ...]:
         """Names of the arrays of a state."""
-        return ("conductance", "pulses", "pulsed_at")
+        return ("conductance", "pulses", "pulsed_at", *self.fixed_names)
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of those that tell devices apart, which no pulse and no RESET changes."""
+        return ()
 
     @property
     def mean_step(self) -> float:
@@ -151,7 +160,7 @@ class PulsedDevice(Device):
 
     def programming_draws(self, shape: tuple[int, ...], seed: Seed) -> dict[str, Any]:
         """Return standard-normal draws "write"."""
-        return {"write": _draw(shape, seed, "write")}
+        return {"write": standard_normal(shape, seed, "write")}
 
     def program_with(self, g_target: Any, draws: Mapping[str, Any]) -> State:
         """Return the state of devices written with verification to `g_target` (uS) at time 0."""
@@ -161,7 +170,7 @@ class PulsedDevice(Device):
 
     def reset_draws(self, shape: tuple[Any, ...], seed: Seed) -> dict[str, Any]:
         """Return standard-normal draws "reset"."""
-        return {"reset": _draw(shape, seed, "reset")}
+        return {"reset": standard_normal(shape, seed, "reset")}
 
     def reset_with(self, draws: Mapping[str, Any], *, time: Any = 0.0) -> State:
         """Return the state of devices of the draws' shape right after RESET at `time` (seconds)."""
@@ -181,7 +190,7 @@ class PulsedDevice(Device):
 
     def pulse_draws(self, shape: tuple[Any, ...], seed: Seed) -> dict[str, Any]:
         """Return the standard-normal draws "pulse" of one SET pulse."""
-        return {"pulse": _draw(shape, seed, "pulse")}
+        return {"pulse": standard_normal(shape, seed, "pulse")}
 
     def pulse_with(
         self, state: Mapping[str, Any], draws: Mapping[str, Any], *, time: Any, amplitude: Any = 1.0
@@ -199,7 +208,7 @@ class PulsedDevice(Device):
         g = ops.convert_to_tensor(state["conductance"], dtype="float32")
         amplitude = ops.zeros_like(g) + amplitude
         pulses = state["pulses"] + amplitude
-        mean, deviation = self.step_moments(g, pulses)
+        mean, deviation = self.moments_of(state, g, pulses)
         if self.monotonic:
             step = amplitude * _rectified(*_stopped(mean, deviation, self.g_min - g), draws["pulse"])
         else:
@@ -228,6 +237,18 @@ class PulsedDevice(Device):
         Raises:
             InvalidArgumentError: a count or an amplitude is negative, or the state is of another kind.
         """
+        return self._given(self.pulse_with, state, count, seed, time, amplitude)
+
+    def _given(
+        self,
+        one_pulse: Callable[..., State],
+        state: Mapping[str, Any],
+        count: Any,
+        seed: int,
+        time: Any,
+        amplitude: Any,
+    ) -> State:
+        """Return the state after a number of pulses of one kind on each device, as `pulse` describes it."""
         self.check_state(state)
         counts = np.asarray(ops.convert_to_numpy(count))
         if counts.size and not (counts.dtype.kind in "iu" and 0 <= counts.min() and counts.max() <= 1000):
@@ -241,7 +262,7 @@ class PulsedDevice(Device):
         for number in range(int(counts.max(initial=0))):
             draws = self.pulse_draws(tuple(state["conductance"].shape), derive_seed(seed, "pulse", number))
             share = ops.convert_to_tensor((counts > number).astype("float32")) * amplitude
-            state = self.pulse_with(state, draws, time=time, amplitude=share)
+            state = one_pulse(state, draws, time=time, amplitude=share)
         return state
 
     def read_draws(self, shape: tuple[Any, ...], seed: Seed | None) -> dict[str, Any]:
@@ -253,7 +274,7 @@ class PulsedDevice(Device):
                 f"A reading of {type(self).__name__} with read noise needs a seed. Received: seed=None. Pass seed=0 "
                 "(and another number for every further reading)."
             )
-        return {"read": _draw(shape, seed, "read")}
+        return {"read": standard_normal(shape, seed, "read")}
 
     def read_with(self, state: Mapping[str, Any], time: Any, draws: Mapping[str, Any]) -> Any:
         """Return the conductances in uS at `time`, on the clock that the pulses' times are given in."""

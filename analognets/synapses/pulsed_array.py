@@ -158,8 +158,9 @@ class PulsedArray:
 
     def scatter(self, places: Any, state: State) -> None:
         """Replace the state of the devices at places."""
-        for name, stored in self.cells.items():
-            values = _packed(stored, state[name])
+        for name, values in state.items():
+            stored = self.cells[name]
+            values = _packed(stored, values)
             if len(stored.shape) == 1:
                 stored.value.scatter_update(tf.IndexedSlices(values, places))
             else:
@@ -228,7 +229,8 @@ class PulsedArray:
         half, pairs = self.copies * self.size, self.copies if self.refreshing.whole else 1
         every = tf.reshape(half // pairs * tf.range(2 * pairs, dtype=tf.int64)[:, None] + units, [-1])
         draws = self.device.reset_draws((_length(every),), seed)
-        self.scatter(every, self.device.reset_with(draws, time=time))
+        fresh = self.device.reset_with(draws, time=time)
+        self.scatter(every, {name: fresh[name] for name in fresh if name not in self.device.fixed_names})
         counts = self.device.pulses_for(tf.abs(difference), self.refreshing.most)
         hit = tf.where(counts > 0.0)[:, 0]
         starts = tf.gather(units + tf.cast(difference < 0.0, tf.int64) * half, hit)

@@ -57,6 +57,21 @@ def test_tabulated_as_json(call, table, tmp_path) -> None:
     assert devices.get(str(out)).levels == (5.0, 20.0)
 
 
+def test_states_of_neurosim_users_become_a_pulsed_device(call, tmp_path) -> None:
+    path, out = tmp_path / "states.csv", tmp_path / "states.yaml"
+    noise = np.random.default_rng(0).normal(size=21)
+    states = 1.0 + 10.0 * (1.0 - 0.9 ** np.arange(21)) + 0.05 * noise
+    pd.DataFrame({"pulse": np.arange(21), "LTP_uS": states}).to_csv(path, index=False)
+    refused = call("device", "fit", path, "--out", out, "--depression")
+    assert refused.code == 1 and "The table has no depression" in refused.err
+    answer = call("device", "fit", path, "--out", out, "--replicates", 20)
+    assert answer.code == 0, answer.err
+    assert "NeuroSim" in answer.out and "Depression can't be told" in answer.out.replace("\n", " ")
+    device = devices.get(str(out))
+    assert device.potentiation_fit == pytest.approx((1.0, 0.1), rel=0.1) and "states.csv, sha256" in device.source
+    assert (tmp_path / "states.html").read_text("utf-8").count('<svg role="img"') == 2
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

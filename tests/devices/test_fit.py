@@ -18,6 +18,7 @@ from analognets.devices.fitting.fit import DeviceFit
 from analognets.devices.fitting.likelihood import Cells, posterior
 from analognets.devices.fitting.measurements import read_measurements
 from analognets.devices.fitting.residuals import simulated
+from analognets.devices.fitting.stuck import find_stuck
 from analognets.errors import DataError, InvalidArgumentError
 
 TIMES = (25.0, 300.0, 3600.0, 86_400.0)
@@ -98,6 +99,21 @@ def test_constants_come_back(fitted: DeviceFit) -> None:
     assert sum(inside) >= len(inside) - 1
     assert (table["low"] <= table["high"]).all()
     assert fitted.stuck.conductances == pytest.approx((0.1, 19.0))
+
+
+def test_cells_programmed_to_0_are_stuck_only_if_that_is_likelier() -> None:
+    random = np.random.default_rng(0)
+    target = random.uniform(0.0, 20.0, 2_000)
+    read = np.maximum(target + 0.6 * random.normal(size=(2_000, 1)).T, 0.0).T * np.exp(0.02 * random.normal(size=2))
+    broken = random.random(2_000) < 0.01
+    read[broken] = 0.0
+    table = {"cell": np.arange(2_000), "target_uS": target, "g_uS@25s": read[:, 0], "g_uS@1h": read[:, 1]}
+    measured = read_measurements(table)
+    found = find_stuck(measured, 20.0)
+    truth = broken[np.array(measured.cells, int)]
+    near = (measured.target < 0.6) & (measured.conductance[:, 0] == 0) & ~truth
+    assert near.sum() > 20 and found.ordinary[near].all()
+    assert not found.ordinary[truth & (measured.target > 3.0)].any() and found.ordinary[~truth].mean() > 0.999
 
 
 def test_what_the_device_predicts_is_what_the_hidden_one_does(fitted: DeviceFit) -> None:

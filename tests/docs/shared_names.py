@@ -36,6 +36,7 @@ class SharedNames:
         "speech",
         "run",
         "cells",
+        "pulses",
         "tflite",
         "listened",
         "swept",
@@ -128,6 +129,12 @@ class SharedNames:
             lines += [f"{cell},{target[cell]},{time},{value:.5f}" for cell, value in enumerate(found)]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
+
+    @cached_property
+    def pulses(self) -> dict[str, np.ndarray]:
+        """The conductances of one cell after 0 to 20 SET pulses, as columns of a table."""
+        noise = np.random.default_rng(0).normal(size=21)
+        return {"pulse": np.arange(21), "LTP_uS": 1.0 + 10.0 * (1.0 - 0.9 ** np.arange(21)) + 0.05 * noise}
 
     @cached_property
     def tflite(self) -> Path:

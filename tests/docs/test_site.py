@@ -25,7 +25,7 @@ MODULES = (
 HOW_TO = (
     "own-model", "finetune-words", "choose-bits", "add-a-device", "read-a-chip", "microcontroller", "cluster", "jax",
     "gpus", "compare-simulators", "promise-a-yield", "reproduce-a-paper", "share-a-preset", "reports",
-    "track-experiments", "exchange",
+    "track-experiments", "exchange", "fit-a-device",
 )  # fmt: skip
 
 

@@ -275,3 +275,17 @@ def test_always_on_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
     assert re.search(r"C\+\+ and Python: (\d+) and \1 detections, equal: True|no g\+\+ here", text)
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 1
+
+
+@pytest.mark.slow
+def test_from_a_csv_to_a_certificate_runs_in_fast_mode(kernel: Any, tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs espeakng_loader: pip install 'analognets[speech]'")
+    notebook = executed(kernel, "10_from_a_csv_to_a_certificate.py", tmp_path)
+    text = "\n".join(texts(notebook))
+    assert "cell,target_uS,conductance_uS@25s" in text and "The laws describe the readings" in text
+    assert re.search(r"my_chip: 1024 x 512, g_max 40 uS, lot 7; cells.csv, sha256 \w+", text)
+    assert len(re.findall(r"(as trained|my_chip): [\d.]+ % at first, [\d.]+ % after a year", text)) == 2
+    assert len(re.findall(r"With 80 % confidence at least 60 % of chips keep an accuracy of 40 % 1y after", text)) == 2
+    assert "constants of the device drawn from the 64 replicates" in text and "It does not cover:" in text
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 4

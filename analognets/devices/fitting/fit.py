@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analognets.core.files import make_folder
 from analognets.devices.device_files import write_device_file
 from analognets.devices.fitted import FittedDevice
 from analognets.devices.fitting.bootstrap import Draws, bootstrap
 from analognets.devices.fitting.laws import PARTS, Scale
 from analognets.devices.fitting.likelihood import Cells
-from analognets.devices.fitting.measurements import MIN_CELLS, Measurements, read_measurements
+from analognets.devices.fitting.measurements import MIN_CELLS, Measurements, frame_of, read_measurements
+from analognets.devices.fitting.pulses import is_pulsed
+from analognets.devices.fitting.pulses.fit import PulsedFit, fit_pulses
 from analognets.devices.fitting.residuals import Residuals, residuals_of
+from analognets.devices.fitting.results import constants_table, facts_of, kept, rounded, written
 from analognets.devices.fitting.search import Alternative, FitTask, Model, Solved, search
 from analognets.devices.fitting.stuck import Stuck, find_stuck
 from analognets.devices.fitting.temperature import NAME, Warm, energy_steps, first_energy, fit_energy, warm_of
 from analognets.devices.fitting.verdict import verdict_of
 from analognets.devices.tabulated import TabulatedDevice
-from analognets.errors import DataError, check_integer, check_number
+from analognets.errors import DataError, InvalidArgumentError, check_integer, check_number, shortened
 from analognets.units import parse_duration
 
 if TYPE_CHECKING:
@@ -32,10 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DeviceFit", "fit_device"]
 
-KEPT_DRAWS = 64
-"""Replicates that the device keeps."""
-DIGITS = 6
 STUCK = ("stuck_shares[0]", "stuck_shares[1]")
+T_READ = 250e-9
+"""Width of a read pulse in seconds."""
 SMALL_RISE = 0.5
 """Least ln(t / t_0) of the last reading from which a drift exponent can be told."""
 
@@ -77,17 +78,10 @@ class DeviceFit:
     @property
     def constants(self) -> pd.DataFrame:
         """The constants, one row each: part, constant, value, low and high of the 95 % interval, told."""
-        import pandas as pd
-
-        low, high = self.draws.interval()
-        rows = []
-        for place, name in enumerate(self.draws.names):
-            part, told = _part_of(name), name in self.told
-            rows.append((part, name, _value(self.device, name), low[place], high[place], told))
-        table = pd.DataFrame(rows, columns=["part", "constant", "value", "low", "high", "told"])
+        table = constants_table(self.device, self.draws, self.told, _part_of)
         for side, name in enumerate(STUCK):
-            table.loc[table["constant"] == name, ["low", "high"]] = self.stuck.interval(side)
-        return table.set_index("constant")
+            table.loc[name, ["low", "high"]] = self.stuck.interval(side)
+        return table
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the device as a YAML file that hardware and recipes can name as their `device`.
@@ -103,13 +97,17 @@ class DeviceFit:
         Raises:
             RunError: a file can't be written.
         """
+        return written(self.drawings(), folder)
+
+    def drawings(self) -> dict[str, tuple[Any, str]]:
+        """Return figures with their captions, by the name of their file."""
         from analognets.devices.fitting.figures import laws_figure, quantiles_figure
 
-        target = make_folder(Path(folder), "folder for the figures")
-        paths = [target / "laws.png", target / "quantiles.png"]
-        laws_figure(self, paths[0])
-        quantiles_figure(self, paths[1])
-        return paths
+        laws = "; ".join(f"{part.replace('_', ' ')}: {law}" for part, law in self.laws.items())
+        return {
+            "laws": (laws_figure(self), f"Laws over the target conductance with 95 % bands. {laws}."),
+            "quantiles": (quantiles_figure(self), "Measured against predicted deviations, by level and time."),
+        }
 
     def tabulated(self, *, levels: int = 12, shares: int = 21) -> TabulatedDevice:
         """Return the device without laws: quantiles of the measured cells by level and time, stuck cells included.
@@ -127,20 +125,8 @@ class DeviceFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fit as plain data for JSON."""
-        rows = self.constants.reset_index()
-        return {
-            "source": self.device.source,
-            "cells": len(self.measurements),
-            "readings": self.measurements.readings,
-            "g_max_us": self.device.g_max,
-            "t_0_s": self.device.t_0,
-            "laws": dict(self.laws),
-            "alternatives": [dict(zip(("part", "law", "excess_aic"), one, strict=True)) for one in self.alternatives],
-            "constants": [{**row, "told": bool(row["told"])} for row in rows.to_dict("records")],
-            "stuck": {"low": self.stuck.counts[0], "high": self.stuck.counts[1], "others": self.stuck.others},
-            "residuals": self.residuals.to_dict(),
-            "verdict": list(self.verdict),
-        }
+        stuck = {"low": self.stuck.counts[0], "high": self.stuck.counts[1], "others": self.stuck.others}
+        return {**facts_of(self), "t_0_s": self.device.t_0, "stuck": stuck}
 
 
 def fit_device(
@@ -148,12 +134,13 @@ def fit_device(
     *,
     g_max: float | None = None,
     t_0: str | float | None = None,
-    t_read: str | float = 250e-9,
+    t_read: str | float = T_READ,
     units: Mapping[str, str] | None = None,
     source: str = "",
     replicates: int = 400,
     seed: int = 0,
-) -> DeviceFit:
+    depression: bool = False,
+) -> DeviceFit | PulsedFit:
     """Return the device that measured cells are best described by, and how well its constants are known.
 
     The laws are those of `FittedDevice`: mean and spread of the programming error as polynomials in g = G / g_max, mean
@@ -162,8 +149,11 @@ def fit_device(
     the exponent of each cell integrated out; of each part the law with the lowest AIC is taken. Cells that are stuck
     are counted and left out before.
 
+    A table that counts pulses in place of targets and times holds pulse curves: `fit_pulses` fits a `PulsedFitted`.
+
     Args:
-        table: path of a CSV file, a pandas table, or arrays by name of column; see `read_measurements`.
+        table: path of a CSV file, a pandas table, or arrays by name of column; see `read_measurements`, and
+            `read_pulse_curves` for pulse curves.
         g_max: in uS, not below the highest target; None: the highest target.
         t_0: time after programming that the programming error belongs to and drift is counted from; None: the first
             time of the table.
@@ -172,6 +162,7 @@ def fit_device(
         source: what to call the data in the device; the name and the sha256 of the table are added.
         replicates: of the bootstrap, 20 to 100,000.
         seed: of the bootstrap.
+        depression: whether to refuse pulse curves without depression.
 
     Returns:
         The fit; its verdict says what the data can't tell.
@@ -187,6 +178,10 @@ def fit_device(
         >>> found.laws["read_noise"]
         'power of g'
     """
+    pulses = _pulse_curves(table, t_0, t_read, depression)
+    if pulses:
+        given = {"g_max": g_max, "units": units, "source": source, "replicates": replicates, "seed": seed}
+        return fit_pulses(table, **given, depression=depression)
     found = read_measurements(table, units=units)
     top = float(found.target.max())
     full = top if g_max is None else check_number("fit", "g_max", g_max, top, 1e6, unit="uS")
@@ -212,12 +207,12 @@ def fit_device(
     device = _device(task, model, (full, first, pulse), stuck, draws, f"{source}{'; ' if source else ''}{found.source}")
     if found.temperature is not None:
         kelvin = warm.reference if warm else float(np.median(found.temperature))
-        given: dict[str, Any] = {
-            "activation_energy": _rounded(energy),
+        warmth: dict[str, Any] = {
+            "activation_energy": rounded(energy),
             "temperature": kelvin,
             "reference_temperature": kelvin,
         }
-        device = dataclasses.replace(device, **given)
+        device = dataclasses.replace(device, **warmth)
     shown = tuple((other.part, other.solved.law.name, other.excess) for other in others)
     residuals = residuals_of(
         dataclasses.replace(device, stuck_shares=(0.0, 0.0)), ordinary, warmth=warm.factor(energy) if warm else None
@@ -227,14 +222,31 @@ def fit_device(
     return DeviceFit(device, laws, shown, told, draws, stuck, found, residuals, verdict)
 
 
+def _pulse_curves(table: Any, t_0: Any, t_read: Any, depression: bool) -> bool:
+    """Return whether a table holds pulse curves, and refuse arguments that are not for its kind."""
+    names = frame_of(table)[0].columns
+    pulses = is_pulsed(names)
+    if pulses and (t_0 is not None or parse_duration(t_read) != T_READ):
+        raise InvalidArgumentError(
+            f"Pulse curves know no times. Received: t_0={t_0!r}, t_read={t_read!r} with the columns "
+            f"{shortened(', '.join(map(str, names)), 200)}. Leave both out."
+        )
+    if depression and not pulses:
+        raise InvalidArgumentError(
+            "`depression` is asked of pulse curves only. Received: depression=True with the columns "
+            f"{shortened(', '.join(map(str, names)), 200)}. Leave it out, or name a column `pulse`."
+        )
+    return pulses
+
+
 def _searched(plain: FitTask, warm: Warm | None) -> tuple[FitTask, dict[str, Solved], list[Alternative], float]:
     """Return the task at the fitted energy of the drift exponent, its laws, others nearly as good, and the energy."""
     if warm is None:
-        return plain, *search(plain), 0.0
+        return plain.fine(), *search(plain), 0.0
     energy = first_energy(plain, warm)
     model, others = search(warm.at(plain, energy))
     energy = fit_energy(plain, warm, model, energy)
-    task = warm.at(plain, energy)
+    task = warm.at(plain.fine(), energy)
     model, _ = task.maximise(model, task.parts, steps=100)
     return task, model, others, energy
 
@@ -269,20 +281,11 @@ def _device(
     g_max, t_0, t_read = scales
     fields: dict[str, list[float]] = {}
     for part, solved in model.items():
-        fields[PARTS[part].field] = [_rounded(v) for v in solved.law.device(solved.constants, task.scale)]
-    low, high = draws.interval()
-    uncertainty: dict[str, Any] = {
-        "level": 0.95,
-        "method": "one-step bootstrap over cells, and over laws by their Akaike weights",
-        "cells": len(task.cells),
-        "names": list(draws.names),
-        "low": [_rounded(value) for value in low],
-        "high": [_rounded(value) for value in high],
-        "draws": [[_rounded(value) for value in row] for row in draws.values[:KEPT_DRAWS]],
-    }
+        fields[PARTS[part].field] = [rounded(v) for v in solved.law.device(solved.constants, task.scale)]
+    uncertainty = kept(draws, "one-step bootstrap over cells, and over laws by their Akaike weights", len(task.cells))
     for side, name in enumerate(STUCK):
         place = draws.names.index(name)
-        uncertainty["low"][place], uncertainty["high"][place] = map(_rounded, stuck.interval(side))
+        uncertainty["low"][place], uncertainty["high"][place] = map(rounded, stuck.interval(side))
     return FittedDevice(
         g_max=g_max,
         t_0=t_0,
@@ -290,22 +293,12 @@ def _device(
         programming_fit_g_max=g_max,
         drift_scale=1.0 if task.drifts else 0.0,
         read_noise_scale=1.0 if task.noisy else 0.0,
-        stuck_shares=tuple(map(_rounded, stuck.shares)),
-        stuck_conductances=tuple(_rounded(min(value, 2.0 * g_max)) for value in stuck.conductances),
+        stuck_shares=tuple(map(rounded, stuck.shares)),
+        stuck_conductances=tuple(rounded(min(value, 2.0 * g_max)) for value in stuck.conductances),
         source=source,
         uncertainty=uncertainty,
         **fields,  # type: ignore[arg-type]
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{float(value):.{DIGITS}g}")
-
-
-def _value(device: FittedDevice, name: str) -> float:
-    field, _, place = name.partition("[")
-    value = getattr(device, field)
-    return float(value[int(place.rstrip("]"))] if place else value)
 
 
 def _part_of(name: str) -> str:

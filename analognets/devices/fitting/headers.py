@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from analognets.errors import DataError, shortened
 from analognets.units import SECONDS
 
-__all__ = ["CONDUCTANCE", "RESISTANCE", "ROLES", "TEMPERATURE", "TIME", "Column", "columns_of"]
+__all__ = ["CONDUCTANCE", "RESISTANCE", "ROLES", "TEMPERATURE", "TIME", "WORDS", "Column", "check_unit", "columns_of"]
 
 CONDUCTANCE = {"S": 1e6, "mS": 1e3, "uS": 1.0, "µS": 1.0, "μS": 1.0, "nS": 1e-3, "pS": 1e-6}
 """Factors to uS."""
@@ -50,7 +50,7 @@ UNITS = {
 ORDER = ("target", "temperature", "time", "conductance", "cell")
 EXAMPLES = {"target": "target_uS", "conductance": "conductance_uS", "time": "time_s", "temperature": "temperature_K"}
 
-_WORDS = re.compile(r"[\s_\[\]()@/,;:=|-]+")
+WORDS = re.compile(r"[\s_\[\]()@/,;:=|-]+")
 _DURATION = re.compile(r"([0-9]*\.?[0-9]+(?:e\+?[0-9]+)?)([a-zµ]+)")
 
 
@@ -91,7 +91,7 @@ def columns_of(names: Iterable[str], units: dict[str, str]) -> list[Column]:
             )
     readings = [column for column in columns if column.role == "conductance"]
     for column in columns:
-        _check_unit(column)
+        check_unit(column)
     missing = [role for role in ("target",) if not any(column.role == role for column in columns)]
     if missing or not readings:
         what = "a target conductance" if missing else "read conductances"
@@ -123,13 +123,13 @@ def _check_form(columns: list[Column], readings: list[Column]) -> None:
     if not wide and not has_time:
         raise DataError(
             "The table says nothing about when the cells were read. Received: no column such as time_s, and no time in "
-            f"the name of '{readings[0].name}'. Pulse numbers are not fitted. "
+            f"the name of '{readings[0].name}'. "
             "Add a column of times since programming, or name it conductance_uS@25s."
         )
 
 
 def _column(name: str, units: dict[str, str]) -> Column:
-    words = [word for word in _WORDS.split(name.strip()) if word]
+    words = [word for word in WORDS.split(name.strip()) if word]
     given = units.get(name)
     conductance = next((word for word in reversed(words) if word in UNITS["conductance"]), None)
     rest = [word for word in words if word != conductance]
@@ -153,7 +153,12 @@ def _looks_like_unit(word: str) -> bool:
     return word.lower() in {unit.lower() for unit in UNITS["conductance"]}
 
 
-def _check_unit(column: Column) -> None:
+def check_unit(column: Column) -> None:
+    """Refuse a column without a unit, or with one that its role does not have.
+
+    Raises:
+        DataError: it has none that is known.
+    """
     if column.role not in UNITS:
         return
     allowed = UNITS[column.role]

@@ -9,8 +9,11 @@ import numpy as np
 
 __all__ = ["LOWEST_SHARE", "PARTS", "Law", "Part", "Scale", "laws_of"]
 
-LOWEST_SHARE = 0.005
-"""Logarithms of g = G / g_max stop here: cells below tell no law in ln g, and the one that is found is held there."""
+LOWEST_SHARE = 0.001
+"""Logarithms of g = G / g_max stop here: cells below tell no law in ln g, and the one that is found is held there.
+
+A larger value biases the exponent of the read noise: cells below it, whose noise goes on rising, pull it up.
+"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,12 @@ from scipy.special import log_ndtr, logsumexp
 
 from analognets.devices.fitting.measurements import Measurements
 
-__all__ = ["Cells", "Likelihood", "posterior"]
+__all__ = ["FINE_NODES", "NODES", "Cells", "Likelihood", "posterior"]
 
 NODES = 4
-"""Gauss-Hermite nodes for each of the two hidden numbers of a cell."""
+"""Gauss-Hermite nodes for each of the two hidden numbers of a cell, while laws are searched."""
+FINE_NODES = 8
+"""And for the constants that are reported: 4 bias the spread of drift exponents where exponents are near 0."""
 SMALLEST = 1e-12
 PIECE = 1_000
 """Cells that are computed at once."""
@@ -80,7 +82,9 @@ class Likelihood:
     programmed: np.ndarray
 
 
-def posterior(cells: Cells, values: np.ndarray, *, drifts: bool, curvature: bool = False) -> Likelihood:
+def posterior(
+    cells: Cells, values: np.ndarray, *, drifts: bool, curvature: bool = False, nodes: int = NODES
+) -> Likelihood:
     """Return the likelihood of cells with the five values of each, shape (5, cells).
 
     G ~ N(G_target + b, s^2), x ~ N(mu, sigma^2), nu = |x|, y_j ~ N(G D_j^-nu, (Q G D_j^-nu)^2 L_j), cut at 0. Both
@@ -92,18 +96,21 @@ def posterior(cells: Cells, values: np.ndarray, *, drifts: bool, curvature: bool
         values: b and s in uS, mu, sigma and Q of each cell; s, sigma and Q > 0.
         drifts: whether exponents are integrated; else they are 0.
         curvature: whether second derivatives are wanted.
+        nodes: of the quadrature, for each hidden number.
     """
     pieces = [
-        _piece(cells.only(slice(at, at + PIECE)), values[:, at : at + PIECE], drifts, curvature)
+        _piece(cells.only(slice(at, at + PIECE)), values[:, at : at + PIECE], drifts, curvature, nodes)
         for at in range(0, len(cells), PIECE)
     ]
     return Likelihood(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 
-def _piece(cells: Cells, values: np.ndarray, drifts: bool, curvature: bool) -> tuple[np.ndarray, ...]:
+def _piece(
+    cells: Cells, values: np.ndarray, drifts: bool, curvature: bool, count_of_nodes: int
+) -> tuple[np.ndarray, ...]:
     b, s, mu, sigma, q = values
     mean = cells.target + b
-    log_g, x, log_weight = _nodes(cells, mean, values, drifts)
+    log_g, x, log_weight = _nodes(cells, mean, values, drifts, count_of_nodes)
     exponent = np.abs(x)
     squares = _squares(cells, log_g, exponent)
     count = cells.positive.sum(-1)
@@ -149,7 +156,7 @@ def _squares(cells: Cells, log_g: np.ndarray, exponent: np.ndarray) -> np.ndarra
     return total
 
 
-def _nodes(cells: Cells, mean: np.ndarray, values: np.ndarray, drifts: bool) -> tuple[np.ndarray, ...]:
+def _nodes(cells: Cells, mean: np.ndarray, values: np.ndarray, drifts: bool, count: int) -> tuple[np.ndarray, ...]:
     """Return nodes for ln G and the exponent, shape (nodes, cells), and ln of their weights.
 
     They are those of a normal distribution: readings in logarithms, the prior of G as a parabola at what they say.
@@ -166,7 +173,7 @@ def _nodes(cells: Cells, mean: np.ndarray, values: np.ndarray, drifts: bool) -> 
     prior = log_g - np.clip((g - mean) / g, -2.0, 2.0)
     alone = cells.positive.sum(-1) == 0
     prior, stiff = np.where(alone, np.log(np.maximum(mean, 0.1 * s)), prior), np.where(alone, 1.0, stiff)
-    points, point_weights = np.polynomial.hermite.hermgauss(NODES)
+    points, point_weights = np.polynomial.hermite.hermgauss(count)
     p11, r1 = total + stiff, (weight * log_y).sum(-1) + stiff * prior
     if not drifts:
         centre, deviation = r1 / p11, 1.0 / np.sqrt(p11)

@@ -19,7 +19,7 @@ from analognets.errors import DataError, reason, shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MIN_CELLS", "Measurements", "read_measurements"]
+__all__ = ["MIN_CELLS", "Measurements", "frame_of", "in_microsiemens", "numbers_of", "others", "read_measurements"]
 
 MIN_CELLS = 20
 """So few cells tell no law."""
@@ -87,7 +87,7 @@ def read_measurements(table: Any, *, units: Mapping[str, str] | None = None) -> 
     Raises:
         DataError: the table can't be read, has no units, or holds what can't be measured.
     """
-    frame, source = _frame(table)
+    frame, source = frame_of(table)
     columns = columns_of(frame.columns, {str(key): str(value) for key, value in (units or {}).items()})
     wide = any(column.time is not None for column in columns)
     long = _from_wide(frame, columns) if wide else _from_long(frame, columns)
@@ -104,7 +104,12 @@ def read_measurements(table: Any, *, units: Mapping[str, str] | None = None) -> 
     return found
 
 
-def _frame(table: Any) -> tuple[pd.DataFrame, str]:
+def frame_of(table: Any) -> tuple[pd.DataFrame, str]:
+    """Return a table as a data frame whose index counts rows as people do, and what to call it.
+
+    Raises:
+        DataError: it can't be read, or is none.
+    """
     import pandas as pd
 
     if isinstance(table, (str, os.PathLike)):
@@ -155,7 +160,12 @@ def _parsed(content: bytes, path: str) -> pd.DataFrame:
     return frame
 
 
-def _numbers(frame: pd.DataFrame, column: Column, *, may_be_empty: bool = False) -> np.ndarray:
+def numbers_of(frame: pd.DataFrame, column: Column, *, may_be_empty: bool = False) -> np.ndarray:
+    """Return the numbers of a column; NaN for empty fields where there may be some.
+
+    Raises:
+        DataError: a field holds something else.
+    """
     import pandas as pd
 
     values = frame[column.name]
@@ -170,17 +180,19 @@ def _numbers(frame: pd.DataFrame, column: Column, *, may_be_empty: bool = False)
         received = "an empty field" if empty[at] else shortened(text.iloc[at])
         raise DataError(
             f"The column '{column.name}' must hold finite numbers. Received: {received} in row {frame.index[at]}"
-            f"{_others(wrong)}. Correct the row or leave it out."
+            f"{others(wrong)}. Correct the row or leave it out."
         )
     return np.where(empty, np.nan, found)
 
 
-def _others(wrong: np.ndarray) -> str:
+def others(wrong: np.ndarray) -> str:
+    """Return how many more rows are wrong, as words, or nothing."""
     count = int(wrong.sum()) - 1
     return f" (and in {count} more)" if count else ""
 
 
-def _conductances(values: np.ndarray, unit: str) -> np.ndarray:
+def in_microsiemens(values: np.ndarray, unit: str) -> np.ndarray:
+    """Return conductances or resistances of a unit as conductances in uS."""
     if unit in CONDUCTANCE:
         return values * CONDUCTANCE[unit]
     with np.errstate(divide="ignore"):
@@ -191,14 +203,14 @@ def _shared(frame: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
     """Return what each row says of its cell: name, target and temperature."""
     by_role = {column.role: column for column in columns if column.role and column.time is None}
     target = by_role["target"]
-    found: dict[str, Any] = {"target": _conductances(_numbers(frame, target), str(target.unit))}
+    found: dict[str, Any] = {"target": in_microsiemens(numbers_of(frame, target), str(target.unit))}
     if np.isinf(found["target"]).any():
         raise DataError(f"The column '{target.name}' has a resistance of 0. Received: an infinite conductance.")
     if "cell" in by_role:
         found["cell"] = frame[by_role["cell"].name].astype(str).str.strip().to_numpy(dtype=object)
     if "temperature" in by_role:
         column = by_role["temperature"]
-        found["temperature"] = _numbers(frame, column) + TEMPERATURE[str(column.unit)]
+        found["temperature"] = numbers_of(frame, column) + TEMPERATURE[str(column.unit)]
     return found
 
 
@@ -206,9 +218,9 @@ def _from_long(frame: pd.DataFrame, columns: list[Column]) -> dict[str, np.ndarr
     reading = next(column for column in columns if column.role == "conductance")
     time = next(column for column in columns if column.role == "time")
     found = _shared(frame, columns)
-    values = _numbers(frame, reading, may_be_empty=True)
-    found["conductance"] = _conductances(values, str(reading.unit))
-    found["time"] = _numbers(frame, time) * TIME[str(time.unit)]
+    values = numbers_of(frame, reading, may_be_empty=True)
+    found["conductance"] = in_microsiemens(values, str(reading.unit))
+    found["time"] = numbers_of(frame, time) * TIME[str(time.unit)]
     if "cell" not in found:
         if len(np.unique(found["time"])) > 1:
             raise DataError(
@@ -230,7 +242,7 @@ def _from_wide(frame: pd.DataFrame, columns: list[Column]) -> dict[str, np.ndarr
             f"{shortened(names[counts.argmax()])}."
         )
     readings = [column for column in columns if column.time is not None]
-    values = [_conductances(_numbers(frame, one, may_be_empty=True), str(one.unit)) for one in readings]
+    values = [in_microsiemens(numbers_of(frame, one, may_be_empty=True), str(one.unit)) for one in readings]
     found = {key: np.tile(value, len(readings)) for key, value in shared.items()}
     found["conductance"] = np.concatenate(values)
     found["time"] = np.repeat([float(one.time or 0.0) for one in readings], len(frame))
@@ -252,7 +264,7 @@ def _check_values(long: dict[str, np.ndarray]) -> None:
         if not fine.all():
             at = int(np.argmin(fine))
             raise DataError(
-                f"{rule}. Received: {long[name][at]:g} {unit} in row {long['row'][at]}{_others(~fine)}. {advice}."
+                f"{rule}. Received: {long[name][at]:g} {unit} in row {long['row'][at]}{others(~fine)}. {advice}."
             )
     if "temperature" in long and not (long["temperature"] > 0).all():
         raise DataError(f"Temperatures must be above 0 K. Received: {np.min(long['temperature']):g} K.")

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from analognets.devices.fitting.bends import FEWEST, bends
 from analognets.devices.fitting.laws import PARTS, Law, Scale, laws_of
-from analognets.devices.fitting.likelihood import Cells, Likelihood, posterior
+from analognets.devices.fitting.likelihood import FINE_NODES, NODES, Cells, Likelihood, posterior
 
 __all__ = ["SUPPORTED", "Alternative", "Model", "Solved", "FitTask", "parabolas", "search", "start_of"]
 
@@ -63,12 +63,18 @@ class FitTask:
         scale: their conductances.
         drifts: whether drift is fitted.
         noisy: whether read noise is fitted.
+        nodes: of the quadrature over what is hidden of a cell.
     """
 
     cells: Cells
     scale: Scale
     drifts: bool
     noisy: bool
+    nodes: int = NODES
+
+    def fine(self) -> FitTask:
+        """Return the task with the quadrature for what is reported."""
+        return dataclasses.replace(self, nodes=FINE_NODES)
 
     @property
     def parts(self) -> list[str]:
@@ -102,7 +108,8 @@ class FitTask:
 
     def posterior(self, model: Model, *, curvature: bool = False) -> Likelihood:
         """Return what the readings say at these laws."""
-        return posterior(self.cells, self.values(model), drifts=self.drifts, curvature=curvature)
+        values = self.values(model)
+        return posterior(self.cells, values, drifts=self.drifts, curvature=curvature, nodes=self.nodes)
 
     def aic(self, model: Model) -> float:
         """Return 2 constants - 2 ln likelihood."""
@@ -294,7 +301,9 @@ def search(task: FitTask) -> tuple[dict[str, Solved], list[Alternative]]:
         if sweep and before == {part: solved.law.name for part, solved in model.items()}:
             break
         model, _ = task.maximise(model, task.parts, steps=60)
-    model, log = task.maximise(model, task.parts, steps=300)
+    model, _ = task.maximise(model, task.parts, steps=300)
+    task = task.fine()
+    model, log = task.maximise(model, task.parts, steps=100)
     aic = 2.0 * sum(solved.law.free for solved in model.values()) - 2.0 * log
     others = []
     for part, pairs in found.items():

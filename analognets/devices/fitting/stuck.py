@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 from scipy.stats import binomtest
 
 from analognets.devices.fitting.measurements import Measurements
@@ -27,8 +28,8 @@ class Stuck:
     """What was found.
 
     Args:
-        ordinary: mask of the cells that follow their target; cells that read as stuck ones do are none, even where
-            their target is near.
+        ordinary: mask of the cells that follow their target; of cells that read as stuck ones do although their target
+            is near, those are none that are stuck more likely than not.
         shares: (low, high) of stuck cells among those where they can be told.
         conductances: (low, high) in uS; 0 where there are none.
         counts: (low, high) of stuck cells.
@@ -64,7 +65,9 @@ def find_stuck(found: Measurements, g_max: float) -> Stuck:
 
     A first reading is extraordinary if it is more than 6 robust standard deviations of the cells with neighbouring
     targets, and more than 5 % of g_max, away from where these read. Extraordinary cells that read the same low (or
-    high) conductance, at all times, are stuck.
+    high) conductance, at all times, are stuck. Ordinary cells that read the same are stuck if the share of stuck cells
+    is larger than the probability that an ordinary cell of their target reads so: leaving all of them out would cut the
+    distribution of cells with a target near 0.
     """
     first = found.conductance[:, 0]
     centre, spread = _ordinary(found.target, first - found.target)
@@ -89,24 +92,43 @@ def find_stuck(found: Measurements, g_max: float) -> Stuck:
                 value = float(np.median(first[stuck]))
         end = value if stuck.any() else 0.0 if sign < 0 else g_max
         far = sign * (end - found.target - centre) > limit
-        same |= _like(first, width, stuck, value, g_max)
         masks.append(stuck)
         values.append(value)
         counts.append(int(stuck.sum()))
         seen.append(max(int(far.sum()), int(stuck.sum())))
         shares.append(counts[-1] / seen[-1] if seen[-1] else 0.0)
+        if stuck.any():
+            near, alike = _like(first, width, stuck, value, g_max)
+            by_chance = _chance(found.target + centre, spread, first, near) * _steadiness(
+                first, value, alike, odd, g_max
+            )
+            same |= alike & (stuck | (shares[-1] > by_chance))
     ordinary = ~odd & ~same
     return Stuck(
         ordinary, _pair(shares), _pair(values), _pair(counts), _pair(seen), int((odd & ~masks[0] & ~masks[1]).sum())
     )
 
 
-def _like(first: np.ndarray, width: np.ndarray, stuck: np.ndarray, value: float, g_max: float) -> np.ndarray:
-    """Return which cells can't be told from stuck ones: as near to their conductance, and as steady."""
-    if not stuck.any():
-        return stuck
-    near = 2.0 * np.abs(first[stuck] - value).max() + 1e-3 * g_max
-    return (np.abs(first - value) <= near) & (width <= 2.0 * width[stuck].max() + 1e-3 * g_max)
+def _like(
+    first: np.ndarray, width: np.ndarray, stuck: np.ndarray, value: float, g_max: float
+) -> tuple[float, np.ndarray]:
+    """Return how near in uS stuck cells are to each other, and which cells are as near to them, and as steady."""
+    near = 2.0 * float(np.abs(first[stuck] - value).max()) + 1e-3 * g_max
+    return near, (np.abs(first - value) <= near) & (width <= 2.0 * width[stuck].max() + 1e-3 * g_max)
+
+
+def _chance(mean: np.ndarray, spread: np.ndarray, first: np.ndarray, near: float) -> np.ndarray:
+    """Return how probable it is that an ordinary cell of this target reads what it does, give or take `near` uS."""
+    spread = np.maximum(spread, 1e-12)
+    low, high = ndtr((first - near - mean) / spread), ndtr((first + near - mean) / spread)
+    return np.where(first <= near, high, high - low)  # what is programmed below 0 reads 0
+
+
+def _steadiness(first: np.ndarray, value: float, alike: np.ndarray, odd: np.ndarray, g_max: float) -> np.ndarray:
+    """Return how probable it is that an ordinary cell is as steady as a stuck one; one that reads 0 always is."""
+    near = (np.abs(first - value) <= LEAST * g_max) & ~odd & (first > 0)
+    share = (1.0 + (near & alike).sum()) / (1.0 + near.sum())
+    return np.where(first > 0, share, 1.0)
 
 
 def _pair(values: list[Any]) -> tuple[Any, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from analognets.crossbar import Crossbar
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.programming import ChipArithmetic
-from analognets.devices import FittedDevice, derive_seed
+from analognets.devices import derive_seed
+from analognets.devices.replicates import replicate, replicate_count
 from analognets.layers import AnalogLayer
 from analognets.layers.noise_realization import NoiseRealization
 from analognets.units import parse_duration
@@ -19,14 +20,13 @@ __all__ = ["DrawnChip", "program_drawn", "replicates"]
 def replicates(layers: Sequence[AnalogLayer]) -> int:
     """Return how many replicates of constants the devices of a network hold; 0 if none does."""
     devices = [layer.crossbar.device for layer in layers]
-    return max((len(one.uncertainty.get("draws", ())) for one in devices if isinstance(one, FittedDevice)), default=0)
+    return max(map(replicate_count, devices), default=0)
 
 
 def drawn(crossbar: Crossbar, number: int) -> Crossbar:
     """Return a crossbar with the constants of one replicate; one whose device holds none as it is."""
     device = crossbar.device
-    known = isinstance(device, FittedDevice) and device.uncertainty.get("draws")
-    return crossbar.replace(device=device.drawn(number)) if known else crossbar  # type: ignore[attr-defined]
+    return crossbar.replace(device=replicate(device, number)) if replicate_count(device) else crossbar
 
 
 class DrawnArithmetic(ChipArithmetic):
