@@ -15,16 +15,13 @@ from analognets.core.backend import check_backend
 from analognets.deploy.chips.chips import program, readings_of
 from analognets.deploy.chips.decisions import in_order
 from analognets.deploy.chips.programming import arithmetic
-from analognets.deploy.studies.ageing.check import Check
-from analognets.deploy.studies.ageing.gaussian import (
-    Chosen,
-    choose,
-    mean_and_spread,
-    right_draws,
-    single_probability,
-)
-from analognets.deploy.studies.ageing.margin_laws import MarginLaw, MeanNetworks, margin_laws, mean_networks
+from analognets.deploy.studies.ageing.check import checked, unsure
+from analognets.deploy.studies.ageing.gaussian import Chosen, choose, single_probability
+from analognets.deploy.studies.ageing.law import accuracy_of, law_between
+from analognets.deploy.studies.ageing.margin_laws import between, mean_networks, regressions, simulated_times
+from analognets.deploy.studies.ageing.margins import margins_of
 from analognets.deploy.studies.ageing.mean_network import layer_laws
+from analognets.deploy.studies.ageing.regression import Regression
 from analognets.deploy.studies.certify.bench import samples_of
 from analognets.deploy.studies.certify.certify import opened
 from analognets.deploy.studies.sensitivity.networks import check_place
@@ -131,15 +128,21 @@ def predict_ageing(
     on_what = samples_of(trained, model, data, split=split, limit=limit, options=dict(data_options or {}))
     chips = program(model, chips=check_chips, seed=seed)
     laws = layer_laws(chips.layers, seconds, arithmetic(chips.layers).first_reading, seed)
-    step = _Steps(progress, len(seconds) + 2 * (min(2, len(seconds)) if on else len(seconds)))
-    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, on, step)
+    times = simulated_times(len(seconds), on)
+    step = _Steps(progress, 2 * len(times) + (1 if on else len(times)) + len(seconds))
+    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, times, on, step)
     nearest = found.rivals(rivals)
-    chosen = choose(np.abs(found.margins(0, nearest)[:, 0]), samples, seed)
-    margins = margin_laws(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
-    rows = [
-        row_of(found, time, nearest, chosen, law, on_what.groups, confidence, seed) for time, law in enumerate(margins)
-    ]
-    return flagged(pd.DataFrame(rows), on, [law.check for law in margins if law.check is not None])
+    closeness = np.min([np.abs(margins_of(one, found.truth, nearest)) for one in found.scores.values()], axis=(0, 2))
+    chosen = choose(closeness, samples, seed)
+    fits = regressions(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
+    rows, flags = [], []
+    for time, place in enumerate(between(laws, seconds, times)):
+        scores = margins_of(found.scores_at(place), found.truth, nearest), found.scores_at(place)
+        row, told = row_of(seconds[time], fits, place, chosen, scores, on_what.groups, confidence, seed)
+        rows.append(row)
+        flags.append(told)
+        step()
+    return flagged(pd.DataFrame(rows), on, next((one for one in flags if one), ""))
 
 
 def check_labels(data: Any) -> None:
@@ -191,39 +194,49 @@ class _Steps:
 
 
 def row_of(
-    found: MeanNetworks,
-    time: int,
-    rivals: np.ndarray,
+    seconds: float,
+    fits: Mapping[int, Regression],
+    place: tuple[int, int, float],
     chosen: Chosen,
-    law: MarginLaw,
+    mean_network: tuple[np.ndarray, np.ndarray],
     groups: Sequence[str],
     confidence: float,
     seed: int,
-) -> dict[str, Any]:
-    """Return mean and spread of the accuracy at one time, with the interval over samples.
+) -> tuple[dict[str, Any], str]:
+    """Return mean and spread of the accuracy at one time, with the interval over samples, and what is wrong with them.
 
     mean = sum_s P_s / n over all samples, with P_s estimated from the margin by a regression, plus the stratified mean
     of what that lacks for the chosen samples.
+
+    Args:
+        seconds: the time.
+        fits: the regressions, by numbers of times.
+        place: which of them the time lies between, see `between`.
+        chosen: the samples of the regressions.
+        mean_network: margins and scores of all samples.
+        groups: of each sample.
+        confidence: of the interval.
+        seed: of the draws.
     """
-    margins = found.margins(time, rivals)
-    right = right_draws(margins[chosen.index], law.covariance, seed=seed)
-    probability, variance = mean_and_spread(right, chosen)
-    deviations = np.sqrt(np.diag(law.covariance)).reshape(-1, rivals.shape[1])[:, 0]
-    rough = single_probability(margins[:, 0], guessed(found.scores[time], margins[:, 0], deviations, chosen))
-    lacking = probability - rough[chosen.index]
+    before, after, share = place
+    count = len(fits[before].margins)
+    law = law_between(fits[before], fits[after], share)
+    without = [law_between(fits[before].without(c), fits[after].without(c), share) for c in range(count)]
+    simulated = fits[before] if before == after else None
+    found = accuracy_of(law, without, chosen, seed, simulated.slope * simulated.moved if simulated else None)
+    margins, scores = mean_network
+    rough = single_probability(margins[:, 0], guessed(scores, margins[:, 0], law.deviation[:, 0], chosen))
+    lacking = found.probability - rough[chosen.index]
     each = rough + chosen.mean(lacking)
-    mean = float(each.mean())
+    mean, std = float(each.mean()), found.variance**0.5
+    error = (found.mean_error**2 + chosen.variance(lacking)) ** 0.5
     over_samples, _ = cluster_variance(each - mean, groups)
-    half = float(norm.ppf(0.5 + confidence / 2)) * (over_samples + chosen.variance(lacking)) ** 0.5
-    seconds = found.seconds[time]
-    return {
-        "seconds": seconds,
-        "at": format_duration(seconds),
-        "mean": mean,
-        "std": variance**0.5,
-        "low": mean - half,
-        "high": mean + half,
-    }
+    half = float(norm.ppf(0.5 + confidence / 2)) * (over_samples + error**2) ** 0.5
+    at = format_duration(seconds)
+    row = {"seconds": seconds, "at": at, "mean": mean, "std": std, "low": mean - half, "high": mean + half}
+    row |= {"mean_error": error, "std_error": found.std_error}
+    told = checked(at, simulated.margins, law, found, chosen).failure() if simulated else ""
+    return row, told or unsure(at, count, std, error, found.std_error)
 
 
 def guessed(scores: np.ndarray, margins: np.ndarray, deviations: np.ndarray, chosen: Chosen) -> np.ndarray:
@@ -240,10 +253,8 @@ def guessed(scores: np.ndarray, margins: np.ndarray, deviations: np.ndarray, cho
     return guess
 
 
-def flagged(table: pd.DataFrame, on: bool, checks: Sequence[Check]) -> pd.DataFrame:
+def flagged(table: pd.DataFrame, on: bool, sentence: str) -> pd.DataFrame:
     """Return the table with its flags; what a check refutes has no numbers but those of the linearisation by name."""
-    failures = [one.failure() for one in checks]
-    sentence = next((one for one in failures if one), "")
     numbers = ["mean", "std", "low", "high"]
     table.insert(0, "drift_compensation", on)
     table = table.assign(flag=sentence, linear_mean=table["mean"], linear_std=table["std"])
