@@ -114,12 +114,12 @@ def unsure(at: str, chips: int, std: float, mean_error: float, std_error: float)
         std_error: standard error of `std`.
     """
     for name, error, allowed in (
-        ("mean", mean_error, std / CHIPS**0.5),
-        ("spread", std_error, std / (2 * CHIPS) ** 0.5),
+        ("mean accuracy", mean_error, std / CHIPS**0.5),
+        ("spread of the accuracy", std_error, std / (2 * CHIPS) ** 0.5),
     ):
         if error > max(allowed, FINEST):
             return (
-                f"On {chips} simulated chips at {at} the {name} accuracy is too uncertain: its standard error is "
+                f"On {chips} simulated chips at {at} the {name} is too uncertain: its standard error is "
                 f"{100 * error:.2f} points, and {CHIPS} chips would leave {100 * allowed:.2f}; take more check_chips."
             )
     return ""
