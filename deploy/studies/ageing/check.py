@@ -15,8 +15,8 @@ __all__ = ["Check", "checked", "unsure"]
 
 MEAN, SPREAD, COMMON = 0.001, 1.15, 0.1
 """Tolerances: of the mean accuracy; of the factor on its spread; of what samples have in common beyond the
-linearisation, as a share of the variance."""
-LEVEL = 0.975
+linearisation, as a share of the variance that it gives."""
+LEVEL = 0.99
 """Confidence of the tests at each time."""
 CHIPS = 200
 """The statistical error may be as large as that of so many simulated chips."""
@@ -54,8 +54,8 @@ class Check:
             return f"{told}mean accuracy differs by {figures} from what the linearisation says of the same chips."
         if self.common > COMMON:
             return (
-                f"{told}margins of different samples move together by what the linearisation lacks: that is "
-                f"{100 * self.common:.0f} % of the variance of the accuracy."
+                f"{told}margins of different samples move together by what the linearisation lacks: that adds "
+                f"{100 * self.common:.0f} % to the predicted variance of the accuracy."
             )
         if not 1.0 / SPREAD <= self.ratio <= SPREAD and self.significance > LEVEL:
             return f"{told}accuracy spreads {self.ratio:.2f} times as much as the linearisation says."
@@ -103,23 +103,25 @@ def common_variance(law: MarginLaw, chosen: Chosen) -> float:
     return float(terms.sum(axis=1).var(ddof=1) - terms.var(axis=0, ddof=1).sum())
 
 
-def unsure(at: str, chips: int, std: float, mean_error: float, std_error: float) -> str:
+def unsure(at: str, chips: int, std: float, mean_errors: tuple[float, float], std_error: float) -> str:
     """Return in a sentence that the statistical error is larger than that of many simulated chips, or nothing.
 
     Args:
         at: the time.
         chips: how many are simulated.
         std: standard deviation of the accuracy over chips.
-        mean_error: standard error of its mean.
+        mean_errors: standard errors of its mean by the chips, and by the choice of samples.
         std_error: standard error of `std`.
     """
-    for name, error, allowed in (
-        ("mean accuracy", mean_error, std / CHIPS**0.5),
-        ("spread of the accuracy", std_error, std / (2 * CHIPS) ** 0.5),
+    more = "check_chips" if mean_errors[0] >= mean_errors[1] else "samples"
+    total = (mean_errors[0] ** 2 + mean_errors[1] ** 2) ** 0.5
+    for name, error, allowed, wanted in (
+        ("mean accuracy", total, std / CHIPS**0.5, more),
+        ("spread of the accuracy", std_error, std / (2 * CHIPS) ** 0.5, "check_chips"),
     ):
         if error > max(allowed, FINEST):
             return (
                 f"On {chips} simulated chips at {at} the {name} is too uncertain: its standard error is "
-                f"{100 * error:.2f} points, and {CHIPS} chips would leave {100 * allowed:.2f}; take more check_chips."
+                f"{100 * error:.2f} points, and {CHIPS} chips would leave {100 * allowed:.2f}; take more {wanted}."
             )
     return ""

@@ -13,7 +13,7 @@ from analognets.deploy.studies.ageing.regression import Regression
 
 __all__ = ["Accuracy", "MarginLaw", "accuracy_of", "law_between"]
 
-DRAWS, FEWER = 8192, 2048
+DRAWS, FEWER = 4096, 1024
 """Draws of the joint Gaussian of all margins, and of how it changes without one of the chips."""
 
 
@@ -23,14 +23,16 @@ class MarginLaw:
 
     Args:
         level: what the linearisation does not explain of the simulated chips, (chips, samples, rivals).
-        linear: covariance of all margins by way of the linearisation, flat.
+        variance: by way of the linearisation, (samples, rivals).
         left: covariance of what is left, of the rivals of each sample, (samples, rivals, rivals); samples are
             independent in it.
+        linear: covariance of all margins by way of the linearisation, flat; None where draws of it are at hand.
     """
 
     level: np.ndarray
-    linear: np.ndarray
+    variance: np.ndarray
     left: np.ndarray
+    linear: np.ndarray | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -45,7 +47,7 @@ class MarginLaw:
     @property
     def deviation(self) -> np.ndarray:
         """Standard deviation of all margins, (samples, rivals)."""
-        return np.sqrt(np.diag(self.linear).reshape(self.own.shape) + self.own)
+        return np.sqrt(self.variance + self.own)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +72,21 @@ class Accuracy:
     given: np.ndarray | None = None
 
 
-def law_between(before: Regression, after: Regression, share: float) -> MarginLaw:
+def law_between(before: Regression, after: Regression, share: float, *, whole: bool = True) -> MarginLaw:
     """Return the law between two times at which chips were simulated.
 
     Args:
         before: of the earlier time.
         after: of the later time.
         share: of the way, 0 to 1.
+        whole: with `linear`.
     """
     a, b = 1.0 - share, share
     return MarginLaw(
         a * before.level + b * after.level,
-        a * before.linear + b * after.linear,
+        a * before.variance + b * after.variance,
         a * before.left + b * after.left,
+        (before.linear if share == 0.0 else a * before.linear + b * after.linear) if whole else None,
     )
 
 
@@ -128,7 +132,7 @@ class _Margins:
         self.open = np.flatnonzero(~certain.all(axis=1) & ~(certain & (law.mean <= 0)).any(axis=1))
         rivals = law.mean.shape[1]
         flat = (self.open[:, None] * rivals + np.arange(rivals)).ravel()
-        linear = law.linear[np.ix_(flat, flat)]
+        linear = np.diag(law.variance.ravel()[flat]) if law.linear is None else law.linear[np.ix_(flat, flat)]
         normals = Normals(draws, seed)
         shape = (draws, len(self.open), rivals)
         jitter = 1e-6 * np.diag(linear) + 1e-9 * float(np.diag(linear).max(initial=1e-20))
@@ -147,15 +151,13 @@ class _Margins:
         margins = self.rest[:draws] * np.float32(self._rest(law))
         margins += law.mean[self.open].astype(np.float32)
         if moved is None:
-            margins += self.moved[:draws] * np.float32(_ratio(*(self._linear(one) for one in (law, self.law))) ** 0.5)
+            moved_by = _ratio(law.variance[self.open], self.law.variance[self.open]) ** 0.5
+            margins += self.moved[:draws] * np.float32(moved_by)
         else:
             margins += moved[self.open].astype(np.float32)
         found = np.repeat(self.always[None], draws, axis=0)
         found[:, self.open] = (margins > 0).all(axis=2)
         return found
-
-    def _linear(self, law: MarginLaw) -> np.ndarray:
-        return np.asarray(np.diag(law.linear).reshape(law.mean.shape)[self.open])
 
     def _rest(self, law: MarginLaw) -> float:
         """Return the factor on draws of what is left: less by the error of the mean margins."""

@@ -1,4 +1,4 @@
-"""Accuracy over time without Monte Carlo chips: mean network, linearised margins, a check on a few chips."""
+"""Accuracy over time from few chips: margins linearised around the mean network, and regressed on simulated ones."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ from analognets.units import DRIFT_TIMES, format_duration
 __all__ = ["predict_ageing"]
 
 Progress = Callable[[int, int], None]
+SHARE, FEWEST, MOST = 0.4, 400, 2000
+"""Share of all samples that gradients are taken for, and chips simulated, and between which numbers."""
 
 
 def predict_ageing(
@@ -52,24 +54,32 @@ def predict_ageing(
     drift_compensation: bool = True,
     compensation: str | None = None,
     device: str | None = None,
-    samples: int = 420,
+    samples: int | None = None,
     rivals: int = 3,
-    check_chips: int = 12,
+    check_chips: int = 24,
     confidence: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return accuracy over time, its mean and spread over chips, without simulating many chips.
 
-    The mean network, with the conductances that devices hold on average, runs once for each time on all samples. What
-    chips differ from it by moves the margins of decisions to first order by gradients through the converters, which are
-    taken for some samples, more of them where decisions are close. With the variances of the devices, margins are
-    jointly Gaussian, and the mean accuracy and its spread over chips follow. Rounding of converters and noise of
-    products count as they are in the mean network, once for each sample, so a few hundred samples are not enough.
+    A few chips are simulated at the first, the middle and the last time on some samples, more of them where decisions
+    are close. Gradients of the margins of these decisions to the weights, through the converters of the mean network
+    (with the conductances that devices hold on average), say to first order by how much each of these chips differs.
+    With a margin m[c,s] of chip c and sample s, its gradient g[s], and the deviation d[c] of the chip's weights,
 
-    A few simulated chips check that at the first and the last time on the same samples: what the linearisation says of
-    the very same chips must agree with their accuracies, by paired tests. Where it does not, or the chips leave that
-    open, `flag` says so in a sentence, and mean, std, low and high are NaN.
+        m[c,s] = mu[s] + slope * g[s] . d[c] + rest[c,s]
+
+    The law of d is known from the device, so margins over all chips are jointly Gaussian with the covariance
+    slope^2 g[s] D g[s'] and, for each sample alone, that of the rest. The slope (below 1 where ReLU and clipping
+    saturate), mu and the rest come from the simulated chips by regression; the linear part, of which the mean is known
+    to be 0, takes most noise out of mu, as a control variate. Mean accuracy and its spread follow, with their standard
+    errors by the jackknife over the simulated chips. Times between are interpolated in the variance of the devices.
+    Without drift compensation chips are simulated at all times.
+
+    `flag` says in a sentence where that does not hold, and then mean, std, low and high are NaN: the accuracies of the
+    simulated chips differ in mean or spread from what the law says of them; what is left moves samples together; or
+    the standard error is larger than 200 simulated chips would leave. The fewer samples, the more chips that takes.
 
     Args:
         network: folder of a run, handle of a preset, path of a .keras file, or calibrated analog model, a classifier.
@@ -82,17 +92,18 @@ def predict_ageing(
         drift_compensation: scale the outputs of each tile back.
         compensation: name of a drift compensation in place of the hardware's.
         device: name or file of a device in place of the hardware's.
-        samples: for how many gradients are taken, 20 to 100000.
+        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 40 % of all, but 400 to 2000.
         rivals: to how many classes each decision is compared, 1 to 10.
         check_chips: how many chips are simulated, 3 to 100.
         confidence: of the interval from `low` to `high`, which counts the samples as drawn at random, in groups such as
-            speakers.
+            speakers, and the error of the mean.
         seed: of the chips and the choice of samples.
         progress: called with (done, total).
 
     Returns:
-        A row for each time: drift_compensation, seconds, at, mean, std, low, high, flag; and linear_mean and
-        linear_std, which are the same numbers where there is no flag, and are not to be trusted where there is one.
+        A row for each time: drift_compensation, seconds, at, mean, std, low, high; mean_error and std_error, their
+        standard errors by the simulated chips and the choice of samples; flag; and linear_mean and linear_std, which
+        are the same numbers where there is no flag, and are not to be trusted where there is one.
 
     Raises:
         ConversionError: the network has no analog layer, or several outputs.
@@ -108,9 +119,10 @@ def predict_ageing(
         >>> table[["at", "mean", "std", "flag"]].values.tolist()
         [['1d', 1.0, 0.0, ''], ['1y', 1.0, 0.0, '']]
 
-    Source: ours; the delta method for the margins of a classifier.
+    Source: our reconstruction, of the delta method for the margins of a classifier with a control variate.
     """
-    check_integer("predict_ageing", "samples", samples, 20, 100_000)
+    if samples is not None:
+        check_integer("predict_ageing", "samples", samples, 20, 100_000)
     check_integer("predict_ageing", "rivals", rivals, 1, 10)
     check_integer("predict_ageing", "check_chips", check_chips, 3, 100)
     check_integer("predict_ageing", "seed", seed, 0, 2**31 - 1)
@@ -133,7 +145,7 @@ def predict_ageing(
     found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, times, on, step)
     nearest = found.rivals(rivals)
     closeness = np.min([np.abs(margins_of(one, found.truth, nearest)) for one in found.scores.values()], axis=(0, 2))
-    chosen = choose(closeness, samples, seed)
+    chosen = choose(closeness, samples or min(max(FEWEST, round(SHARE * len(closeness))), MOST), seed)
     fits = regressions(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
     rows, flags = [], []
     for time, place in enumerate(between(laws, seconds, times)):
@@ -221,7 +233,8 @@ def row_of(
     before, after, share = place
     count = len(fits[before].margins)
     law = law_between(fits[before], fits[after], share)
-    without = [law_between(fits[before].without(c), fits[after].without(c), share) for c in range(count)]
+    parts = [(fits[before].without(chip), fits[after].without(chip)) for chip in range(count)]
+    without = [law_between(*pair, share, whole=False) for pair in parts]
     simulated = fits[before] if before == after else None
     found = accuracy_of(law, without, chosen, seed, simulated.slope * simulated.moved if simulated else None)
     margins, scores = mean_network
@@ -229,14 +242,15 @@ def row_of(
     lacking = found.probability - rough[chosen.index]
     each = rough + chosen.mean(lacking)
     mean, std = float(each.mean()), found.variance**0.5
-    error = (found.mean_error**2 + chosen.variance(lacking)) ** 0.5
+    errors = found.mean_error, chosen.variance(lacking) ** 0.5
+    error = (errors[0] ** 2 + errors[1] ** 2) ** 0.5
     over_samples, _ = cluster_variance(each - mean, groups)
     half = float(norm.ppf(0.5 + confidence / 2)) * (over_samples + error**2) ** 0.5
     at = format_duration(seconds)
     row = {"seconds": seconds, "at": at, "mean": mean, "std": std, "low": mean - half, "high": mean + half}
     row |= {"mean_error": error, "std_error": found.std_error}
     told = checked(at, simulated.margins, law, found, chosen).failure() if simulated else ""
-    return row, told or unsure(at, count, std, error, found.std_error)
+    return row, told or unsure(at, count, std, errors, found.std_error)
 
 
 def guessed(scores: np.ndarray, margins: np.ndarray, deviations: np.ndarray, chosen: Chosen) -> np.ndarray:

@@ -42,6 +42,11 @@ class Regression:
         """Covariance of all margins by way of the linearisation, flat."""
         return np.asarray(self.slope**2 * self.gram)
 
+    @property
+    def variance(self) -> np.ndarray:
+        """Its diagonal, (samples, rivals)."""
+        return np.asarray(self.slope**2 * np.diag(self.gram).reshape(self.margins.shape[1:]))
+
     def without(self, chip: int) -> Regression:
         """Return the regression on all chips but one."""
         return regress(np.delete(self.margins, chip, 0), np.delete(self.moved, chip, 0), self.gram)
@@ -79,7 +84,7 @@ def regress(margins: np.ndarray, moved: np.ndarray, gram: np.ndarray) -> Regress
     slope = float((weights * first * m).sum()) / below if below > 0 else 1.0
     rest = m - slope * first
     own = np.einsum("csr,csq->srq", rest, rest) / (chips - 1)
-    explained = np.einsum("srsq->srq", (slope**2 * gram).reshape(samples, rivals, samples, rivals))
+    explained = slope**2 * np.einsum("srsq->srq", gram.reshape(samples, rivals, samples, rivals))
     part = weights * np.einsum("srr->sr", explained)
     share = float((weights * np.einsum("srr->sr", own)).sum() / part.sum()) if part.sum() > 0 else 0.0
     degrees = np.where(known.all(axis=1), PRIOR, 0.0)[:, None, None]
