@@ -46,6 +46,9 @@ NETWORKS = {
     "AnalogNet-KWS, 6 bit": ("analognet_kws.hwa_6bit", None),
 }
 WANTED, BLOCK = 200, 20
+CHECK_CHIPS = 60
+"""Simulated for the prediction on few clips; with many, as many as come without asking."""
+PREDICTED = {"times": DRIFT_TIMES, "check_chips": CHECK_CHIPS, "seed": 1000}
 TIMED_CHIPS = 3
 CONFIDENCE = 0.95
 
@@ -165,7 +168,7 @@ def measure(name: str, handle: str, bits: int | None, options: argparse.Namespac
     told = {"preset": handle, "weights_sha256": weights, "data": task.data.info.name, "split": options.split}
     stored = json.loads(options.out.read_text("utf-8")) if options.out.is_file() else {"networks": {}}
     known = stored["networks"].get(name, {})
-    asked = {**told, "clips": options.clips, "chips": WANTED}
+    asked = {**told, "clips": options.clips, "chips": WANTED, "check_chips": CHECK_CHIPS}
     record = known if all(known.get(key) == value for key, value in asked.items()) else {**asked, "blocks": []}
 
     def store() -> None:
@@ -176,7 +179,7 @@ def measure(name: str, handle: str, bits: int | None, options: argparse.Namespac
 
     model, samples = network_of(trained, bits), samples_of(task, options.split, options.clips)
     if "prediction" not in options.skip and "rows" not in record:
-        table, seconds = timed(lambda: predict(model, samples, times=DRIFT_TIMES, seed=1))
+        table, seconds = timed(lambda: predict(model, samples, **PREDICTED))
         record |= {"table": table.to_dict("records"), "predicted_seconds": seconds}
     simulate(model, samples, record["blocks"], store)
     if "table" in record:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from benchmarks import (
     results_adabs,
+    results_ageing,
     results_choices,
     results_headline,
     results_large,
@@ -438,6 +439,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Learning on devices", named(results_learning.ON_DEVICE), lambda: results_learning.on_device(RESULTS)),
     ("Spikes", named(results_learning.SPIKES), lambda: results_learning.spikes(RESULTS)),
     ("Always on", ("stream.json",), lambda: [*results_stream.parts(RESULTS), *energy_elsewhere("analognet_kws")]),
+    ("Ageing predicted from few chips", results_ageing.FILES, lambda: results_ageing.parts(RESULTS)),
     ("Malformed inputs and kills", ("fuzz.json", "kills.json"), robustness),
     ("Speed against plain Keras", (), speed),
 )

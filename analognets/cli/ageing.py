@@ -18,9 +18,7 @@ Network = Annotated[
     ),
 ]
 Times = Annotated[str | None, typer.Option(help="Times since programming, such as 25s,1h,1d,30d,1y.")]
-Samples = Annotated[
-    int | None, typer.Option(min=20, help="On how many samples chips are simulated.")
-]
+Samples = Annotated[int | None, typer.Option(min=20, help="On how many samples chips are simulated.")]
 Chips = Annotated[int, typer.Option(min=3, help="How many chips are simulated.")]
 Rule = Annotated[
     str | None,
