@@ -45,7 +45,7 @@ class Linear:
         model: calibrated analog model.
         laws: of its analog layers.
         scores: how margins follow from outputs.
-        anchor: the mean network that derivatives are taken at.
+        anchor: the mean network that derivatives are taken at; another one may take its place.
         drift_compensation: whether it is on.
         width: numbers that a derivative is kept in; more weights than that are folded to them with random signs, which
             keeps scalar products up to an error of about 1 / sqrt(width) of the lengths.

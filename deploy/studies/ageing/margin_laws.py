@@ -136,11 +136,11 @@ def regressions(
     for time, reads in found.reads.items():
         margins[time] = simulated_margins(chips, reads, some, found.kind, truth, near, on)
         step()
-    times = sorted(margins)
-    result = {}
+    times, result = sorted(margins), {}
+    linear = Linear(chips.model, laws, found.kind, Anchor(times[0], found.means[times[0]]), drift_compensation=on)
     for group in [times] if on else [[one] for one in times]:
         anchors = [Anchor(one, found.means[one]) for one in group]
-        linear = Linear(chips.model, laws, found.kind, anchors[len(group) // 2], drift_compensation=on)
+        linear.anchor = anchors[len(group) // 2]
         moved_by = [linear.deviation(one, read) for one in anchors for read in found.reads[one.time]]
         wanted = np.any([is_open(margins[one]) for one in group], axis=0)
         vectors, moved = linear.features(some, truth, near, wanted, anchors, np.stack(moved_by))

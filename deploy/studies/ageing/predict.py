@@ -39,7 +39,7 @@ from analognets.units import DRIFT_TIMES, format_duration
 __all__ = ["predict_ageing"]
 
 Progress = Callable[[int, int], None]
-SHARE, FEWEST, MOST = 0.4, 400, 2000
+SHARE, FEWEST, MOST = 0.4, 400, 1200
 """Share of all samples that gradients are taken for, and chips simulated, and between which numbers."""
 
 
@@ -92,7 +92,7 @@ def predict_ageing(
         drift_compensation: scale the outputs of each tile back.
         compensation: name of a drift compensation in place of the hardware's.
         device: name or file of a device in place of the hardware's.
-        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 40 % of all, but 400 to 2000.
+        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 40 % of all, but 400 to 1200.
         rivals: to how many classes each decision is compared, 1 to 10.
         check_chips: how many chips are simulated, 3 to 100.
         confidence: of the interval from `low` to `high`, which counts the samples as drawn at random, in groups such as
