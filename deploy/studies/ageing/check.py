@@ -79,7 +79,7 @@ def checked(at: str, margins: np.ndarray, law: MarginLaw, accuracy: Accuracy, ch
     Source: Student's paired test of the mean, and the chi-square test of a variance; the sum of the rests is ours.
     """
     real = chosen.mean((margins > 0).all(axis=2).astype(float))
-    count, differences = len(real), real - chosen.mean(accuracy.given)
+    count, differences = len(real), real - chosen.mean(np.asarray(accuracy.given))
     quantile, finest = float(student.ppf(0.5 + LEVEL / 2, count - 1)), 1.0 / int(chosen.sizes.sum())
     square = float(real.var(ddof=1)) / max(accuracy.chosen_variance, finest**2)
     below = float(chi2.cdf((count - 1) * square, count - 1))

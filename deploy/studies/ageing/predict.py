@@ -140,15 +140,15 @@ def predict_ageing(
     on_what = samples_of(trained, model, data, split=split, limit=limit, options=dict(data_options or {}))
     chips = program(model, chips=check_chips, seed=seed)
     laws = layer_laws(chips.layers, seconds, arithmetic(chips.layers).first_reading, seed)
-    times = simulated_times(len(seconds), on)
-    step = _Steps(progress, 2 * len(times) + (1 if on else len(times)) + len(seconds))
-    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, times, on, step)
+    known = simulated_times(len(seconds), on)
+    step = _Steps(progress, 2 * len(known) + (1 if on else len(known)) + len(seconds))
+    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, known, on, step)
     nearest = found.rivals(rivals)
     closeness = np.min([np.abs(margins_of(one, found.truth, nearest)) for one in found.scores.values()], axis=(0, 2))
     chosen = choose(closeness, samples or min(max(FEWEST, round(SHARE * len(closeness))), MOST), seed)
     fits = regressions(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
     rows, flags = [], []
-    for time, place in enumerate(between(laws, seconds, times)):
+    for time, place in enumerate(between(laws, seconds, known)):
         scores = margins_of(found.scores_at(place), found.truth, nearest), found.scores_at(place)
         row, told = row_of(seconds[time], fits, place, chosen, scores, on_what.groups, confidence, seed)
         rows.append(row)
