@@ -18,8 +18,6 @@ MEAN, SPREAD, COMMON = 0.001, 1.15, 0.1
 linearisation, as a share of the variance that it gives."""
 LEVEL = 0.99
 """Confidence of the tests at each time."""
-CHIPS = 200
-"""The statistical error may be as large as that of so many simulated chips."""
 FINEST = 1e-4
 """Errors below this do not count."""
 
@@ -103,12 +101,13 @@ def common_variance(law: MarginLaw, chosen: Chosen) -> float:
     return float(terms.sum(axis=1).var(ddof=1) - terms.var(axis=0, ddof=1).sum())
 
 
-def unsure(at: str, chips: int, std: float, mean_errors: tuple[float, float], std_error: float) -> str:
+def unsure(at: str, chips: int, many: int, std: float, mean_errors: tuple[float, float], std_error: float) -> str:
     """Return in a sentence that the statistical error is larger than that of many simulated chips, or nothing.
 
     Args:
         at: the time.
         chips: how many are simulated.
+        many: how many simulated chips would leave the largest errors that are allowed.
         std: standard deviation of the accuracy over chips.
         mean_errors: standard errors of its mean by the chips, and by the choice of samples.
         std_error: standard error of `std`.
@@ -116,12 +115,12 @@ def unsure(at: str, chips: int, std: float, mean_errors: tuple[float, float], st
     more = "check_chips" if mean_errors[0] >= mean_errors[1] else "samples"
     total = (mean_errors[0] ** 2 + mean_errors[1] ** 2) ** 0.5
     for name, error, allowed, wanted in (
-        ("mean accuracy", total, std / CHIPS**0.5, more),
-        ("spread of the accuracy", std_error, std / (2 * CHIPS) ** 0.5, "check_chips"),
+        ("mean accuracy", total, std / many**0.5, more),
+        ("spread of the accuracy", std_error, std / (2 * many) ** 0.5, "check_chips"),
     ):
         if error > max(allowed, FINEST):
             return (
                 f"On {chips} simulated chips at {at} the {name} is too uncertain: its standard error is "
-                f"{100 * error:.2f} points, and {CHIPS} chips would leave {100 * allowed:.2f}; take more {wanted}."
+                f"{100 * error:.2f} points, and {many} chips would leave {100 * allowed:.2f}; take more {wanted}."
             )
     return ""

@@ -57,6 +57,7 @@ def predict_ageing(
     samples: int | None = None,
     rivals: int = 3,
     check_chips: int = 24,
+    as_sure_as: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
@@ -79,7 +80,8 @@ def predict_ageing(
 
     `flag` says in a sentence where that does not hold, and then mean, std, low and high are NaN: the accuracies of the
     simulated chips differ in mean or spread from what the law says of them; what is left moves samples together; or
-    the standard error is larger than 200 simulated chips would leave. The fewer samples, the more chips that takes.
+    the standard error is larger than 200 simulated chips (`as_sure_as`) would leave. The fewer samples, the more chips
+    that takes.
 
     Args:
         network: folder of a run, handle of a preset, path of a .keras file, or calibrated analog model, a classifier.
@@ -95,6 +97,8 @@ def predict_ageing(
         samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 40 % of all, but 400 to 1200.
         rivals: to how many classes each decision is compared, 1 to 10.
         check_chips: how many chips are simulated, 3 to 100.
+        as_sure_as: largest standard errors without a flag, as the number of simulated chips that would leave them, 2
+            to 10000; a search that compares candidates may ask for less than a final figure.
         confidence: of the interval from `low` to `high`, which counts the samples as drawn at random, in groups such as
             speakers, and the error of the mean.
         seed: of the chips and the choice of samples.
@@ -125,6 +129,7 @@ def predict_ageing(
         check_integer("predict_ageing", "samples", samples, 20, 100_000)
     check_integer("predict_ageing", "rivals", rivals, 1, 10)
     check_integer("predict_ageing", "check_chips", check_chips, 3, 100)
+    check_integer("predict_ageing", "as_sure_as", as_sure_as, 2, 10_000)
     check_integer("predict_ageing", "seed", seed, 0, 2**31 - 1)
     check_number("predict_ageing", "confidence", confidence, 0.5, 0.999999)
     check_choice("predict_ageing", "split", split, ("test", "validation"))
@@ -150,9 +155,9 @@ def predict_ageing(
     rows, flags = [], []
     for time, place in enumerate(between(laws, seconds, known)):
         scores = margins_of(found.scores_at(place), found.truth, nearest), found.scores_at(place)
-        row, told = row_of(seconds[time], fits, place, chosen, scores, on_what.groups, confidence, seed)
+        row, errors, told = row_of(seconds[time], fits, place, chosen, scores, on_what.groups, confidence, seed)
         rows.append(row)
-        flags.append(told)
+        flags.append(told or unsure(row["at"], check_chips, as_sure_as, row["std"], errors, row["std_error"]))
         step()
     return flagged(pd.DataFrame(rows), on, next((one for one in flags if one), ""))
 
@@ -214,8 +219,8 @@ def row_of(
     groups: Sequence[str],
     confidence: float,
     seed: int,
-) -> tuple[dict[str, Any], str]:
-    """Return mean and spread of the accuracy at one time, with the interval over samples, and what is wrong with them.
+) -> tuple[dict[str, Any], tuple[float, float], str]:
+    """Return mean and spread of the accuracy at one time with the interval over samples, errors, and what does not hold.
 
     mean = sum_s P_s / n over all samples, with P_s estimated from the margin by a regression, plus the stratified mean
     of what that lacks for the chosen samples.
@@ -250,7 +255,7 @@ def row_of(
     row = {"seconds": seconds, "at": at, "mean": mean, "std": std, "low": mean - half, "high": mean + half}
     row |= {"mean_error": error, "std_error": found.std_error}
     told = checked(at, simulated.margins, law, found, chosen).failure() if simulated else ""
-    return row, told or unsure(at, count, std, errors, found.std_error)
+    return row, errors, told
 
 
 def guessed(scores: np.ndarray, margins: np.ndarray, deviations: np.ndarray, chosen: Chosen) -> np.ndarray:

@@ -211,7 +211,7 @@ def predicted(*arguments: Any, **settings: Any) -> tuple[Accuracy, Check, str]:
     parts = [fit.without(chip) for chip in range(len(margins))]
     law, without = law_between(fit, fit, 0.0), [law_between(one, one, 0.0, whole=False) for one in parts]
     found = accuracy_of(law, without, chosen, 0, fit.slope * moved)
-    error = unsure("1d", len(margins), found.variance**0.5, (found.mean_error, 0.0), found.std_error)
+    error = unsure("1d", len(margins), 200, found.variance**0.5, (found.mean_error, 0.0), found.std_error)
     return found, checked("1d", margins, law, found, chosen), error
 
 
@@ -234,11 +234,11 @@ def test_the_check_finds_what_chips_do_otherwise() -> None:
     assert check.failure() == "" and right.given is not None
     assert "differs by +5.00" in dataclasses.replace(check, difference=0.05).failure()
     assert "spreads 3.00 times" in dataclasses.replace(check, ratio=3.0, significance=1.0).failure()
-    error = unsure("1d", 4, 0.01, (0.01, 0.0), 0.0)
+    error = unsure("1d", 4, 200, 0.01, (0.01, 0.0), 0.0)
     assert "the mean accuracy is too uncertain" in error and "take more check_chips" in error
-    assert "take more samples" in unsure("1d", 4, 0.01, (0.0, 0.01), 0.0)
-    assert "the spread of the accuracy" in unsure("1d", 4, 0.01, (0.0, 0.0), 0.01)
-    assert not unsure("1d", 4, 0.01, (7e-4, 0.0), 4e-4)
+    assert "take more samples" in unsure("1d", 4, 200, 0.01, (0.0, 0.01), 0.0)
+    assert "the spread of the accuracy" in unsure("1d", 4, 200, 0.01, (0.0, 0.0), 0.01)
+    assert not unsure("1d", 4, 200, 0.01, (7e-4, 0.0), 4e-4) and not unsure("1d", 4, 12, 0.01, (2e-3, 0.0), 2e-3)
 
 
 def test_refusals(network: keras.Model, drawn: Draw) -> None:
