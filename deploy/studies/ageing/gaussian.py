@@ -102,7 +102,7 @@ class Normals:
     def __call__(self, count: int) -> np.ndarray:
         """Return further draws of some numbers, (draws, count)."""
         half = self._random.standard_normal((self.draws // 2, count), np.float32)
-        return np.stack([half, -half], axis=1).reshape(-1, count)
+        return np.stack([half, -half], axis=1).reshape(2 * len(half), count)
 
 
 def mean_and_spread(right: np.ndarray, chosen: Chosen) -> tuple[np.ndarray, float]:

@@ -220,7 +220,7 @@ def row_of(
     confidence: float,
     seed: int,
 ) -> tuple[dict[str, Any], tuple[float, float], str]:
-    """Return mean and spread of the accuracy at one time with the interval over samples, errors, and what does not hold.
+    """Return accuracy, spread and interval at one time, the errors by chips and by samples, and what does not hold.
 
     mean = sum_s P_s / n over all samples, with P_s estimated from the margin by a regression, plus the stratified mean
     of what that lacks for the chosen samples.
