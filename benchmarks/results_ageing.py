@@ -17,11 +17,9 @@ def points(value: float, error: float) -> str:
 
 
 def inside(row: dict[str, Any]) -> str:
-    """Return whether mean and spread are inside the intervals of the chips, or flagged."""
-    words = (
-        ("both" if row["std_inside"] else "mean") if row["mean_inside"] else ("spread" if row["std_inside"] else "no")
-    )
-    return f"{words}, flagged" if row["flag"] else words
+    """Return whether mean and spread are inside the intervals of the chips, and whether they are flagged."""
+    found = [word for word, name in (("mean", "mean"), ("spread", "std")) if row[f"{name}_inside"]]
+    return ", ".join([" and ".join(found) or "no", *(["flagged"] if row["flag"] else [])])
 
 
 def comparison(networks: dict[str, Any]) -> str:
