@@ -225,7 +225,7 @@ def run(
         place = Place(Path(folder))
         try:
             place.inputs.mkdir()
-            make_inputs(place.inputs)
+            make_inputs(place.inputs, chosen)
             if "zoo download" in chosen:
                 shutil.copyfile(place.ready("zoo save .zip") / "out.zip", place.folder / "tiny.zip")
             for name, count in shares(chosen, kills).items():

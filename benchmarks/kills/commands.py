@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +150,8 @@ COMMANDS: dict[str, Command] = {
 """All commands that write, by a name."""
 
 
-def make_inputs(folder: Path) -> None:
-    """Write small data sets, a network and its data."""
+def make_inputs(folder: Path, chosen: Iterable[str] = tuple(COMMANDS)) -> None:
+    """Write small data sets and, if one of the commands chosen reads them, networks and their data."""
     import soundfile
 
     rng = np.random.default_rng(0)
@@ -180,10 +180,11 @@ def make_inputs(folder: Path) -> None:
         for take in range(12):
             tone = 0.1 * np.sin(2 * np.pi * (300 + 500 * number) * time) + rng.normal(0, 0.01, 16_000)
             soundfile.write(folder / "words" / word / f"{take}.wav", tone / (1 + take), 16_000)
-    write_network(folder)
+    if any(word.startswith(("{inputs}/net", "{inputs}/models")) for name in chosen for word in COMMANDS[name].words):
+        write_networks(folder)
 
 
-def write_network(folder: Path) -> None:
+def write_networks(folder: Path) -> None:
     """Write an analog network and data that it was calibrated on, and one under the name of a published network."""
     import keras
 

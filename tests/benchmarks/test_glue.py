@@ -46,6 +46,7 @@ def readings(analog: keras.Model, samples: Sentences, *, chips: int, times: list
     return [{"chip": chip, "at": at, "accuracy": 0.7} for chip in range(chips) for at in times]
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_a_study_goes_on_where_it_stopped_and_says_what_is_missing(
     data: GlueData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
             sys.modules.pop("ray_tasks", None)
 
 
+@pytest.mark.slow
 def test_a_worker_and_a_machine_die_and_no_point_is_lost(two_nodes: TwoNodes, tmp_path: Path) -> None:
     """One process ends itself at its point, and one node goes in the middle."""
     import ray
@@ -121,6 +122,7 @@ def test_a_worker_and_a_machine_die_and_no_point_is_lost(two_nodes: TwoNodes, tm
     assert len(load_results(tmp_path / "out")) == 6
 
 
+@pytest.mark.slow
 def test_chips_evaluated_on_two_machines_are_those_of_one_process(
     two_nodes: TwoNodes,
     first_training: tuple[Path, Any],

@@ -276,10 +276,12 @@ def start(words: list[str], environment: dict[str, str], folder: Path) -> subpro
     pytest.fail("".join(seen))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("op_by_op")
 def test_ctrl_c_and_kill_can_be_resumed(
     call: Call, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
-    epochs = ("--set", "float.epochs=30", "--set", "hardware_aware.epochs=0", "--set", "augmentation={}")
+    epochs = ("--set", "float.epochs=16", "--set", "hardware_aware.epochs=0", "--set", "augmentation={}")
     sampling = ("--set", "sampling={steps: 1, balance: null}")
     words = ["train", "kws", "--data", str(speech), *TINY, *epochs, *sampling, "--out", "a run"]
     process = start(words, environment, tmp_path)
@@ -296,7 +298,7 @@ def test_ctrl_c_and_kill_can_be_resumed(
     assert process.returncode == -signal.SIGKILL
     monkeypatch.chdir(tmp_path)
     done = len(Run.open("a run").metrics())
-    assert 2 <= done < 30
+    assert 2 <= done < 16
     refused = call("evaluate", "a run")
     assert refused.code == 1
     assert "is not finished (status: unfinished)" in refused.error
@@ -304,9 +306,9 @@ def test_ctrl_c_and_kill_can_be_resumed(
 
     answer = call(*told[1:])
     assert answer.code == 0, answer.err
-    assert f"Going on after epoch {done} of 30." in answer.err
+    assert f"Going on after epoch {done} of 16." in answer.err
     assert Run.open("a run").finished
-    assert [row["epoch"] for row in Run.open("a run").metrics()] == [*range(30)]
+    assert [row["epoch"] for row in Run.open("a run").metrics()] == [*range(16)]
     assert answer.out.splitlines()[-1] == "Next: analognets evaluate 'a run'"
 
 

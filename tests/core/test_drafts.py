@@ -17,12 +17,6 @@ from analognets.errors import ChipFileError, RunError
 EachKill = Callable[[Callable[[], object]], Iterator[int]]
 
 
-@pytest.fixture(autouse=True)
-def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what protects from power failures only, and is slow."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 def fill(target: Path, text: str) -> None:
     with new_folder(target, "chips", ChipFileError, index="index", overwrite=True) as folder:
         (folder / "index").write_text(text)

@@ -62,6 +62,7 @@ def network(block: Any, **settings: Any) -> keras.Model:
     return keras.Model(inputs, L.Dense(3)(outputs), **settings)
 
 
+@pytest.mark.usefixtures("op_by_op")
 @pytest.mark.parametrize("kind", [Plain, BuiltEarly, ByKeyword])
 def test_a_trained_block_is_read_back_with_its_optimizer(kind: type[Base], tmp_path: Path) -> None:
     model = network(kind())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,11 +22,6 @@ def test_layers_keep_the_rules_of_keras(name, check) -> None:
     check(name)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax: pip install jax")
-def test_layers_keep_the_rules_of_keras_on_jax() -> None:
-    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # compilation is nearly all that it waits for
-    environment = {**os.environ, **quick, "KERAS_BACKEND": "jax", "PYTHONPATH": str(HERE.parents[1])}
-    command = [sys.executable, str(HERE / "keras_checks.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "on jax" in done.stdout
+@pytest.mark.slow
+def test_layers_keep_the_rules_of_keras_on_jax(on_backend) -> None:
+    assert "on jax" in on_backend("jax", HERE / "keras_checks.py")

@@ -55,6 +55,8 @@ plt.close("all")
 keras.utils.clear_session()
 keras.utils.set_random_seed(0)
 gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 %reset -f
 """
 

@@ -122,6 +122,7 @@ def two_workers(kind: str, folder: Path) -> list[tuple[int, str]]:
             one.kill()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_weights_of_one_though_a_worker_dies(alone: Run, tmp_path: Path) -> None:
     (chief, text), (helper, _) = two_workers("dying", tmp_path)
     assert (chief, helper) == (3, -9), text[-4000:]

@@ -44,6 +44,7 @@ def outcome(path: Path) -> dict[str, Any]:
     return json.loads(Path(f"{path}.json").read_text())
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_bits(job: Job, tmp_path: Path) -> None:
     calm, struck = tmp_path / "calm", tmp_path / "struck"
     assert job(calm, None) == 0

@@ -60,6 +60,7 @@ def test_layers_that_are_not_trained_stay_so() -> None:
     assert not model.get_layer("norm").trainable
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_a_run_resumes_to_the_same_bits_behind_the_change(toy: ModuleType, tmp_path: Path) -> None:
     recipe = toy.recipe(hardware_aware__epochs=3, hardware_aware__steady_after=1)
     whole = train(Run.create(tmp_path / "whole", recipe), model=toy.model, data=toy.data())

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -29,8 +26,9 @@ def networks() -> dict[str, tuple[keras.Model, object]]:
     return {"aon": (pictures, "aon_cim_8bit"), "standard": (sequences, silent)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax: pip install 'analognets[jax]'")
-def test_jax_trains_programs_and_evaluates_as_tensorflow(tmp_path: Path) -> None:
+def test_jax_trains_programs_and_evaluates_as_tensorflow(on_backend, tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
     rng = np.random.default_rng(0)
     data: dict[str, np.ndarray] = {}
@@ -50,9 +48,4 @@ def test_jax_trains_programs_and_evaluates_as_tensorflow(tmp_path: Path) -> None
         np.savez(tmp_path / f"{name}.npz", **found)
         data |= {f"{name}_inputs": x, f"{name}_labels": labels}
     np.savez(tmp_path / "data.npz", **data)  # type: ignore[arg-type]
-    quick = {"KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # of the compilation
-    environment = {**os.environ, **quick, "PYTHONPATH": str(HERE.parents[2])}
-    command = [sys.executable, str(HERE / "run_on_jax.py"), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "chips agree on jax" in done.stdout
+    assert "chips agree on jax" in on_backend("jax", HERE / "run_on_jax.py", tmp_path)

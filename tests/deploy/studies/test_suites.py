@@ -152,6 +152,7 @@ def check_files(folder: Path, table: pd.DataFrame) -> None:
     assert page.startswith("<!doctype html>") and "<h1>Small networks</h1>" in page and "fine-tuned + AdaBS, 1d" in page
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_an_interrupted_one_goes_on_and_shows_what_it_has(place: Path, tmp_path: Path) -> None:
     how = {"models": place / "models", "data": [f"pic={place / 'data' / 'cifar10'}"], "only": ["pic"], **FEW}
 
