@@ -18,6 +18,7 @@ import pandas as pd
 
 from benchmarks import (
     results_adabs,
+    results_ageing,
     results_choices,
     results_design,
     results_device,
@@ -442,6 +443,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Spikes", named(results_learning.SPIKES), lambda: results_learning.spikes(RESULTS)),
     ("Always on", ("stream.json",), lambda: [*results_stream.parts(RESULTS), *energy_elsewhere("analognet_kws")]),
     ("Devices fitted to cells", results_device.FILES, lambda: results_device.parts(RESULTS)),
+    ("Ageing predicted from few chips", results_ageing.FILES, lambda: results_ageing.parts(RESULTS)),
     ("Malformed inputs and kills", ("fuzz.json", "kills.json"), robustness),
     ("Speed against plain Keras", (), speed),
 )

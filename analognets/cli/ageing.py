@@ -1,4 +1,4 @@
-"""`analognets ageing`: accuracy over drift time predicted in seconds, with a flag where it does not hold."""
+"""`analognets ageing`: accuracy over drift time predicted from few chips, with a flag where it does not hold."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Network = Annotated[
     ),
 ]
 Times = Annotated[str | None, typer.Option(help="Times since programming, such as 25s,1h,1d,30d,1y.")]
-Samples = Annotated[int, typer.Option(min=20, help="For how many samples gradients are taken.")]
-Chips = Annotated[int, typer.Option(min=3, help="How many chips are simulated to check the prediction.")]
+Samples = Annotated[int | None, typer.Option(min=20, help="On how many samples chips are simulated.")]
+Chips = Annotated[int, typer.Option(min=3, help="How many chips are simulated.")]
 Rule = Annotated[
     str | None,
     typer.Option("--compensation", help="Drift compensation in place of the hardware's: global, column or input."),
@@ -35,8 +35,8 @@ def ageing(
     data: options.StudyData = None,
     split: options.SplitOption = options.Split.test,
     limit: options.Limit = None,
-    samples: Samples = 420,
-    chips: Chips = 12,
+    samples: Samples = None,
+    chips: Chips = 24,
     seed: options.Seed = 0,
     no_drift_compensation: options.NoCompensation = False,
     compensation: Rule = None,
@@ -44,9 +44,9 @@ def ageing(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Predict accuracy over drift time, mean and spread over chips, without simulating many of them.
+    """Predict accuracy over drift time, mean and spread over chips, from a few of them and gradients.
 
-    A few chips check the prediction; where they do not agree there are no numbers, but a sentence.
+    Where that does not hold, or is less certain than 200 chips, there are no numbers, but a sentence.
     """
     times = times_of(at)
     settings: dict[str, Any] = {"data": data, "split": split.value, "limit": limit, "samples": samples, "seed": seed}
@@ -79,7 +79,7 @@ def show(reporter: _console.Reporter, table: Any) -> None:
     if cells:
         columns = ["since programming", "accuracy %", "95 % interval over samples", "std over chips"]
         reporter.table(columns, cells, title="Predicted accuracy")
-        reporter.say("Mean over all chips, without simulating them; a few chips agree with the prediction.")
+        reporter.say("Mean and spread over all chips, from a few simulated ones and gradients.")
         return
     reporter.warn(f"The prediction is not confirmed. {flag}")
     reporter.say("Next: simulate chips with `analognets evaluate`.")

@@ -30,7 +30,7 @@ def test_forecast_and_flag(call: Callable[..., Any], tmp_path: Path) -> None:
     words = ("--data", tmp_path / "data.npz", "--at", "1d", "--chips", 3, "--samples", 20)
     told = call("ageing", tmp_path / "net.keras", *words)
     assert told.code == 0, told.err
-    assert "100.00 to 100.00" in told.out and "without simulating them" in told.out
+    assert "100.00 to 100.00" in told.out and "from a few simulated ones" in told.out
     flagged = call("ageing", tmp_path / "noisy.keras", *words, "--json")
     (row,) = json.loads(flagged.out)["rows"]
     assert row["mean"] is None and row["flag"].startswith("On 3 simulated chips at 1d the")

@@ -3,5 +3,17 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ("check", "gaussian", "linear", "margin_laws", "margins", "mean_network", "moments", "predict")
+    __name__,
+    (
+        "check",
+        "gaussian",
+        "law",
+        "linear",
+        "margin_laws",
+        "margins",
+        "mean_network",
+        "moments",
+        "predict",
+        "regression",
+    ),
 )

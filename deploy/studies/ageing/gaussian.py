@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.linalg import cholesky
 from scipy.stats import norm
 
-__all__ = ["Chosen", "choose", "mean_and_spread", "right_draws"]
+__all__ = ["CERTAIN", "Chosen", "Normals", "choose", "mean_and_spread", "single_probability"]
 
-EDGES = (0.0, 0.03, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0)
-"""Shares of the samples, by how near they are to a decision, at which strata of equal numbers end."""
-DRAWS = 4096
+ALL = 0.7
+"""Share of the chosen samples that are simply those whose decisions are closest."""
 CERTAIN = 6.0
 """Standard deviations from which a margin counts as certain."""
 
@@ -62,7 +60,9 @@ class Chosen:
 
 
 def choose(closeness: np.ndarray, count: int, seed: int) -> Chosen:
-    """Choose samples at random from strata by how close their decision is.
+    """Choose the samples whose decisions are closest, and some of the others at random, in strata by closeness.
+
+    Strata double in size: what is farther from a decision hardly ever changes, so few stand for many.
 
     Args:
         closeness: of each sample, such as its |margin|; smallest are closest.
@@ -73,10 +73,13 @@ def choose(closeness: np.ndarray, count: int, seed: int) -> Chosen:
     if len(order) <= count:
         return Chosen(np.arange(len(order)), np.zeros(len(order), int), np.array([len(order)]))
     random = np.random.default_rng(seed)
-    edges = np.unique(np.round(np.array(EDGES) * len(order)).astype(int))
-    wanted = np.full(len(edges) - 1, count // (len(edges) - 1))
+    first = round(ALL * count)
+    doubled = first * 2 ** np.arange(int(np.log2(len(order) / first)) + 1)
+    edges = np.unique([0, *doubled[: (count - first) // 2], len(order)])
     sizes = np.diff(edges)
-    taken = np.minimum(wanted, sizes)
+    parts = np.array_split(np.arange(count - first), len(sizes) - 1)
+    taken = np.array([first, *(len(part) for part in parts)])
+    taken = np.minimum(taken, sizes)
     taken[-1] = min(sizes[-1], count - taken[:-1].sum())
     index = [
         np.sort(random.choice(order[a:b], n, replace=False))
@@ -85,24 +88,21 @@ def choose(closeness: np.ndarray, count: int, seed: int) -> Chosen:
     return Chosen(np.concatenate(index), np.repeat(np.arange(len(sizes)), taken), sizes)
 
 
-def right_draws(margins: np.ndarray, covariance: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Return whether each sample is right in draws of the joint Gaussian of all margins, (draws, samples).
+class Normals:
+    """Standard normal draws in pairs of opposite sign, which halve the error of what is nearly linear in them.
 
     Args:
-        margins: means, (samples, rivals).
-        covariance: of all of them, flat.
-        draws: how many.
-        seed: of the draws.
+        draws: how many, even.
+        seed: of them.
     """
-    flat, variances = margins.reshape(-1), np.diag(covariance)
-    positive = np.repeat((flat > 0)[None], draws, axis=0)
-    open_ones = np.flatnonzero(np.abs(flat) < CERTAIN * np.sqrt(variances))
-    if len(open_ones):
-        own = covariance[np.ix_(open_ones, open_ones)] + np.diag(1e-6 * variances[open_ones])
-        root = cholesky(own, lower=True).astype(np.float32)
-        normals = np.random.default_rng(seed).standard_normal((draws, len(open_ones)), np.float32)
-        positive[:, open_ones] = normals @ root.T + flat[open_ones] > 0
-    return np.asarray(positive.reshape(draws, *margins.shape).all(axis=2))
+
+    def __init__(self, draws: int, seed: int) -> None:
+        self.draws, self._random = draws, np.random.default_rng(seed)
+
+    def __call__(self, count: int) -> np.ndarray:
+        """Return further draws of some numbers, (draws, count)."""
+        half = self._random.standard_normal((self.draws // 2, count), np.float32)
+        return np.stack([half, -half], axis=1).reshape(2 * len(half), count)
 
 
 def mean_and_spread(right: np.ndarray, chosen: Chosen) -> tuple[np.ndarray, float]:

@@ -1,9 +1,9 @@
-"""The law of the margins of samples over chips at each time: mean network, linearisation, and its check on chips."""
+"""The mean network at some times, and how the margins of simulated chips follow from what their devices hold."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,74 +11,95 @@ import numpy as np
 
 from analognets.deploy.chips.chips import Chips
 from analognets.deploy.evaluation import decisions, samples_in
-from analognets.deploy.studies.ageing.check import Check, checked
-from analognets.deploy.studies.ageing.gaussian import Chosen, right_draws
-from analognets.deploy.studies.ageing.linear import Linear
+from analognets.deploy.studies.ageing.gaussian import Chosen
+from analognets.deploy.studies.ageing.linear import Anchor, Linear
 from analognets.deploy.studies.ageing.margins import Scores, margins_of, scores_of
 from analognets.deploy.studies.ageing.mean_network import LayerLaw, mean_reads
+from analognets.deploy.studies.ageing.regression import Regression, regress
 from analognets.errors import InvalidArgumentError
-from analognets.units import format_duration
 
-__all__ = ["MarginLaw", "MeanNetworks", "margin_laws", "mean_networks"]
+__all__ = ["MeanNetworks", "between", "mean_networks", "regressions", "simulated_times"]
 
+OPEN = 6.0
+"""Standard deviations up to which a mean margin of the simulated chips counts as open."""
 Step = Callable[[], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class MeanNetworks:
-    """The mean network at each time, on all samples.
+    """The mean network on all samples at the times at which chips are simulated, by their numbers.
 
     Args:
-        seconds: the times.
         truth: class of each sample.
         kind: how scores follow from outputs.
         scores: of each time, (samples, classes).
-        reads: what the chips of the check read at the first and the last time; nothing at others.
+        reads: what the chips read at each time.
         means: of each time, what the layers of the mean network multiply by.
     """
 
-    seconds: list[float]
     truth: np.ndarray
     kind: Scores
-    scores: list[np.ndarray]
-    reads: list[Any]
-    means: list[Any]
+    scores: Mapping[int, np.ndarray]
+    reads: Mapping[int, Any]
+    means: Mapping[int, Any]
 
-    def margins(self, time: int, rivals: np.ndarray) -> np.ndarray:
-        """Return by how much the score of each sample's true class is above those of its rivals, (samples, rivals)."""
-        return margins_of(self.scores[time], self.truth, rivals)
+    def scores_at(self, place: tuple[int, int, float]) -> np.ndarray:
+        """Return the scores between two times, see `between`."""
+        before, after, share = place
+        return (1.0 - share) * self.scores[before] + share * self.scores[after]
 
     def rivals(self, count: int) -> np.ndarray:
         """Return the classes that are next to each sample's true one at the first time, the nearest first."""
-        others = self.scores[0].copy()
+        others = self.scores[min(self.scores)].copy()
         others[np.arange(len(others)), self.truth] = -np.inf
         return np.argsort(-others, axis=1, kind="stable")[:, : min(count, others.shape[1] - 1)]
 
 
-@dataclasses.dataclass
-class MarginLaw:
-    """How chips differ from the mean network on the chosen samples at one time.
+def simulated_times(count: int, on: bool) -> list[int]:
+    """Return the numbers of the times at which chips are simulated.
 
-    Args:
-        covariance: of all margins, flat.
-        check: of the linearisation, or None.
+    With drift compensation first, middle and last one of many; without it margins move far, so all of them.
     """
+    return sorted({0, count // 2, count - 1}) if on else list(range(count))
 
-    covariance: np.ndarray
-    check: Check | None = None
+
+def between(laws: Sequence[LayerLaw], seconds: Sequence[float], times: Sequence[int]) -> list[tuple[int, int, float]]:
+    """Return for each time the two simulated ones that it lies between, and the share of the way.
+
+    The way is the variance of the devices, mean over layers of sum Var w / sum (E w)^2: to second order the mean margin
+    is off by 1/2 tr(H D), in proportion to the covariance D of the devices. Where that does not grow it is log(1 + t).
+    """
+    variances = []
+    for time in range(len(seconds)):
+        parts = [(float((law.factors(time)[0] ** 2).sum()), float((law.mean(time) ** 2).sum())) for law in laws]
+        variances.append(np.mean([above / below for above, below in parts if below > 0] or [0.0]))
+    found = []
+    for time in range(len(seconds)):
+        before = max(one for one in times if one <= time)
+        after = min(one for one in times if one >= time)
+        way = next(one for one in (variances, np.log1p(seconds)) if before == after or one[after] > one[before])
+        share = 0.0 if before == after else float((way[time] - way[before]) / (way[after] - way[before]))
+        found.append((before, after, min(max(share, 0.0), 1.0)))
+    return found
 
 
 def mean_networks(
-    chips: Chips, laws: Sequence[LayerLaw], inputs: Any, labels: Any, seconds: Sequence[float], on: bool, step: Step
+    chips: Chips,
+    laws: Sequence[LayerLaw],
+    inputs: Any,
+    labels: Any,
+    seconds: Sequence[float],
+    times: Sequence[int],
+    on: bool,
+    step: Step,
 ) -> MeanNetworks:
-    """Run the mean network at each time on all samples."""
+    """Run the mean network on all samples at some of the times."""
     runner, kind, truth = chips.runner(), Scores(False, False), np.zeros(0, int)
-    scores, reads, means = [], [], []
-    for number, one in enumerate(seconds):
-        now = [chip.read(chips.layers, one) for chip in chips]
-        reads.append(now if number in (0, len(seconds) - 1) else [])
-        means.append(mean_reads(laws, number, now))
-        runner.load(means[-1], drift_compensation=on)
+    scores, reads, means = {}, {}, {}
+    for number in times:
+        reads[number] = [chip.read(chips.layers, seconds[number]) for chip in chips]
+        means[number] = mean_reads(laws, number, reads[number])
+        runner.load(means[number], drift_compensation=on)
         outputs = runner.predict(inputs)
         truth, _, _ = decisions(labels, outputs)
         if len(truth) != samples_in(inputs):
@@ -87,13 +108,13 @@ def mean_networks(
                 f"{len(truth):,} decisions for {samples_in(inputs):,} samples. Simulate chips: program(model)."
             )
         outputs = np.asarray(outputs).reshape(len(truth), -1)
-        kind = scores_of(outputs) if number == 0 else kind
-        scores.append(np.asarray(kind.of(outputs)))
+        kind = kind if scores else scores_of(outputs)
+        scores[number] = np.asarray(kind.of(outputs))
         step()
-    return MeanNetworks(list(seconds), truth, kind, scores, reads, means)
+    return MeanNetworks(truth, kind, scores, reads, means)
 
 
-def margin_laws(
+def regressions(
     chips: Chips,
     laws: Sequence[LayerLaw],
     inputs: Any,
@@ -102,42 +123,47 @@ def margin_laws(
     chosen: Chosen,
     on: bool,
     step: Step,
-) -> list[MarginLaw]:
-    """Return the law of the margins at each time, linearised around the mean network of the nearest time that has one.
+) -> dict[int, Regression]:
+    """Return how margins follow from the devices at each time at which chips are simulated.
 
-    With drift compensation the mean network hardly changes but for the factors, so the first and the last time have a
-    linearisation; without it each time has.
+    Derivatives are taken around the mean network of the middle one of these times, without drift compensation around
+    each, of margins that some chips bring near zero; others count as what these chips show of them.
     """
-    count, index = len(found.seconds), chosen.index
-    anchors = sorted({0, count - 1}) if on else list(range(count))
+    index = chosen.index
+    truth, near = found.truth[index], rivals[index]
     some = keras.tree.map_structure(lambda leaf: np.asarray(leaf)[index], inputs)
-    place = np.log1p(found.seconds)
-    nearest = [anchors[int(np.argmin(np.abs(place[anchors] - place[time])))] for time in range(count)]
-    result: dict[int, MarginLaw] = {}
-    for anchor in anchors:
-        times = {time: found.means[time] for time in range(count) if nearest[time] == anchor}
-        linear = Linear(chips.model, laws, found.kind, found.means[anchor], anchor, drift_compensation=on)
-        reads = found.reads[anchor]
-        deviations = np.stack([linear.deviation(read) for read in reads]) if reads else np.zeros((0, linear.weights))
-        vectors, moved = linear.features(some, found.truth[index], rivals[index], times, deviations.astype(np.float32))
+    margins = {}
+    for time, reads in found.reads.items():
+        margins[time] = simulated_margins(chips, reads, some, found.kind, truth, near, on)
         step()
-        for number, time in enumerate(times):
-            flat = vectors[number].reshape(-1, vectors.shape[-1])
-            result[time] = MarginLaw((flat @ flat.T).astype(np.float64))
-        if reads:
-            right = simulated_right(chips, some, found, anchor, chosen, on)
-            margins = found.margins(anchor, rivals)[index]
-            spread = float(chosen.mean(right_draws(margins, result[anchor].covariance).astype(np.float32)).std())
-            said = (margins + moved > 0).all(axis=2)
-            result[anchor].check = checked(format_duration(found.seconds[anchor]), right, said, chosen, spread)
+    times, result = sorted(margins), {}
+    linear = Linear(chips.model, laws, found.kind, Anchor(times[0], found.means[times[0]]), drift_compensation=on)
+    for group in [times] if on else [[one] for one in times]:
+        anchors = [Anchor(one, found.means[one]) for one in group]
+        linear.anchor = anchors[len(group) // 2]
+        moved_by = [linear.deviation(one, read) for one in anchors for read in found.reads[one.time]]
+        wanted = np.any([is_open(margins[one]) for one in group], axis=0)
+        vectors, moved = linear.features(some, truth, near, wanted, anchors, np.stack(moved_by))
+        for time, vector, part in zip(group, vectors, np.split(moved, len(group)), strict=True):
+            flat = vector.reshape(-1, vector.shape[-1])
+            result[time] = regress(margins[time], part.astype(np.float64), (flat @ flat.T).astype(np.float64))
         step()
-    return [result[time] for time in range(count)]
+    return result
 
 
-def simulated_right(chips: Chips, inputs: Any, found: MeanNetworks, time: int, chosen: Chosen, on: bool) -> np.ndarray:
-    """Return whether each chip is right about each of the chosen samples, (chips, samples)."""
-    runner, truth, right = chips.runner(), found.truth[chosen.index], []
-    for read in found.reads[time]:
+def is_open(margins: np.ndarray) -> np.ndarray:
+    """Return which margins of chips, (chips, samples, rivals), are near zero."""
+    spread = margins.std(axis=0, ddof=1)
+    return np.asarray((np.abs(margins.mean(axis=0)) < OPEN * spread) & (spread > 0))
+
+
+def simulated_margins(
+    chips: Chips, reads: Sequence[Any], inputs: Any, kind: Scores, truth: np.ndarray, rivals: np.ndarray, on: bool
+) -> np.ndarray:
+    """Return the margins of each chip, (chips, samples, rivals)."""
+    runner, margins = chips.runner(), []
+    for read in reads:
         runner.load(read, drift_compensation=on)
-        right.append(decisions(truth, runner.predict(inputs))[1] == truth)
-    return np.stack(right)
+        outputs = np.asarray(runner.predict(inputs)).reshape(len(truth), -1)
+        margins.append(margins_of(np.asarray(kind.of(outputs)), truth, rivals))
+    return np.stack(margins).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Accuracy over time without Monte Carlo chips: mean network, linearised margins, a check on a few chips."""
+"""Accuracy over time from few chips: margins linearised around the mean network, and regressed on simulated ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ from analognets.core.backend import check_backend
 from analognets.deploy.chips.chips import program, readings_of
 from analognets.deploy.chips.decisions import in_order
 from analognets.deploy.chips.programming import arithmetic
-from analognets.deploy.studies.ageing.check import Check
-from analognets.deploy.studies.ageing.gaussian import (
-    Chosen,
-    choose,
-    mean_and_spread,
-    right_draws,
-    single_probability,
-)
-from analognets.deploy.studies.ageing.margin_laws import MarginLaw, MeanNetworks, margin_laws, mean_networks
+from analognets.deploy.studies.ageing.check import checked, unsure
+from analognets.deploy.studies.ageing.gaussian import Chosen, choose, single_probability
+from analognets.deploy.studies.ageing.law import accuracy_of, law_between
+from analognets.deploy.studies.ageing.margin_laws import between, mean_networks, regressions, simulated_times
+from analognets.deploy.studies.ageing.margins import margins_of
 from analognets.deploy.studies.ageing.mean_network import layer_laws
+from analognets.deploy.studies.ageing.regression import Regression
 from analognets.deploy.studies.certify.bench import samples_of
 from analognets.deploy.studies.certify.certify import opened
 from analognets.deploy.studies.sensitivity.networks import check_place
@@ -42,6 +39,8 @@ from analognets.units import DRIFT_TIMES, format_duration
 __all__ = ["predict_ageing"]
 
 Progress = Callable[[int, int], None]
+SHARE, FEWEST, MOST = 0.4, 400, 1200
+"""Share of all samples that gradients are taken for, and chips simulated, and between which numbers."""
 
 
 def predict_ageing(
@@ -55,24 +54,34 @@ def predict_ageing(
     drift_compensation: bool = True,
     compensation: str | None = None,
     device: str | None = None,
-    samples: int = 420,
+    samples: int | None = None,
     rivals: int = 3,
-    check_chips: int = 12,
+    check_chips: int = 24,
+    as_sure_as: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return accuracy over time, its mean and spread over chips, without simulating many chips.
 
-    The mean network, with the conductances that devices hold on average, runs once for each time on all samples. What
-    chips differ from it by moves the margins of decisions to first order by gradients through the converters, which are
-    taken for some samples, more of them where decisions are close. With the variances of the devices, margins are
-    jointly Gaussian, and the mean accuracy and its spread over chips follow. Rounding of converters and noise of
-    products count as they are in the mean network, once for each sample, so a few hundred samples are not enough.
+    A few chips are simulated at the first, the middle and the last time on some samples, more of them where decisions
+    are close. Gradients of the margins of these decisions to the weights, through the converters of the mean network
+    (with the conductances that devices hold on average), say to first order by how much each of these chips differs.
+    With a margin m[c,s] of chip c and sample s, its gradient g[s], and the deviation d[c] of the chip's weights,
 
-    A few simulated chips check that at the first and the last time on the same samples: what the linearisation says of
-    the very same chips must agree with their accuracies, by paired tests. Where it does not, or the chips leave that
-    open, `flag` says so in a sentence, and mean, std, low and high are NaN.
+        m[c,s] = mu[s] + slope * g[s] . d[c] + rest[c,s]
+
+    The law of d is known from the device, so margins over all chips are jointly Gaussian with the covariance
+    slope^2 g[s] D g[s'] and, for each sample alone, that of the rest. The slope (below 1 where ReLU and clipping
+    saturate), mu and the rest come from the simulated chips by regression; the linear part, of which the mean is known
+    to be 0, takes most noise out of mu, as a control variate. Mean accuracy and its spread follow, with their standard
+    errors by the jackknife over the simulated chips. Times between are interpolated in the variance of the devices.
+    Without drift compensation chips are simulated at all times.
+
+    `flag` says in a sentence where that does not hold, and then mean, std, low and high are NaN: the accuracies of the
+    simulated chips differ in mean or spread from what the law says of them; what is left moves samples together; or
+    the standard error is larger than 200 simulated chips (`as_sure_as`) would leave. The fewer samples, the more chips
+    that takes.
 
     Args:
         network: folder of a run, handle of a preset, path of a .keras file, or calibrated analog model, a classifier.
@@ -85,17 +94,20 @@ def predict_ageing(
         drift_compensation: scale the outputs of each tile back.
         compensation: name of a drift compensation in place of the hardware's.
         device: name or file of a device in place of the hardware's.
-        samples: for how many gradients are taken, 20 to 100000.
+        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 40 % of all, but 400 to 1200.
         rivals: to how many classes each decision is compared, 1 to 10.
         check_chips: how many chips are simulated, 3 to 100.
+        as_sure_as: largest standard errors without a flag, as the number of simulated chips that would leave them, 2
+            to 10000; a search that compares candidates may ask for less than a final figure.
         confidence: of the interval from `low` to `high`, which counts the samples as drawn at random, in groups such as
-            speakers.
+            speakers, and the error of the mean.
         seed: of the chips and the choice of samples.
         progress: called with (done, total).
 
     Returns:
-        A row for each time: drift_compensation, seconds, at, mean, std, low, high, flag; and linear_mean and
-        linear_std, which are the same numbers where there is no flag, and are not to be trusted where there is one.
+        A row for each time: drift_compensation, seconds, at, mean, std, low, high; mean_error and std_error, their
+        standard errors by the simulated chips and the choice of samples; flag; and linear_mean and linear_std, which
+        are the same numbers where there is no flag, and are not to be trusted where there is one.
 
     Raises:
         ConversionError: the network has no analog layer, or several outputs.
@@ -111,11 +123,13 @@ def predict_ageing(
         >>> table[["at", "mean", "std", "flag"]].values.tolist()
         [['1d', 1.0, 0.0, ''], ['1y', 1.0, 0.0, '']]
 
-    Source: ours; the delta method for the margins of a classifier.
+    Source: our reconstruction, of the delta method for the margins of a classifier with a control variate.
     """
-    check_integer("predict_ageing", "samples", samples, 20, 100_000)
+    if samples is not None:
+        check_integer("predict_ageing", "samples", samples, 20, 100_000)
     check_integer("predict_ageing", "rivals", rivals, 1, 10)
     check_integer("predict_ageing", "check_chips", check_chips, 3, 100)
+    check_integer("predict_ageing", "as_sure_as", as_sure_as, 2, 10_000)
     check_integer("predict_ageing", "seed", seed, 0, 2**31 - 1)
     check_number("predict_ageing", "confidence", confidence, 0.5, 0.999999)
     check_choice("predict_ageing", "split", split, ("test", "validation"))
@@ -131,15 +145,21 @@ def predict_ageing(
     on_what = samples_of(trained, model, data, split=split, limit=limit, options=dict(data_options or {}))
     chips = program(model, chips=check_chips, seed=seed)
     laws = layer_laws(chips.layers, seconds, arithmetic(chips.layers).first_reading, seed)
-    step = _Steps(progress, len(seconds) + 2 * (min(2, len(seconds)) if on else len(seconds)))
-    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, on, step)
+    known = simulated_times(len(seconds), on)
+    step = _Steps(progress, 2 * len(known) + (1 if on else len(known)) + len(seconds))
+    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, known, on, step)
     nearest = found.rivals(rivals)
-    chosen = choose(np.abs(found.margins(0, nearest)[:, 0]), samples, seed)
-    margins = margin_laws(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
-    rows = [
-        row_of(found, time, nearest, chosen, law, on_what.groups, confidence, seed) for time, law in enumerate(margins)
-    ]
-    return flagged(pd.DataFrame(rows), on, [law.check for law in margins if law.check is not None])
+    closeness = np.min([np.abs(margins_of(one, found.truth, nearest)) for one in found.scores.values()], axis=(0, 2))
+    chosen = choose(closeness, samples or min(max(FEWEST, round(SHARE * len(closeness))), MOST), seed)
+    fits = regressions(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
+    rows, flags = [], []
+    for time, place in enumerate(between(laws, seconds, known)):
+        scores = margins_of(found.scores_at(place), found.truth, nearest), found.scores_at(place)
+        row, errors, told = row_of(seconds[time], fits, place, chosen, scores, on_what.groups, confidence, seed)
+        rows.append(row)
+        flags.append(told or unsure(row["at"], check_chips, as_sure_as, row["std"], errors, row["std_error"]))
+        step()
+    return flagged(pd.DataFrame(rows), on, next((one for one in flags if one), ""))
 
 
 def check_labels(data: Any) -> None:
@@ -191,39 +211,51 @@ class _Steps:
 
 
 def row_of(
-    found: MeanNetworks,
-    time: int,
-    rivals: np.ndarray,
+    seconds: float,
+    fits: Mapping[int, Regression],
+    place: tuple[int, int, float],
     chosen: Chosen,
-    law: MarginLaw,
+    mean_network: tuple[np.ndarray, np.ndarray],
     groups: Sequence[str],
     confidence: float,
     seed: int,
-) -> dict[str, Any]:
-    """Return mean and spread of the accuracy at one time, with the interval over samples.
+) -> tuple[dict[str, Any], tuple[float, float], str]:
+    """Return accuracy, spread and interval at one time, the errors by chips and by samples, and what does not hold.
 
     mean = sum_s P_s / n over all samples, with P_s estimated from the margin by a regression, plus the stratified mean
     of what that lacks for the chosen samples.
+
+    Args:
+        seconds: the time.
+        fits: the regressions, by numbers of times.
+        place: which of them the time lies between, see `between`.
+        chosen: the samples of the regressions.
+        mean_network: margins and scores of all samples.
+        groups: of each sample.
+        confidence: of the interval.
+        seed: of the draws.
     """
-    margins = found.margins(time, rivals)
-    right = right_draws(margins[chosen.index], law.covariance, seed=seed)
-    probability, variance = mean_and_spread(right, chosen)
-    deviations = np.sqrt(np.diag(law.covariance)).reshape(-1, rivals.shape[1])[:, 0]
-    rough = single_probability(margins[:, 0], guessed(found.scores[time], margins[:, 0], deviations, chosen))
-    lacking = probability - rough[chosen.index]
+    before, after, share = place
+    count = len(fits[before].margins)
+    law = law_between(fits[before], fits[after], share)
+    parts = [(fits[before].without(chip), fits[after].without(chip)) for chip in range(count)]
+    without = [law_between(*pair, share, whole=False) for pair in parts]
+    simulated = fits[before] if before == after else None
+    found = accuracy_of(law, without, chosen, seed, simulated.slope * simulated.moved if simulated else None)
+    margins, scores = mean_network
+    rough = single_probability(margins[:, 0], guessed(scores, margins[:, 0], law.deviation[:, 0], chosen))
+    lacking = found.probability - rough[chosen.index]
     each = rough + chosen.mean(lacking)
-    mean = float(each.mean())
+    mean, std = float(each.mean()), found.variance**0.5
+    errors = found.mean_error, chosen.variance(lacking) ** 0.5
+    error = (errors[0] ** 2 + errors[1] ** 2) ** 0.5
     over_samples, _ = cluster_variance(each - mean, groups)
-    half = float(norm.ppf(0.5 + confidence / 2)) * (over_samples + chosen.variance(lacking)) ** 0.5
-    seconds = found.seconds[time]
-    return {
-        "seconds": seconds,
-        "at": format_duration(seconds),
-        "mean": mean,
-        "std": variance**0.5,
-        "low": mean - half,
-        "high": mean + half,
-    }
+    half = float(norm.ppf(0.5 + confidence / 2)) * (over_samples + error**2) ** 0.5
+    at = format_duration(seconds)
+    row = {"seconds": seconds, "at": at, "mean": mean, "std": std, "low": mean - half, "high": mean + half}
+    row |= {"mean_error": error, "std_error": found.std_error}
+    told = checked(at, simulated.margins, law, found, chosen).failure() if simulated else ""
+    return row, errors, told
 
 
 def guessed(scores: np.ndarray, margins: np.ndarray, deviations: np.ndarray, chosen: Chosen) -> np.ndarray:
@@ -240,10 +272,8 @@ def guessed(scores: np.ndarray, margins: np.ndarray, deviations: np.ndarray, cho
     return guess
 
 
-def flagged(table: pd.DataFrame, on: bool, checks: Sequence[Check]) -> pd.DataFrame:
+def flagged(table: pd.DataFrame, on: bool, sentence: str) -> pd.DataFrame:
     """Return the table with its flags; what a check refutes has no numbers but those of the linearisation by name."""
-    failures = [one.failure() for one in checks]
-    sentence = next((one for one in failures if one), "")
     numbers = ["mean", "std", "low", "high"]
     table.insert(0, "drift_compensation", on)
     table = table.assign(flag=sentence, linear_mean=table["mean"], linear_std=table["std"])

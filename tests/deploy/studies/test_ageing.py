@@ -10,14 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from scipy.stats import chi2, multivariate_normal, norm
+from scipy.stats import chi2, norm
 
 from analognets.conversion import to_analog
 from analognets.crossbar import Crossbar
 from analognets.deploy import accuracy, predict_ageing, program
-from analognets.deploy.studies.ageing.check import checked
-from analognets.deploy.studies.ageing.gaussian import choose, mean_and_spread, right_draws
+from analognets.deploy.studies.ageing.check import Check, checked, unsure
+from analognets.deploy.studies.ageing.gaussian import Normals, choose, mean_and_spread
+from analognets.deploy.studies.ageing.law import Accuracy, accuracy_of, law_between
 from analognets.deploy.studies.ageing.moments import weight_moments
+from analognets.deploy.studies.ageing.regression import regress
 from analognets.deploy.studies.other_hardware import on_hardware
 from analognets.devices import PCM, Device
 from analognets.errors import AgeingWarning, ConversionError, InvalidArgumentError
@@ -164,35 +166,79 @@ def test_moments_of_any_device() -> None:
 
 def test_spread_of_gaussian_margins() -> None:
     """All samples; and a choice of them, which must give the same without bias."""
-    margins, loads = np.linspace(-1, 3, 200)[:, None], np.linspace(0.2, 1, 200)
-    covariance = np.outer(loads, loads) + 0.25 * np.eye(200)
-    every = choose(np.abs(margins[:, 0]), 200, seed=0)
-    probability, variance = mean_and_spread(right_draws(margins, covariance, draws=20_000), every)
-    deviations = np.sqrt(np.diag(covariance))
-    assert probability == pytest.approx(norm.cdf(margins[:, 0] / deviations), abs=0.02)
-    pair = multivariate_normal([0, 0], covariance[np.ix_([50, 60], [50, 60])]).cdf(margins[[50, 60], 0])
-    both = right_draws(margins, covariance, draws=20_000)[:, [50, 60]].all(axis=1).mean()
-    assert both == pytest.approx(pair, abs=0.02)
+    margins, loads = np.linspace(-1, 3, 200), np.linspace(0.2, 1, 200)
+    deviations = np.sqrt(loads**2 + 0.25)
+    normals = Normals(20_000, seed=0)
+    right = margins + normals(1) * loads + 0.5 * normals(200) > 0
+    every = choose(np.abs(margins), 200, seed=0)
+    probability, variance = mean_and_spread(right, every)
+    assert probability == pytest.approx(norm.cdf(margins / deviations), abs=0.02)
     found = []
     for seed in range(20):
-        some = choose(np.abs(margins[:, 0]), 70, seed=seed)
+        some = choose(np.abs(margins), 70, seed=seed)
         assert some.weights.sum() == pytest.approx(1)
-        chosen = covariance[np.ix_(some.index, some.index)]
-        found.append(mean_and_spread(right_draws(margins[some.index], chosen), some)[1] ** 0.5)
+        assert set(np.argsort(np.abs(margins))[:49]) <= set(some.index)
+        found.append(mean_and_spread(right[:, some.index], some)[1] ** 0.5)
     assert np.mean(found) == pytest.approx(variance**0.5, rel=0.05)
 
 
+SAMPLES = 120
+
+
+def world(seed: int, chips: int, *, bend: float = 0.0, shared: float = 0.0, rest: float = 0.3) -> Any:
+    """Return margins of chips and their linear parts in a world where these move margins by ten common directions.
+
+    Args:
+        seed: of the chips; the world is the same.
+        chips: how many.
+        bend: quadratic part of margins.
+        shared: what moves all margins alike beside the linear part.
+        rest: what moves each of them alone.
+    """
+    fixed, random = np.random.default_rng(0), np.random.default_rng(seed)
+    mean, loads = fixed.normal(1.0, 1.0, (SAMPLES, 2)), fixed.normal(0.05, 0.1, (SAMPLES, 2, 10))
+    moved = np.einsum("srk,ck->csr", loads, random.standard_normal((chips, 10)))
+    own = rest * random.standard_normal((chips, SAMPLES, 2)) + shared * random.standard_normal((chips, 1, 1))
+    flat = loads.reshape(-1, 10)
+    return mean + 0.8 * moved + bend * moved**2 + own, moved, flat @ flat.T
+
+
+def predicted(*arguments: Any, **settings: Any) -> tuple[Accuracy, Check, str]:
+    """Return the accuracy from the chips of a world, its check, and whether it is too uncertain."""
+    margins, moved, gram = world(*arguments, **settings)
+    chosen = choose(np.arange(float(SAMPLES)), SAMPLES, seed=0)
+    fit = regress(margins, moved, gram)
+    parts = [fit.without(chip) for chip in range(len(margins))]
+    law, without = law_between(fit, fit, 0.0), [law_between(one, one, 0.0, whole=False) for one in parts]
+    found = accuracy_of(law, without, chosen, 0, fit.slope * moved)
+    error = unsure("1d", len(margins), 200, found.variance**0.5, (found.mean_error, 0.0), found.std_error)
+    return found, checked("1d", margins, law, found, chosen), error
+
+
+def test_mean_and_spread_follow_from_a_few_chips_with_an_honest_error() -> None:
+    """Mean and spread of 4,000 chips from 20; the errors are as large as said, and the check is silent."""
+    many = (world(99, 4000, bend=0.08)[0] > 0).all(axis=2).mean(axis=1)
+    found = [predicted(seed, 20, bend=0.08) for seed in range(6)]
+    off = np.array([one.probability.mean() - many.mean() for one, _, _ in found])
+    said = float(np.mean([one.mean_error for one, _, _ in found]))
+    assert 0.4 * said < float((off**2).mean()) ** 0.5 < 2 * said
+    assert said < many.std() / 20**0.5 / 2  # less than a half of what chips without linearisation would leave
+    assert np.mean([one.variance**0.5 for one, _, _ in found]) == pytest.approx(many.std(), rel=0.08)
+    assert sum(bool(check.failure()) for _, check, _ in found) <= 1
+
+
 def test_the_check_finds_what_chips_do_otherwise() -> None:
-    random = np.random.default_rng(0)
-    chosen = choose(np.arange(400.0), 400, seed=0)
-    said = random.random((12, 400)) < random.normal(0.9, 0.01, (12, 1))
-    spread = float(said.mean(axis=1).std(ddof=1))
-    assert checked("1d", said, said, chosen, spread).failure() == ""
-    worse = said & (random.random(said.shape) > 0.03)
-    assert "the mean accuracy differs by -2" in checked("1d", worse, said, chosen, spread).failure()
-    others = random.random((12, 400)) < random.normal(0.9, 0.08, (12, 1))
-    assert "too uncertain" in checked("1d", others, said, chosen, spread).failure()
-    assert "the accuracy spreads 3.00 times as much" in checked("1d", said, said, chosen, spread / 3).failure()
+    _, check, _ = predicted(1, 24, shared=0.5)
+    assert "margins of different samples move together by what the linearisation lacks" in check.failure()
+    right, check, _ = predicted(1, 24)
+    assert check.failure() == "" and right.given is not None
+    assert "differs by +5.00" in dataclasses.replace(check, difference=0.05).failure()
+    assert "spreads 3.00 times" in dataclasses.replace(check, ratio=3.0, significance=1.0).failure()
+    error = unsure("1d", 4, 200, 0.01, (0.01, 0.0), 0.0)
+    assert "the mean accuracy is too uncertain" in error and "take more check_chips" in error
+    assert "take more samples" in unsure("1d", 4, 200, 0.01, (0.0, 0.01), 0.0)
+    assert "the spread of the accuracy" in unsure("1d", 4, 200, 0.01, (0.0, 0.0), 0.01)
+    assert not unsure("1d", 4, 200, 0.01, (7e-4, 0.0), 4e-4) and not unsure("1d", 4, 12, 0.01, (2e-3, 0.0), 2e-3)
 
 
 def test_refusals(network: keras.Model, drawn: Draw) -> None:
