@@ -72,7 +72,8 @@ def replicate(device: Known, number: int) -> Known:
             values.setdefault(field, list(getattr(device, field)))[int(place.rstrip("]"))] = float(value)
         else:
             values[field] = float(value)
-    return dataclasses.replace(device, uncertainty={}, **values)  # type: ignore[type-var]
+    fitted: Any = device
+    return dataclasses.replace(fitted, uncertainty={}, **values)
 
 
 def plain(data: Any) -> Any:

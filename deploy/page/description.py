@@ -225,13 +225,10 @@ def _cost(model: keras.Model) -> dict[str, Any]:
     for kind, network in (("input", model), ("other", digital_twin(model))):
         found = {bits: cost(network, chip, bits=bits) for bits in range(chip.min_bits, chip.max_bits + 1)}
         energy[kind] = {str(bits): round(one.energy_uj, 6) for bits, one in found.items()}
-        ranges[kind] = {str(bits): _rounded(one.energy_range_uj) for bits, one in found.items()}
+        ends = {bits: one.energy_range_uj for bits, one in found.items()}
+        ranges[kind] = {str(bits): None if pair is None else _rounded(pair) for bits, pair in ends.items()}
         latency = {str(bits): round(one.latency_us, 4) for bits, one in found.items()}
     return {"accelerator": chip.name, "energy_uj": energy, "energy_range_uj": ranges, "latency_us": latency}
-
-
-def _rounded(ends: tuple[float, float] | None) -> list[float] | None:
-    return None if ends is None else [round(end, 6) for end in ends]
 
 
 def _rounded(values: Any) -> Any:

@@ -85,8 +85,8 @@ def network_on_chips(
     changes = {name: value for name, value in changes.items() if value is not None}
     if not changes:
         return network
-    hardware = {layer.name: layer.crossbar.replace(**changes) for layer in analog_layers(network)}
-    return on_hardware(network, hardware, ranges="kept")[0]
+    layers = {layer.name: layer.crossbar.replace(**changes) for layer in analog_layers(network)}
+    return on_hardware(network, layers, ranges="kept")[0]
 
 
 def chips_of(

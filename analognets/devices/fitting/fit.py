@@ -180,7 +180,13 @@ def fit_device(
     """
     pulses = _pulse_curves(table, t_0, t_read, depression)
     if pulses:
-        given = {"g_max": g_max, "units": units, "source": source, "replicates": replicates, "seed": seed}
+        given: dict[str, Any] = {
+            "g_max": g_max,
+            "units": units,
+            "source": source,
+            "replicates": replicates,
+            "seed": seed,
+        }
         return fit_pulses(table, **given, depression=depression)
     found = read_measurements(table, units=units)
     top = float(found.target.max())

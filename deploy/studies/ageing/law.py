@@ -128,7 +128,7 @@ class _Margins:
     def __init__(self, law: MarginLaw, draws: int, seed: int) -> None:
         self.law = law
         certain = np.abs(law.mean) >= CERTAIN * law.deviation
-        self.always = (law.mean > 0).all(axis=1)
+        self.always = np.asarray((law.mean > 0).all(axis=1))
         self.open = np.flatnonzero(~certain.all(axis=1) & ~(certain & (law.mean <= 0)).any(axis=1))
         rivals = law.mean.shape[1]
         flat = (self.open[:, None] * rivals + np.arange(rivals)).ravel()

@@ -95,7 +95,9 @@ def mean_networks(
 ) -> MeanNetworks:
     """Run the mean network on all samples at some of the times."""
     runner, kind, truth = chips.runner(), Scores(False, False), np.zeros(0, int)
-    scores, reads, means = {}, {}, {}
+    scores: dict[int, Any] = {}
+    reads: dict[int, Any] = {}
+    means: dict[int, Any] = {}
     for number in times:
         reads[number] = [chip.read(chips.layers, seconds[number]) for chip in chips]
         means[number] = mean_reads(laws, number, reads[number])

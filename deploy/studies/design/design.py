@@ -290,16 +290,15 @@ class _Study:
         self.seconds, self.seed, self.batch = parse_duration(at), seed, batch
         self.at = format_duration(self.seconds)
         chip = load_accelerator(accelerator)
-        self.prices: Any = None
-        self.space: Any = None
+        made: list[tuple[Space, Prices]] = []
 
         def check(model: Any) -> None:
             start = Candidate(layers_of(model), chip)
-            self.space = Space(start, [*knobs_of(start, **values), *knobs])
-            self.prices = Prices(model)
-            check_reachable(self.space, self.prices, budgets)
+            made.append((Space(start, [*knobs_of(start, **values), *knobs]), Prices(model)))
+            check_reachable(*made[0], budgets)
 
         [self.source], place, arrays = gather(network, root, data, check)
+        [(self.space, self.prices)] = made
         self.start: Mapping[str, Crossbar | None] = self.space.start.layers
         fixed = (ConverterBits, LayerPlace, GMax)
         area_varies = any(not isinstance(knob, fixed) for knob in self.space.knobs)

@@ -108,7 +108,7 @@ class Search:
         import optuna
 
         distributions = self.space.distributions()
-        directions = ["minimize"] * len(self.objectives)
+        directions: list[Any] = ["minimize"] * len(self.objectives)
         with _quiet():
             self._study = optuna.create_study(directions=directions)
         first = list(self.space.first(LAYERS))[: self.trials]
@@ -234,13 +234,14 @@ class Search:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, directions: list[str]) -> Iterator[optuna.Study]:
+def _opened(path: Path, directions: list[Any]) -> Iterator[optuna.Study]:
     """Yield the study in a file; one that is broken is written anew, for what was measured is kept elsewhere.
 
     Raises:
         RunError: the file can't be written.
     """
-    storage, study = None, None
+    storage: Any = None
+    study: Any = None
     for last in (False, True):
         try:
             with _quiet():
@@ -258,7 +259,7 @@ def _opened(path: Path, directions: list[str]) -> Iterator[optuna.Study]:
         storage.engine.dispose()
 
 
-def _study_in(path: Path, directions: list[str]) -> tuple[Any, optuna.Study]:
+def _study_in(path: Path, directions: list[Any]) -> tuple[Any, optuna.Study]:
     """Return storage and study of a file, made if need be."""
     import optuna
 

@@ -132,8 +132,8 @@ class Winners:
         asked = [(one, count) for one in rows for count in epochs]
         found = measure([(str(self.table.loc[one, "layers"]), count) for one, count in asked])
         for (one, count), row in zip(asked, found, strict=True):
-            searched = self.table.loc[one].to_dict()
-            whole = {**searched, "searched_loss": searched["loss"], "epochs": count, **row, "row": one}
+            searched: Any = self.table.loc[one].to_dict()
+            whole: dict[str, Any] = {**searched, "searched_loss": searched["loss"], "epochs": count, **row, "row": one}
             if row["status"] == "ok":
                 whole["feasible"] = all(value <= 0 for value in excess(whole, self.budgets).values())
             else:

@@ -118,7 +118,8 @@ class PulsedFit:
         Cycle-to-cycle spread is that of a step at mid range, as a share of the range; device-to-device spread is that
         of the step, as a share.
         """
-        device, found = self.device, {}
+        device = self.device
+        found: dict[str, float] = {}
         for direction, word in ((UP, "LTP"), (DOWN, "LTD")):
             fit, pulses = getattr(device, f"{direction}_fit"), self.measurements.pulses(direction)
             if fit is None:

@@ -223,7 +223,7 @@ def _moved(task: PulseTask, law: Fitted, weights: np.ndarray, random: np.random.
     moved[:, inner] += np.clip(weights @ score[inner].T @ inverse, -5.0, 5.0)
     for place in np.flatnonzero(theta <= bounds[:, 0] + AT_EDGE):
         grid = np.tile(theta, (GRID, 1))
-        grid[:, place] = np.linspace(*bounds[place], GRID)
+        grid[:, place] = np.linspace(bounds[place, 0], bounds[place, 1], GRID)
         log = np.concatenate([task.log(kind, grid[at : at + PIECE]).sum(-1) for at in range(0, GRID, PIECE)])
         mass = np.cumsum(np.exp(np.where(np.isfinite(log), log, -np.inf) - np.nanmax(log) + grid[:, place]))
         moved[:, place] = np.interp(random.random(len(weights)), mass / mass[-1], grid[:, place])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,22 +96,31 @@ def _shape(fit: PulsedFit) -> Iterator[str]:
             yield f"The bound of {direction} lies beyond the {pulses} pulses that were measured: it is extrapolated."
 
 
+def _value_and_ends(fit: PulsedFit, name: str) -> tuple[float, float, float]:
+    """Return a constant and the ends of its interval."""
+    row: Any = fit.constants.loc[name]
+    return float(row["value"]), float(row["low"]), float(row["high"])
+
+
 def _constants(fit: PulsedFit) -> Iterator[str]:
-    table = fit.constants
     for name in ("potentiation_device_spreads[0]", "depression_device_spreads[0]"):
-        if name in fit.told and table.loc[name, "high"] > 2.0 * max(float(table.loc[name, "value"]), 1e-9):  # type: ignore[arg-type]
-            low, high = (float(table.loc[name, end]) for end in ("low", "high"))  # type: ignore[arg-type]
+        if name not in fit.told:
+            continue
+        value, low, high = _value_and_ends(fit, name)
+        if high > 2.0 * max(value, 1e-9):
             yield f"The spread {name} may be anything from {low:.2g} to {high:.2g}."
 
 
 def _scatter(fit: PulsedFit) -> Iterator[str]:
-    table = fit.constants
     for direction in (UP, DOWN):
         name = f"{direction}_spread_fit[0]"
-        if name in fit.told and table.loc[name, "value"] <= NOTHING * getattr(fit.device, f"{direction}_fit")[0]:
+        if name not in fit.told:
+            continue
+        value, _, high = _value_and_ends(fit, name)
+        if value <= NOTHING * getattr(fit.device, f"{direction}_fit")[0]:
             yield (
                 f"{direction.capitalize()}: the spread from pulse to pulse can't be told from read noise; it is at "
-                f"most {table.loc[name, 'high']:.2g} uS."
+                f"most {high:.2g} uS."
             )
 
 
