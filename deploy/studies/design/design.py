@@ -310,7 +310,10 @@ class _Study:
             "seconds": self.seconds,
             "ranges": ranges,
         }
-        told = {"values": self.space.describe(), "accelerator": json_sha256(chip.model_dump(mode="json"))[:16]}
+        told: dict[str, Any] = {
+            "values": self.space.describe(),
+            "accelerator": json_sha256(chip.model_dump(mode="json"))[:16],
+        }
         told |= {"budgets": budgets, "inner": inner, "batch": batch}
         self.settings = {**shared, **told, "limit": limit, "chips": chips, "seed": seed, "split": "validation"}
         self.confirming = {**shared, "limit": None, "chips": confirm_chips, "seed": seed + 1, "split": "test"}
