@@ -46,7 +46,8 @@ def parts(results: Path) -> list[str]:
     about: dict[str, Any] = json.loads((results / FILES[1]).read_text("utf-8"))
     times = [losses(table, at) for at in dict.fromkeys(table["at"])]
     return [
-        "AnalogNet-KWS whose chips calibrate their batch-norms themselves (AdaBS) on unlabelled training clips: loss "
+        "AnalogNet-KWS from float networks before their distillation, whose chips calibrate their batch-norms "
+        "themselves (AdaBS) on unlabelled training clips: loss "
         f"to the float network in points on {about['clips']:,} {about['split']} clips of {about['speakers']} speakers, "
         f"with half of its 95 % interval; {len(about['seeds'])} training seeds with {about['chips']} chips each. A "
         "chip calibrates itself an hour before a day has passed, and a day before a year has, beside each drift "

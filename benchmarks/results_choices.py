@@ -21,11 +21,11 @@ def compensation(results: Path) -> list[str]:
             loss = format_interval(one["loss"], one["loss_low"], one["loss_high"], form="{:+.2f}")
             rows.append([str(one["bits"]), one["rule"], one["at"], f"{100 * one['accuracy']:.2f}", loss])
     return [
-        f"AnalogNet-KWS, the same weights and chips with the factor after the ADC (`global`), after it and per column "
-        f"(`column`), or before the DAC (`input`), which the networks were trained with: {found['split']} clips, "
-        f"{len(found['seeds'])} training seeds, {found['chips']} chips each, losses to the float network in points "
-        "with half of their 95 % intervals ([figures](compensation.json)). At 4 bit `input` is the default of the "
-        "hardware.",
+        "AnalogNet-KWS from float networks before their distillation, the same weights and chips with the factor after "
+        "the ADC (`global`), after it and per column (`column`), or before the DAC (`input`), which the networks were "
+        f"trained with: {found['split']} clips, {len(found['seeds'])} training seeds, {found['chips']} chips each, "
+        "losses to the float network in points with half of their 95 % intervals ([figures](compensation.json)). At "
+        "4 bit `input` is the default of the hardware.",
         markdown(["bits", "factor", "at", "accuracy in %", "loss"], rows),
     ]
 

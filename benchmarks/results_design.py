@@ -12,8 +12,8 @@ from benchmarks.markdown import markdown
 
 FILES = ("design.json",)
 VERDICTS = {
-    "dominates": "A network of {bits} bits on average dominates uniform {bits} bit: it takes less energy, and its loss "
-    "is surely no more than {margin:g} points larger.",
+    "dominates": "A network of at most {bits} bits on average dominates uniform {bits} bit: it takes less energy, and "
+    "its loss is with 95 % confidence no more than {margin:g} points larger.",
     "none dominates": "None of them dominates uniform {bits} bit: all lose more.",
     "not decided": "Whether one of them dominates uniform {bits} bit is not decided by these data: they take less "
     "energy, but their loss may be more than {margin:g} points larger, or no larger at all.",

@@ -158,7 +158,7 @@ def test_designed_hardware_is_set_beside_uniform_bits(
     found |= {"samples": {"searched": "80 clips", "confirmed": "90 clips"}, "search": {"chips": 3}}
     found |= {"confirmed": [row], "hardware": {"preset": "aon_cim_6bit"}, "chosen": {"label": "bits 5 6", "epochs": 0}}
     for low, high, said in (
-        (0.0, 0.2, "A network of 6 bits on average dominates uniform 6 bit"),
+        (0.0, 0.2, "A network of at most 6 bits on average dominates uniform 6 bit"),
         (0.05, 0.4, "None of them dominates uniform 6 bit"),
         (-0.2, 0.4, "is not decided by these data"),
     ):
