@@ -95,11 +95,11 @@ def simulate(model: keras.Model, samples: tuple[Any, ...], blocks: list[Any], st
         store()
 
 
-def predict(model: keras.Model, samples: tuple[Any, ...], **settings: Any) -> pd.DataFrame:
+def predict(model: keras.Model, data: tuple[Any, ...], **settings: Any) -> pd.DataFrame:
     """Return the table of a prediction, whether or not it is flagged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AgeingWarning)
-        return predict_ageing(model, samples, **settings)
+        return predict_ageing(model, data, **settings)
 
 
 def compared(table: pd.DataFrame, blocks: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
