@@ -180,7 +180,8 @@ def measure(name: str, handle: str, bits: int | None, options: argparse.Namespac
     model, samples = network_of(trained, bits), samples_of(task, options.split, options.clips)
     if "prediction" not in options.skip and "rows" not in record:
         table, seconds = timed(lambda: predict(model, samples, **PREDICTED))
-        record |= {"table": table.to_dict("records"), "predicted_seconds": seconds}
+        rows = json.loads(table.to_json(orient="records", double_precision=15))  # what is flagged has no numbers: null
+        record |= {"table": rows, "predicted_seconds": seconds}
     simulate(model, samples, record["blocks"], store)
     if "table" in record:
         record["rows"] = compared(pd.DataFrame(record["table"]), record["blocks"])
