@@ -346,7 +346,18 @@ class Cost:
 
 
 def with_range(value: float, ends: tuple[float, float] | None, form: str = ".3g", unit: str = "") -> str:
-    """Return a figure with the range it lies in, as text: "8.55 TOPS/W (8.32 to 8.84)"."""
+    """Return a figure with the range it lies in, as text.
+
+    Args:
+        value: the figure.
+        ends: of its range; None: the figure alone.
+        form: of the numbers, as for `format`.
+        unit: behind the figure.
+
+    Examples:
+        >>> with_range(8.55, (8.32, 8.84), ".2f", "TOPS/W")
+        '8.55 TOPS/W (8.32 to 8.84)'
+    """
     text = f"{value:{form}} {unit}".rstrip()
     return text if ends is None else f"{text} ({ends[0]:{form}} to {ends[1]:{form}})"
 

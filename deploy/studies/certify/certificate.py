@@ -264,6 +264,12 @@ def certificate_figure(found: Certificate) -> Any:
 
     Args:
         found: of `certify`.
+
+    Examples:
+        >>> settings = {"min_yield": 0.5, "confidence": 0.9, "data_uncertainty": False}
+        >>> found = analognets.deploy.certify(analog, min_accuracy=0.8, data=(x, y), at="1d", **settings)
+        >>> certificate_figure(found).axes[0].get_ylabel()
+        'lowest accuracy in %'
     """
     figure = new_figure(6.8, 3.6)
     axes = figure.add_subplot()

@@ -179,7 +179,8 @@ def test_a_cost_is_data_and_text(kws: Workload) -> None:
 
 
 def test_bits_come_from_the_analog_model(make: Callable[..., Any], nets: Any) -> None:
-    assert cost(make(adc_bits=6)).bits == 6
+    assert cost(make(dac_bits=6, adc_bits=6)).bits == 6
+    assert cost(make(adc_bits=6)).bits == cost(make(dac_bits=6)).bits == 8, "the wider converter sets the pass"
     assert cost(nets.small_net()).bits == 8
 
 

@@ -52,7 +52,12 @@ class PulseColumn:
 
 
 def is_pulsed(names: Iterable[str]) -> bool:
-    """Return whether columns are those of pulse curves: they count pulses, or name a direction, and have no target."""
+    """Return whether columns are those of pulse curves: they count pulses, or name a direction, and have no target.
+
+    Examples:
+        >>> is_pulsed(["cell", "pulse", "conductance_uS"]), is_pulsed(["target_uS", "conductance_uS@1s"])
+        (True, False)
+    """
     names = [str(name) for name in names]
     words = [{word.lower() for word in WORDS.split(name) if word} for name in names]
     if any({*ROLES["target"]} & one for one in words):
