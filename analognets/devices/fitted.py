@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from analognets.devices.base import State, normal
 from analognets.devices.pcm import PCM, polynomial
-from analognets.devices.replicates import check_known, plain, replicate
+from analognets.devices.replicates import KnownConstants, check_known
 from analognets.errors import InvalidArgumentError, check_number
 
 __all__ = ["BOLTZMANN", "CONSTANTS", "FittedDevice"]
@@ -28,7 +28,7 @@ CONSTANTS = ("programming_bias_fit", "programming_fit", "drift_mean_fit", "drift
 
 @keras.saving.register_keras_serializable(package="analognets")
 @dataclasses.dataclass(frozen=True)
-class FittedDevice(PCM):
+class FittedDevice(KnownConstants, PCM):
     """The laws of `PCM` with constants fitted to measured cells, a mean programming error and stuck cells.
 
     With g = G_target / g_max, N independent standard-normal draws and the other symbols as in `PCM`:
@@ -128,18 +128,3 @@ class FittedDevice(PCM):
         """exp(-E_a / k * (1 / T - 1 / T_ref)), by which drift exponents differ from those at T_ref."""
         inverse = 1.0 / self.temperature - 1.0 / self.reference_temperature
         return math.exp(min(max(-self.activation_energy / BOLTZMANN * inverse, -50.0), 50.0))
-
-    def drawn(self, number: int) -> FittedDevice:
-        """Return the device with the constants of one replicate of the bootstrap: one that the data allow as well.
-
-        Args:
-            number: whole number >= 0; replicates are taken in turn.
-
-        Raises:
-            InvalidArgumentError: the device holds no replicates, or the number is none.
-        """
-        return replicate(self, number)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the settings as plain data; `from_config` gives back an equal device."""
-        return {**super().get_config(), "uncertainty": plain(self.uncertainty)}

@@ -12,7 +12,7 @@ from keras import ops
 
 from analognets.devices.base import State, seconds
 from analognets.devices.pulsed import PulsedDevice, Seed, standard_normal
-from analognets.devices.replicates import check_known, plain, replicate
+from analognets.devices.replicates import KnownConstants, check_known
 from analognets.errors import InvalidArgumentError, check_number
 
 __all__ = ["PULSED_CONSTANTS", "PulsedFitted"]
@@ -27,7 +27,7 @@ PULSED_CONSTANTS = (
 
 @keras.saving.register_keras_serializable(package="analognets")
 @dataclasses.dataclass(frozen=True)
-class PulsedFitted(PulsedDevice):
+class PulsedFitted(KnownConstants, PulsedDevice):
     """A pulsed device with a linear or soft-bound law of potentiation and of depression, and devices that differ.
 
     With x the way from the start, G - g_min for potentiation and g_max - G for depression, one pulse of amplitude 1 has
@@ -213,18 +213,3 @@ class PulsedFitted(PulsedDevice):
         """
         self.law("depression")
         return self._given(self.depress_with, state, count, seed, time, amplitude)
-
-    def drawn(self, number: int) -> PulsedFitted:
-        """Return the device with the constants of one replicate of the bootstrap.
-
-        Args:
-            number: whole number >= 0; replicates are taken in turn.
-
-        Raises:
-            InvalidArgumentError: the device holds no replicates, or the number is none.
-        """
-        return replicate(self, number)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the settings as plain data; `from_config` gives back an equal device."""
-        return {**super().get_config(), "uncertainty": plain(self.uncertainty)}

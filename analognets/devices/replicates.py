@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from analognets.devices.base import Device
 from analognets.errors import InvalidArgumentError, check_integer, shortened
 
-__all__ = ["check_known", "plain", "replicate", "replicate_count"]
+__all__ = ["KnownConstants", "check_known", "plain", "replicate", "replicate_count"]
 
 Known = TypeVar("Known", bound=Device)
+
+
+class KnownConstants:
+    """What devices with a field `uncertainty` have in common; goes in front of the device in the list of bases."""
+
+    uncertainty: Mapping[str, Any]
+
+    def drawn(self, number: int) -> Self:
+        """Return the device with the constants of one replicate of the bootstrap: one that the data allow as well.
+
+        Args:
+            number: whole number >= 0; replicates are taken in turn.
+
+        Raises:
+            InvalidArgumentError: the device holds no replicates, or the number is none.
+        """
+        return replicate(self, number)  # type: ignore[type-var]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings as plain data; `from_config` gives back an equal device."""
+        return {**super().get_config(), "uncertainty": plain(self.uncertainty)}  # type: ignore[misc]
 
 
 def check_known(device: Device, constants: Sequence[str]) -> None:
