@@ -49,10 +49,11 @@ def parts(results: Path) -> list[str]:
     asked = first["settings"]
     words = first["rows"][0]["words"]
     slowest = max(network["time_ratio"] for network in result["networks"])
+    commits = sorted({network["origin"]["git_commit"][:7] for network in result["networks"]})
     return [
-        f"Presets on {first['hours']:g} h of running audio: clips of the test split ({words} of them keywords, about "
-        f"{asked['words_per_minute']:g} clips a minute, unknown words included) over background made of its silence "
-        f"clips, {asked['noise_rms'][0]:g} to {asked['noise_rms'][1]:g} of full scale. An inference every "
+        f"Presets of commit {', '.join(commits)} on {first['hours']:g} h of running audio: clips of the test split "
+        f"({words} of them keywords, about {asked['words_per_minute']:g} clips a minute, unknown words included) over background made of its "
+        f"silence clips, {asked['noise_rms'][0]:g} to {asked['noise_rms'][1]:g} of full scale. An inference every "
         f"{asked['step']:g} s, posteriors averaged over {asked['smoothing']:g} s, at least {asked['suppression']:g} s "
         f"between detections. The threshold was chosen on {asked['validation_hours']:g} h of validation audio for "
         f"{asked['target']:g} false alarms per hour after 25 s, and stays. Mean and half of its 95 % interval over "
