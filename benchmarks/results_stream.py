@@ -52,13 +52,14 @@ def parts(results: Path) -> list[str]:
     commits = sorted({network["origin"]["git_commit"][:7] for network in result["networks"]})
     return [
         f"Presets of commit {', '.join(commits)} on {first['hours']:g} h of running audio: clips of the test split "
-        f"({words} of them keywords, about {asked['words_per_minute']:g} clips a minute, unknown words included) over background made of its "
-        f"silence clips, {asked['noise_rms'][0]:g} to {asked['noise_rms'][1]:g} of full scale. An inference every "
-        f"{asked['step']:g} s, posteriors averaged over {asked['smoothing']:g} s, at least {asked['suppression']:g} s "
-        f"between detections. The threshold was chosen on {asked['validation_hours']:g} h of validation audio for "
-        f"{asked['target']:g} false alarms per hour after 25 s, and stays. Mean and half of its 95 % interval over "
-        f"{asked['chips']} chips, one training seed; how often words come and how loud the background is follows no "
-        "recording ([each chip](stream.csv), [each threshold](stream_det.csv), [settings](stream.json)):",
+        f"({words} of them keywords, about {asked['words_per_minute']:g} clips a minute, unknown words included) over "
+        f"background made of its silence clips, {asked['noise_rms'][0]:g} to {asked['noise_rms'][1]:g} of full scale. "
+        f"An inference every {asked['step']:g} s, posteriors averaged over {asked['smoothing']:g} s, at least "
+        f"{asked['suppression']:g} s between detections. The threshold was chosen on {asked['validation_hours']:g} h "
+        f"of validation audio for {asked['target']:g} false alarms per hour after 25 s, and stays. Mean and half of "
+        f"its 95 % interval over {asked['chips']} chips, one training seed; how often words come and how loud the "
+        "background is follows no recording ([each chip](stream.csv), [each threshold](stream_det.csv), "
+        "[settings](stream.json)):",
         rates(result),
         "![False alarms and misses](stream.svg)",
         f"Mean power on AON-CiM, switched off between inferences. {first['power']['not_counted']}",

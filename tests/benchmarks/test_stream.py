@@ -23,6 +23,7 @@ def test_the_page_shows_rates_power_and_time(tmp_path: Path) -> None:
     settings |= {"validation_hours": 1.0, "target": 5.0, "chips": 5}
     rows = [row("float network", 4.0, 0.15, None), row("1y", 6.04, 0.2, 0.012)]
     network = {"network": "kws", "hours": 1.0, "settings": settings, "rows": rows, "power": power, "time_ratio": 0.0213}
+    network["origin"] = {"git_commit": "0123456789abcdef"}
     (tmp_path / "stream.json").write_text(json.dumps({"networks": [network]}))
     text = "\n".join(results_stream.parts(tmp_path))
     assert "| kws | float network | 0.72 | 4.0 | 15.0 |" in text

@@ -9,7 +9,17 @@ from collections.abc import Iterable
 from analognets.errors import DataError, shortened
 from analognets.units import SECONDS
 
-__all__ = ["CONDUCTANCE", "RESISTANCE", "ROLES", "TEMPERATURE", "TIME", "WORDS", "Column", "check_unit", "columns_of"]
+__all__ = [
+    "CONDUCTANCE",
+    "RESISTANCE",
+    "ROLES",
+    "TEMPERATURE",
+    "TIME",
+    "WORDS",
+    "TableColumn",
+    "check_unit",
+    "columns_of",
+]
 
 CONDUCTANCE = {"S": 1e6, "mS": 1e3, "uS": 1.0, "µS": 1.0, "μS": 1.0, "nS": 1e-3, "pS": 1e-6}
 """Factors to uS."""
@@ -55,7 +65,7 @@ _DURATION = re.compile(r"([0-9]*\.?[0-9]+(?:e\+?[0-9]+)?)([a-zµ]+)")
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
+class TableColumn:
     """One column.
 
     Args:
@@ -71,7 +81,7 @@ class Column:
     time: float | None = None
 
 
-def columns_of(names: Iterable[str], units: dict[str, str]) -> list[Column]:
+def columns_of(names: Iterable[str], units: dict[str, str]) -> list[TableColumn]:
     """Return what the columns of a table hold.
 
     Args:
@@ -105,7 +115,7 @@ def columns_of(names: Iterable[str], units: dict[str, str]) -> list[Column]:
     return columns
 
 
-def _check_form(columns: list[Column], readings: list[Column]) -> None:
+def _check_form(columns: list[TableColumn], readings: list[TableColumn]) -> None:
     """Refuse tables that are half long and half wide."""
     wide = [column for column in readings if column.time is not None]
     has_time = any(column.role == "time" for column in columns)
@@ -128,7 +138,7 @@ def _check_form(columns: list[Column], readings: list[Column]) -> None:
         )
 
 
-def _column(name: str, units: dict[str, str]) -> Column:
+def _column(name: str, units: dict[str, str]) -> TableColumn:
     words = [word for word in WORDS.split(name.strip()) if word]
     given = units.get(name)
     conductance = next((word for word in reversed(words) if word in UNITS["conductance"]), None)
@@ -139,21 +149,21 @@ def _column(name: str, units: dict[str, str]) -> Column:
     roles = [role for role in ORDER if {*lower, *joined} & {*ROLES[role]}]
     if times and "target" not in roles and (conductance or "conductance" in roles):
         seconds = float(times[-1][1]) * TIME[times[-1][2]]
-        return Column(name, "conductance", conductance or given or units.get("conductance"), seconds)
+        return TableColumn(name, "conductance", conductance or given or units.get("conductance"), seconds)
     role = roles[0] if roles else None
     if role is None or role == "cell":
-        return Column(name, role)
+        return TableColumn(name, role)
     unit = next((word for word in reversed(words) if word in UNITS[role]), None)
     if role in ("target", "conductance") and unit is None and len(words) > 1 and _looks_like_unit(words[-1]):
         unit = words[-1]
-    return Column(name, role, given or unit or units.get(role))
+    return TableColumn(name, role, given or unit or units.get(role))
 
 
 def _looks_like_unit(word: str) -> bool:
     return word.lower() in {unit.lower() for unit in UNITS["conductance"]}
 
 
-def check_unit(column: Column) -> None:
+def check_unit(column: TableColumn) -> None:
     """Refuse a column without a unit, or with one that its role does not have.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 
 from analognets.core.files import read_plain
 from analognets.core.provenance import sha256_of
-from analognets.devices.fitting.headers import CONDUCTANCE, RESISTANCE, TEMPERATURE, TIME, Column, columns_of
+from analognets.devices.fitting.headers import CONDUCTANCE, RESISTANCE, TEMPERATURE, TIME, TableColumn, columns_of
 from analognets.errors import DataError, reason, shortened
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _parsed(content: bytes, path: str) -> pd.DataFrame:
     return frame
 
 
-def numbers_of(frame: pd.DataFrame, column: Column, *, may_be_empty: bool = False) -> np.ndarray:
+def numbers_of(frame: pd.DataFrame, column: TableColumn, *, may_be_empty: bool = False) -> np.ndarray:
     """Return the numbers of a column; NaN for empty fields where there may be some.
 
     Raises:
@@ -199,7 +199,7 @@ def in_microsiemens(values: np.ndarray, unit: str) -> np.ndarray:
         return 1e6 / (values * RESISTANCE[unit])
 
 
-def _shared(frame: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
+def _shared(frame: pd.DataFrame, columns: list[TableColumn]) -> dict[str, Any]:
     """Return what each row says of its cell: name, target and temperature."""
     by_role = {column.role: column for column in columns if column.role and column.time is None}
     target = by_role["target"]
@@ -214,7 +214,7 @@ def _shared(frame: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
     return found
 
 
-def _from_long(frame: pd.DataFrame, columns: list[Column]) -> dict[str, np.ndarray]:
+def _from_long(frame: pd.DataFrame, columns: list[TableColumn]) -> dict[str, np.ndarray]:
     reading = next(column for column in columns if column.role == "conductance")
     time = next(column for column in columns if column.role == "time")
     found = _shared(frame, columns)
@@ -232,7 +232,7 @@ def _from_long(frame: pd.DataFrame, columns: list[Column]) -> dict[str, np.ndarr
     return found
 
 
-def _from_wide(frame: pd.DataFrame, columns: list[Column]) -> dict[str, np.ndarray]:
+def _from_wide(frame: pd.DataFrame, columns: list[TableColumn]) -> dict[str, np.ndarray]:
     shared = _shared(frame, columns)
     shared.setdefault("cell", np.arange(len(frame)).astype(str).astype(object))
     names, counts = np.unique(shared["cell"].astype(str), return_counts=True)

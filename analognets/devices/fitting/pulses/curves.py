@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analognets.devices.fitting.headers import RESISTANCE
-from analognets.devices.fitting.headers import Column as PlainColumn
+from analognets.devices.fitting.headers import RESISTANCE, TableColumn
 from analognets.devices.fitting.measurements import frame_of, in_microsiemens, numbers_of, others
 from analognets.devices.fitting.pulses.headers import DIRECTIONS, EXAMPLES, PulseColumn, pulse_columns
 from analognets.errors import DataError, shortened
@@ -112,7 +111,7 @@ def read_pulse_curves(table: Any, *, units: Mapping[str, str] | None = None) -> 
 
 
 def _reading(frame: pd.DataFrame, column: PulseColumn) -> np.ndarray:
-    values = numbers_of(frame, PlainColumn(column.name, "conductance", column.unit), may_be_empty=True)
+    values = numbers_of(frame, TableColumn(column.name, "conductance", column.unit), may_be_empty=True)
     if column.unit in RESISTANCE and (values == 0).any():
         raise DataError(f"The column '{column.name}' has a resistance of 0. Received: an infinite conductance.")
     return in_microsiemens(values, str(column.unit))
@@ -152,7 +151,7 @@ def _numbers(frame: pd.DataFrame, columns: list[PulseColumn], direction: str | N
         )
     if not mine:
         return np.arange(len(frame), dtype=np.float64)
-    return numbers_of(frame, PlainColumn(mine[0].name, "pulse"), may_be_empty=True)
+    return numbers_of(frame, TableColumn(mine[0].name, "pulse"), may_be_empty=True)
 
 
 def _from_rows(frame: pd.DataFrame, columns: list[PulseColumn]) -> dict[str, np.ndarray]:

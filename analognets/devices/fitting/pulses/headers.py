@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 
-from analognets.devices.fitting.headers import CONDUCTANCE, RESISTANCE, ROLES, TIME, WORDS, Column, check_unit
+from analognets.devices.fitting.headers import CONDUCTANCE, RESISTANCE, ROLES, TIME, WORDS, TableColumn, check_unit
 from analognets.errors import DataError, shortened
 
 __all__ = ["DIRECTIONS", "PulseColumn", "is_pulsed", "pulse_columns"]
@@ -80,7 +80,7 @@ def pulse_columns(names: Iterable[str], units: Mapping[str, str]) -> list[PulseC
     columns = [_column(str(name), units) for name in names]
     readings = [column for column in columns if column.role == "conductance"]
     for column in readings:
-        check_unit(Column(column.name, "conductance", column.unit))
+        check_unit(TableColumn(column.name, "conductance", column.unit))
     if not readings:
         raise DataError(
             "The table has no column with read conductances, such as conductance_uS or LTP_uS. Received: the columns "
