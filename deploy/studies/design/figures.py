@@ -32,6 +32,8 @@ def design_figure(found: Design, path: Any = None, *, title: str = "") -> Any:
     good = found.table.dropna(subset=["loss", "energy_uj"])
     if good.empty:
         raise InvalidArgumentError("There is nothing to draw: no candidate was measured.")
+    from matplotlib.ticker import LogFormatter
+
     figure = new_figure(8.4, 5.0)
     axes = figure.add_subplot()
     uniform = good["kind"].str.startswith("uniform")
@@ -51,6 +53,7 @@ def design_figure(found: Design, path: Any = None, *, title: str = "") -> Any:
         xscale="log",
     )
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(LogFormatter())
     axes.grid(alpha=0.3)
     axes.set_title(title or "Loss against energy", fontsize="small", loc="left")
     figure.legend(loc="outside right upper", fontsize="x-small")
