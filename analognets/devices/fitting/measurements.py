@@ -19,7 +19,16 @@ from analognets.errors import DataError, reason, shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MIN_CELLS", "Measurements", "frame_of", "in_microsiemens", "numbers_of", "others", "read_measurements"]
+__all__ = [
+    "MIN_CELLS",
+    "Counted",
+    "Measurements",
+    "frame_of",
+    "in_microsiemens",
+    "numbers_of",
+    "others",
+    "read_measurements",
+]
 
 MIN_CELLS = 20
 """So few cells tell no law."""
@@ -29,8 +38,23 @@ FAR = 30.0
 """Readings are not so many times the targets, or a unit is wrong."""
 
 
+class Counted:
+    """What tables of cells with readings have in common: their length in cells, and the count of readings."""
+
+    cells: tuple[str, ...]
+    conductance: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def readings(self) -> int:
+        """Count of all readings."""
+        return int(np.isfinite(self.conductance).sum())
+
+
 @dataclasses.dataclass(frozen=True)
-class Measurements:
+class Measurements(Counted):
     """Cells that were programmed to a target each and read at one or more times.
 
     Args:
@@ -50,14 +74,6 @@ class Measurements:
     temperature: np.ndarray | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    @property
-    def readings(self) -> int:
-        """Count of all readings."""
-        return int(np.isfinite(self.conductance).sum())
 
     def only(self, chosen: np.ndarray) -> Measurements:
         """Return some of the cells, chosen by a mask."""

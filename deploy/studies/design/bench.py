@@ -15,6 +15,7 @@ import numpy as np
 from analognets.conversion import to_digital
 from analognets.crossbar import Crossbar
 from analognets.deploy.chips.chips import program
+from analognets.deploy.evaluation import decisions
 from analognets.deploy.studies.ageing.predict import predict_ageing
 from analognets.deploy.studies.certify.bench import Samples, samples_of, samples_of_task
 from analognets.deploy.studies.design.files import as_in_recipes
@@ -62,6 +63,8 @@ class Bench:
         else:
             self.samples = _half(self.trained, arrays, settings)
         self.digital = self._digital()
+        truth, chosen, _ = decisions(self.samples.labels, self.digital)
+        self.digital_accuracy = float(np.mean(chosen == truth))
 
     def _digital(self) -> Any:
         """Return the outputs of the digital network, called as it is: `predict` would trace a function a bench."""
@@ -120,8 +123,7 @@ class Bench:
             return None, str(error)
         if row["flag"]:
             return None, row["flag"]
-        right = _digital_right(self)
-        digital = float(right.mean())
+        digital = self.digital_accuracy
         found = {"accuracy": row["mean"], "accuracy_std": row["std"], "loss": 100.0 * (digital - row["mean"])}
         found |= {"loss_low": None, "loss_high": None, "chips": 0, "right": None}
         return {**found, "digital_accuracy": digital}, ""
@@ -142,13 +144,6 @@ class Bench:
             "right": np.packbits(decided.chosen == decided.truth).tobytes(),
             "digital_accuracy": float(row["digital_accuracy"]),
         }
-
-
-def _digital_right(bench: Bench) -> np.ndarray:
-    from analognets.deploy.evaluation import decisions
-
-    truth, chosen, _ = decisions(bench.samples.labels, bench.digital)
-    return np.asarray(chosen == truth)
 
 
 def _number(value: Any) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analognets.devices.fitting.headers import RESISTANCE, TableColumn
-from analognets.devices.fitting.measurements import frame_of, in_microsiemens, numbers_of, others
+from analognets.devices.fitting.measurements import Counted, frame_of, in_microsiemens, numbers_of, others
 from analognets.devices.fitting.pulses.headers import DIRECTIONS, EXAMPLES, PulseColumn, pulse_columns
 from analognets.errors import DataError, shortened
 
@@ -28,7 +28,7 @@ UP, DOWN = "potentiation", "depression"
 
 
 @dataclasses.dataclass(frozen=True)
-class PulseCurves:
+class PulseCurves(Counted):
     """Conductances of cells after so many pulses: a row a curve, of one cell, one direction and one cycle.
 
     Args:
@@ -50,14 +50,6 @@ class PulseCurves:
     single: bool
     source: str = ""
     notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    @property
-    def readings(self) -> int:
-        """Count of all readings."""
-        return int(np.isfinite(self.conductance).sum())
 
     def of(self, direction: str) -> PulseCurves:
         """Return the curves of one direction, without columns that none of them has."""
