@@ -56,10 +56,9 @@ def low_bits(results: Path) -> list[str]:
     chips, seeds = int(table["chips"].iloc[0]), table["seed"].nunique()
     base = " and ".join(BASE).replace("hardware_aware.", "")
     found = [
-        f"AnalogNet-KWS at 4 bit, {table['split'].iloc[0]} clips, {seeds} training seed, {chips} chips, losses in points "
-        "with half of their 95 % intervals to the float network that all trainings of a table start from "
-        "([figures](low_bits_4bit.csv)). They come from networks before the distillation of the float network. One "
-        "change each to a recipe with "
+        f"AnalogNet-KWS at 4 bit, {table['split'].iloc[0]} clips, {seeds} training seed, {chips} chips, losses in "
+        "points with half of their 95 % intervals to the float network that all trainings of a table start from, which "
+        "is one before the distillation ([figures](low_bits_4bit.csv)). One change each to a recipe with "
         f"{base}, which led to the rate of the recipe:",
         _changes(table, VARIANTS),
     ]
