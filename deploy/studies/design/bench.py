@@ -162,14 +162,14 @@ def rights(row: Mapping[str, Any], samples: int) -> np.ndarray:
 
 
 def _half(trained: TrainedNetwork, arrays: str, settings: Mapping[str, Any]) -> Samples:
-    """Return one half of the samples in a file: every other one to search with, the rest to confirm on."""
+    """Return one half of the samples in a file: every other one to search and confirm with, the rest to report on."""
     whole = samples_of(trained, trained.model, arrays, split="test", limit=None, options={})
     first = 0 if settings["split"] == "validation" else 1
     chosen = np.arange(len(whole))[first::2]
     if settings["limit"] is not None:
         chosen = chosen[np.linspace(0, len(chosen) - 1, min(settings["limit"], len(chosen))).astype(int)]
     inputs, labels = (np.asarray(one)[chosen] for one in (whole.inputs, whole.labels))
-    kind = "samples to search with" if first == 0 else "samples to confirm on"
+    kind = "samples to search with" if first == 0 else "samples to report on"
     return Samples(inputs, labels, [whole.groups[one] for one in chosen], whole.name, kind, whole.synthetic)
 
 
@@ -178,7 +178,7 @@ def _task(place: str, data: str | None, options: str) -> Task:
     return open_trained(place, wants=("recipe",)).task(data, options=json.loads(options))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=3)  # to search, to confirm and to report
 def _bench(place: str, settings: str, arrays: str | None) -> Bench:
     return Bench(place, json.loads(settings), arrays)
 
