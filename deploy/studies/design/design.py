@@ -16,7 +16,16 @@ from analognets.core.provenance import json_sha256
 from analognets.crossbar import Crossbar
 from analognets.deploy.accelerator import load_accelerator
 from analognets.deploy.accelerator.costs import with_range
-from analognets.deploy.studies.design.bench import PREDICTED, SIMULATED, TASK, Bench, bench_of, layers_of
+from analognets.deploy.studies.design.bench import (
+    CHECKS,
+    CHOSEN,
+    PREDICTED,
+    SIMULATED,
+    TASK,
+    Bench,
+    bench_of,
+    layers_of,
+)
 from analognets.deploy.studies.design.budgets import COLUMNS, budgets_of, objectives_of, text_of
 from analognets.deploy.studies.design.files import write_hardware
 from analognets.deploy.studies.design.knobs import Candidate, ConverterBits, GMax, Knob, LayerPlace, knobs_of
@@ -41,9 +50,6 @@ RESULT, HARDWARE = "design.json", "hardware"
 BEGUN = {".lock", "models", "data.npz"}
 """What a folder of a design holds before its points."""
 INNER = ("auto", PREDICTED, SIMULATED)
-CHECKS, CHOSEN = 12, 420
-"""Chips that `predict_ageing` simulates, and the samples of them: about half of its work, and it saves any if the chips
-of a candidate take more than that."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -352,7 +358,7 @@ class _Study:
             (self.root / name).unlink(missing_ok=True)
 
     def prediction_pays(self) -> bool:
-        """Whether predicting a candidate takes less work than its chips."""
+        """Whether predicting a candidate takes less work than its chips: about twice its own few chips."""
         samples = len(self.bench(self.settings).samples)
         return bool(self.settings["chips"] * samples > 2 * CHECKS * min(samples, CHOSEN))
 
