@@ -103,6 +103,31 @@ def test_the_choice_does_not_look_at_the_samples_of_the_report(
     assert [(kept, before)] == [(path, path.stat().st_mtime_ns) for path in reported.iterdir()]
 
 
+@pytest.mark.usefixtures("op_by_op")
+def test_a_search_by_predictions_is_confirmed_on_chips(
+    call: Call, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analognets.deploy.studies.design import bench
+
+    few = ("--bits", "6", "--adcs", 128, "--confirm-chips", 2, "--trials", 1, "--loss", 1, "--inner", "predicted")
+    labels = np.arange(24) // 2 % 4
+    np.savez(tmp_path / "data.npz", inputs=0.8 * np.eye(4)[labels], labels=labels)
+    words = ("design", files[0], "--data", tmp_path / "data.npz", *few, "--json")
+    answer = call(*words, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    [tried], [confirmed], chosen = result["table"], result["confirmed"], result["chosen"]
+    assert (tried["flag"], tried["method"], tried["chips"], tried["loss"]) == ("", "predicted", 0, 0.0)
+    assert [(row["method"], row["chips"], row["loss"]) for row in (confirmed, chosen)] == [("chips", 2, 0.0)] * 2
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(bench, "predict_ageing", failing)
+    [tried] = json.loads(call(*words, "--out", tmp_path / "simulated").out)["table"]
+    assert (tried["method"], tried["chips"]) == ("chips", 3) and "not positive definite" in tried["flag"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
