@@ -31,8 +31,8 @@ BITS = (8, 7, 6, 5, 4)
 UNIFORM = 6
 MARGIN = 0.25
 """Points: losses that surely differ by less than this count as equal."""
-SHOWN = ("label", "kind", "epochs", "energy_uj", "energy_low_uj", "energy_high_uj", "area_mm2", "mean_bits", "loss")
-SHOWN += ("loss_low", "loss_high", "searched_loss", "accuracy", "chips", "samples")
+SHOWN = ("label", "kind", "epochs", "energy_uj", "energy_low_uj", "energy_high_uj", "area_mm2", "mean_bits", "loss",
+         "loss_low", "loss_high", "searched_loss", "accuracy", "chips", "samples")  # fmt: skip
 TOLD = (*SHOWN, "confirmed_loss", "feasible")
 TRIED = ("label", "kind", "energy_uj", "mean_bits", "loss", "feasible", "pareto")
 
