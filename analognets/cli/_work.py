@@ -186,6 +186,11 @@ def interval(row: Any, name: str, ends: str, *, scale: float = 100.0, form: str 
     return format_interval(row[name], low, high, scale=scale, form=form)
 
 
+def words(text: str | None) -> list[str]:
+    """Return the words of a list with commas, without blank ones; none for no list."""
+    return [word.strip() for word in text.split(",") if word.strip()] if text else []
+
+
 def numbers(option: str, text: str | None, kind: Any) -> list[Any]:
     """Return the numbers of a list with commas, each once.
 

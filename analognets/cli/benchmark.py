@@ -9,7 +9,7 @@ import typer
 
 from analognets.cli import _console, options
 from analognets.cli._report import point_to, repeating
-from analognets.cli._work import percent, records, start_backend, times_of
+from analognets.cli._work import percent, records, start_backend, times_of, words
 
 __all__ = ["benchmark"]
 
@@ -61,7 +61,7 @@ def benchmark(
     """
     times = times_of(at)
     precisions = wanted_bits(bits or ("8" if quick else "8,6,4"))
-    keys = [key.strip() for entry in (*(members or ()), *(only or ())) for key in entry.split(",") if key.strip()]
+    keys = [key for entry in (*(members or ()), *(only or ())) for key in words(entry)]
     reporter = _console.Reporter(json=json, quiet=quiet)
     start_backend(reporter)
 
@@ -97,10 +97,10 @@ def wanted_bits(text: str) -> list[int]:
     Raises:
         BadParameter: one is no number.
     """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() for word in words):
+    found = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() for word in found):
         raise typer.BadParameter(f"--bits takes numbers such as 8,6,4. Received: {text!r}.")
-    return list(dict.fromkeys(map(int, words)))
+    return list(dict.fromkeys(map(int, found)))
 
 
 def trainer(reporter: _console.Reporter) -> Any:

@@ -11,7 +11,7 @@ import typer
 
 from analognets.cli import _console, options
 from analognets.cli._report import leave_report, made_from
-from analognets.cli._work import Steps, interval, numbers, sizes, start_backend, with_ends
+from analognets.cli._work import Steps, interval, numbers, sizes, start_backend, with_ends, words
 
 __all__ = ["design"]
 
@@ -44,7 +44,7 @@ InnerOption = Annotated[
     Inner, typer.Option(help="How candidates are measured: predicted as by `ageing`, on a few chips, or as it fits.")
 ]
 Chips = Annotated[int, typer.Option(min=1, help="Simulated chips of a candidate.")]
-ConfirmChips = Annotated[int, typer.Option(min=2, help="Simulated chips that confirm a winner.")]
+ConfirmChips = Annotated[int, typer.Option(min=2, help="Simulated chips that confirm a winner; others for the report.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Most validation samples to search with; all by default.")]
 Trials = Annotated[int, typer.Option(min=1, help="How many candidates are tried; more go on with a search.")]
 Batch = Annotated[int, typer.Option(min=1, help="Candidates proposed at once; a multiple of --workers is best.")]
@@ -89,7 +89,8 @@ def design(
 ) -> None:
     """Choose bits of each layer, ADCs and arrays under a budget of energy, area or loss, and write the hardware.
 
-    What has no budget is made small. The same command goes on with a search that was interrupted.
+    What has no budget is made small. The choice is made on validation samples, and measured on test samples for the
+    report. The same command goes on with a search that was interrupted.
     """
     check_asked(at, energy, area, loss)
     values: dict[str, Any] = {
@@ -142,30 +143,30 @@ def measure(reporter: _console.Reporter, network: str, out: Path, settings: dict
     return found
 
 
-def words(text: str | None) -> list[str]:
-    """Return the names of a list with commas, each once."""
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip())) if text else []
-
-
-COLUMNS = ["", "candidate", "fine-tuned", "energy uJ", "area mm^2", "points lost", "in the search", "accuracy %"]
+COLUMNS = ["", "candidate", "fine-tuned", "energy uJ", "area mm^2", "in the search", "confirmed", "reported"]
+COLUMNS += ["accuracy %"]
 
 
 def cells(found: Any) -> list[tuple[Any, ...]]:
-    """Return the confirmed candidates as rows of a table, the chosen one marked."""
+    """Return the confirmed candidates as rows of a table, the chosen one marked, with what was reported of it."""
     rows = []
     chosen = (found.chosen["trial"], found.chosen["epochs"])
+    reported = {(row["trial"], row["epochs"]): row for row in (found.chosen, found.reference) if row is not None}
     good = found.confirmed[found.confirmed["status"] == "ok"]
     for _, row in good.sort_values("energy_uj", kind="stable").iterrows():
+        key = (row["trial"], row["epochs"])
+        told = reported.get(key)
         rows.append(
             (
-                "*" if (row["trial"], row["epochs"]) == chosen else "",
+                "*" if key == chosen else "",
                 row["label"],
                 f"{row['epochs']} epochs" if row["epochs"] else "no",
                 with_ends(row, "energy_uj", ("energy_low_uj", "energy_high_uj"), ".3g"),
                 f"{row['area_mm2']:.2f}",
-                interval(row, "loss", "loss", scale=1.0),
                 f"{row['searched_loss']:.2f}",
-                f"{100 * row['accuracy']:.2f}",
+                interval(row, "loss", "loss", scale=1.0),
+                "" if told is None else interval(told, "loss", "loss", scale=1.0),
+                "" if told is None else f"{100 * told['accuracy']:.2f}",
             )
         )
     return rows
@@ -174,8 +175,9 @@ def cells(found: Any) -> list[tuple[Any, ...]]:
 def about(found: Any) -> str:
     """Return a sentence about what the figures count."""
     return (
-        f"Points lost with half of the 95 % interval over {found.samples['confirmed']} and the chips, against the "
-        f"digital network on the same samples; * is chosen. Searched on {found.samples['searched']}."
+        "Points lost with half of the 95 % interval over samples and chips, against the digital network on the same "
+        f"samples; * is chosen. Searched on {found.samples['searched']}; confirmed and chosen on "
+        f"{found.samples['confirmed']}; reported, with the accuracy, on {found.samples['reported']} and other chips."
     )
 
 
@@ -192,7 +194,7 @@ def report_of(found: Any, figure: Any, title: str, made: dict[str, Any]) -> Any:
         for _, row in found.table[found.table["status"] == "ok"].iterrows()
     ]  # fmt: skip
     heads = ["trial", "from", "candidate", "energy uJ", "area mm^2", "points lost", "in budget", "Pareto front"]
-    tables = [Table(COLUMNS, cells(found), "Confirmed"), Table(heads, tried, "All candidates")]
+    tables = [Table(COLUMNS, cells(found), "Points lost by what was confirmed"), Table(heads, tried, "All candidates")]
     return Report(
         title=f"Design: {title}",
         question=f"Which hardware keeps {wanted}, with {' and '.join(found.objectives)} as small as can be?",
@@ -207,14 +209,14 @@ def show(reporter: _console.Reporter, found: Any, network: str, out: Path) -> No
     """Print what was chosen, what was confirmed, and where the files are."""
     reporter.result({"results": str(out), **found.to_dict()})
     reporter.say(found.sentence, style="bold")
-    reporter.table(COLUMNS, cells(found), title=f"Confirmed after {found.at}")
+    reporter.table(COLUMNS, cells(found), title=f"Points lost after {found.at} by what was confirmed")
     reporter.say(about(found))
     failed = found.table[found.table["status"] != "ok"]
     for error, part in failed.groupby("error"):
         reporter.warn(f"{len(part)} of {len(found.table)} candidates: {error}")
     names = "hardware.yaml, hardware_accelerator.yaml, trials.csv, confirmed.csv, design.json, design.db, pareto.png"
     reporter.point(f"Written to {out}: {names}")
-    words = [network, "--hardware", str(out / "hardware.yaml")]
+    what = [network, "--hardware", str(out / "hardware.yaml")]
     if found.chosen["epochs"]:
-        words = [str(out / "retrained" / found.chosen["run"])]
-    reporter.point(f"Next: {shlex.join(['analognets', 'evaluate', *words])}")
+        what = [str(out / "retrained" / found.chosen["run"])]
+    reporter.point(f"Next: {shlex.join(['analognets', 'evaluate', *what])}")

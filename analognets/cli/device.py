@@ -132,7 +132,7 @@ def units_of(text: str | None) -> dict[str, str]:
 def show_fit(reporter: _console.Reporter, found: Any) -> None:
     """Print laws, constants with their intervals, and the verdict."""
     size = f"{len(found.measurements):,} cells, {found.measurements.readings:,} readings"
-    pulsed = hasattr(found, "neurosim")
+    pulsed = found.of_pulses
     rows = []
     for name, row in found.constants.iterrows():
         untold = "not told" if pulsed else "not told; held where the data end"

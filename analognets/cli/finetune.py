@@ -10,7 +10,7 @@ import typer
 
 from analognets.cli import _console
 from analognets.cli._training import run_recipe, where_to_train, with_strategy
-from analognets.cli._work import start_backend
+from analognets.cli._work import start_backend, words
 from analognets.cli.options import Json, Keep, OpenReport, OverwriteRun, Quiet, SetOption, SkipCorrupt, Strategy
 from analognets.errors import InvalidArgumentError
 
@@ -70,7 +70,7 @@ def finetune(
     from analognets.zoo.own_data import survey
 
     reporter = _console.Reporter(json=json, quiet=quiet)
-    wanted = None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
+    wanted = None if classes is None else words(classes)
     try:
         folder = survey(data, wanted, unknown=unknown, silence=silence)
     except InvalidArgumentError as error:

@@ -1,6 +1,6 @@
 """DAC, ADC, weight-to-conductance mapping, tiles, hardware presets and the analog product with its non-idealities."""
 
-from analognets.crossbar.by_layer import HardwareByLayer, changed_as_in_recipes
+from analognets.crossbar.by_layer import HardwareByLayer, changed_as_in_recipes, changes_as_in_recipes
 from analognets.crossbar.cells import (
     program,
     program_with,
@@ -56,6 +56,7 @@ __all__ = [
     "Tile",
     "Tiling",
     "changed_as_in_recipes",
+    "changes_as_in_recipes",
     "column_scales",
     "conductances_to_weights",
     "convert",

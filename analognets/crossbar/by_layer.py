@@ -10,7 +10,7 @@ from analognets.core.config import names_a_file, read_yaml
 from analognets.crossbar.hardware import Crossbar, get
 from analognets.errors import InvalidArgumentError, shortened
 
-__all__ = ["HardwareByLayer", "changed_as_in_recipes", "names_layers"]
+__all__ = ["HardwareByLayer", "changed_as_in_recipes", "changes_as_in_recipes", "names_layers"]
 
 DEFAULT = "default"
 DIGITAL = "digital"
@@ -23,6 +23,20 @@ ABSENT = ("ideal", "none")
 def names_layers(identifier: Any) -> bool:
     """Whether hardware is given as a dict by layer name, and not as one crossbar's config."""
     return isinstance(identifier, Mapping) and "class_name" not in identifier and not {"rows", "cols"} & set(identifier)
+
+
+def changes_as_in_recipes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe that change a crossbar, as `Crossbar.replace` takes them.
+
+    Args:
+        settings: as of `changed_as_in_recipes`; "preset" is left out.
+
+    Examples:
+        >>> changes_as_in_recipes({"preset": "aon_cim_8bit", "adc_bits": 6, "dac_bits": "ideal", "rows": None})
+        {'adc_bits': 6, 'dac_bits': None}
+    """
+    given = {key: value for key, value in settings.items() if key != PRESET and value is not None}
+    return {key: None if value in ABSENT else value for key, value in given.items()}
 
 
 def changed_as_in_recipes(settings: Mapping[str, Any], base: Crossbar | None = None) -> Crossbar:
@@ -42,9 +56,8 @@ def changed_as_in_recipes(settings: Mapping[str, Any], base: Crossbar | None = N
         (1024, 6, None)
     """
     preset = settings.get(PRESET)
-    given = {key: value for key, value in settings.items() if key != PRESET and value is not None}
     chosen = base if preset is None and base is not None else get(preset or "aon_cim_8bit")
-    return chosen.replace(**{key: None if value in ABSENT else value for key, value in given.items()})
+    return chosen.replace(**changes_as_in_recipes(settings))
 
 
 @dataclasses.dataclass(frozen=True)

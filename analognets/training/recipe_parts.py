@@ -140,7 +140,9 @@ class HardwareSettings(Section):
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that differ from the preset, as `Crossbar.replace` takes them."""
-        return {key: None if value in ("ideal", "none") else value for key, value in self.given().items()}
+        from analognets.crossbar import changes_as_in_recipes
+
+        return changes_as_in_recipes(self.given())
 
 
 BY_LAYER = "a mapping of layer names to 'digital', the name of a preset, or settings as those beside `layers`"

@@ -155,11 +155,12 @@ def test_designed_hardware_is_set_beside_uniform_bits(
     more = {"label": "bits 5 6", "energy_share": 0.8, "mean_bits": 5.5, "loss_more": 0.1}
     found = {"preset": "net", "at": "1d", "budget_uj": 2.6, "grid": 25, "evaluations": 5, "margin_points": 0.25}
     found |= {"uniform": {"bits": 6, "energy_uj": 3.0, "loss": 0.2, "loss_low": 0.1, "loss_high": 0.3}}
-    found |= {"samples": {"searched": "80 clips", "confirmed": "90 clips"}, "search": {"chips": 3}}
+    found |= {"samples": {"searched": "80 clips", "confirmed": "90 clips", "reported": "70 clips"}}
+    found |= {"search": {"chips": 3}, "reported": [{**row, "loss": 0.4, "loss_low": 0.3}]}
     found |= {"confirmed": [row], "hardware": {"preset": "aon_cim_6bit"}, "chosen": {"label": "bits 5 6", "epochs": 0}}
     for low, high, said in (
-        (0.0, 0.2, "A network of at most 6 bits on average dominates uniform 6 bit"),
-        (0.05, 0.4, "None of them dominates uniform 6 bit"),
+        (0.0, 0.2, "The chosen network of at most 6 bits on average dominates uniform 6 bit"),
+        (0.05, 0.4, "The chosen network does not dominate uniform 6 bit"),
         (-0.2, 0.4, "is not decided by these data"),
     ):
         rows = [{**more, "loss_more_low": low, "loss_more_high": high}]
@@ -168,5 +169,5 @@ def test_designed_hardware_is_set_beside_uniform_bits(
         run(generator, monkeypatch)
         text = (tmp_path / "results" / "RESULTS.md").read_text("utf-8")
         assert said in text and "5 evaluations of the 25 of the full grid" in text
-        assert "| uniform 6 bit | no | 6 | 3.00 | 100 |  | 0.20 ± 0.10 |  |" in text
-        assert "| bits 5 6 | no | 5.5 | 2.50 | 83 | 0.20 | 0.30 ± 0.20 | +0.10 ± " in text
+        assert "| uniform 6 bit | no | 6 | 3.00 | 100 |  |  | 0.20 ± 0.10 |  |" in text
+        assert "| **bits 5 6** | no | 5.5 | 2.50 | 83 | 0.20 | 0.30 ± 0.20 | 0.40 ± 0.10 | +0.10 ± " in text

@@ -48,6 +48,7 @@ def test_a_design_its_files_and_going_on(call: Call, files: tuple[Path, Path], t
     assert tuned == ["energy", "area"] and chosen["loss"] <= 1 and chosen["feasible"]
     assert chosen["energy_uj"] < table["energy_uj"][0]
     assert result["samples"]["searched"].startswith("12 samples to search with (data.npz)")
+    assert result["samples"]["reported"].startswith("12 samples to report on (data.npz)")
     names = {"hardware.yaml", "hardware_accelerator.yaml", "trials.csv", "confirmed.csv", "design.json", "design.db"}
     assert names | {"pareto.png", "design.html"} <= {item.name for item in out.iterdir()}
     assert json.loads((out / "design.json").read_text("utf-8"))["sentence"] == result["sentence"]
@@ -66,6 +67,65 @@ def test_a_design_its_files_and_going_on(call: Call, files: tuple[Path, Path], t
         assert other.code == 1 and f"begun with other settings: {named} differ" in other.error
     nothing = call(*words, "--trials", 1, "--overwrite", "--bits", "2", "--loss", 0)
     assert nothing.code == 1 and "candidates keeps 0.00 points: the nearest is 2 bit" in nothing.error
+    assert not [*(out / "reported" / "points").iterdir()], "what was measured for the earlier design is forgotten"
+
+
+@pytest.mark.usefixtures("op_by_op")
+def test_the_choice_does_not_look_at_the_samples_of_the_report(
+    call: Call, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    labels = np.arange(24) // 2 % 4
+    inputs = 0.5 + 0.3 * np.eye(4)[labels]
+    inputs[1::2] = 0.04 * np.eye(4)[labels[1::2]]  # zero to converters of 4 bits: every other sample, of the report
+    np.savez(tmp_path / "data.npz", inputs=inputs, labels=labels)
+    few = ("--bits", "8,4", "--adcs", 128, "--chips", 1, "--confirm-chips", 2, "--winners", 2, "--trials", 2)
+    words = ("design", files[0], "--data", tmp_path / "data.npz", "--loss", 1, "--out", tmp_path / "out", *few)
+    answer = call(*words, "--inner", "chips", "--json")
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    losses = {row["label"]: row["loss"] for row in result["confirmed"]}
+    assert losses == {"8 bit": 0.0, "4 bit": 0.0}, "both keep the budget where the choice is made"
+    chosen, samples = result["chosen"], result["samples"]
+    assert chosen["label"] == "4 bit" and chosen["confirmed_loss"] == 0.0
+    assert chosen["loss"] == pytest.approx(75.0) and not chosen["feasible"], "8 bit would keep it in the report, too"
+    assert "the budget of 1.00 points does not hold there: it held where the choice was made" in result["sentence"]
+    assert samples["searched"] == samples["confirmed"] == "12 samples to search with (data.npz)"
+    assert samples["reported"] == "12 samples to report on (data.npz)"
+    reported = tmp_path / "out" / "reported" / "points"
+    [kept] = reported.iterdir()
+    before = kept.stat().st_mtime_ns
+    for path in (tmp_path / "out" / "points" / "points").iterdir():
+        path.unlink()
+    again = json.loads(call(*words, "--inner", "chips", "--workers", 2, "--json").out)
+    for row in (*again["table"], *result["table"]):
+        del row["seconds"]
+    assert again == result, "two processes search to the same end"
+    assert [(kept, before)] == [(path, path.stat().st_mtime_ns) for path in reported.iterdir()]
+
+
+@pytest.mark.usefixtures("op_by_op")
+def test_a_search_by_predictions_is_confirmed_on_chips(
+    call: Call, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analognets.deploy.studies.design import bench
+
+    few = ("--bits", "6", "--adcs", 128, "--confirm-chips", 2, "--trials", 1, "--loss", 1, "--inner", "predicted")
+    labels = np.arange(24) // 2 % 4
+    np.savez(tmp_path / "data.npz", inputs=0.8 * np.eye(4)[labels], labels=labels)
+    words = ("design", files[0], "--data", tmp_path / "data.npz", *few, "--json")
+    answer = call(*words, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    [tried], [confirmed], chosen = result["table"], result["confirmed"], result["chosen"]
+    assert (tried["flag"], tried["method"], tried["chips"], tried["loss"]) == ("", "predicted", 0, 0.0)
+    assert [(row["method"], row["chips"], row["loss"]) for row in (confirmed, chosen)] == [("chips", 2, 0.0)] * 2
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(bench, "predict_ageing", failing)
+    [tried] = json.loads(call(*words, "--out", tmp_path / "simulated").out)["table"]
+    assert (tried["method"], tried["chips"]) == ("chips", 3) and "not positive definite" in tried["flag"]
 
 
 @pytest.mark.parametrize(

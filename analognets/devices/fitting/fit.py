@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -64,6 +64,9 @@ class DeviceFit:
         >>> sorted(found.constants.columns)
         ['high', 'low', 'part', 'told', 'value']
     """
+
+    of_pulses: ClassVar[bool] = False
+    """Whether it is of pulse curves, and not of programmed cells."""
 
     device: FittedDevice
     laws: Mapping[str, str]

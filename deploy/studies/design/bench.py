@@ -30,10 +30,12 @@ from analognets.training.recipe import HardwareAware
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["TASK", "Bench", "bench_of", "layers_of", "measure", "rights"]
+__all__ = ["CHECKS", "CHOSEN", "PREDICTED", "SIMULATED", "TASK", "Bench", "bench_of", "layers_of", "measure", "rights"]
 
 TASK = "analognets.deploy.studies.design.bench:measure"
 PREDICTED, SIMULATED = "predicted", "chips"
+CHECKS, CHOSEN = 12, 420
+"""Chips that `predict_ageing` simulates for a candidate, and the samples of them."""
 SHARED = ("network", "data", "data_options", "limit", "split")
 
 
@@ -111,16 +113,30 @@ class Bench:
         key = point_key({**changes, "data": trained_on(self.trained, self.settings)})
         return retrain(self.trained, changes, folder / key, self.task), key
 
-    def predicted(self, model: keras.Model, seconds: float, seed: int) -> tuple[dict[str, Any] | None, str]:
-        """Return the predicted figures of a candidate; None and the reason where they are not confirmed."""
+    def predicted(
+        self, model: keras.Model, seconds: float, *, chips: int, seed: int
+    ) -> tuple[dict[str, Any] | None, str]:
+        """Return the predicted figures of a candidate; None and the reason where they are not confirmed.
+
+        Args:
+            model: the candidate.
+            seconds: since programming.
+            chips: those that it is measured on otherwise; a prediction need not be surer than these.
+            seed: of the chips.
+        """
         samples = self.samples
         data = (np.asarray(samples.inputs), np.asarray(samples.labels), np.asarray(samples.groups))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AgeingWarning)
-                [row] = predict_ageing(model, data, [seconds], seed=seed).to_dict("records")
+                table = predict_ageing(
+                    model, data, [seconds], samples=CHOSEN, check_chips=CHECKS, as_sure_as=max(2, chips), seed=seed
+                )
+            [row] = table.to_dict("records")
         except (ConversionError, InvalidArgumentError) as error:
             return None, str(error)
+        except np.linalg.LinAlgError as error:
+            return None, f"The law of the margins can't be computed: {error}."
         if row["flag"]:
             return None, row["flag"]
         digital = self.digital_accuracy
@@ -162,14 +178,14 @@ def rights(row: Mapping[str, Any], samples: int) -> np.ndarray:
 
 
 def _half(trained: TrainedNetwork, arrays: str, settings: Mapping[str, Any]) -> Samples:
-    """Return one half of the samples in a file: every other one to search with, the rest to confirm on."""
+    """Return one half of the samples in a file: every other one to search and confirm with, the rest to report on."""
     whole = samples_of(trained, trained.model, arrays, split="test", limit=None, options={})
     first = 0 if settings["split"] == "validation" else 1
     chosen = np.arange(len(whole))[first::2]
     if settings["limit"] is not None:
         chosen = chosen[np.linspace(0, len(chosen) - 1, min(settings["limit"], len(chosen))).astype(int)]
     inputs, labels = (np.asarray(one)[chosen] for one in (whole.inputs, whole.labels))
-    kind = "samples to search with" if first == 0 else "samples to confirm on"
+    kind = "samples to search with" if first == 0 else "samples to report on"
     return Samples(inputs, labels, [whole.groups[one] for one in chosen], whole.name, kind, whole.synthetic)
 
 
@@ -178,7 +194,7 @@ def _task(place: str, data: str | None, options: str) -> Task:
     return open_trained(place, wants=("recipe",)).task(data, options=json.loads(options))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=3)  # to search, to confirm and to report
 def _bench(place: str, settings: str, arrays: str | None) -> Bench:
     return Bench(place, json.loads(settings), arrays)
 
@@ -200,7 +216,7 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         model = bench.network(layers, settings["ranges"])
     found, flag = None, ""
     if point["inner"] == PREDICTED:
-        found, flag = bench.predicted(model, settings["seconds"], settings["seed"])
+        found, flag = bench.predicted(model, settings["seconds"], chips=settings["chips"], seed=settings["seed"])
     method = SIMULATED if found is None else PREDICTED
     if found is None:
         found = bench.simulated(model, settings["seconds"], chips=settings["chips"], seed=settings["seed"])

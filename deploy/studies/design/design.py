@@ -1,4 +1,4 @@
-"""Designing hardware for a network: searched by the cost model and measured accuracy, confirmed on simulated chips."""
+"""Designing hardware for a network: searched by prices and accuracy, confirmed and reported on chips."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ from analognets.core.provenance import json_sha256
 from analognets.crossbar import Crossbar
 from analognets.deploy.accelerator import load_accelerator
 from analognets.deploy.accelerator.costs import with_range
-from analognets.deploy.studies.design.bench import PREDICTED, SIMULATED, TASK, Bench, bench_of, layers_of
+from analognets.deploy.studies.design.bench import (
+    CHECKS,
+    CHOSEN,
+    PREDICTED,
+    SIMULATED,
+    TASK,
+    Bench,
+    bench_of,
+    layers_of,
+)
 from analognets.deploy.studies.design.budgets import COLUMNS, budgets_of, objectives_of, text_of
 from analognets.deploy.studies.design.files import write_hardware
 from analognets.deploy.studies.design.knobs import Candidate, ConverterBits, GMax, Knob, LayerPlace, knobs_of
 from analognets.deploy.studies.design.prices import Prices, check_reachable
 from analognets.deploy.studies.design.search import FILE, Search, check_optuna
 from analognets.deploy.studies.design.space import Space, crossbars_of
-from analognets.deploy.studies.design.winners import Winners, difference, marked
+from analognets.deploy.studies.design.winners import Measure, Winners, difference, marked
 from analognets.deploy.studies.other_hardware import RANGES
 from analognets.deploy.studies.sensitivity.networks import check_place, gather
 from analognets.deploy.studies.sweep import open_folder, sweep
@@ -36,13 +45,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Design", "design"]
 
-POINTS, CONFIRMED, RETRAINED, RESULT, HARDWARE = "points", "confirmed", "retrained", "design.json", "hardware"
+POINTS, CONFIRMED, REPORTED, RETRAINED = "points", "confirmed", "reported", "retrained"
+RESULT, HARDWARE = "design.json", "hardware"
 BEGUN = {".lock", "models", "data.npz"}
 """What a folder of a design holds before its points."""
 INNER = ("auto", PREDICTED, SIMULATED)
-CHECKS, CHOSEN = 12, 420
-"""Chips that `predict_ageing` simulates, and the samples of them: about half of its work, and it saves any if the chips
-of a candidate take more than that."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -57,15 +64,17 @@ class Design:
         objectives: what was made small.
         at: time since programming.
         table: a row for each candidate: kind, settings, prices, accuracy, loss, feasible, pareto.
-        confirmed: a row for each confirmed one, with its interval; `epochs` of fine-tuning.
+        confirmed: a row for each confirmed one, with its interval; `epochs` of fine-tuning. The choice rests on these.
         winners: the same rows, with `right`: which samples each chip is right about, of `bench.rights`.
-        chosen: the row that was chosen.
-        reference: that of the best uniform hardware, fine-tuned alike, or None.
+        chosen: the row that was chosen, with the figures of the report, on samples that took no part in the choice;
+            `confirmed_loss` and `searched_loss` are those before. `feasible`: whether the budgets hold in the report.
+        reference: that of the best uniform hardware, fine-tuned and reported alike, or None.
         hardware: of the chosen one, as in recipes.
-        against: what the chosen one saves against the reference, and how much more it loses, with its interval.
+        against: what the chosen one saves against the reference, and how much more it loses in the report, with its
+            interval.
         grid: evaluations of the full grid.
         evaluations: those that were made.
-        samples: what was searched and confirmed on.
+        samples: what was `searched`, `confirmed` and `reported` on.
 
     Examples:
         >>> small = {"bits": [8, 6], "trials": 1, "chips": 1, "confirm_chips": 2, "inner": "chips"}
@@ -148,7 +157,9 @@ def design(
     Candidates differ in the bits of each layer, ADC sharing, arrays and more. Uniform hardware is tried first, then
     what Optuna's TPE proposes; energy and area come from the cost model, the loss is against the digital network with
     the same weights. Both converters of a layer take part in its pass, so the wider ones set its time and energy. The
-    best candidates are confirmed on more chips of another seed and on other samples, and the best of these is chosen.
+    best candidates are confirmed on more chips of another seed and all validation samples, and the best of these is
+    chosen. It and the best uniform hardware are then measured once on test samples and chips of a third seed, for the
+    report alone: a budget of loss that does not hold there is said, and nothing is chosen anew.
 
     Args:
         network: folder of a run, handle of a preset, path of a .keras file, or calibrated analog model.
@@ -166,8 +177,8 @@ def design(
         digital: layers that may be left digital.
         knobs: further ones, see `Knob`.
         data: folder of real data, "synthetic", a .npz file of `inputs` and `labels`, such arrays as a tuple, or None:
-            as in training. Candidates are searched on validation samples and confirmed on test samples, of arrays on
-            every other sample and on the rest.
+            as in training. Candidates are searched and confirmed on validation samples and reported on test samples,
+            of arrays on every other sample and on the rest.
         data_options: further options of the data set's loader.
         limit: most samples to search with, spread evenly; None: all.
         inner: how candidates are measured: "predicted" by `predict_ageing`, where that is not flagged, else on chips;
@@ -176,7 +187,7 @@ def design(
         trials: candidates, those that differ in prices only included, 1 to 100000. A search may go on with more.
         batch: candidates that are proposed at once; results depend on it, but not on `workers`.
         winners: how many candidates are confirmed, 1 to 100.
-        confirm_chips: on how many chips, 2 to 10000.
+        confirm_chips: on how many chips, 2 to 10000; as many others for the report.
         finetune: epochs of a short hardware-aware training that the winners and the best uniform hardware get beside.
         ranges: "calibrated" sets converter ranges anew where bits or arrays change, see `on_hardware`.
         accelerator: whose constants are taken: a name, the path of a YAML file, or an `Accelerator`.
@@ -222,8 +233,7 @@ def design(
     with locked(root):
         study.begin(finetune, overwrite)
         table = study.search(trials)
-        found = study.confirmed(table, winners, finetune, overwrite)
-        return study.written(table, found)
+        return study.written(table, study.confirmed(table, winners, finetune))
 
 
 def _check(
@@ -247,7 +257,7 @@ def _check(
     check_integer("design", "winners", winners, 1, 100)
     check_integer("design", "confirm_chips", confirm_chips, 2, 10_000)
     check_integer("design", "finetune", finetune, 0, 100_000)
-    check_integer("design", "seed", seed, 0, 2**31 - 2)
+    check_integer("design", "seed", seed, 0, 2**31 - 3)
     if limit is not None:
         check_integer("design", "limit", limit, 1, 1 << 40)
 
@@ -316,7 +326,9 @@ class _Study:
         }
         told |= {"budgets": budgets, "inner": inner, "batch": batch}
         self.settings = {**shared, **told, "limit": limit, "chips": chips, "seed": seed, "split": "validation"}
-        self.confirming = {**shared, "limit": None, "chips": confirm_chips, "seed": seed + 1, "split": "test"}
+        more = {**shared, "limit": None, "chips": confirm_chips}
+        self.confirming = {**more, "seed": seed + 1, "split": "validation"}
+        self.reporting = {**more, "seed": seed + 2, "split": "test"}
         self.context = {"arrays": arrays, "source": self.source.place, "retrained": str((root / RETRAINED).resolve())}
 
     def bench(self, settings: Mapping[str, Any]) -> Bench:
@@ -336,14 +348,17 @@ class _Study:
                 "A design is fine-tuned by the recipe of its network, on a data set. Received: a network without a "
                 "recipe for hardware, or arrays. Leave the fine-tuning out (finetune=0)."
             )
-        points = make_folder(self.root / POINTS)
-        with locked(points):
-            open_folder(points, TASK, self.settings, overwrite)
+        later = {REPORTED: self.reporting, CONFIRMED: self.confirming}
+        forgotten = {name: one for name, one in later.items() if overwrite and (self.root / name).is_dir()}
+        for name, settings in {**forgotten, POINTS: self.settings}.items():
+            points = make_folder(self.root / name)
+            with locked(points):
+                open_folder(points, TASK, settings, overwrite)
         for name in (FILE, f"{FILE}-journal", RESULT) if overwrite else ():
             (self.root / name).unlink(missing_ok=True)
 
     def prediction_pays(self) -> bool:
-        """Whether predicting a candidate takes less work than its chips."""
+        """Whether predicting a candidate takes less work than its chips: about twice its own few chips."""
         samples = len(self.bench(self.settings).samples)
         return bool(self.settings["chips"] * samples > 2 * CHECKS * min(samples, CHOSEN))
 
@@ -377,39 +392,39 @@ class _Study:
         self.progress("Trying candidates", trials, trials)
         return marked(rows)
 
-    def confirmed(self, table: pd.DataFrame, count: int, epochs: int, overwrite: bool) -> Winners:
+    def confirmed(self, table: pd.DataFrame, count: int, epochs: int) -> Winners:
         """Confirm the best candidates."""
         write_atomically(self.root / "trials.csv", lambda part: table.to_csv(part, index=False))
         found = Winners(table, self.objectives, self.budgets, count=count, epochs=epochs)
+        found.confirm(self._simulated(CONFIRMED, self.confirming, "Confirming the best"))
+        return found
+
+    def _simulated(self, name: str, settings: Mapping[str, Any], what: str) -> Measure:
+        """Return what measures layers and epochs of fine-tuning on chips, kept in a folder of that name."""
         points: list[dict[str, Any]] = []
 
         def measure(asked: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
             new = [{"layers": one, "epochs": number, "inner": SIMULATED} for one, number in asked]
             measured = sweep(
-                TASK, [*points, *new], self.root / CONFIRMED, settings=self.confirming, context=self.context,
-                **self.how, overwrite=overwrite and not points,
-                progress=lambda done, total, row: self.progress("Confirming the best", done, total),
+                TASK, [*points, *new], self.root / name, settings=settings, context=self.context, **self.how,
+                progress=lambda done, total, row: self.progress(what, done, total),
             )  # fmt: skip
             points.extend(new)
             rows = {(row["layers"], row["epochs"]): row for row in _measured(measured)}
             return [rows[one] for one in asked]
 
-        found.confirm(measure)
-        return found
+        return measure
 
     def written(self, table: pd.DataFrame, winners: Winners) -> Design:
-        """Write the files of a design and return it."""
-        chosen: dict[str, Any] = winners.chosen()  # type: ignore[assignment]
-        reference = winners.reference_row(chosen["epochs"])
+        """Report what was chosen, write the files of a design and return it."""
+        chosen, reference = winners.reported(self._simulated(REPORTED, self.reporting, "Measuring for the report"))
         against = self._against(chosen, reference)
         hardware = self._write(chosen, HARDWARE)
         evaluations = int(table.loc[table["status"] == "ok", "layers"].nunique())
         confirmed = pd_without(winners.rows)
         sentence = self._sentence(chosen, against, evaluations)
-        samples = {
-            name: self.bench(one).samples.describe()
-            for name, one in (("searched", self.settings), ("confirmed", self.confirming))
-        }
+        splits = {"searched": self.settings, "confirmed": self.confirming, "reported": self.reporting}
+        samples = {name: self.bench(one).samples.describe() for name, one in splits.items()}
         found = Design(
             self.root, sentence, dict(self.budgets), self.objectives, self.at, table, confirmed, winners.rows, chosen,
             reference, hardware, against, self.space.grid, evaluations, samples,
@@ -427,7 +442,7 @@ class _Study:
         """Return what a chosen candidate saves against the reference, and what it loses more."""
         if reference is None or reference["row"] == chosen["row"]:
             return {}
-        bench = self.bench(self.confirming)
+        bench = self.bench(self.reporting)
         decisions = len(bench.digital) if bench.digital.ndim == 2 else bench.digital[..., 0].size
         owners = [one or f" {place}" for place, one in enumerate(bench.samples.groups)]
         each = [one for one in owners for _ in range(decisions // len(owners))]
@@ -446,11 +461,19 @@ class _Study:
         known = None if None in ends or ends[0] != ends[0] else ends
         energy = with_range(chosen["energy_uj"], known, ".3g", "uJ")
         tuned = f", fine-tuned for {chosen['epochs']} epochs" if chosen["epochs"] else ""
+        confirmed, reported = (self.bench(one).samples for one in (self.confirming, self.reporting))
         said = (
             f"{chosen['label']}{tuned}: {energy} an inference on "
             f"{text_of('area', chosen['area_mm2'])}, {lost} points of accuracy lost after {self.at} on "
-            f"{chosen['chips']} chips. Found with {evaluations} of the {self.space.grid:,} evaluations of the grid."
+            f"{chosen['chips']} chips and {len(reported):,} {reported.kind}, which took no part in the choice."
         )
+        if not chosen["feasible"]:
+            said += (
+                f" So the budget of {text_of('loss', self.budgets['loss'])} does not hold there: it held where the "
+                f"choice was made, with {chosen['confirmed_loss']:.2f} points lost on {len(confirmed):,} "
+                f"{confirmed.kind}."
+            )
+        said += f" Found with {evaluations} of the {self.space.grid:,} evaluations of the grid."
         if against:
             more = _interval(against, "loss_more", form="{:+.2f}")
             said += (

@@ -1,4 +1,4 @@
-"""The picture of a design: loss against energy of all that was tried, its Pareto front, and what was confirmed."""
+"""The picture of a design: loss against energy of what was tried, confirmed and reported, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from analognets.deploy.studies.explore import pareto_front
 from analognets.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from analognets.deploy.studies.design.design import Design
 
 __all__ = ["design_figure"]
 
 
 def design_figure(found: Design, path: Any = None, *, title: str = "") -> Any:
-    """Draw the loss of all candidates against their energy, with the Pareto front, budgets and confirmed ones.
+    """Draw the loss of all candidates against their energy, with the Pareto front and budgets.
 
     Args:
         found: from `design`.
@@ -61,17 +63,25 @@ def design_figure(found: Design, path: Any = None, *, title: str = "") -> Any:
 
 
 def _confirmed(axes: Any, found: Design) -> None:
-    """Draw what was confirmed, with whiskers, and ring what was chosen."""
+    """Draw what was confirmed, and what was reported on other samples, with whiskers; ring the chosen one."""
+    import pandas as pd
+
     good = found.confirmed[found.confirmed["status"] == "ok"]
     for number, (tuned, part) in enumerate(good.groupby(good["epochs"] > 0)):
-        name = "confirmed, fine-tuned" if tuned else "confirmed"
-        ends = part[["loss_low", "loss_high"]].astype(float)
-        below, above = part["loss"] - ends["loss_low"], ends["loss_high"] - part["loss"]
-        spread = [below.fillna(0.0), above.fillna(0.0)]
-        style = {"color": COLOURS[1 + number], "ms": 6, "lw": 0.8, "capsize": 2, "label": name}
-        axes.errorbar(part["energy_uj"], part["loss"], yerr=spread, fmt="o", **style)
+        style = {"color": COLOURS[1 + number], "fmt": "o"}
+        _with_whiskers(axes, part, label="confirmed, fine-tuned" if tuned else "confirmed", **style)
+    told = [row for row in (found.chosen, found.reference) if row is not None]
+    _with_whiskers(axes, pd.DataFrame(told), label="reported, other samples", color="black", fmt="D")
     place = (found.chosen["energy_uj"], found.chosen["loss"])
     axes.plot(*place, "o", ms=13, mfc="none", mec="black", mew=1.6, label="chosen")
+
+
+def _with_whiskers(axes: Any, rows: pd.DataFrame, **style: Any) -> None:
+    """Draw losses of rows with their intervals, where these are known."""
+    ends = rows[["loss_low", "loss_high"]].astype(float)
+    below, above = rows["loss"] - ends["loss_low"], ends["loss_high"] - rows["loss"]
+    spread = [below.fillna(0.0), above.fillna(0.0)]
+    axes.errorbar(rows["energy_uj"], rows["loss"], yerr=spread, ms=6, lw=0.8, capsize=2, **style)
 
 
 def _budgets(axes: Any, budgets: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""The winners of a search: which candidates are confirmed, on more chips and other samples, and which one is chosen."""
+"""The winners of a search: what is confirmed on more chips, which candidate is chosen, and what is reported of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analognets.deploy.studies.explore import pareto_front
 from analognets.errors import AnalogNetsError
 from analognets.metrics import mean_interval
 
-__all__ = ["Winners", "difference", "marked", "ranked", "reference_of"]
+__all__ = ["Measure", "Winners", "difference", "marked", "ranked", "reference_of"]
 
 ROUNDS = 3
 """How often further candidates are confirmed where none so far keeps the budget of the loss."""
@@ -134,14 +134,18 @@ class Winners:
         for (one, count), row in zip(asked, found, strict=True):
             searched: Any = self.table.loc[one].to_dict()
             whole: dict[str, Any] = {**searched, "searched_loss": searched["loss"], "epochs": count, **row, "row": one}
-            if row["status"] == "ok":
-                whole["feasible"] = all(value <= 0 for value in excess(whole, self.budgets).values())
-            else:
-                whole["feasible"] = False
-            self.rows.append(whole)
+            self.rows.append(self._judged(whole))
+
+    def _judged(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a measured row with `feasible`: whether it keeps the budgets."""
+        good = row["status"] == "ok" and all(value <= 0 for value in excess(row, self.budgets).values())
+        return {**row, "feasible": good}
 
     def chosen(self) -> dict[str, Any] | None:
-        """Return the confirmed row that keeps the budgets and is best in the objectives, or None."""
+        """Return the confirmed row that keeps the budgets and is best in the objectives, or None.
+
+        It rests on the samples of the confirmation alone, which are those of the search: what is reported comes later.
+        """
         if not self.rows:
             return None
         table = pd.DataFrame(self.rows)
@@ -152,6 +156,30 @@ class Winners:
         """Return the confirmed row of the reference with so much fine-tuning, or None."""
         found = [row for row in self.rows if row["row"] == self.reference and row["epochs"] == epochs]
         return next((row for row in found if row["status"] == "ok"), None)
+
+    def reported(self, measure: Measure) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Return the chosen row and that of the reference, measured where nothing was decided; neither is chosen anew.
+
+        Both keep the loss of their confirmation as `confirmed_loss`; `feasible` is whether the budgets hold here too.
+
+        Args:
+            measure: as of `confirm`, on samples and chips that took no part in the choice.
+
+        Raises:
+            AnalogNetsError: the chosen one can't be measured there.
+        """
+        chosen: dict[str, Any] = self.chosen()  # type: ignore[assignment]
+        reference = self.reference_row(chosen["epochs"])
+        rows = [chosen] if reference is None or reference["row"] == chosen["row"] else [chosen, reference]
+        found = measure([(str(row["layers"]), row["epochs"]) for row in rows])
+        if found[0]["status"] != "ok":
+            raise AnalogNetsError(f"The chosen {chosen['label']} could not be measured. {found[0]['error']}")
+        made = [
+            self._judged({**row, "confirmed_loss": row["loss"], **new}) for row, new in zip(rows, found, strict=True)
+        ]
+        if reference is None or made[-1]["status"] != "ok":
+            return made[0], None
+        return made[0], made[-1]
 
     def _nothing(self, table: pd.DataFrame) -> str:
         """Return that nothing keeps the budgets, and what is nearest to it."""

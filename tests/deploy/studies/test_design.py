@@ -338,6 +338,14 @@ def test_winners_are_the_best_that_keep_the_budget_when_confirmed() -> None:
     found.confirm(measure)
     assert asked == ["0", "2", "3", "1", "4"], "reference, the best two, and more, for these lose too much"
     assert found.chosen()["label"] == "1" and found.reference_row(0)["loss"] == 0.9
+    confirmed = dict(really)
+    really.update({"0": 0.7, "1": 1.2, "4": 0.1})
+    asked.clear()
+    chosen, reference = found.reported(measure)
+    assert asked == ["1", "0"], "the chosen one and the reference alone are measured for the report"
+    assert (chosen["label"], chosen["loss"], chosen["confirmed_loss"], chosen["feasible"]) == ("1", 1.2, 0.8, False)
+    assert (reference["label"], reference["loss"], reference["confirmed_loss"]) == ("0", 0.7, 0.9)
+    assert found.chosen()["label"] == "1" and {row["label"]: row["loss"] for row in found.rows} == confirmed
     really.update(dict.fromkeys("01234", 2.0))
     with pytest.raises(AnalogNetsError, match=r"Nothing of 5 candidates keeps 1\.00 points: the nearest is"):
         winners_of(rows).confirm(measure)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -59,6 +59,9 @@ class PulsedFit:
         >>> found.laws["potentiation"], found.device.depression_fit
         ('exponential (soft bound), spread constant', None)
     """
+
+    of_pulses: ClassVar[bool] = True
+    """Whether it is of pulse curves, and not of programmed cells."""
 
     device: PulsedFitted
     laws: Mapping[str, str]
