@@ -2,9 +2,10 @@
 
 python -m benchmarks.low_bit_study --data DIR --floats RUNS [--runs runs/low_bits] [--bits 4] [--seeds 0] [--only ...]
 
-RUNS holds float networks as SEED/float. From each, one hardware-aware training with the settings `BASE`, and one for
-each change to them, are measured on validation clips: these are choices between recipes. All of it is resumable, and
-what is finished is not done again; --collect only writes the table.
+RUNS holds float networks as SEED/float. From each, hardware-aware trainings are measured on validation clips: these are
+choices between recipes. The first set has one training with the settings `BASE` and one for each change to them; it led
+to the rate of the recipe. The second set has the recipe as it is, and one training for each part of it left out or
+changed. All of it is resumable, and what is finished is not done again; --collect only writes the table.
 """
 
 from __future__ import annotations
@@ -18,40 +19,51 @@ from benchmarks.kws_study import call, collect, is_evaluated, results_of
 TIMES = "25s,1h,1d,30d,1y"
 STAGE = "hardware_aware."
 BASE = [f"{STAGE}epochs=80", f"{STAGE}learning_rate=1.5e-3"]
-"""What all trainings have unless they change it. The recipe has another rate, which this table led to."""
+"""What the trainings of `VARIANTS` have unless they change it."""
 VARIANTS: dict[str, list[str]] = {
     "base": [],
     "twice_the_rate": [f"{STAGE}learning_rate=3e-3"],
     "less_noise": [f"{STAGE}weight_noise=0.4"],
-    "all_of_the_noise": [f"{STAGE}weight_noise=1.0"],
     "faster_ranges": [f"{STAGE}range_learning_rate_scale=15"],
-    "slow_ranges": [f"{STAGE}range_learning_rate_scale=1"],
     "distilled": [f"{STAGE}distillation={{temperature: 4, soft_share: 0.5}}"],
     "steady_later": [f"{STAGE}steady_after=40"],
-    "statistics_of_batches": [f"{STAGE}steady_after=null"],
-    "gaussian_noise": [f"{STAGE}noise_model=gaussian", f"{STAGE}weight_noise=0.056"],
-    "noise_at_first_reading": [f"{STAGE}noise_model=device"],
-    "percentile_ranges": [f"{STAGE}calibration.rule=percentile"],
-    "saturated_gradient": [f"{STAGE}range_gradient=saturated"],
-    "compensation_after_adc": [f"{STAGE}hardware.drift_compensation=global"],
-    "half_the_epochs": [f"{STAGE}epochs=40"],
-    "dac_one_bit_more": [],
 }
 """Name of each training and its changes to `BASE`."""
+RECIPE: dict[str, list[str]] = {
+    "recipe": [],
+    "noise_at_first_reading": [f"{STAGE}noise_model=device"],
+    "compensation_after_adc": [f"{STAGE}hardware.drift_compensation=global"],
+    "saturated_gradient": [f"{STAGE}range_gradient=saturated"],
+    "percentile_ranges": [f"{STAGE}calibration.rule=percentile"],
+    "dac_one_bit_more": [],
+    "statistics_of_batches": [f"{STAGE}steady_after=null"],
+    "gaussian_noise": [f"{STAGE}noise_model=gaussian", f"{STAGE}weight_noise=0.056"],
+    "all_of_the_noise": [f"{STAGE}weight_noise=1.0"],
+    "slow_ranges": [f"{STAGE}range_learning_rate_scale=1"],
+}
+"""Name of each training and its changes to the recipe, which has 40 epochs."""
+
+
+def changes(name: str, bits: int) -> list[str]:
+    """Return the changes of a variant to `BASE` or to the recipe."""
+    if name == "dac_one_bit_more":
+        return [f"{STAGE}hardware.dac_bits={bits + 1}"]
+    return VARIANTS[name] if name in VARIANTS else RECIPE[name]
 
 
 def overrides(name: str, bits: int) -> list[str]:
-    """Return the changes of a variant at a resolution."""
-    chip = [*BASE, f"{STAGE}hardware.preset=aon_cim_{bits}bit"]
-    return chip + ([f"{STAGE}hardware.dac_bits={bits + 1}"] if name == "dac_one_bit_more" else VARIANTS[name])
+    """Return all changes of a variant to the recipe at a resolution."""
+    chip = f"{STAGE}hardware.preset=aon_cim_{bits}bit"
+    return [*(BASE if name in VARIANTS else []), chip, *changes(name, bits)]
 
 
 def study(options: argparse.Namespace) -> dict[str, Path]:
     """Train and evaluate what is asked for and not done; return the folders of all that are done."""
-    wanted = options.only.split(",") if options.only else list(VARIANTS)
+    names = [*VARIANTS, *RECIPE]
+    wanted = options.only.split(",") if options.only else names
     folders = {}
     for seed in options.seeds:
-        for name in VARIANTS:
+        for name in names:
             folder = options.runs / f"{options.bits}bit" / str(seed) / name
             if name in wanted and not options.collect:
                 words = [word for one in overrides(name, options.bits) for word in ("--set", one)]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import cholesky
+from scipy.linalg import LinAlgError, cholesky
 
 from analognets.deploy.studies.ageing.gaussian import CERTAIN, Chosen, Normals, mean_and_spread
 from analognets.deploy.studies.ageing.regression import Regression
 
 __all__ = ["Accuracy", "MarginLaw", "accuracy_of", "law_between"]
 
-DRAWS, FEWER = 4096, 1024
+DRAWS, FEWER = 4096, 512
 """Draws of the joint Gaussian of all margins, and of how it changes without one of the chips."""
+
+JITTERS = (1e-9, 1e-7, 1e-6)
+"""What is added to a covariance that is not positive, as a share of the largest variance: the first that is enough."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +139,7 @@ class _Margins:
         linear = np.diag(law.variance.ravel()[flat]) if law.linear is None else law.linear[np.ix_(flat, flat)]
         normals = Normals(draws, seed)
         shape = (draws, len(self.open), rivals)
-        jitter = 1e-6 * np.diag(linear) + 1e-9 * float(np.diag(linear).max(initial=1e-20))
-        root = cholesky(linear + np.diag(jitter), lower=True).astype(np.float32)
-        self.moved = (normals(len(flat)) @ root.T).reshape(shape)
+        self.moved = (normals(len(flat)) @ _root(linear).T).reshape(shape)
         self.rest = np.einsum("dsq,srq->dsr", normals(len(flat)).reshape(shape), _roots(law.left[self.open]))
 
     def right(self, law: MarginLaw, draws: int, moved: np.ndarray | None = None) -> np.ndarray:
@@ -163,6 +165,17 @@ class _Margins:
         """Return the factor on draws of what is left: less by the error of the mean margins."""
         noise = min(_ratio(law.level.var(axis=0, ddof=1)[self.open], law.own[self.open]), 1.0)
         return (_ratio(law.own[self.open], self.law.own[self.open]) * (1.0 - noise / len(law.level))) ** 0.5
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Return L with L L^T = covariance, whose rounding errors may have made it a little less than positive."""
+    own, largest = np.diag(covariance), float(np.diag(covariance).max(initial=1e-20))
+    for jitter in JITTERS:
+        with contextlib.suppress(LinAlgError):
+            added = np.diag(1e-6 * own + jitter * largest)
+            return np.asarray(cholesky(covariance + added, lower=True), np.float32)
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), np.float32)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from analognets.crossbar import Crossbar
 from analognets.deploy import accuracy, predict_ageing, program
 from analognets.deploy.studies.ageing.check import Check, checked, unsure
 from analognets.deploy.studies.ageing.gaussian import Normals, choose, mean_and_spread
-from analognets.deploy.studies.ageing.law import Accuracy, accuracy_of, law_between
+from analognets.deploy.studies.ageing.law import Accuracy, _root, accuracy_of, law_between
 from analognets.deploy.studies.ageing.moments import weight_moments
 from analognets.deploy.studies.ageing.regression import regress
 from analognets.deploy.studies.other_hardware import on_hardware
@@ -162,6 +162,14 @@ def test_moments_of_any_device() -> None:
     assert off.variance[0][0] == 0 and off.variance[0][-1] > 0
     with pytest.raises(InvalidArgumentError, match="whose readings are not finite. Simulate chips instead"):
         weight_moments(Crossbar(device=Uniform(g_max=float("inf"))), [10.0], 0.0, levels=3, samples=4)
+
+
+@pytest.mark.parametrize("lift", [0.0, 1e-8, 1e-3])
+def test_draws_of_a_covariance_that_rounding_made_a_little_negative(lift: float) -> None:
+    loads = np.random.default_rng(0).normal(size=(40, 3))
+    covariance = loads @ loads.T - lift * np.eye(40)
+    root = _root(covariance)
+    assert root @ root.T == pytest.approx(covariance, abs=2e-4 + 3 * lift)
 
 
 def test_spread_of_gaussian_margins() -> None:
