@@ -46,6 +46,8 @@ CHOICE_TIMES, CHOICE_CHIPS, CHOICE_SEED = ("1h", "1y"), 3, 1000
 FROZEN = ("words", "positions", "segments")
 """Layers that keep their published weights: they are no products, and three quarters of all numbers."""
 CALIBRATION_SAMPLES = 1000
+STEP, GROUP = 8, 32
+"""Lengths of batches are multiples of so many tokens; so many batches are sorted by length together."""
 PAPER = {
     "mrpc": {
         "bert_base": {
@@ -70,25 +72,39 @@ PAPER = {
 class Batches(keras.utils.PyDataset):
     """Samples in batches of one size, shuffled by a seed; what does not fill a batch is left out then.
 
+    Shuffled batches hold samples of about the same length and end with the longest of them, in steps of `STEP` tokens;
+    the first one is as long as the arrays, by which Keras sees that lengths vary.
+
     Args:
         samples: tokens and labels.
         batch_size: at least 1.
-        seed: of the order; None keeps it, with a last batch that may be smaller.
+        seed: of the order; None keeps it, with a last batch that may be smaller, all as long as the arrays.
     """
 
     def __init__(self, samples: Sentences, batch_size: int, seed: int | None = None) -> None:
         super().__init__()
         self.samples, self.batch_size, self.shuffled = samples, batch_size, seed is not None
-        count = len(samples.labels)
-        self.order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
+        self.lengths = (samples.tokens != 0).sum(axis=1)
+        self.order = np.arange(len(samples.labels)) if seed is None else self._shuffled(seed)
+
+    def _shuffled(self, seed: int) -> np.ndarray:
+        """Return whole batches of samples: in order of length within groups of batches, then the batches shuffled."""
+        random, size = np.random.default_rng(seed), self.batch_size
+        order = random.permutation(len(self.lengths))
+        order = order[: len(order) // size * size]
+        groups = [order[first : first + GROUP * size] for first in range(0, len(order), GROUP * size)]
+        rows = np.concatenate([one[np.argsort(self.lengths[one], kind="stable")] for one in groups] or [order])
+        return random.permutation(rows.reshape(-1, size)).ravel()
 
     def __len__(self) -> int:
-        count = len(self.order)
-        return count // self.batch_size if self.shuffled else -(-count // self.batch_size)
+        return -(-len(self.order) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.samples.tokens[rows], self.samples.labels[rows]
+        length = self.samples.tokens.shape[1]
+        if self.shuffled and index > 0:
+            length = min(length, -(-int(self.lengths[rows].max()) // STEP) * STEP)
+        return self.samples.tokens[rows, :length], self.samples.labels[rows]
 
     def take(self, steps: int) -> Batches:
         """Return the batches of an epoch: all of them."""

@@ -14,7 +14,7 @@ from analognets.errors import RecipeError, RunError
 from benchmarks import _chips, glue_study
 
 SMALL = [
-    "model.options={input_shape: [8], vocabulary: 20, dimension: 8, depth: 1, heads: 2, separator: 3}",
+    "model.options={input_shape: [null], positions: 8, vocabulary: 20, dimension: 8, depth: 1, heads: 2, separator: 3}",
     "batch_size=8",
     "float.epochs=1",
     "hardware_aware.epochs=1",
@@ -42,7 +42,7 @@ def refuse(*_: Any, **__: Any) -> Any:
 
 def readings(analog: keras.Model, samples: Sentences, *, chips: int, times: list[str], seed: int) -> list[Any]:
     """Stand in for chips: what they compute is tested elsewhere."""
-    assert samples.tokens.shape[1:] == analog.input_shape[1:]
+    assert analog.input_shape == (None, None) and samples.tokens.shape[1] == 8
     return [{"chip": chip, "at": at, "accuracy": 0.7} for chip in range(chips) for at in times]
 
 
@@ -75,6 +75,24 @@ def test_a_study_goes_on_where_it_stopped_and_says_what_is_missing(
     scored = study(measure=refuse)
     scored.keep(validation={"recipe": 0.7, "faster": 0.8})
     assert scored.choose(["recipe", "faster"]) == "faster"
+
+
+def test_batches_hold_samples_of_about_one_length_and_each_sample_once() -> None:
+    tokens = np.arange(1, 601, dtype=np.int32)[:, None] * np.ones((1, 24), np.int32)
+    tokens[np.arange(24) >= np.random.default_rng(0).integers(3, 25, 600)[:, None]] = 0
+    samples = Sentences(tokens, tokens[:, 0])
+    batches = glue_study.Batches(samples, 8, seed=1)
+    assert len(batches) == 75 == len(batches.take(75)) and batches[0][0].shape == (8, 24)
+    found = [batches[index] for index in range(75)]
+    assert sorted(label for _, labels in found for label in labels) == list(range(1, 601))
+    for cut, labels in found:
+        assert cut.shape[1] % 8 == 0
+        assert (cut == tokens[labels - 1, : cut.shape[1]]).all() and not tokens[labels - 1, cut.shape[1] :].any()
+    assert np.mean([cut.shape[1] for cut, _ in found]) < 19
+    other = glue_study.Batches(samples, 8, seed=2)
+    assert any((other[index][1] != found[index][1]).any() for index in range(75))
+    whole = glue_study.Batches(samples, 256)
+    assert [whole[index][0].shape for index in range(3)] == [(256, 24), (256, 24), (88, 24)]
 
 
 def test_the_summary_is_that_of_the_paper() -> None:

@@ -138,6 +138,7 @@ def minilm(
     heads: int = 12,
     dropout: float = 0.1,
     separator: int = 102,
+    positions: int = 512,
     name: str = "minilm",
 ) -> keras.Model:
     """Build a text encoder of the size of MiniLM: six post-norm blocks of 384 channels, and a classifier of their mean.
@@ -146,7 +147,8 @@ def minilm(
     mean over all tokens but the padding. `load_bert_weights` fills it from a published file.
 
     Args:
-        input_shape: (tokens,), at most 512 for the published weights.
+        input_shape: (tokens,), at most 512 for the published weights; (None,) takes sequences of any length up to
+            `positions`, so that short ones need no padding to the longest.
         classes: number of classes.
         vocabulary: number of tokens.
         dimension: of the tokens, a multiple of `heads`; the perceptrons are four times as wide.
@@ -154,6 +156,7 @@ def minilm(
         heads: of the attention.
         dropout: 0 to 1.
         separator: number of the token that ends a sentence.
+        positions: how many there are for sequences of any length; those of one length have as many as that.
         name: of the model.
 
     Returns:
@@ -165,7 +168,8 @@ def minilm(
 
     Source: sizes of MiniLM-L6-H384-uncased, from the published file (verified); the classifier is ours.
     """
-    tokens, attended, x = _embedded(input_shape, vocabulary, dimension, dropout, None, separator)
+    most = positions if tuple(input_shape)[0] is None else None
+    tokens, attended, x = _embedded(input_shape, vocabulary, dimension, dropout, None, separator, most)
     x = _blocks(x, attended, dimension, depth, heads, dropout, None)
     x = keras.layers.GlobalAveragePooling1D(name="mean")(x, mask=attended[:, 0])
     x = keras.layers.Dropout(dropout, name="drop_mean")(x)
@@ -255,12 +259,13 @@ def _embedded(
     dropout: float,
     initializer: Any,
     separator: int | None = None,
+    most: int | None = None,
 ) -> tuple[Any, Any, Any]:
     """Return the input, which tokens are attended to, and the tokens' vectors with positions and maybe segments."""
     tokens = keras.Input(tuple(input_shape), dtype="int32", name="tokens")
     attended = keras.ops.expand_dims(keras.ops.not_equal(tokens, 0), 1)
     x = keras.layers.Embedding(vocabulary, dimension, initializer or "uniform", name="words")(tokens)
-    x = PositionEmbedding(name="positions")(x)
+    x = PositionEmbedding(most, name="positions")(x)
     if separator is not None:
         x = SegmentEmbedding(separator, name="segments")([x, tokens])
     x = keras.layers.LayerNormalization(epsilon=1e-12, name="norm")(x)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from analognets.errors import check_integer
 from analognets.zoo.networks.builders import builder
 
 __all__ = ["PositionEmbedding", "gru_kws", "keyword_transformer", "lstm_kws", "resnet15_kws", "resnet8_kws"]
@@ -192,20 +193,36 @@ def lstm_kws(
 class PositionEmbedding(keras.layers.Layer):
     """Add a learned vector to each position of a sequence: y[:, t] = x[:, t] + p[t].
 
-    Input and output (batch, positions, channels); the number of positions is fixed when it is built.
+    Input and output (batch, positions, channels).
+
+    Args:
+        most: positions, for sequences of any length up to that, at least 1; None: as many as the input has when the
+            layer is built, which is the length of all sequences then.
     """
 
+    def __init__(self, most: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.most = None if most is None else check_integer("PositionEmbedding", "most", most, 1, 1 << 20)
+
     def build(self, input_shape: Any) -> None:
+        count, channels = tuple(input_shape)[1:]
         self.positions = self.add_weight(
-            name="positions", shape=tuple(input_shape)[1:], initializer=keras.initializers.RandomNormal(stddev=0.02)
+            name="positions",
+            shape=(self.most or count, channels),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
         )
         self.built = True
 
     def call(self, inputs: Any) -> Any:
-        return inputs + keras.ops.cast(self.positions, inputs.dtype)
+        vectors = self.positions if self.most is None else self.positions[: keras.ops.shape(inputs)[1]]
+        return inputs + keras.ops.cast(vectors, inputs.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration as plain data."""
+        return {**super().get_config(), **({} if self.most is None else {"most": self.most})}
 
 
 @builder

@@ -14,6 +14,7 @@ from analognets.conversion import to_analog
 from analognets.errors import DataError, InvalidArgumentError
 from analognets.zoo.networks.bert import SegmentEmbedding, albert_base, bert_tiny, minilm
 from analognets.zoo.networks.bert_weights import load_bert_weights, place_bert_weights
+from analognets.zoo.networks.kws_models import PositionEmbedding
 
 SIZE, HEADS, DEPTH, WORDS, POSITIONS, END = 16, 4, 2, 40, 12, 3
 
@@ -110,6 +111,27 @@ def test_every_projection_is_converted_and_embeddings_stay_digital(tmp_path: Pat
     np.testing.assert_array_equal(loaded.predict(tokens, verbose=0), net.predict(tokens, verbose=0))
     again = SegmentEmbedding.from_config(SegmentEmbedding(7, name="s").get_config())
     assert again.get_config() == SegmentEmbedding(7, name="s").get_config()
+
+
+def test_sequences_of_any_length_equal_those_of_one_length(tmp_path: Path) -> None:
+    arrays = published()
+    sizes = {"vocabulary": WORDS, "dimension": SIZE, "depth": DEPTH, "heads": HEADS, "separator": END}
+    net, fixed = minilm((None,), **sizes, positions=POSITIONS), network()
+    for one in (net, fixed):
+        place_bert_weights(one, arrays)
+    net.get_layer("logits").set_weights(fixed.get_layer("logits").get_weights())
+    tokens = np.array([[4, 5, END, 6, 7, END, 0, 0, 0, 0]])
+    expected = fixed.predict(tokens, verbose=0)
+    for length in (6, 8, 10):
+        np.testing.assert_allclose(net.predict(tokens[:, :length], verbose=0), expected, atol=1e-6)
+    analog = to_analog(net, "aimc_standard")
+    np.testing.assert_allclose(analog.predict(tokens[:, :7], verbose=0), expected, atol=1e-4)
+    net.save(tmp_path / "net.keras")
+    loaded = keras.models.load_model(tmp_path / "net.keras")
+    assert loaded.get_layer("positions").get_config() == net.get_layer("positions").get_config()
+    assert "most" not in fixed.get_layer("positions").get_config()
+    with pytest.raises(InvalidArgumentError, match="`most`"):
+        PositionEmbedding(0)
 
 
 def test_a_file_of_another_network_is_refused_and_nothing_is_filled(tmp_path: Path) -> None:
