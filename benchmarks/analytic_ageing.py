@@ -48,7 +48,7 @@ NETWORKS = {
 WANTED, BLOCK = 200, 20
 CHECK_CHIPS = 60
 """Simulated for the prediction on few clips; with many, as many as come without asking."""
-PREDICTED = {"times": DRIFT_TIMES, "check_chips": CHECK_CHIPS, "seed": 1000}
+PREDICTED = {"times": DRIFT_TIMES, "check_chips": CHECK_CHIPS, "as_sure_as": WANTED, "seed": 1000}
 TIMED_CHIPS = 3
 CONFIDENCE = 0.95
 

@@ -19,25 +19,24 @@ from analognets.deploy.studies.ageing.mean_network import LayerLaw, mean_reads
 from analognets.deploy.studies.ageing.regression import Regression, regress
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["MeanNetworks", "Shown", "between", "mean_networks", "regressions", "simulated_times"]
+__all__ = ["MeanNetworks", "between", "mean_networks", "regressions", "simulated_times"]
 
-FIRST, FAR, OPEN = 8, 5.0, 4.0
-"""Chips that are simulated on all chosen samples; standard deviations up to which a mean margin of theirs is near
-enough to zero for its sample to be simulated on the other chips; and those up to which derivatives are taken."""
+OPEN = 4.0
+"""Standard deviations up to which a mean margin of the simulated chips counts as open."""
 BATCH = 50
-"""Samples of each call of a network, one size for all, as each size takes a compilation."""
+"""Samples of each call of a network: one size for all calls, as each size takes a compilation."""
 Step = Callable[[], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class MeanNetworks:
-    """The mean network at the times at which chips are simulated, by their numbers.
+    """The mean network on all samples at the times at which chips are simulated, by their numbers.
 
     Args:
         truth: class of each sample.
         kind: how scores follow from outputs.
-        scores: of all samples, (samples, classes), at each time at which all chips are simulated.
-        reads: what chips read at each time: all of them, or the first few.
+        scores: of each time, (samples, classes).
+        reads: what the chips read at each time.
         means: of each time, what the layers of the mean network multiply by.
     """
 
@@ -59,16 +58,12 @@ class MeanNetworks:
         return np.argsort(-others, axis=1, kind="stable")[:, : min(count, others.shape[1] - 1)]
 
 
-def simulated_times(count: int, on: bool) -> tuple[list[int], list[int]]:
-    """Return the numbers of the times at which all chips are simulated, and of those at which a few are, as a check.
+def simulated_times(count: int, on: bool) -> list[int]:
+    """Return the numbers of the times at which chips are simulated.
 
-    With drift compensation these are the first and the last one of many, and the middle one. Without it margins move
-    far, so all chips are simulated at all times.
+    With drift compensation first, middle and last one of many; without it margins move far, so all of them.
     """
-    if not on:
-        return list(range(count)), []
-    ends = sorted({0, count - 1})
-    return ends, sorted({count // 2} - {*ends})
+    return sorted({0, count // 2, count - 1}) if on else list(range(count))
 
 
 def between(laws: Sequence[LayerLaw], seconds: Sequence[float], times: Sequence[int]) -> list[tuple[int, int, float]]:
@@ -98,21 +93,17 @@ def mean_networks(
     labels: Any,
     seconds: Sequence[float],
     times: Sequence[int],
-    checks: Sequence[int],
     on: bool,
     step: Step,
 ) -> MeanNetworks:
-    """Run the mean network on all samples at some of the times; at those of checks a few chips are only read."""
+    """Run the mean network on all samples at some of the times."""
     runner, kind, truth = chips.runner(batch_size=BATCH), Scores(False, False), np.zeros(0, int)
     scores: dict[int, Any] = {}
     reads: dict[int, Any] = {}
     means: dict[int, Any] = {}
-    for number in sorted({*times, *checks}):
-        own = [*chips][:FIRST] if number in checks else [*chips]
-        reads[number] = [chip.read(chips.layers, seconds[number]) for chip in own]
+    for number in times:
+        reads[number] = [chip.read(chips.layers, seconds[number]) for chip in chips]
         means[number] = mean_reads(laws, number, reads[number])
-        if number in checks:
-            continue
         runner.load(means[number], drift_compensation=on)
         outputs = outputs_of(runner, inputs)
         truth, _, _ = decisions(labels, outputs)
@@ -128,19 +119,6 @@ def mean_networks(
     return MeanNetworks(truth, kind, scores, reads, means)
 
 
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """What simulated chips show at one time, and what the linearisation says of them.
-
-    Args:
-        margins: of the chips, (chips, samples, rivals).
-        moved: by how much they differ from the mean network to first order.
-    """
-
-    margins: np.ndarray
-    moved: np.ndarray
-
-
 def regressions(
     chips: Chips,
     laws: Sequence[LayerLaw],
@@ -150,40 +128,39 @@ def regressions(
     chosen: Chosen,
     on: bool,
     step: Step,
-) -> tuple[dict[int, Regression], dict[int, Shown]]:
-    """Return how margins follow from the devices at each time at which all chips are simulated, and what chips show.
+) -> dict[int, Regression]:
+    """Return how margins follow from the devices at each time at which chips are simulated.
 
-    Derivatives are taken around the mean network of the middle one of the times, without drift compensation around
+    Derivatives are taken around the mean network of the middle one of these times, without drift compensation around
     each, of margins that some chips bring near zero and that are the smallest of their sample on one of them; others
     count as what these chips show of them.
     """
     index = chosen.index
     truth, near = found.truth[index], rivals[index]
     some = keras.tree.map_structure(lambda leaf: np.asarray(leaf)[index], inputs)
-    margins = simulated(chips, found, some, truth, near, on, step)
-    times, result, shown = sorted(margins), {}, {}
+    margins = {}
+    for time, reads in found.reads.items():
+        margins[time] = simulated_margins(chips, reads, some, found.kind, truth, near, on)
+        step()
+    times, result = sorted(margins), {}
     linear = Linear(chips.model, laws, found.kind, Anchor(times[0], found.means[times[0]]), drift_compensation=on)
     for group in [times] if on else [[one] for one in times]:
         anchors = [Anchor(one, found.means[one]) for one in group]
         linear.anchor = anchors[len(group) // 2]
         moved_by = [linear.deviation(one, read) for one in anchors for read in found.reads[one.time]]
-        wanted = np.any([is_open(margins[one], OPEN) & is_nearest(margins[one]) for one in group], axis=0)
-        fitted = [one for one in anchors if one.time in found.scores]
-        vectors, moved = linear.features(some, truth, near, wanted, fitted, np.stack(moved_by))
-        ends = np.cumsum([len(found.reads[one]) for one in group])[:-1]
-        for time, part in zip(group, np.split(moved.astype(np.float64), ends), strict=True):
-            shown[time] = Shown(margins[time], part)
-        for one, vector in zip(fitted, vectors, strict=True):
+        wanted = np.any([is_open(margins[one]) & is_nearest(margins[one]) for one in group], axis=0)
+        vectors, moved = linear.features(some, truth, near, wanted, anchors, np.stack(moved_by))
+        for time, vector, part in zip(group, vectors, np.split(moved, len(group)), strict=True):
             flat = vector.reshape(-1, vector.shape[-1])
-            result[one.time] = regress(margins[one.time], shown[one.time].moved, (flat @ flat.T).astype(np.float64))
+            result[time] = regress(margins[time], part.astype(np.float64), (flat @ flat.T).astype(np.float64))
         step()
-    return result, shown
+    return result
 
 
-def is_open(margins: np.ndarray, deviations: float) -> np.ndarray:
-    """Return which margins of chips, (chips, samples, rivals), are within some standard deviations of zero."""
+def is_open(margins: np.ndarray) -> np.ndarray:
+    """Return which margins of chips, (chips, samples, rivals), are near zero."""
     spread = margins.std(axis=0, ddof=1)
-    return np.asarray((np.abs(margins.mean(axis=0)) < deviations * spread) & (spread > 0))
+    return np.asarray((np.abs(margins.mean(axis=0)) < OPEN * spread) & (spread > 0))
 
 
 def is_nearest(margins: np.ndarray) -> np.ndarray:
@@ -191,38 +168,10 @@ def is_nearest(margins: np.ndarray) -> np.ndarray:
     return np.asarray((margins == margins.min(axis=2, keepdims=True)).any(axis=0))
 
 
-def simulated(
-    chips: Chips, found: MeanNetworks, inputs: Any, truth: np.ndarray, rivals: np.ndarray, on: bool, step: Step
-) -> dict[int, np.ndarray]:
-    """Return the margins of each chip, (chips, samples, rivals), at each time at which chips are simulated.
-
-    Samples that are far from another decision on the first chips, at all times at which all chips are simulated, keep
-    their mean margin of them; further chips are simulated on the other samples alone.
-    """
-
-    def margins(reads: Sequence[Any], index: np.ndarray) -> np.ndarray:
-        some = keras.tree.map_structure(lambda leaf: leaf[index], inputs)
-        return simulated_margins(chips, reads, some, found.kind, truth[index], rivals[index], on)
-
-    every = np.arange(len(truth))
-    first = {time: margins(found.reads[time][:FIRST], every) for time in found.scores}
-    near = np.flatnonzero(np.any([is_open(one, FAR).any(axis=1) for one in first.values()], axis=0))
-    result = {}
-    for time, reads in found.reads.items():
-        known = first.get(time, np.zeros((0, *rivals.shape)))
-        level = first.get(time, first[min(first)]).mean(axis=0)
-        later = np.repeat(level[None], len(reads) - len(known), axis=0)
-        if len(near) and len(later):
-            later[:, near] = margins(reads[len(known) :], near)
-        result[time] = np.concatenate([known, later])
-        step()
-    return result
-
-
 def simulated_margins(
     chips: Chips, reads: Sequence[Any], inputs: Any, kind: Scores, truth: np.ndarray, rivals: np.ndarray, on: bool
 ) -> np.ndarray:
-    """Return the margins of some chips, (chips, samples, rivals)."""
+    """Return the margins of each chip, (chips, samples, rivals)."""
     runner, margins = chips.runner(batch_size=BATCH), []
     for read in reads:
         runner.load(read, drift_compensation=on)

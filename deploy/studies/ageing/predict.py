@@ -18,7 +18,7 @@ from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.studies.ageing.check import checked, unsure
 from analognets.deploy.studies.ageing.gaussian import Chosen, choose, single_probability
 from analognets.deploy.studies.ageing.law import accuracy_of, law_between
-from analognets.deploy.studies.ageing.margin_laws import Shown, between, mean_networks, regressions, simulated_times
+from analognets.deploy.studies.ageing.margin_laws import between, mean_networks, regressions, simulated_times
 from analognets.deploy.studies.ageing.margins import margins_of
 from analognets.deploy.studies.ageing.mean_network import layer_laws
 from analognets.deploy.studies.ageing.regression import Regression
@@ -39,7 +39,7 @@ from analognets.units import DRIFT_TIMES, format_duration
 __all__ = ["predict_ageing"]
 
 Progress = Callable[[int, int], None]
-SHARE, FEWEST, MOST = 0.4, 400, 1200
+SHARE, FEWEST, MOST = 0.35, 400, 1200
 """Share of all samples that gradients are taken for, and chips simulated, and between which numbers."""
 
 
@@ -64,10 +64,9 @@ def predict_ageing(
 ) -> pd.DataFrame:
     """Return accuracy over time, its mean and spread over chips, without simulating many chips.
 
-    A few chips are simulated at the first and the last time on some samples, more of them where decisions are close.
-    Samples whose decision is far from another one on the first eight chips are left to those. Gradients of the margins
-    of close decisions to the weights, through the converters of the mean network (with the conductances that devices
-    hold on average), say to first order by how much each of these chips differs.
+    A few chips are simulated at the first, the middle and the last time on some samples, more of them where decisions
+    are close. Gradients of the margins of these decisions to the weights, through the converters of the mean network
+    (with the conductances that devices hold on average), say to first order by how much each of these chips differs.
     With a margin m[c,s] of chip c and sample s, its gradient g[s], and the deviation d[c] of the chip's weights,
 
         m[c,s] = mu[s] + slope * g[s] . d[c] + rest[c,s]
@@ -76,8 +75,8 @@ def predict_ageing(
     slope^2 g[s] D g[s'] and, for each sample alone, that of the rest. The slope (below 1 where ReLU and clipping
     saturate), mu and the rest come from the simulated chips by regression; the linear part, of which the mean is known
     to be 0, takes most noise out of mu, as a control variate. Mean accuracy and its spread follow, with their standard
-    errors by the jackknife over the simulated chips. Times between are interpolated in the variance of the devices, and
-    eight chips at the middle one check that. Without drift compensation chips are simulated at all times.
+    errors by the jackknife over the simulated chips. Times between are interpolated in the variance of the devices.
+    Without drift compensation chips are simulated at all times.
 
     `flag` says in a sentence where that does not hold, and then mean, std, low and high are NaN: the accuracies of the
     simulated chips differ in mean or spread from what the law says of them; what is left moves samples together; or
@@ -95,7 +94,7 @@ def predict_ageing(
         drift_compensation: scale the outputs of each tile back.
         compensation: name of a drift compensation in place of the hardware's.
         device: name or file of a device in place of the hardware's.
-        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 40 % of all, but 400 to 1200.
+        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 35 % of all, but 400 to 1200.
         rivals: to how many classes each decision is compared, 1 to 10.
         check_chips: how many chips are simulated, 3 to 100.
         as_sure_as: largest standard errors without a flag, as the number of simulated chips that would leave them, 2
@@ -146,19 +145,17 @@ def predict_ageing(
     on_what = samples_of(trained, model, data, split=split, limit=limit, options=dict(data_options or {}))
     chips = program(model, chips=check_chips, seed=seed)
     laws = layer_laws(chips.layers, seconds, arithmetic(chips.layers).first_reading, seed)
-    known, checks = simulated_times(len(seconds), on)
-    step = _Steps(progress, 2 * len(known) + len(checks) + (1 if on else len(known)) + len(seconds))
-    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, known, checks, on, step)
+    known = simulated_times(len(seconds), on)
+    step = _Steps(progress, 2 * len(known) + (1 if on else len(known)) + len(seconds))
+    found = mean_networks(chips, laws, on_what.inputs, on_what.labels, seconds, known, on, step)
     nearest = found.rivals(rivals)
     closeness = np.min([np.abs(margins_of(one, found.truth, nearest)) for one in found.scores.values()], axis=(0, 2))
     chosen = choose(closeness, samples or min(max(FEWEST, round(SHARE * len(closeness))), MOST), seed)
-    fits, shown = regressions(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
+    fits = regressions(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
     rows, flags = [], []
     for time, place in enumerate(between(laws, seconds, known)):
         scores = margins_of(found.scores_at(place), found.truth, nearest), found.scores_at(place)
-        row, errors, told = row_of(
-            seconds[time], fits, place, shown.get(time), chosen, scores, on_what.groups, confidence, seed
-        )
+        row, errors, told = row_of(seconds[time], fits, place, chosen, scores, on_what.groups, confidence, seed)
         rows.append(row)
         flags.append(told or unsure(row["at"], check_chips, as_sure_as, row["std"], errors, row["std_error"]))
         step()
@@ -217,7 +214,6 @@ def row_of(
     seconds: float,
     fits: Mapping[int, Regression],
     place: tuple[int, int, float],
-    shown: Shown | None,
     chosen: Chosen,
     mean_network: tuple[np.ndarray, np.ndarray],
     groups: Sequence[str],
@@ -233,7 +229,6 @@ def row_of(
         seconds: the time.
         fits: the regressions, by numbers of times.
         place: which of them the time lies between, see `between`.
-        shown: what chips show at this time, if any are simulated.
         chosen: the samples of the regressions.
         mean_network: margins and scores of all samples.
         groups: of each sample.
@@ -245,8 +240,8 @@ def row_of(
     law = law_between(fits[before], fits[after], share)
     parts = [(fits[before].without(chip), fits[after].without(chip)) for chip in range(count)]
     without = [law_between(*pair, share, whole=False) for pair in parts]
-    slope = (1.0 - share) * fits[before].slope + share * fits[after].slope
-    found = accuracy_of(law, without, chosen, seed, slope * shown.moved if shown else None)
+    simulated = fits[before] if before == after else None
+    found = accuracy_of(law, without, chosen, seed, simulated.slope * simulated.moved if simulated else None)
     margins, scores = mean_network
     rough = single_probability(margins[:, 0], guessed(scores, margins[:, 0], law.deviation[:, 0], chosen))
     lacking = found.probability - rough[chosen.index]
@@ -259,7 +254,7 @@ def row_of(
     at = format_duration(seconds)
     row = {"seconds": seconds, "at": at, "mean": mean, "std": std, "low": mean - half, "high": mean + half}
     row |= {"mean_error": error, "std_error": found.std_error}
-    told = checked(at, shown.margins, law, found, chosen).failure() if shown else ""
+    told = checked(at, simulated.margins, law, found, chosen).failure() if simulated else ""
     return row, errors, told
 
 
