@@ -1,7 +1,7 @@
 """Whether bits by layer beat uniform 6 bit: AnalogNet-KWS designed for less energy, with as little loss as can be.
 
 python -m benchmarks.design_study --data DIR [--preset analognet_kws.hwa_6bit] [--share 0.86] [--limit 400] [--chips 3]
-    [--trials 32] [--confirm-chips 15] [--finetune 0] [--folder design_study] [--out results/design.json]
+    [--trials 32] [--confirm-chips 100] [--finetune 0] [--folder design_study] [--out results/design.json]
 
 The budget is a share of the energy that uniform 6 bit takes; arrays and ADCs stay as they are, so that energy depends
 on the bits of the layers alone. Candidates are tried on validation clips, all on the same chips, and the best are
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=3)
     parser.add_argument("--trials", type=int, default=32)
     parser.add_argument("--winners", type=int, default=3)
-    parser.add_argument("--confirm-chips", type=int, default=15)
+    parser.add_argument("--confirm-chips", type=int, default=100)
     parser.add_argument("--finetune", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("design_study"))
