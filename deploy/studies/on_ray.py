@@ -11,7 +11,7 @@ from typing import Any
 
 from analognets.errors import MissingExtraError, RunError, cut
 
-__all__ = ["on_ray"]
+__all__ = ["cluster", "on_ray"]
 
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
@@ -36,45 +36,63 @@ def on_ray(
         MissingExtraError: Ray is not installed.
         RunError: the cluster can't be reached, or is lost.
     """
+    with cluster(workers):
+        import ray
+
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # Ray prints what becomes of workers, whatever it is told
+                remote = ray.remote(num_cpus=1, max_retries=tries - 1)(_alone)
+                running = {remote.remote(work, task, settings, item[1]): item for item in items}
+                while running:
+                    [done], _ = ray.wait(list(running), num_returns=1)
+                    item = running.pop(done)
+                    try:
+                        row = ray.get(done)
+                    except (
+                        ray.exceptions.WorkerCrashedError,
+                        ray.exceptions.NodeDiedError,
+                        ray.exceptions.OutOfMemoryError,
+                    ):
+                        row = None
+                    yield item, row
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise RunError(
+                f"The Ray cluster was lost: {cut(str(error), 300)} What is finished is stored; give the command again "
+                "to go on."
+            ) from error
+
+
+@contextlib.contextmanager
+def cluster(workers: int) -> Iterator[None]:
+    """While active, Ray is connected: to what it is connected to already, to RAY_ADDRESS, or to a cluster made here.
+
+    Args:
+        workers: processes of a cluster made here.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        RunError: the cluster can't be reached.
+    """
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError("Working on a Ray cluster", "ray") from error
-    started = not ray.is_initialized()
+    if ray.is_initialized():
+        yield
+        return
     address = os.environ.get("RAY_ADDRESS")
-    if started:
-        own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        try:
-            if address:
-                check_answers(address)
-            ray.init(log_to_driver=False, **own)
-        except Exception as error:  # Ray raises many kinds
-            where = f"The Ray cluster at RAY_ADDRESS={address}" if address else "A Ray cluster on this machine"
-            raise RunError(f"{where} can't be reached or started: {cut(str(error), 300)}") from error
+    own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Ray prints what becomes of workers, whatever it is told
-            remote = ray.remote(num_cpus=1, max_retries=tries - 1)(_alone)
-            running = {remote.remote(work, task, settings, item[1]): item for item in items}
-            while running:
-                [done], _ = ray.wait(list(running), num_returns=1)
-                item = running.pop(done)
-                try:
-                    row = ray.get(done)
-                except (
-                    ray.exceptions.WorkerCrashedError,
-                    ray.exceptions.NodeDiedError,
-                    ray.exceptions.OutOfMemoryError,
-                ):
-                    row = None
-                yield item, row
-    except (ray.exceptions.RayError, ConnectionError) as error:
-        raise RunError(
-            f"The Ray cluster was lost: {cut(str(error), 300)} What is finished is stored; give the command again to "
-            "go on."
-        ) from error
+        if address:
+            check_answers(address)
+        ray.init(log_to_driver=False, **own)
+    except Exception as error:  # Ray raises many kinds
+        where = f"The Ray cluster at RAY_ADDRESS={address}" if address else "A Ray cluster on this machine"
+        raise RunError(f"{where} can't be reached or started: {cut(str(error), 300)}") from error
+    try:
+        yield
     finally:
-        if started:
-            ray.shutdown()
+        ray.shutdown()
 
 
 def check_answers(address: str) -> None:

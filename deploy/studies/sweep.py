@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import concurrent.futures.process
 import contextlib
 import importlib
 import io
 import json
-import multiprocessing
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +23,8 @@ from analognets.core.files import (
     write_atomically,
     write_json,
 )
-from analognets.core.processes import end_with_parent
 from analognets.core.provenance import json_sha256
+from analognets.deploy.studies.on_processes import Processes
 from analognets.errors import (
     AnalogNetsError,
     InvalidArgumentError,
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["load_results", "point_key", "sweep"]
 
 INDEX, POINTS, RESULTS, LOG = "sweep.json", "points", "results.parquet", "workers.log"
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 MOVED = {
     "analognets.deploy.exploration_point:measure": "analognets.deploy.studies.explore_point:measure",
     "analognets.deploy.sensitivity.study:measure": "analognets.deploy.studies.sensitivity.study:measure",
@@ -70,6 +67,7 @@ def sweep(
     context: Mapping[str, Any] | None = None,
     workers: int = 1,
     ray: bool = False,
+    processes: Processes | None = None,
     overwrite: bool = False,
     progress: Done | None = None,
 ) -> pd.DataFrame:
@@ -87,6 +85,7 @@ def sweep(
         context: further settings that may differ when the sweep goes on, such as where its folder lies now.
         workers: processes on this machine; 1 runs in this one. The cores are shared out among them.
         ray: run on the Ray cluster that RAY_ADDRESS names, or on one started here with `workers` processes.
+        processes: that several sweeps share, instead of `workers` new ones.
         overwrite: forget what an earlier sweep left in the folder.
         progress: called with (done, total, row) after each point, those from before first.
 
@@ -119,9 +118,10 @@ def sweep(
         for number, row in enumerate(rows.values(), start=1):
             report(number, len(plan), row)
         left = [(key, point) for key, point in plan.items() if key not in rows]
-        run = _with_ray if ray else _in_processes if workers > 1 else _here
+        whole = {**(settings or {}), **(context or {})}
+        found_now = _rows(task, whole, left, workers=workers, ray=ray, processes=processes, log=root / LOG)
         try:
-            for key, row in run(task, {**(settings or {}), **(context or {})}, left, workers, root / LOG):
+            for key, row in found_now:
                 rows[key] = row
                 _store(root, key, row)
                 report(len(rows), len(plan), row)
@@ -319,100 +319,32 @@ def run_point(task: str, settings: dict[str, Any], point: dict[str, Any]) -> Row
 Points = list[tuple[str, dict[str, Any]]]
 
 
-def _here(task: str, settings: dict[str, Any], left: Points, workers: int, log: Path) -> Iterator[tuple[str, Row]]:
-    for key, point in left:
-        yield key, run_point(task, settings, point)
-
-
-def _begin_worker(log: str) -> None:
-    """In a worker: it ends with its parent, which takes Ctrl-C and stores what is done; prints go into a file."""
-    import signal
-
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with open(log, "a", encoding="utf-8") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-
-
-def _in_processes(
-    task: str, settings: dict[str, Any], left: Points, workers: int, log: Path
+def _rows(
+    task: str,
+    settings: dict[str, Any],
+    left: Points,
+    *,
+    workers: int,
+    ray: bool,
+    processes: Processes | None,
+    log: Path,
 ) -> Iterator[tuple[str, Row]]:
-    """Run points in processes of their own; one that dies takes its point along, not the sweep."""
-    waiting, suspects, deaths = list(left), Points(), dict.fromkeys((key for key, _ in left), 0)
-    while waiting or suspects:
-        # What ran when a process died runs alone the next time, so that the guilty point is found.
-        alone = bool(suspects)
-        lost = yield from _until_a_death(task, settings, suspects if alone else waiting, 1 if alone else workers, log)
-        for key, point in lost:
-            deaths[key] += 1
-            if deaths[key] < DEATHS:
-                suspects.append((key, point))
-            else:
-                yield key, _died(point)
+    """Yield the rows of points as they finish: of this process, of several or of a Ray cluster."""
+    if not (ray or processes or workers > 1):
+        yield from ((key, run_point(task, settings, point)) for key, point in left)
+        return
+    with contextlib.ExitStack() as stack:
+        if ray:
+            from analognets.deploy.studies.on_ray import on_ray
 
-
-def _until_a_death(
-    task: str, settings: dict[str, Any], waiting: Points, workers: int, log: Path
-) -> Generator[tuple[str, Row], None, Points]:
-    """Run the points of a list, taking them out of it; returns those that were running when a process died."""
-    lost: Points = []
-    with _pool(workers, log) as pool:
-        running: dict[Any, tuple[str, dict[str, Any]]] = {}
-        while (waiting or running) and not lost:
-            try:
-                # Never more at a time than there are processes: when one dies, what ran is known.
-                while waiting and len(running) < workers:
-                    running[pool.submit(run_point, task, settings, waiting[0][1])] = waiting[0]
-                    del waiting[0]
-            except concurrent.futures.process.BrokenProcessPool:
-                if not running:  # it died between two points
-                    break
-            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in done:
-                key, point = running.pop(future)
-                try:
-                    yield key, future.result()
-                except concurrent.futures.process.BrokenProcessPool:
-                    lost.append((key, point))
-        lost += running.values()
-    return lost
+            found = on_ray(run_point, task, settings, left, workers=workers, tries=DEATHS)
+        else:
+            own = processes or stack.enter_context(Processes(workers, log))
+            found = own.run(run_point, task, settings, left, tries=DEATHS)
+        for (key, point), row in found:
+            yield key, _died(point) if row is None else row
 
 
 def _died(point: dict[str, Any]) -> Row:
     why = f"its process died {DEATHS} times without a word; there may be too little memory"
     return {**point, "status": "failed", "error": why, "seconds": None}
-
-
-@contextlib.contextmanager
-def _pool(workers: int, log: Path) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """Yield fresh processes that share the cores; those that still run at the end of an interrupted block are ended."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    others = {process.pid for process in multiprocessing.active_children()}
-    share = str(max(1, (os.cpu_count() or 1) // workers))
-    os.environ.update(dict.fromkeys(THREADS, share))
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=(str(log),)
-    )
-    try:
-        yield pool
-        pool.shutdown()
-    except BaseException:
-        for process in multiprocessing.active_children():
-            if process.pid not in others:
-                process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
-def _with_ray(task: str, settings: dict[str, Any], left: Points, workers: int, log: Path) -> Iterator[tuple[str, Row]]:
-    """Run the same points on a Ray cluster."""
-    from analognets.deploy.studies.on_ray import on_ray
-
-    for (key, point), row in on_ray(run_point, task, settings, left, workers=workers, tries=DEATHS):
-        yield key, _died(point) if row is None else row

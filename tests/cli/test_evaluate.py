@@ -21,7 +21,7 @@ import pytest
 
 from analognets.cli import evaluate as command
 from analognets.core import files
-from analognets.deploy.studies import sweep as sweep_engine
+from analognets.deploy.studies import on_ray
 from analognets.training.run import Run
 from analognets.zoo.tasks import find_recipe
 
@@ -104,7 +104,11 @@ def test_chips_measured_one_by_one_are_stored_and_give_the_same(
     evaluated: Any, trained: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What --workers and --ray do, here in this process and interrupted after the first chip."""
-    monkeypatch.setattr(sweep_engine, "_with_ray", sweep_engine._here)
+
+    def in_turn(work: Any, task: str, settings: dict[str, Any], items: list[Any], **_: int) -> Iterator[Any]:
+        yield from ((item, work(task, settings, item[1])) for item in items)
+
+    monkeypatch.setattr(on_ray, "on_ray", in_turn)
     here, seen = tmp_path / "here", []
 
     @contextlib.contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,11 @@ from analognets.deploy.studies.design.prices import Prices, check_reachable
 from analognets.deploy.studies.design.search import FILE, Search, check_optuna
 from analognets.deploy.studies.design.space import Space, crossbars_of
 from analognets.deploy.studies.design.winners import Measure, Winners, difference, marked
+from analognets.deploy.studies.on_processes import Processes
+from analognets.deploy.studies.on_ray import cluster
 from analognets.deploy.studies.other_hardware import RANGES
 from analognets.deploy.studies.sensitivity.networks import check_place, gather
-from analognets.deploy.studies.sweep import open_folder, sweep
+from analognets.deploy.studies.sweep import LOG, open_folder, sweep
 from analognets.errors import ConversionError, RunError, check_choice, check_integer
 from analognets.metrics import format_interval
 from analognets.units import format_duration, parse_duration
@@ -228,9 +231,9 @@ def design(
         values={"bits": bits, "dac_bits": dac_bits, "adcs": adcs, "arrays": arrays, "g_max": g_max, "layers": layers,
                 "digital": digital},
         knobs=knobs, inner=inner, chips=chips, confirm_chips=confirm_chips, ranges=ranges, seed=seed, batch=batch,
-        how={"workers": workers, "ray": ray}, progress=progress or (lambda what, done, total: None),
+        progress=progress or (lambda what, done, total: None),
     )  # fmt: skip
-    with locked(root):
+    with locked(root), study.at_work(workers, ray):
         study.begin(finetune, overwrite)
         table = study.search(trials)
         return study.written(table, study.confirmed(table, winners, finetune))
@@ -293,10 +296,10 @@ class _Study:
         ranges: str,
         seed: int,
         batch: int,
-        how: Mapping[str, Any],
         progress: Progress,
     ) -> None:
-        self.root, self.budgets, self.inner, self.how, self.progress = root, budgets, inner, how, progress
+        self.root, self.budgets, self.inner, self.progress = root, budgets, inner, progress
+        self.how: dict[str, Any] = {}
         self.seconds, self.seed, self.batch = parse_duration(at), seed, batch
         self.at = format_duration(self.seconds)
         chip = load_accelerator(accelerator)
@@ -330,6 +333,18 @@ class _Study:
         self.confirming = {**more, "seed": seed + 1, "split": "validation"}
         self.reporting = {**more, "seed": seed + 2, "split": "test"}
         self.context = {"arrays": arrays, "source": self.source.place, "retrained": str((root / RETRAINED).resolve())}
+
+    @contextlib.contextmanager
+    def at_work(self, workers: int, ray: bool) -> Iterator[None]:
+        """While active, candidates are measured by one cluster or set of processes, not by new ones for each batch."""
+        workers = check_integer("design", "workers", workers, 1, 1024)
+        self.how = {"workers": workers, "ray": ray}
+        with contextlib.ExitStack() as stack:
+            if ray:
+                stack.enter_context(cluster(workers))
+            elif workers > 1:
+                self.how["processes"] = stack.enter_context(Processes(workers, self.root / LOG))
+            yield
 
     def bench(self, settings: Mapping[str, Any]) -> Bench:
         """Return what measures in this process."""
