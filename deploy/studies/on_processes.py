@@ -52,7 +52,8 @@ class Processes:
             items: pairs of a key and a point.
             tries: how often the process of a point may die before the point has failed and None is yielded.
         """
-        waiting, suspects, deaths = list(items), [], dict.fromkeys((key for key, _ in items), 0)
+        waiting, deaths = list(items), dict.fromkeys((key for key, _ in items), 0)
+        suspects: list[Any] = []
         while waiting or suspects:
             if suspects:
                 with Processes(1, self.log) as alone:
