@@ -39,7 +39,7 @@ from analognets.units import DRIFT_TIMES, format_duration
 __all__ = ["predict_ageing"]
 
 Progress = Callable[[int, int], None]
-SHARE, FEWEST, MOST = 0.35, 400, 1200
+SHARE, FEWEST, MOST = 0.3, 300, 1200
 """Share of all samples that gradients are taken for, and chips simulated, and between which numbers."""
 
 
@@ -94,7 +94,7 @@ def predict_ageing(
         drift_compensation: scale the outputs of each tile back.
         compensation: name of a drift compensation in place of the hardware's.
         device: name or file of a device in place of the hardware's.
-        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 35 % of all, but 400 to 1200.
+        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 30 % of all, but 300 to 1200.
         rivals: to how many classes each decision is compared, 1 to 10.
         check_chips: how many chips are simulated, 3 to 100.
         as_sure_as: largest standard errors without a flag, as the number of simulated chips that would leave them, 2
@@ -153,9 +153,11 @@ def predict_ageing(
     chosen = choose(closeness, samples or min(max(FEWEST, round(SHARE * len(closeness))), MOST), seed)
     fits = regressions(chips, laws, on_what.inputs, found, nearest, chosen, on, step)
     rows, flags = [], []
+    rough = between(laws, seconds, sorted(found.scores))
     for time, place in enumerate(between(laws, seconds, known)):
-        scores = margins_of(found.scores_at(place), found.truth, nearest), found.scores_at(place)
-        row, errors, told = row_of(seconds[time], fits, place, chosen, scores, on_what.groups, confidence, seed)
+        scores = found.scores_at(rough[time])
+        mean_network = margins_of(scores, found.truth, nearest), scores
+        row, errors, told = row_of(seconds[time], fits, place, chosen, mean_network, on_what.groups, confidence, seed)
         rows.append(row)
         flags.append(told or unsure(row["at"], check_chips, as_sure_as, row["std"], errors, row["std_error"]))
         step()
