@@ -14,7 +14,7 @@ from analognets.deploy.studies.ageing.regression import Regression
 
 __all__ = ["Accuracy", "MarginLaw", "accuracy_of", "law_between"]
 
-DRAWS, FEWER = 4096, 512
+DRAWS, FEWER = 4096, 1024
 """Draws of the joint Gaussian of all margins, and of how it changes without one of the chips."""
 
 JITTERS = (1e-9, 1e-7, 1e-6)
