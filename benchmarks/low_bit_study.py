@@ -71,6 +71,7 @@ def study(options: argparse.Namespace) -> dict[str, Path]:
                 call("train", "kws", "--data", str(options.data), "--out", str(folder), "--keep", *source, *words)
                 if not is_evaluated(folder, "validation"):
                     place = ("--split", "validation", "--out", str(results_of(folder, "validation")))
+                    place += ("--drift-compensation", "on")
                     call("evaluate", str(folder), "--chips", str(options.chips), "--at", TIMES, *place)
             if is_evaluated(folder, "validation"):
                 folders[f"{seed}/{name}"] = folder
@@ -92,6 +93,7 @@ def main() -> None:
     if not (options.collect or (options.data and options.floats)):
         parser.error("--data and --floats are needed, or --collect")
     table, records = collect(study(options), "validation")
+    table = table[table["drift_compensation"]].reset_index(drop=True)
     table[["seed", "variant"]] = table["variant"].str.split("/", n=1, expand=True)
     table.insert(0, "bits", options.bits)
     options.results.mkdir(parents=True, exist_ok=True)
