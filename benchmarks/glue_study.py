@@ -73,7 +73,8 @@ class Batches(keras.utils.PyDataset):
     """Samples in batches of one size, shuffled by a seed; what does not fill a batch is left out then.
 
     Shuffled batches hold samples of about the same length and end with the longest of them, in steps of `STEP` tokens;
-    the first one is as long as the arrays, by which Keras sees that lengths vary.
+    the first one is as long as the arrays and the second one the shortest of the others, by which Keras, which looks at
+    two, sees that lengths vary.
 
     Args:
         samples: tokens and labels.
@@ -94,7 +95,11 @@ class Batches(keras.utils.PyDataset):
         order = order[: len(order) // size * size]
         groups = [order[first : first + GROUP * size] for first in range(0, len(order), GROUP * size)]
         rows = np.concatenate([one[np.argsort(self.lengths[one], kind="stable")] for one in groups] or [order])
-        return random.permutation(rows.reshape(-1, size)).ravel()
+        batches = random.permutation(rows.reshape(-1, size))
+        if len(batches) > 1:
+            shortest = 1 + int(self.lengths[batches[1:]].max(axis=1).argmin())
+            batches[[1, shortest]] = batches[[shortest, 1]]
+        return batches.ravel()
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)

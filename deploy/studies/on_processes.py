@@ -31,6 +31,7 @@ class Processes:
     def __init__(self, workers: int, log: Path) -> None:
         self.workers, self.log = workers, log
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+        self._others: set[int | None] = set()
 
     def __enter__(self) -> Processes:
         return self

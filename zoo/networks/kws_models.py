@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from analognets.errors import check_integer
+from analognets.errors import InvalidArgumentError, check_integer
 from analognets.zoo.networks.builders import builder
 
 __all__ = ["PositionEmbedding", "gru_kws", "keyword_transformer", "lstm_kws", "resnet15_kws", "resnet8_kws"]
@@ -198,6 +198,9 @@ class PositionEmbedding(keras.layers.Layer):
     Args:
         most: positions, for sequences of any length up to that, at least 1; None: as many as the input has when the
             layer is built, which is the length of all sequences then.
+
+    Raises:
+        InvalidArgumentError: `most` is out of range, or a sequence is longer.
     """
 
     def __init__(self, most: int | None = None, **kwargs: Any) -> None:
@@ -214,6 +217,12 @@ class PositionEmbedding(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any) -> Any:
+        length = inputs.shape[1]
+        if self.most is not None and length is not None and length > self.most:
+            raise InvalidArgumentError(
+                f"Sequences for '{self.name}' must have at most {self.most} positions. Received: {length}. Cut them, "
+                "or build the network with more."
+            )
         vectors = self.positions if self.most is None else self.positions[: keras.ops.shape(inputs)[1]]
         return inputs + keras.ops.cast(vectors, inputs.dtype)
 

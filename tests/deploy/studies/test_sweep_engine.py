@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analognets.deploy.studies.on_processes import Processes
 from analognets.deploy.studies.sweep import (
     MOVED,
     _store,
@@ -119,6 +120,13 @@ def test_processes_share_the_cores_and_a_dead_one_ends_its_point_only(task: str,
     assert os.getpid() not in set(good["pid"])
     assert set(good["threads"]) <= {str(max(1, (os.cpu_count() or 1) // count)) for count in (1, 2)}
     assert calls(tmp_path)["2"] == 2
+
+
+def test_sweeps_of_one_block_share_their_processes(task: str, tmp_path: Path) -> None:
+    with Processes(1, tmp_path / "workers.log") as processes:
+        tables = [sweep(task, points(one), tmp_path / str(one), settings=settings(tmp_path), processes=processes)
+                  for one in (2, 3)]  # fmt: skip
+    assert tables[0]["pid"][0] == tables[1]["pid"][0] != os.getpid()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

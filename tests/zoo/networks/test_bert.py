@@ -132,6 +132,8 @@ def test_sequences_of_any_length_equal_those_of_one_length(tmp_path: Path) -> No
     assert "most" not in fixed.get_layer("positions").get_config()
     with pytest.raises(InvalidArgumentError, match="`most`"):
         PositionEmbedding(0)
+    with pytest.raises(InvalidArgumentError, match="at most 1 positions. Received: 3. Cut them"):
+        PositionEmbedding(1)(np.zeros((2, 3, 4)))
 
 
 def test_a_file_of_another_network_is_refused_and_nothing_is_filled(tmp_path: Path) -> None:
