@@ -142,7 +142,7 @@ class Runner:
         if self.twin is None and not self._has_rough_tiles:
             self.precision_note = f"products stay float32: {self.note or 'the layers are run as they are'}"
         elif not multiplies_bfloat16():
-            self.precision_note = "products stay float32: the processor does not multiply bfloat16"
+            self.precision_note = "products stay float32: the processor does not multiply bfloat16 faster"
         else:
             return type(self)(self.model, mode=self.mode, precision="bfloat16", batch_size=self.batch_size)
         return None

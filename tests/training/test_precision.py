@@ -43,6 +43,24 @@ def test_auto_goes_by_the_processor(
     assert run.recipe.to_dict()["float"]["precision"] == "auto"
 
 
+@pytest.mark.parametrize(("slower", "expected"), [("float32", True), ("bfloat16", False)])
+def test_instructions_that_are_slower_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, slower: str, expected: bool
+) -> None:
+    binding = pytest.importorskip("llvmlite").binding
+    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: {"avx512bf16": True})
+    monkeypatch.setattr(processor, "product_seconds", lambda kind: 2.0 if kind == slower else 1.0)
+    assert processor.processor_multiplies_bfloat16() is expected
+
+
+def test_products_are_timed_inside_graphs_too() -> None:
+    import tensorflow as tf
+
+    found: list[float] = []
+    tf.function(lambda: found.append(processor.product_seconds("float32", size=32, times=2)))()
+    assert len(found) == 1 and found[0] > 0
+
+
 def test_the_processor_answers() -> None:
     assert precision.multiplies_bfloat16() in (True, False)
     assert precision.resolved("auto") in ("float32", "mixed_bfloat16")
