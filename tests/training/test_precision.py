@@ -47,7 +47,7 @@ def test_auto_goes_by_the_processor(
 def test_instructions_that_are_slower_are_not_used(
     monkeypatch: pytest.MonkeyPatch, slower: str, expected: bool
 ) -> None:
-    binding = pytest.importorskip("llvmlite").binding
+    binding = pytest.importorskip("llvmlite.binding")
     monkeypatch.setattr(binding, "get_host_cpu_features", lambda: {"avx512bf16": True})
     monkeypatch.setattr(processor, "product_seconds", lambda kind: 2.0 if kind == slower else 1.0)
     assert processor.processor_multiplies_bfloat16() is expected

@@ -21,6 +21,8 @@ from analognets.layers.noise_realization import NoiseRealization
 __all__ = ["Anchor", "Linear"]
 
 WIDTH = 1 << 13
+NUMBERS = 1 << 24
+"""Most numbers of the derivatives that are multiplied with the deviations of chips at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,17 +99,22 @@ class Linear:
             network to first order, (chips, samples, rivals).
         """
         factors = ops.stack([self._factors(one) for one in times])
-        shared = [self._at_mean(), factors, ops.convert_to_tensor(deviations)]
+        at = self._at_mean()
         vectors = np.zeros((len(times), *wanted.shape, self.width), np.float32)
         dots = np.zeros((len(deviations), *wanted.shape), np.float32)
         for generator, mean in zip(self._seeds, self.anchor.reads, strict=True):
             generator.state.assign(np.array([mean.seed, 0], generator.state.dtype))
         with kept_state(self.model):
-            for sample, rival in zip(*np.nonzero(wanted), strict=True):
-                one = keras.tree.map_structure(lambda leaf, n=sample: ops.convert_to_tensor(leaf[n : n + 1]), inputs)
-                classes = ops.convert_to_tensor(np.array([truth[sample], rivals[sample, rival]], "int32"))
-                found = self._function(one, classes, *shared)
-                vectors[:, sample, rival], dots[:, sample, rival] = (ops.convert_to_numpy(part) for part in found)
+            pairs, size = np.argwhere(wanted), max(1, NUMBERS // self.weights)
+            for first in range(0, len(pairs), size):
+                block, gradients = pairs[first : first + size], []
+                for n, rival in block:
+                    one = keras.tree.map_structure(lambda leaf, n=n: ops.convert_to_tensor(leaf[n : n + 1]), inputs)
+                    classes = ops.convert_to_tensor(np.array([truth[n], rivals[n, rival]], "int32"))
+                    found = self._function(one, classes, at, factors)
+                    vectors[:, n, rival], gradient = (ops.convert_to_numpy(part) for part in found)
+                    gradients.append(gradient)
+                dots[:, block[:, 0], block[:, 1]] = deviations @ np.stack(gradients).T
         return vectors, dots
 
     def deviation(self, there: Anchor, read: Sequence[NoiseRealization]) -> np.ndarray:
@@ -150,7 +157,7 @@ class Linear:
             parts.append(np.stack([(now * ratio).ravel(), first.ravel(), rest.ravel()]))
         return ops.convert_to_tensor(np.concatenate(parts, axis=1).astype(np.float32))
 
-    def _derivatives(self, inputs: Any, classes: Any, at: list[dict[str, Any]], factors: Any, deviations: Any) -> Any:
+    def _derivatives(self, inputs: Any, classes: Any, at: list[dict[str, Any]], factors: Any) -> Any:
         import tensorflow as tf
 
         leaves = [[one["now"], one["scales"], *([] if one["inputs"] is None else [one["inputs"]])] for one in at]
@@ -170,7 +177,7 @@ class Linear:
         now = _flat([a + b for a, (b, _) in zip(plain, more, strict=True)])
         first = _flat([b for _, b in more])
         vectors = [self._folded(now * one[0] + first * one[1], first * one[2]) for one in tf.unstack(factors)]
-        return ops.stack(vectors), tf.linalg.matvec(deviations, _flat(plain))
+        return ops.stack(vectors), _flat(plain)
 
     def _following(self, law: LayerLaw, one: dict[str, Any]) -> list[Any]:
         """Return the drift compensation as a function of the weights, around what chips have on average."""

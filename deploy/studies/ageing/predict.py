@@ -39,7 +39,7 @@ from analognets.units import DRIFT_TIMES, format_duration
 __all__ = ["predict_ageing"]
 
 Progress = Callable[[int, int], None]
-SHARE, FEWEST, MOST = 0.3, 300, 1200
+SHARE, FEWEST, MOST = 0.25, 300, 1200
 """Share of all samples that gradients are taken for, and chips simulated, and between which numbers."""
 
 
@@ -57,7 +57,7 @@ def predict_ageing(
     samples: int | None = None,
     rivals: int = 3,
     check_chips: int = 24,
-    as_sure_as: int = 100,
+    as_sure_as: int = 50,
     confidence: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
@@ -80,7 +80,7 @@ def predict_ageing(
 
     `flag` says in a sentence where that does not hold, and then mean, std, low and high are NaN: the accuracies of the
     simulated chips differ in mean or spread from what the law says of them; what is left moves samples together; or
-    the standard error is larger than 100 simulated chips (`as_sure_as`) would leave. The fewer samples, the more chips
+    the standard error is larger than 50 simulated chips (`as_sure_as`) would leave. The fewer samples, the more chips
     that takes.
 
     Args:
@@ -94,7 +94,7 @@ def predict_ageing(
         drift_compensation: scale the outputs of each tile back.
         compensation: name of a drift compensation in place of the hardware's.
         device: name or file of a device in place of the hardware's.
-        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 30 % of all, but 300 to 1200.
+        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 25 % of all, but 300 to 1200.
         rivals: to how many classes each decision is compared, 1 to 10.
         check_chips: how many chips are simulated, 3 to 100.
         as_sure_as: largest standard errors without a flag, as the number of simulated chips that would leave them, 2

@@ -135,8 +135,6 @@ class Bench:
             [row] = table.to_dict("records")
         except (ConversionError, InvalidArgumentError) as error:
             return None, str(error)
-        except np.linalg.LinAlgError as error:
-            return None, f"The law of the margins can't be computed: {error}."
         if row["flag"]:
             return None, row["flag"]
         digital = self.digital_accuracy
