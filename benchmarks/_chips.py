@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from analognets.conversion import to_analog
+from analognets.deploy.evaluation import decisions
 from analognets.errors import RecipeError
 from analognets.layers import calibrate, freeze_weight_range
-from analognets.metrics import normalized_accuracy
+from analognets.metrics import mean_interval, normalized_accuracy
 from analognets.training import Recipe
 
 Samples = tuple[np.ndarray, np.ndarray]
@@ -22,11 +23,27 @@ Measure = Callable[..., list[dict[str, Any]]]
 def measure_chips(
     analog: keras.Model, samples: Samples, *, chips: int, times: Sequence[str], seed: int
 ) -> list[dict[str, Any]]:
-    """Return chip, time and accuracy of every reading."""
+    """Return chip, time and accuracy of every reading, and the numbers of the samples that it gets wrong."""
     from analognets.deploy import program
 
-    table = program(analog, chips, seed=seed).evaluate(samples, at=times)
-    return json.loads(table[["chip", "at", "accuracy"]].to_json(orient="records"))  # type: ignore[no-any-return]
+    found = program(analog, chips, seed=seed).decide(samples, at=times)
+    rows = json.loads(found.accuracies()[["chip", "at", "accuracy"]].to_json(orient="records"))
+    return [
+        {**row, "wrong": np.flatnonzero(chosen != found.truth).tolist()}
+        for row, chosen in zip(rows, found.chosen, strict=True)
+    ]
+
+
+def of_float(labels: Any, outputs: Any) -> dict[str, Any]:
+    """Return what `summary` takes of the float network: accuracy, which samples it gets wrong, and how many there are.
+
+    Args:
+        labels: of the samples.
+        outputs: of the network, as `analognets.deploy.accuracy` takes them.
+    """
+    truth, chosen, _ = decisions(labels, outputs)
+    wrong = np.flatnonzero(chosen != truth).tolist()
+    return {"float": 1 - len(wrong) / len(truth), "float_wrong": wrong, "samples": len(truth)}
 
 
 def directly_mapped(net: keras.Model, recipe: Recipe, calibration: np.ndarray) -> keras.Model:
@@ -82,17 +99,46 @@ def measure_missing(
 def summary(found: Mapping[str, Any], chance_error: float) -> dict[str, Any]:
     """Return accuracy without devices, and mean accuracy, its spread over chips and A* at each time, as far as found.
 
+    Where readings say which samples they get wrong, 95 % intervals count chips and samples as drawn at random; loss and
+    A* are paired with the float network by sample.
+
     Args:
-        found: accuracies `float` and `trained_without_devices`, readings `direct` and `trained`.
+        found: what `of_float` returns, accuracy `trained_without_devices`, readings `direct` and `trained`.
         chance_error: share of wrong answers of a network that knows nothing.
     """
     table: dict[str, Any] = {name: found[name] for name in ("float", "trained_without_devices") if name in found}
     for name in ("direct", "trained"):
         for at in dict.fromkeys(row["at"] for row in found.get(name, [])):
-            values = np.array([row["accuracy"] for row in found[name] if row["at"] == at])
+            rows = [row for row in found[name] if row["at"] == at]
+            values = np.array([row["accuracy"] for row in rows])
             table.setdefault(name, {})[at] = {
                 "mean": float(values.mean()),
                 "std": float(values.std(ddof=1)) if len(values) > 1 else None,
                 "normalized": float(normalized_accuracy(1 - values.mean(), 1 - found["float"], chance_error)),
+                **(intervals(rows, found, chance_error) if "float_wrong" in found and "wrong" in rows[0] else {}),
             }
     return table
+
+
+def intervals(rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any], chance_error: float) -> dict[str, float]:
+    """Return the ends of the 95 % intervals of accuracy, loss in points, and A* at one time.
+
+    Args:
+        rows: readings.
+        found: what `of_float` returns.
+        chance_error: share of wrong answers of a network that knows nothing.
+    """
+    right = np.ones((len(rows) + 1, found["samples"]))
+    for one, wrong in zip(right, [found["float_wrong"], *(row["wrong"] for row in rows)], strict=True):
+        one[wrong] = 0.0
+    accuracy, loss = mean_interval(right[1:]), mean_interval(right[0] - right[1:])
+    room = chance_error - (1 - found["float"])
+    return {
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "loss": 100 * loss.mean,
+        "loss_low": 100 * loss.low,
+        "loss_high": 100 * loss.high,
+        "normalized_low": 1 - loss.high / room,
+        "normalized_high": 1 - loss.low / room,
+    }

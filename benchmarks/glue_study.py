@@ -30,7 +30,7 @@ from analognets.errors import RunError
 from analognets.training import Progress, Recipe, Run, TrainingData, load_recipe, train
 from analognets.zoo.networks.bert import minilm
 from analognets.zoo.networks.bert_weights import load_bert_weights
-from benchmarks._chips import Measure, directly_mapped, measure_chips, measure_missing, summary
+from benchmarks._chips import Measure, directly_mapped, measure_chips, measure_missing, of_float, summary
 
 HERE = Path(__file__).parent
 TASKS = tuple(GLUE_TASKS)
@@ -118,10 +118,14 @@ class Batches(keras.utils.PyDataset):
         return self
 
 
+def outputs_of(net: keras.Model, samples: Sentences) -> np.ndarray:
+    """Return the outputs of a network without devices."""
+    return np.asarray(net.predict(Batches(samples, 256), verbose=0))
+
+
 def predicted(net: keras.Model, samples: Sentences) -> float:
     """Return the accuracy of a network without devices."""
-    outputs = net.predict(Batches(samples, 256), verbose=0)
-    return accuracy(samples.labels, outputs)
+    return accuracy(samples.labels, outputs_of(net, samples))
 
 
 class Study:
@@ -248,7 +252,7 @@ class Study:
             if "trained_without_devices" not in dev:
                 dev["trained_without_devices"] = predicted(networks["trained"](), self.data.dev)
         if "float" not in dev:
-            dev["float"] = predicted(self.float_network(), self.data.dev)
+            dev |= of_float(self.data.dev.labels, outputs_of(self.float_network(), self.data.dev))
         made = {name: {"recipe": one.recipe.to_dict(), "record": one.record} for name, one in runs.items()}
         self.keep(task=self.task, seed=self.seed, made=made, dev=dev)
         measure_missing(

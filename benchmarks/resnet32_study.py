@@ -22,7 +22,7 @@ from analognets.core.provenance import environment
 from analognets.deploy.evaluation import accuracy
 from analognets.training import Run
 from analognets.zoo.tasks import prepare
-from benchmarks._chips import Measure, Samples, directly_mapped, measure_chips, measure_missing, summary
+from benchmarks._chips import Measure, Samples, directly_mapped, measure_chips, measure_missing, of_float, summary
 
 TIMES = ("1s", "1h", "1d", "1y")
 CHANCE = 0.9
@@ -55,11 +55,13 @@ def measured(
         "direct": lambda: directly_mapped(run.float_model(), run.recipe, calibration),
     }
     if "float" not in found:
-        for name, net in (("float", run.float_model()), ("trained_without_devices", run.analog_model())):
-            found[name] = accuracy(samples[1], net.predict(samples[0], batch_size=500, verbose=0))
+        plain, trained = (
+            net.predict(samples[0], batch_size=500, verbose=0) for net in (run.float_model(), run.analog_model())
+        )
+        found |= {**of_float(samples[1], plain), "trained_without_devices": accuracy(samples[1], trained)}
 
     def keep(so_far: dict[str, Any]) -> None:
-        write_json(file, {**so_far, "samples": len(samples[1]), "environment": environment()})
+        write_json(file, {**so_far, "environment": environment()})
 
     measure_missing(found, networks, samples, keep, chips=chips, times=TIMES, measure=measure)
     return found

@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 
+from analognets.core.files import write_json
 from analognets.datasets.glue import GlueData, Sentences
 from analognets.errors import RecipeError, RunError
-from benchmarks import _chips, glue_study
+from benchmarks import _chips, glue_study, results_glue
 
 SMALL = [
     "model.options={input_shape: [null], positions: 8, vocabulary: 20, dimension: 8, depth: 1, heads: 2, separator: 3}",
@@ -102,6 +103,40 @@ def test_the_summary_is_that_of_the_paper() -> None:
     assert found.keys() == {"float", "direct"}
     assert found["direct"]["1h"] == pytest.approx({"mean": 0.85, "std": 0.0707107, "normalized": 1 - 0.05 / 0.3})
     assert _chips.summary({"float": 0.9, "trained": rows[:1]}, 0.4)["trained"]["1h"]["std"] is None
+
+
+def test_intervals_of_the_summary_count_samples_and_pair_them_with_the_float_network() -> None:
+    labels, outputs = np.arange(100) % 2, np.eye(2)[np.arange(100) % 2]
+    outputs[:10] = outputs[:10, ::-1]
+    known = _chips.of_float(labels, outputs)
+    assert known == {"float": pytest.approx(0.9), "float_wrong": list(range(10)), "samples": 100}
+    rows = [{"chip": chip, "at": "1h", "accuracy": 0.8, "wrong": list(range(20))} for chip in range(2)]
+    found = _chips.summary({**known, "direct": rows}, 0.5)["direct"]["1h"]
+    assert found["loss"] == pytest.approx(10) and found["normalized"] == pytest.approx(0.75)
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.984 * (0.8 * 0.2 / 99) ** 0.5, rel=1e-3)
+    paired = found["loss_high"] - found["loss_low"]
+    assert paired == pytest.approx(100 * 2 * 1.984 * (0.1 * 0.9 / 99) ** 0.5, rel=1e-3)
+    assert found["normalized_high"] - found["normalized_low"] == pytest.approx(paired / 40)
+    same = [{**row, "wrong": list(range(10))} for row in rows]
+    alike = _chips.summary({**known, "direct": same}, 0.5)["direct"]["1h"]
+    assert alike["loss_low"] == alike["loss_high"] == 0
+
+
+def test_the_page_has_a_row_for_each_network(tmp_path: Path) -> None:
+    readings = [{"chip": 0, "at": at, "accuracy": 0.8, "wrong": [0, 1]} for at in results_glue.TIMES]
+    dev = {"float": 0.9, "float_wrong": [0], "samples": 10, "direct": readings, "trained": readings}
+    summary = {"chance_error": 0.5, **_chips.summary(dev, 0.5)}
+    float_stage = {"recipe": {"float": {"epochs": 3}}, "record": {"data": {"samples": 1000}}}
+    made = {"float": float_stage, "hardware_aware": {"recipe": {"hardware_aware": {"epochs": 2}}}}
+    records = {
+        task: [{"task": task, "seed": 0, "dev": dev, "summary": summary, "made": made}] for task in glue_study.TASKS
+    }
+    write_json(tmp_path / "glue.json", {"paper": glue_study.PAPER, "tasks": records})
+    _, table, how, _ = results_glue.parts(tmp_path)
+    assert table.count("MiniLM") == 4 and table.count("(paper)") == 4
+    assert "| 90.00 | 80.00 \N{PLUS-MINUS SIGN} 30.16 |" in table and "| 75.0 \N{PLUS-MINUS SIGN}" in table
+    assert "SST-2, seed 0: 3 float epochs and 2 hardware-aware ones on 1,000 samples" in how
+    assert "10 dev samples, of which the float network gets 40.0 points more right" in how
 
 
 def test_direct_mapping_needs_hardware() -> None:

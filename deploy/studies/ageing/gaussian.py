@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 __all__ = ["CERTAIN", "Chosen", "Normals", "choose", "mean_and_spread", "single_probability"]
 
-ALL = 0.7
+ALL = 0.8
 """Share of the chosen samples that are simply those whose decisions are closest."""
 CERTAIN = 6.0
 """Standard deviations from which a margin counts as certain."""

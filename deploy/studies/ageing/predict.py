@@ -39,7 +39,7 @@ from analognets.units import DRIFT_TIMES, format_duration
 __all__ = ["predict_ageing"]
 
 Progress = Callable[[int, int], None]
-SHARE, FEWEST, MOST = 0.25, 300, 1200
+SHARE, FEWEST, MOST = 0.27, 300, 1200
 """Share of all samples that gradients are taken for, and chips simulated, and between which numbers."""
 
 
@@ -94,7 +94,7 @@ def predict_ageing(
         drift_compensation: scale the outputs of each tile back.
         compensation: name of a drift compensation in place of the hardware's.
         device: name or file of a device in place of the hardware's.
-        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 25 % of all, but 300 to 1200.
+        samples: for how many gradients are taken and chips simulated, 20 to 100000; None: 27 % of all, but 300 to 1200.
         rivals: to how many classes each decision is compared, 1 to 10.
         check_chips: how many chips are simulated, 3 to 100.
         as_sure_as: largest standard errors without a flag, as the number of simulated chips that would leave them, 2
