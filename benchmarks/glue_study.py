@@ -307,7 +307,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
     made.add_argument("--runs", type=Path, default=Path("runs/glue"))
     made.add_argument("--results", type=Path, default=Path("results/glue.json"))
-    made.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, help="tasks")
+    made.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, help="tasks to work on; the file holds all")
     made.add_argument(
         "--candidates",
         nargs="*",
@@ -323,16 +323,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     options = parser().parse_args()
-    chances = {}
     pretrained = functools.partial(load_bert_weights, path=options.weights)
+    found = {task: load_glue(task, options.data, options.tokenizer) for task in TASKS}
     for task in options.only:
-        data = load_glue(task, options.data, options.tokenizer)
-        chances[task] = chance_error(data.dev)
         for seed in options.seeds:
             root = options.runs / task / str(seed)
-            Study(task, seed, root, data, pretrained, overrides=options.overrides).run(
+            Study(task, seed, root, found[task], pretrained, overrides=options.overrides).run(
                 options.candidates, chips=options.chips
             )
+    chances = {task: chance_error(data.dev) for task, data in found.items()}
     files = {"weights": file_sha256(options.weights), "tokenizer": file_sha256(options.tokenizer)}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.results, {"paper": PAPER, "sha256": files, "tasks": collect(options.runs, chances)})
