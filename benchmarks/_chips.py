@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from analognets.conversion import to_analog
+from analognets.deploy.chips.decisions import Decisions
 from analognets.deploy.evaluation import decisions
 from analognets.errors import RecipeError
 from analognets.layers import calibrate, freeze_weight_range
@@ -26,7 +27,11 @@ def measure_chips(
     """Return chip, time and accuracy of every reading, and the numbers of the samples that it gets wrong."""
     from analognets.deploy import program
 
-    found = program(analog, chips, seed=seed).decide(samples, at=times)
+    return readings_of(program(analog, chips, seed=seed).decide(samples, at=times))
+
+
+def readings_of(found: Decisions) -> list[dict[str, Any]]:
+    """Return the rows of `measure_chips` for what chips decided."""
     rows = json.loads(found.accuracies()[["chip", "at", "accuracy"]].to_json(orient="records"))
     return [
         {**row, "wrong": np.flatnonzero(chosen != found.truth).tolist()}

@@ -78,6 +78,20 @@ def test_a_study_goes_on_where_it_stopped_and_says_what_is_missing(
     assert scored.choose(["recipe", "faster"]) == "faster"
 
 
+@pytest.mark.usefixtures("op_by_op")
+def test_chips_decide_alike_about_sentences_sorted_by_length(tmp_path: Path, data: GlueData) -> None:
+    made = glue_study.Study("sst2", 0, tmp_path, data, lambda net: None, overrides=SMALL)
+    analog = _chips.directly_mapped(made.network(), made.recipe, data.train.tokens)
+    tokens = data.dev.tokens.copy()
+    tokens[np.arange(8) >= (3 + np.arange(20) % 6)[:, None]] = 0
+    samples = Sentences(tokens, data.dev.labels)
+    settings = {"chips": 2, "times": ["1s", "1y"], "seed": 3}
+    plain, sorted_ = (
+        measure(analog, samples, **settings) for measure in (_chips.measure_chips, glue_study.measure_by_length)
+    )
+    assert sorted_ == plain and {row["chip"] for row in plain} == {0, 1} and any(row["wrong"] for row in plain)
+
+
 def test_batches_hold_samples_of_about_one_length_and_each_sample_once() -> None:
     tokens = np.arange(1, 601, dtype=np.int32)[:, None] * np.ones((1, 24), np.int32)
     tokens[np.arange(24) >= np.random.default_rng(0).integers(3, 25, 600)[:, None]] = 0
