@@ -32,7 +32,7 @@ def resolved(precision: str) -> str:
 def computed_in(net: keras.Model, precision: str) -> Iterator[None]:
     """While active, the layers of a network compute in a precision; variables stay as they are.
 
-    "mixed_bfloat16" halves the time of a step or better on processors with AMX, and slows it on many others.
+    "mixed_bfloat16" makes a step faster on processors that multiply bfloat16 faster, and slower on others.
     Compile the network inside, since compiled functions keep the precision that they were traced in.
 
     Args:
