@@ -2,7 +2,8 @@
 
 python -m benchmarks.hwa_step [--batch 100] [--rounds 15] [--hardware aon_cim_8bit] [--network analognet_kws]
 
-On hardware with non-idealities (aimc_standard) the noise is that of the devices.
+On hardware with non-idealities (aimc_standard) the noise is that of the devices. Variants between the plain and the
+full step show where its time goes: only the noise of the weights, converters besides, and each non-ideality with these.
 """
 
 from __future__ import annotations
@@ -27,6 +28,23 @@ def stepper(model: keras.Model, inputs: np.ndarray, labels: np.ndarray) -> Calla
     return lambda: model.train_on_batch(inputs, labels)
 
 
+def converted(plain: keras.Model, hardware: crossbars.Crossbar, inputs: np.ndarray) -> dict[str, keras.Model]:
+    """Return the network on the hardware, and on parts of what the hardware does, each with noise in its weights."""
+    noise = {"weight_noise": 0.05} if hardware.plain else {"weight_noise": 3.0, "noise_model": "device"}
+    parts = {"noise_only": hardware}
+    if not hardware.plain:
+        parts["converters"] = hardware.replace(nonidealities=())
+        parts |= {one.name: hardware.replace(nonidealities=(one,)) for one in hardware.nonidealities}
+    parts["hardware_aware"] = hardware
+    networks = {}
+    for name, crossbar in parts.items():
+        networks[name] = to_analog(plain, crossbar, **noise)
+        freeze_weight_range(networks[name])
+        if name != "noise_only":
+            calibrate(networks[name], inputs)
+    return networks
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=100)
@@ -39,14 +57,7 @@ def main() -> None:
     inputs = rng.normal(size=(options.batch, 49, 10, 1)).astype("float32")
     labels = rng.integers(0, 12, options.batch)
     plain = getattr(importlib.import_module(MODELS[options.network]), options.network)()
-    hardware = crossbars.get(options.hardware)
-    noise = {"weight_noise": 0.05} if hardware.plain else {"weight_noise": 3.0, "noise_model": "device"}
-    noise_only = to_analog(plain, hardware, **noise)
-    analog = to_analog(plain, hardware, **noise)
-    freeze_weight_range(noise_only)
-    freeze_weight_range(analog)
-    calibrate(analog, inputs)
-    variants = {"plain_keras": plain, "noise_only": noise_only, "hardware_aware": analog}
+    variants = {"plain_keras": plain, **converted(plain, crossbars.get(options.hardware), inputs)}
     times = interleave({name: stepper(model, inputs, labels) for name, model in variants.items()}, options.rounds)
     table = ratios(times, "plain_keras")
     report(

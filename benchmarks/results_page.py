@@ -27,6 +27,7 @@ from benchmarks import (
     results_large,
     results_learning,
     results_networks,
+    results_speed,
     results_stream,
     results_topologies,
 )
@@ -70,38 +71,6 @@ def noise_table(table: pd.DataFrame) -> str:
     chosen = chosen.sort_values("weight_noise")
     rows = [[percent(row) for _, row in chosen.iterrows()]]
     return markdown([f"eta {100 * eta:g} %" for eta in chosen["weight_noise"]], rows)
-
-
-def speed_table() -> str:
-    """Return the measured ratios to plain Keras."""
-    rows = []
-    for name, what in (
-        ("hwa_step", "hardware-aware training step, batch 100"),
-        ("hwa_step_resnet8", "the same with the full standard crossbar, ResNet-8 for KWS"),
-        ("hwa_step_gru", "the same with the full standard crossbar, GRU for KWS"),
-        ("drift_evaluation", "one chip at five times, programming included, batch {chip_batch}"),
-    ):
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
-            continue
-        result = json.loads(path.read_text("utf-8"))
-        other_batch = result.get("chip_batch", result.get("batch")) != result.get("batch")
-        ratio = "ratio_same_batch" if other_batch else "ratio"
-        rows.append([what.format(**result), f"{result[ratio]:.2f}", f"{result[f'{ratio}_cpu']:.2f}"])
-        if ratio != "ratio":
-            what = "the same, Keras with batches of {batch}"
-            rows.append([what.format(**result), f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
-        if "ratio_auto" in result:
-            what = 'the same with precision="auto"'
-            rows.append([what, f"{result['ratio_auto']:.2f}", f"{result['ratio_auto_cpu']:.2f}"])
-    path = RESULTS / "sensitivity_sweep.json"
-    if path.exists():
-        result = json.loads(path.read_text("utf-8"))
-        what = f"a sweep of {len(result['values'])} strengths on {result['chips']} chips, standard crossbar"
-        rows.append([what, f"{result['ratio']:.2f}", f"{result['ratio_cpu']:.2f}"])
-        analog = f"{result['ratio_analog']:.2f}", f"{result['ratio_analog_cpu']:.2f}"
-        rows.append(["the same, against as many passes of one programmed chip", *analog])
-    return markdown(["time against plain Keras", "wall", "CPU"], rows) if rows else ""
 
 
 def percent(row: pd.Series) -> str:
@@ -412,12 +381,6 @@ def robustness() -> list[str]:
     ]
 
 
-def speed() -> list[str]:
-    """Return the paragraphs on speed."""
-    table = speed_table()
-    return ["Each ratio was measured in one run:", table] if table else []
-
-
 def named(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of JSON files."""
     return tuple(f"{name}.json" for name in names)
@@ -447,7 +410,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Devices fitted to cells", results_device.FILES, lambda: results_device.parts(RESULTS)),
     ("Ageing predicted from few chips", results_ageing.FILES, lambda: results_ageing.parts(RESULTS)),
     ("Malformed inputs and kills", ("fuzz.json", "kills.json"), robustness),
-    ("Speed against plain Keras", (), speed),
+    ("Speed against plain Keras", (), lambda: results_speed.parts(RESULTS)),
 )
 """Title of each section, the files it needs, and what writes it."""
 

@@ -296,8 +296,12 @@ class Tile:
         return self._converted(self._disturbed(outputs, products, draw))
 
     def _pays_in_one_pass(self, main: Any, raw: dict[str, list[Any]]) -> bool:
-        """Whether all between the products and the ADC is done in one pass over memory, which rounds differently."""
-        if self.bfloat16 == "none" or not raw or any(_responds(one) for one in self.active):
+        """Whether all between the products and the ADC is done in one pass over memory, which rounds differently.
+
+        That does not matter in bfloat16, and in training, where it is noise that no gradient goes through.
+        """
+        exact = self.bfloat16 == "none" and not self.straight_through
+        if exact or not raw or any(_responds(one) for one in self.active):
             return False
         sizes = self._output_shape(main, raw)[1:]
         if len(sizes) < 2:  # a dense layer, maybe in a loop over time

@@ -171,3 +171,17 @@ def test_designed_hardware_is_set_beside_uniform_bits(
         assert said in text and "5 evaluations of the 25 of the full grid" in text
         assert "| uniform 6 bit | no | 6 | 3.00 | 100 |  |  | 0.20 ± 0.10 |  |" in text
         assert "| **bits 5 6** | no | 5.5 | 2.50 | 83 | 0.20 | 0.30 ± 0.20 | 0.40 ± 0.10 | +0.10 ± " in text
+
+
+def test_where_a_steps_time_goes_is_told_by_network(
+    generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {"plain_keras": 1.0, "noise_only": 1.1, "converters": 1.2, "ir_drop": 1.6, "hardware_aware": 1.9}
+    variants = {name: {"wall_ratio": ratio} for name, ratio in times.items()}
+    result = {"ratio": 1.9, "ratio_cpu": 2.0, "variants": variants}
+    (tmp_path / "results" / "hwa_step_resnet8.json").write_text(json.dumps(result), "utf-8")
+    run(generator, monkeypatch)
+    text = (tmp_path / "results" / "RESULTS.md").read_text("utf-8")
+    assert "| the same with the full standard crossbar, ResNet-8 for KWS | 1.90 | 2.00 |" in text
+    assert "| and converters and IR drop | 1.60 |" in text and "| all of it | 1.90 |" in text
+    assert "GRU for KWS |" not in text

@@ -183,6 +183,41 @@ def test_drop_connect_drops_its_share_and_draws_anew() -> None:
         AnalogDense(3, noise_model="pink")
 
 
+@pytest.mark.parametrize("nonnegative", [True, False])
+def test_a_training_step_that_is_compiled_computes_what_a_plain_one_does(nonnegative: bool) -> None:
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("compiles a step of TensorFlow")
+    images = RNG.normal(size=(4, 14, 14, 8)).astype("float32")
+    images = abs(images) if nonnegative else images
+    crossbar = STANDARD.with_strength("ir_drop", 20.0).with_strength("short_term_noise", 0.1)
+
+    def step(compiled: bool) -> tuple[np.ndarray, list[np.ndarray], set[str]]:
+        keras.utils.set_random_seed(0)
+        layer = AnalogConv2D(8, 3, crossbar=crossbar, seed=1, weight_noise=1.0, noise_model="device")
+        ready(layer, images)
+        layer.seed_generator.state.assign(np.asarray([1, 0]))
+
+        def gradients(inputs: Any) -> tuple[Any, list[Any]]:
+            with tf.GradientTape() as tape:
+                outputs = layer(inputs, training=True)
+                loss = tf.reduce_mean(outputs**2)
+            return outputs, tape.gradient(loss, [layer.kernel.value, layer.input_range.value])
+
+        run = tf.function(gradients) if compiled else gradients
+        outputs, found = run(tf.constant(images))
+        graph = run.get_concrete_function(tf.constant(images)).graph.as_graph_def() if compiled else None
+        parts = {key for one in graph.library.function for key in one.attr} if compiled else set()
+        return np.asarray(outputs), [np.asarray(one) for one in found], parts
+
+    (plain, by_hand, _), (outputs, found, parts) = step(False), step(True)
+    assert "_XlaMustCompile" in parts  # else this compares a thing with itself
+    other = np.abs(outputs - plain) > 1e-4 * np.abs(plain).max()
+    assert other.mean() < 2e-3  # a rounding may decide between two steps of the ADC
+    for one, expected in zip(found, by_hand, strict=True):
+        np.testing.assert_allclose(one, expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
+
+
 def test_a_held_layer_draws_once() -> None:
     layer = AnalogDense(4, crossbar=STANDARD.without("short_term_noise", "output_noise"), weight_noise=0.1)
     ready(layer, DENSE)
