@@ -14,7 +14,7 @@ from analognets.errors import AnalogNetsError, ConversionError, DataError, Inval
 from analognets.layers.with_constant import WithConstant
 from analognets.spiking.filters import DoubleExponential
 from analognets.spiking.neuron import LIF
-from analognets.spiking.to_nir import PARTS, PER_SECOND, nir_package
+from analognets.spiking.nir_format import PARTS, PER_SECOND, nir_package
 from analognets.spiking.trains import check_step
 
 __all__ = ["from_nir"]

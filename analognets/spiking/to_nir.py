@@ -11,29 +11,19 @@ import keras
 import numpy as np
 
 from analognets.core.files import write_atomically
-from analognets.errors import ConversionError, DataError, DataWarning, MissingExtraError
+from analognets.errors import AnalogNetsError, ConversionError, DataError, DataWarning
 from analognets.spiking.filters import DoubleExponential
+from analognets.spiking.from_nir import from_nir
 from analognets.spiking.neuron import LIF
+from analognets.spiking.nir_format import PER_SECOND, nir_package
 
 __all__ = ["to_nir"]
 
-PARTS = ("fall", "rise", "minus")
-"""Nodes that a `DoubleExponential` becomes: two leaky integrators, and the sign of the second."""
-PER_SECOND = 1e-3
-"""NIR has times in seconds, the layers here in ms."""
-
-
-def nir_package() -> Any:
-    """Return the package nir.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import nir
-    except ImportError as error:
-        raise MissingExtraError("NIR", "nir") from error
-    return nir
+COMPARED, STEPS, DIFFERENT = 2, 40, 0.01
+"""Random inputs, and their steps where the network leaves them open, that a graph is compared on; and the largest share
+of outputs that may differ, as a rounding may decide whether a neuron spikes now or a step later."""
+DRIVES = (1.0, 100.0)
+"""What the spikes of these inputs are multiplied by: with large ones neurons spike whatever their weights."""
 
 
 def to_nir(model: keras.Model, path: Path | str | None = None) -> Any:
@@ -43,7 +33,7 @@ def to_nir(model: keras.Model, path: Path | str | None = None) -> Any:
     reset potential at E_L; voltages stay in mV, currents in pA. `DoubleExponential` becomes the difference of two LI
     nodes with r = tau / dt, so that a spike, which is 1 for a step, adds 1. A sum of two layers becomes two edges into
     the next node. NIR has no time step, no refractory time and no lower bound of V: they stand in the metadata of the
-    nodes, which only `from_nir` reads.
+    nodes, which only `from_nir` reads. The graph is read back so, and must answer random spikes as the network does.
 
     Args:
         model: functional or Sequential, of (steps, channels), with one input and one output.
@@ -56,17 +46,38 @@ def to_nir(model: keras.Model, path: Path | str | None = None) -> Any:
         DataWarning: neurons have a refractory time or a lower bound, which other simulators leave out.
 
     Raises:
-        ConversionError: a layer has no counterpart in NIR.
+        ConversionError: a layer has no counterpart in NIR, or the graph computes something else.
         DataError: the file can't be written.
         MissingExtraError: the package nir is not installed.
 
     Source: the primitives of NIR 1.0, Pedersen et al., Nature Communications 15, 8122 (2024).
     """
     graph = GraphWriter(nir_package(), model).graph()
+    refuse_other(model, graph)
     if path is not None:
         package = nir_package()
         write_atomically(Path(path).expanduser(), lambda draft: package.write(str(draft), graph), error=DataError)
     return graph
+
+
+def refuse_other(model: keras.Model, graph: Any) -> None:
+    """Raise a ConversionError if a graph does not answer random spikes as its network does."""
+    what, hint = f"The NIR graph of '{model.name}'", "It was not written."
+    timed = any(isinstance(layer, (LIF, DoubleExponential)) for layer in model._flatten_layers())
+    steps = model.inputs[0].shape[1]
+    try:
+        copy = from_nir(graph, dt=None if timed else 1.0, steps=steps)
+    except AnalogNetsError as error:
+        raise ConversionError(f"{what} can't be read back: {error} {hint}") from error
+    spikes = np.random.default_rng(0).random((COMPARED, steps or STEPS, model.inputs[0].shape[-1])) < 0.5
+    inputs = np.concatenate([drive * spikes for drive in DRIVES]).astype("float32")
+    mine, right = (keras.ops.convert_to_numpy(one(inputs, training=False)) for one in (copy, model))
+    off = np.abs(mine - right) > 1e-4 * max(float(np.abs(right).max()), 1e-6) if mine.shape == right.shape else True
+    if not np.mean(off) <= DIFFERENT:
+        raise ConversionError(
+            f"{what} computes something else: {100 * np.mean(off):.2g} % of its outputs to random spikes differ, where "
+            f"{100 * DIFFERENT:g} % may. {hint}"
+        )
 
 
 class GraphWriter:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["FLOAT_LIMIT", "INT8_LIMIT", "largest_difference", "relative_error"]
+from analognets.errors import ConversionError
+
+__all__ = ["FLOAT_LIMIT", "INT8_LIMIT", "largest_difference", "refuse_difference", "relative_error"]
 
 FLOAT_LIMIT = 1e-4
 """Largest difference of a float copy, relative to the largest output: single precision, in another order of sums."""
@@ -68,3 +70,23 @@ def largest_difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarra
             size = max(float(np.abs(right[whole]).max()), 1e-6)
             worst = max(worst, float(np.abs(mine[whole] - right[whole]).max()) / size)
     return worst
+
+
+def refuse_difference(
+    found: Sequence[np.ndarray], expected: Sequence[np.ndarray], what: str, hint: str, limit: float = FLOAT_LIMIT
+) -> None:
+    """Raise a ConversionError if a copy of a network answers otherwise than the network.
+
+    Args:
+        found: outputs (samples, ...) of the copy.
+        expected: those of the original.
+        what: the copy, as the beginning of the sentence.
+        hint: what to do then.
+        limit: of `largest_difference`.
+    """
+    difference = largest_difference(found, expected)
+    if not difference <= limit:
+        raise ConversionError(
+            f"{what} computes something else: a relative difference of {difference:.2g}, where {limit:g} is allowed. "
+            f"{hint}"
+        )

@@ -13,8 +13,11 @@ import keras
 import numpy as np
 
 from analognets.conversion import to_digital
+from analognets.deploy.export.agreement import FLOAT_LIMIT, refuse_difference
+from analognets.deploy.export.aihwkit_reader import rebuilt
+from analognets.deploy.export.inputs import answers, open_inputs, probe
 from analognets.deploy.export.together import write_together
-from analognets.errors import ConversionError
+from analognets.errors import ConversionError, reason
 from analognets.layers import AnalogLayer
 
 __all__ = ["AIHWKIT_FILES", "to_aihwkit"]
@@ -22,6 +25,10 @@ __all__ = ["AIHWKIT_FILES", "to_aihwkit"]
 AIHWKIT_FILES = ("network.json", "weights.npz", "rebuild.py")
 """What `to_aihwkit` writes."""
 SCRIPT = "aihwkit_rebuild.txt"
+COMPARED, OPEN_SIZE = 4, 32
+"""Samples that what is written is compared on, and how long their axes are where the network leaves it open."""
+HALF_LIMIT = 0.02
+"""Largest relative difference where the network computes in half precision, and the script in single."""
 
 
 def to_aihwkit(model: keras.Model, folder: Path | str, *, overwrite: bool = False) -> Path:
@@ -30,7 +37,8 @@ def to_aihwkit(model: keras.Model, folder: Path | str, *, overwrite: bool = Fals
     `rebuild.py` there needs torch and aihwkit, and nothing of this package: `rebuild.build()` returns a module whose
     dense and convolution layers are `AnalogLinear` and `AnalogConv2d`, which takes inputs as Keras does. Without a
     configuration the products are perfect and it gives the output of the network; with an `RPUConfig` of yours they are
-    those of its tiles. Depthwise and grouped convolutions stay digital there.
+    those of its tiles. Depthwise and grouped convolutions stay digital there. Before anything is written, layers and
+    weights are read back as they will stand in the files, and must answer random inputs as the network does.
 
     Args:
         model: functional or Sequential, analog or not; analog layers give the weights they were trained to.
@@ -41,7 +49,8 @@ def to_aihwkit(model: keras.Model, folder: Path | str, *, overwrite: bool = Fals
         The folder.
 
     Raises:
-        ConversionError: a layer has no counterpart in the script, or is called more than once.
+        ConversionError: a layer has no counterpart in the script, or is called more than once, or what would be
+            written computes something else.
         DataError: the folder holds such files already, or can't be written.
 
     Examples:
@@ -59,13 +68,23 @@ def to_aihwkit(model: keras.Model, folder: Path | str, *, overwrite: bool = Fals
     script = (resources.files("analognets.deploy") / "export" / SCRIPT).read_text("utf-8")
     index = json.dumps({"name": model.name, "layers": layers}, indent=1)
     contents = (index.encode(), packed.getvalue(), script.encode())
+    refuse_other(model, *contents[:2])
     folder = Path(folder).expanduser()
-    write_together(
-        folder,
-        dict(zip(AIHWKIT_FILES, contents, strict=True)),
-        overwrite=overwrite,
-    )
+    write_together(folder, dict(zip(AIHWKIT_FILES, contents, strict=True)), overwrite=overwrite)
     return folder
+
+
+def refuse_other(model: keras.Model, index: bytes, weights: bytes) -> None:
+    """Raise a ConversionError if the contents of the files do not say what the network computes."""
+    arrays = [array[:COMPARED] for array in probe(model, open_inputs(model, OPEN_SIZE))]
+    what = f"What would be written of '{model.name}' for aihwkit"
+    try:
+        found = list(answers(rebuilt(index, weights), arrays).values())
+    except (ValueError, TypeError) as error:  # Keras, of settings and weights that do not fit each other
+        raise ConversionError(f"{what} can't be read back. Received: {reason(error)}.") from error
+    single = all(layer.compute_dtype == "float32" for layer in model._flatten_layers(include_self=False))
+    hint = "It was not written: a layer has settings or weights that the script does not know."
+    refuse_difference(found, list(answers(model, arrays).values()), what, hint, FLOAT_LIMIT if single else HALF_LIMIT)
 
 
 def described(model: keras.Model) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
@@ -142,7 +161,7 @@ def normalised(layer: Any) -> dict[str, Any]:
 
 
 SETTINGS: dict[type, Callable[[Any], dict[str, Any]]] = {
-    keras.layers.InputLayer: lambda layer: {},
+    keras.layers.InputLayer: lambda layer: {"shape": list(layer.output.shape[1:])},
     keras.layers.Activation: activation,
     keras.layers.Add: lambda layer: {},
     keras.layers.AveragePooling2D: pooling,

@@ -23,6 +23,7 @@ __all__ = [
     "fresh_states",
     "input_name",
     "network_inputs",
+    "open_inputs",
     "packed",
     "probe",
     "representative_inputs",
@@ -77,6 +78,12 @@ def network_inputs(network: keras.Model) -> list[NetworkInput]:
                 "words up before the network, and let it start with whole numbers."
             )
     return [NetworkInput(name, shape, file_type(dtype)) for name, shape, dtype in tensors]
+
+
+def open_inputs(network: keras.Model, size: int) -> list[NetworkInput]:
+    """Return a model's inputs in its order, with axes of no fixed size as long as this, and types as they are."""
+    shapes = [(one.name, tuple(own or size for own in one.shape[1:]), one.dtype) for one in flat_inputs(network)]
+    return [NetworkInput(*one) for one in shapes]
 
 
 def flat_inputs(network: keras.Model) -> list[Any]:

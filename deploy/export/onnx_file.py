@@ -11,8 +11,8 @@ import numpy as np
 
 from analognets.conversion import load_onnx
 from analognets.core.files import write_atomically
-from analognets.deploy.export.agreement import FLOAT_LIMIT, largest_difference
-from analognets.deploy.export.inputs import NetworkInput, answers, flat_inputs, packed, probe
+from analognets.deploy.export.agreement import refuse_difference
+from analognets.deploy.export.inputs import answers, flat_inputs, open_inputs, packed, probe
 from analognets.errors import ConversionError, DataError, MissingExtraError, check_integer, reason
 from analognets.layers import AnalogLayer
 
@@ -80,14 +80,9 @@ def to_onnx(model: keras.Model, path: Path | str, *, opset: int = 18) -> Path:
 
 def refuse_other(draft: Path, model: keras.Model) -> None:
     """Raise a ConversionError if a file answers random inputs otherwise than its network."""
-    shapes = [(one.name, tuple(size or 1 for size in one.shape[1:]), one.dtype) for one in flat_inputs(model)]
-    arrays = [array[:COMPARED] for array in probe(model, [NetworkInput(*one) for one in shapes])]
-    difference = largest_difference(read_back(draft, arrays), list(answers(model, arrays).values()))
-    if not difference <= FLOAT_LIMIT:
-        raise ConversionError(
-            f"The ONNX file of '{model.name}' computes something else: a relative difference of {difference:.2g}, "
-            f"where {FLOAT_LIMIT:g} is allowed. It was not written."
-        )
+    arrays = [array[:COMPARED] for array in probe(model, open_inputs(model, 1))]
+    expected = list(answers(model, arrays).values())
+    refuse_difference(read_back(draft, arrays), expected, f"The ONNX file of '{model.name}'", "It was not written.")
 
 
 def read_back(draft: Path, arrays: list[np.ndarray]) -> list[np.ndarray]:

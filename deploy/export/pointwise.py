@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from analognets.conversion.apply import copy_state
-from analognets.deploy.export.agreement import FLOAT_LIMIT, largest_difference
+from analognets.deploy.export.agreement import refuse_difference
 from analognets.deploy.export.inputs import answers, network_inputs, probe
 from analognets.errors import ConversionError, reason
 
@@ -97,9 +97,4 @@ def refuse_other(model: keras.Model, new: keras.Model) -> None:
         raise ConversionError(
             f"A copy of model '{model.name}' for TFLM can't be run: {reason(error)}. {HINT}"
         ) from error
-    difference = largest_difference(found, expected)
-    if not difference <= FLOAT_LIMIT:
-        raise ConversionError(
-            f"A copy of model '{model.name}' for TFLM computes something else: a relative difference of "
-            f"{difference:.2g}, where {FLOAT_LIMIT:g} is allowed. {HINT}"
-        )
+    refuse_difference(found, expected, f"A copy of model '{model.name}' for TFLM", HINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import keras
@@ -210,3 +211,21 @@ def test_neurons_without_a_refractory_time_fire_in_every_step() -> None:
     currents = np.full((1, 5, 1), 1e6, "float32")
     np.testing.assert_array_equal(LIF(dt=1.0, refractory=0.0)(currents)[0, :, 0], np.ones(5))
     assert np.asarray(LIF(dt=1.0, refractory=1.0)(currents)).sum() == 3
+
+
+def test_a_graph_that_computes_something_else_is_not_written(model, tmp_path, monkeypatch) -> None:
+    first = model.get_layer("first")
+    first.enable_lora(2)  # matrices beside the kernel, which a Linear node does not have
+    with pytest.warns(DataWarning), pytest.raises(ConversionError, match="can't be read back: .* It was not written"):
+        to_nir(model, tmp_path / "net.nir")
+    monkeypatch.setattr(sys.modules["analognets.spiking.to_nir"], "from_nir", lambda *args, **more: layered())
+    with pytest.warns(DataWarning), pytest.raises(ConversionError, match="computes something else: .* % of its outp"):
+        to_nir(layered(), tmp_path / "net.nir")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_without_neurons_is_compared_at_any_step(tmp_path) -> None:
+    net = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)])
+    to_nir(net, tmp_path / "net.nir")
+    x = spikes(channels=3)
+    np.testing.assert_allclose(from_nir(tmp_path / "net.nir", dt=0.5)(x), net(x), rtol=1e-6)

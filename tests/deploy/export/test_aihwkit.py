@@ -82,3 +82,27 @@ def test_aihwkit_gives_the_same_output(model, tmp_path) -> None:
     with torch.no_grad():
         found = rebuild.build()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(found, model(x), atol=1e-5)
+
+
+def test_what_the_script_would_compute_otherwise_is_not_written(tmp_path) -> None:
+    net = keras.Sequential([keras.Input((6, 4)), keras.layers.BatchNormalization(axis=1), keras.layers.Dense(3)])
+    net.layers[0].set_weights([RNG.uniform(0.5, 1.5, 6) for _ in range(4)])
+    with pytest.raises(ConversionError, match="would be written of .* can't be read back"):
+        to_aihwkit(net, tmp_path / "axis")
+    net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6), keras.layers.Softmax(), keras.layers.Dense(3)])
+    net.layers[0].enable_lora(2)
+    net.layers[0].lora_kernel_b.assign(RNG.normal(size=net.layers[0].lora_kernel_b.shape))
+    with pytest.raises(ConversionError, match="computes something else: a relative difference of"):
+        to_aihwkit(net, tmp_path / "adapters")
+    square = keras.Sequential([keras.Input((5, 5, 5)), keras.layers.Softmax(axis=1), keras.layers.Flatten()])
+    with pytest.raises(ConversionError, match="computes something else"):
+        to_aihwkit(square, tmp_path / "softmax")
+    assert not list(tmp_path.iterdir())
+
+
+def test_open_sizes_and_half_precision_are_written(tmp_path) -> None:
+    pool = keras.layers.GlobalAveragePooling2D()
+    net = keras.Sequential([keras.Input((None, None, 2)), keras.layers.Conv2D(3, 5), pool, keras.layers.Dense(2)])
+    to_aihwkit(net, tmp_path / "open")
+    half = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, dtype="mixed_bfloat16")])
+    to_aihwkit(half, tmp_path / "half")
