@@ -12,7 +12,7 @@ import pytest
 from analognets.core.files import write_json
 from analognets.datasets.glue import GlueData, Sentences
 from analognets.errors import RecipeError, RunError
-from benchmarks import _chips, glue_study, results_glue
+from benchmarks import _chips, glue_study, results_a_star, results_glue
 
 SMALL = [
     "model.options={input_shape: [null], positions: 8, vocabulary: 20, dimension: 8, depth: 1, heads: 2, separator: 3}",
@@ -137,7 +137,7 @@ def test_intervals_of_the_summary_count_samples_and_pair_them_with_the_float_net
 
 
 def test_the_page_has_a_row_for_each_network(tmp_path: Path) -> None:
-    readings = [{"chip": 0, "at": at, "accuracy": 0.8, "wrong": [0, 1]} for at in results_glue.TIMES]
+    readings = [{"chip": 0, "at": at, "accuracy": 0.8, "wrong": [0, 1]} for at in results_a_star.TIMES]
     dev = {"float": 0.9, "float_wrong": [0], "samples": 10, "direct": readings, "trained": readings}
     summary = {"chance_error": 0.5, **_chips.summary(dev, 0.5)}
     float_stage = {"recipe": {"float": {"epochs": 3}}, "record": {"data": {"samples": 1000}}}
