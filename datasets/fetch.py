@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 import zipfile
@@ -103,7 +104,23 @@ def _untar(path: Path, draft: Path) -> None:
         for member in archive:
             total += member.size
             _check_room(total, room)
-            archive.extract(member, draft, filter="data")
+            _extract(archive, member, draft)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> None:
+    """Unpack a member by tarfile's "data" filter; Python before 3.11.4 has none and gets files and folders only."""
+    if hasattr(tarfile, "data_filter"):
+        archive.extract(member, draft, filter="data")
+        return
+    if not (member.isfile() or member.isdir()):
+        raise tarfile.TarError(
+            f"the member {member.name!r} is neither a file nor a folder, which needs Python 3.11.4 or later"
+        )
+    if member.name.startswith("/") or ".." in Path(member.name).parts:
+        raise tarfile.TarError(f"the member {member.name!r} would be written elsewhere")
+    member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+    member.mode = 0o755 if member.isdir() else (member.mode | 0o600) & 0o755
+    archive.extract(member, draft)
 
 
 def _check_room(size: int, room: int) -> None:

@@ -223,6 +223,33 @@ def test_a_pipe_or_a_read_only_place_is_refused(tmp_path: Path) -> None:
         install([Archive("http://127.0.0.1:1/a.zip", "0" * 64, 1, "a")], tmp_path / "file" / "cache")
 
 
+def test_a_python_without_the_data_filter_unpacks_files_and_folders_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11.0 to 3.11.3, as in Debian 12."""
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+
+    def archive(name: str, *members: tarfile.TarInfo) -> Path:
+        with tarfile.open(tmp_path / name, "w:gz") as made:
+            for member in members:
+                made.addfile(member, io.BytesIO(b"x" * member.size))
+        return tmp_path / name
+
+    def member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 1, link: str = "") -> tarfile.TarInfo:
+        one = tarfile.TarInfo(name)
+        one.type, one.size, one.linkname, one.mode = kind, size, link, 0o4777
+        return one
+
+    good = archive("good.tar.gz", member("sub", tarfile.DIRTYPE, 0), member("sub/a.wav"))
+    unpack(good, tmp_path / "out" / "words")
+    file = tmp_path / "out" / "words" / "sub" / "a.wav"
+    assert file.read_bytes() == b"x" and file.stat().st_mode & 0o7777 == 0o755
+    for number, bad in enumerate((member("../a.wav"), member("/a.wav"), member("a", tarfile.SYMTYPE, 0, "/etc"))):
+        with pytest.raises(DataError, match="Can't unpack .*(would be written elsewhere|neither a file nor a folder)"):
+            unpack(archive(f"bad{number}.tar.gz", bad), tmp_path / f"bad{number}" / "words")
+        assert not (tmp_path / f"bad{number}" / "words").exists()
+
+
 def test_more_than_there_is_room_for_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack(tmp_path / "x.tar.gz", {"a": bytes(5000)})
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
