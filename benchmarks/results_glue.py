@@ -52,7 +52,7 @@ def parts(results: Path) -> list[str]:
     return [
         "MiniLM (all-MiniLM-L6-v2, 6 layers of 384 channels), fine-tuned from its published weights; all projections "
         "on tiles of the standard crossbar, attention products and embeddings digital. Accuracy on the official dev "
-        f"file in %, mean over {' or '.join(map(str, sorted(counts)))} chips with half of its 95 % interval over chips "
+        f"file in %, mean over {', '.join(map(str, sorted(counts)))} chips with half of its 95 % interval over chips "
         "and samples; A* is normalised between the float network and the commoner class, and paired by sample. Nothing "
         "was chosen on the dev file ([all readings and recipes](glue.json)):",
         markdown(["network", "task", "seed", *HEADS], rows),
