@@ -84,7 +84,15 @@ def main() -> None:
         stages = {"float": Run.open(given.runs / str(seed) / "float"), "hardware_aware": run}
         made = {name: {"recipe": one.recipe.to_dict(), "record": one.record} for name, one in stages.items()}
         counted = min(len({row["chip"] for row in found[name]}) for name in ("direct", "trained"))
-        seeds.append({"seed": seed, "chips": counted, **found, "summary": summary(found, CHANCE), "made": made})
+        seeds.append(
+            {
+                "seed": seed,
+                "chips": counted,
+                **found,
+                "summary": {"chance_error": CHANCE, **summary(found, CHANCE)},
+                "made": made,
+            }
+        )
     write_json(given.results, {"paper": PAPER, "seeds": seeds, "environment": environment()})
 
 
