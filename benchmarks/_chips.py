@@ -8,14 +8,16 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from analognets.conversion import to_analog
 from analognets.deploy.chips.decisions import Decisions
 from analognets.deploy.evaluation import decisions
 from analognets.errors import RecipeError
 from analognets.layers import calibrate, freeze_weight_range
-from analognets.metrics import mean_interval, normalized_accuracy
+from analognets.metrics import normalized_accuracy
 from analognets.training import Recipe
+from analognets.units import parse_duration
 
 Samples = tuple[np.ndarray, np.ndarray]
 Measure = Callable[..., list[dict[str, Any]]]
@@ -37,6 +39,30 @@ def readings_of(found: Decisions) -> list[dict[str, Any]]:
         {**row, "wrong": np.flatnonzero(chosen != found.truth).tolist()}
         for row, chosen in zip(rows, found.chosen, strict=True)
     ]
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any], *, seed: int = 0) -> pd.DataFrame:
+    """Return the table of `Decisions.summary` for stored rows of `measure_chips`.
+
+    Args:
+        rows: with the numbers of the samples that each reading gets wrong.
+        found: the references: `float_wrong`, `digital_wrong` where it is known, and the number of `samples`.
+        seed: of the chips.
+    """
+    count = found["samples"]
+
+    def wrong(of: Sequence[Sequence[int]]) -> np.ndarray:
+        table = np.zeros((len(of), count), np.int64)
+        for one, numbers in zip(table, of, strict=True):
+            one[list(numbers)] = 1
+        return table
+
+    readings = pd.DataFrame([{"chip": row["chip"], "seed": seed, "at": row["at"]} for row in rows])
+    readings = readings.assign(seconds=readings["at"].map(parse_duration), drift_compensation=True)
+    # What matters is who is right: two classes, and the truth is 0.
+    decided = Decisions(readings, np.zeros(count, np.int64), wrong([row["wrong"] for row in rows]), 2, count)
+    known = [name for name in ("float", "digital") if f"{name}_wrong" in found]
+    return decided.summary({name: wrong([found[f"{name}_wrong"]])[0] == 0 for name in known})
 
 
 def of_float(labels: Any, outputs: Any) -> dict[str, Any]:
@@ -133,17 +159,10 @@ def intervals(rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any], chanc
         found: what `of_float` returns.
         chance_error: share of wrong answers of a network that knows nothing.
     """
-    right = np.ones((len(rows) + 1, found["samples"]))
-    for one, wrong in zip(right, [found["float_wrong"], *(row["wrong"] for row in rows)], strict=True):
-        one[wrong] = 0.0
-    accuracy, loss = mean_interval(right[1:]), mean_interval(right[0] - right[1:])
-    room = chance_error - (1 - found["float"])
+    row = table_of(rows, found).iloc[0]
+    room = 100 * (chance_error - (1 - found["float"]))
     return {
-        "low": accuracy.low,
-        "high": accuracy.high,
-        "loss": 100 * loss.mean,
-        "loss_low": 100 * loss.low,
-        "loss_high": 100 * loss.high,
-        "normalized_low": 1 - loss.high / room,
-        "normalized_high": 1 - loss.low / room,
+        **{name: float(row[name]) for name in ("low", "high", "loss", "loss_low", "loss_high")},
+        "normalized_low": 1 - float(row["loss_high"]) / room,
+        "normalized_high": 1 - float(row["loss_low"]) / room,
     }

@@ -3,8 +3,9 @@
 python -m benchmarks.resnet32_study --data DIR --runs RUNS [--seeds 0 1] [--chips 15]
 
 RUNS/SEED/float and RUNS/SEED/hwa are finished runs of the recipe `cifar10_resnet32`, the second started from the first
-(`--float-from`). What was measured of a network is kept beside its runs and not measured again. Direct mapping is the
-paper's: scales from the largest weights of columns, input ranges from the largest inputs, no training.
+(`--float-from`). What was measured of a network is kept beside its runs and not measured again; RUNS/SEED/hwa then has
+the summary.csv of an evaluation, for the card of `analognets zoo save`. Direct mapping is the paper's: scales from the
+largest weights of columns, input ranges from the largest inputs, no training.
 """
 
 from __future__ import annotations
@@ -17,12 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from analognets.core.files import write_json
+from analognets.core.files import write_atomically, write_json
 from analognets.core.provenance import environment
 from analognets.deploy.evaluation import accuracy
 from analognets.training import Run
 from analognets.zoo.tasks import prepare
-from benchmarks._chips import Measure, Samples, directly_mapped, measure_chips, measure_missing, of_float, summary
+from analognets.zoo.trained import digital_twin
+from benchmarks._chips import (
+    Measure,
+    Samples,
+    directly_mapped,
+    measure_chips,
+    measure_missing,
+    of_float,
+    summary,
+    table_of,
+)
 
 TIMES = ("1s", "1h", "1d", "1y")
 CHANCE = 0.9
@@ -38,7 +49,7 @@ PAPER = {
 def measured(
     folder: Path, samples: Samples, calibration: np.ndarray, *, chips: int, measure: Measure = measure_chips
 ) -> dict[str, Any]:
-    """Return what is known of a hardware-aware run on the samples; what is missing is measured and kept.
+    """Return what is known of a hardware-aware run on the test samples; what is missing is measured and kept.
 
     Args:
         folder: of the run.
@@ -58,12 +69,16 @@ def measured(
         plain, trained = (
             net.predict(samples[0], batch_size=500, verbose=0) for net in (run.float_model(), run.analog_model())
         )
+        digital = digital_twin(run.analog_model()).predict(samples[0], batch_size=500, verbose=0)
         found |= {**of_float(samples[1], plain), "trained_without_devices": accuracy(samples[1], trained)}
+        found["digital_wrong"] = of_float(samples[1], digital)["float_wrong"]
 
     def keep(so_far: dict[str, Any]) -> None:
         write_json(file, {**so_far, "environment": environment()})
 
     measure_missing(found, networks, samples, keep, chips=chips, times=TIMES, measure=measure)
+    table = table_of(found["trained"], found).assign(split="test")
+    write_atomically(run.results / "summary.csv", table.to_csv(index=False))
     return found
 
 

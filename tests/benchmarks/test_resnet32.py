@@ -6,8 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks._chips import summary
+import keras
+import numpy as np
+import pytest
+
+from analognets.training import Run, TrainingData, train
+from analognets.zoo.presets.saving import save_to_preset
+from analognets.zoo.tasks import build_model, find_recipe
+from benchmarks._chips import Samples, summary
 from benchmarks.resnet32_study import CHANCE, PAPER, TIMES
+from benchmarks.resnet32_study import measured as measured_of
 from benchmarks.results_resnet32 import parts
 
 
@@ -43,3 +51,36 @@ def test_our_rows_stand_beside_the_papers(tmp_path: Path) -> None:
     # the paper's table 2 by its own figures: 1 - (6.99 - 5.80) / (90 - 5.80)
     assert "| paper |  | hardware-aware | 94.20 | 93.27 | 93.01 | 92.67 | 91.45 | 98.6 | 96.7 |" in text
     assert "seed 0: 34 float epochs and 10 hardware-aware ones on 45,000 training pictures; 2 chips, 100 test" in text
+
+
+@pytest.mark.usefixtures("op_by_op")
+def test_what_was_measured_is_on_the_card_of_the_preset(tmp_path: Path) -> None:
+    shape, draw = (49, 10, 1), np.random.default_rng(0)
+    recipe = find_recipe("kws").replace(
+        {"model.options.widths": [4] * 5, "float.epochs": 0, "hardware_aware.epochs": 0}
+    )
+    made = Run.create(tmp_path / "hwa", recipe)
+    inputs, labels = draw.normal(size=(20, *shape)).astype("float32"), np.arange(20) % 2
+    data = TrainingData(lambda epoch: [], 1, None, inputs, {"name": "noise", "classes": ["a", "b"]})
+    train(made, model=lambda: build_model(made.recipe, classes=2, input_shape=shape), data=data)
+    asked = []
+
+    def measure(analog: keras.Model, samples: Samples, *, chips: int, times: tuple[str, ...], seed: int) -> Any:
+        asked.append(analog)
+        return [
+            {"chip": chip, "at": at, "accuracy": 0.75, "wrong": [0, 1, 2, 3, 4]}
+            for chip in range(chips)
+            for at in times
+        ]
+
+    found = measured_of(made.path, (inputs, labels), inputs, chips=2, measure=measure)
+    again = measured_of(made.path, (inputs, labels), inputs, chips=2, measure=measure)
+    assert {name: again[name] for name in found} == found
+    assert len(asked) == 2, "what was measured is not measured again"
+    preset = save_to_preset(made, tmp_path / "preset", test_data=(inputs, labels))
+    table = preset.results[preset.results["condition"] == "hardware-aware"]
+    assert table["at"].tolist() == list(TIMES) and table["chips"].tolist() == [2] * 4
+    assert table["mean"].tolist() == [0.75] * 4
+    assert table["loss"].tolist() == pytest.approx([100 * found["float"] - 75] * 4)
+    digital = preset.record.accuracy.digital
+    assert table["digital_loss"].tolist() == pytest.approx([100 * digital - 75] * 4)
