@@ -16,7 +16,7 @@ from analognets.crossbar.nonideality import Column, NonIdeality, Term, draw_norm
 from analognets.crossbar.read_out import draw_read_out, draw_read_out_parts, joined_parts
 from analognets.errors import InvalidArgumentError
 
-__all__ = ["PlainTile", "Tile", "draw_periphery", "forward", "tiled_product"]
+__all__ = ["PlainTile", "Tile", "draw_periphery", "forward", "pays_in_one_pass", "tiled_product"]
 
 PASS_FROM = 1000
 """Outputs of a sample from which it pays to compile what follows the products."""
@@ -98,6 +98,22 @@ def draw_periphery(crossbar: Crossbar, kernel_shape: tuple[int, ...], seed: Any)
     """
     shapes = {one.name: one.periphery_shape(tuple(kernel_shape)) for one in crossbar.nonidealities if one.active}
     return {name: draw_normal(shape, seed, f"chip {name}") for name, shape in shapes.items() if shape is not None}
+
+
+def pays_in_one_pass(shape: Sequence[Any]) -> bool:
+    """Return whether outputs are many enough for one pass over memory behind the products, which must be compiled.
+
+    A dense layer's are not, which may be in a loop over time.
+
+    Args:
+        shape: of the outputs; its first size, that of the batch, does not matter.
+
+    Examples:
+        >>> pays_in_one_pass((None, 32, 32, 16)), pays_in_one_pass((None, 2000))
+        (True, False)
+    """
+    sizes = shape[1:]
+    return len(sizes) > 1 and all(isinstance(size, int) for size in sizes) and math.prod(sizes) >= PASS_FROM
 
 
 def _checked_bound(crossbar: Crossbar, weights: Any, adc_bound: Any) -> Any:
@@ -188,6 +204,8 @@ class Tile:
             products that the non-idealities need besides the main one; "all": all products.
         reads_data: the inputs are data that nothing is trained in front of, so the gradient to the range of the DAC is
             computed without the one to the inputs, which can cost more than all else that a first layer does.
+        one_pass: whether many outputs (`pays_in_one_pass`) are computed in one pass over memory behind the products, in
+            a function that TensorFlow compiles; that rounds differently. Training and bfloat16 always do.
 
     Raises:
         InvalidArgumentError: the weights have more rows than a tile, the ADC has no bound, or a seed is missing.
@@ -225,8 +243,10 @@ class Tile:
         range_gradient: str = "saturated",
         bfloat16: Literal["none", "side", "all"] = "none",
         reads_data: bool = False,
+        one_pass: bool = False,
     ) -> None:
         self.range_gradient, self.reads_data, self.bfloat16 = range_gradient, reads_data, bfloat16
+        self.one_pass = one_pass
         self.crossbar, self.seed, self.product, self.axis, self.joint = crossbar, seed, product, axis, joint
         self.nonnegative, self.straight_through, self.input_range = nonnegative, straight_through, input_range
         self.input_scale, self.output_scale = input_scale, output_scale
@@ -298,15 +318,13 @@ class Tile:
     def _pays_in_one_pass(self, main: Any, raw: dict[str, list[Any]]) -> bool:
         """Whether all between the products and the ADC is done in one pass over memory, which rounds differently.
 
-        That does not matter in bfloat16, and in training, where it is noise that no gradient goes through.
+        That does not matter in bfloat16, and in training, where it is noise that no gradient goes through; elsewhere
+        it is asked for.
         """
-        exact = self.bfloat16 == "none" and not self.straight_through
+        exact = self.bfloat16 == "none" and not self.straight_through and not self.one_pass
         if exact or not raw or any(_responds(one) for one in self.active):
             return False
-        sizes = self._output_shape(main, raw)[1:]
-        if len(sizes) < 2:  # a dense layer, maybe in a loop over time
-            return False
-        return all(isinstance(size, int) for size in sizes) and math.prod(sizes) >= PASS_FROM
+        return pays_in_one_pass(self._output_shape(main, raw))
 
     def _output_shape(self, main: Any, raw: dict[str, list[Any]]) -> list[Any]:
         if main is not None:

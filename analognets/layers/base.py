@@ -378,6 +378,7 @@ class AnalogLayer(Calibrated):
                 nonnegative=self.nonnegative,
                 straight_through=now.kind == "training",
                 bfloat16="all" if now.bfloat16 else "side" if side else "none",
+                one_pass=now.one_pass,
                 **own[i],
             )
             for i, kernel in enumerate(kernels)

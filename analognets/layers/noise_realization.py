@@ -40,6 +40,7 @@ class NoiseRealization:
             which gives all the same noise.
         tiles: made of all this in front of a loop; None: they are made at each call.
         bfloat16: of "chip" on hardware with non-idealities: whether all products are computed in bfloat16.
+        one_pass: likewise, whether many outputs are computed in one pass behind the products, see `Tile`.
     """
 
     kernel: Any
@@ -53,6 +54,7 @@ class NoiseRealization:
     seed: Any = None
     tiles: Sequence[Tile] | None = None
     bfloat16: bool = False
+    one_pass: bool = False
 
     @property
     def arrays(self) -> dict[str, Any]:

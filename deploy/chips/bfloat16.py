@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKED_SAMPLES",
+    "LARGEST_CHANGE",
     "STEP_SAMPLES",
+    "changed_decisions",
     "largest_difference",
     "largest_difference_of_layers",
     "why_not_bfloat16",
@@ -113,6 +115,16 @@ def _change(labels: Any, exact: Any, rough: Any) -> float:
             return abs(accuracy(labels, exact) - accuracy(labels, rough))
         except InvalidArgumentError:  # several outputs, or none that are classes
             pass
+    return changed_decisions(exact, rough)
+
+
+def changed_decisions(exact: Any, rough: Any) -> float:
+    """Return the largest share, over a model's outputs, of samples that two forms of it decide otherwise about.
+
+    Args:
+        exact: outputs of one form.
+        rough: those of the other one.
+    """
     pairs = zip(keras.tree.flatten(exact), keras.tree.flatten(rough), strict=True)
     return max(float(np.mean(_decided(one) != _decided(two))) for one, two in pairs)
 

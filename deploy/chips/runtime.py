@@ -12,9 +12,12 @@ import numpy as np
 from keras import ops
 
 from analognets.core.processor import multiplies_bfloat16
+from analognets.crossbar.forward import pays_in_one_pass
 from analognets.deploy.chips.bfloat16 import (
     CHECKED_SAMPLES,
+    LARGEST_CHANGE,
     STEP_SAMPLES,
+    changed_decisions,
     largest_difference,
     largest_difference_of_layers,
     why_not_bfloat16,
@@ -23,7 +26,7 @@ from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.loading import compensated, load_twin
 from analognets.deploy.evaluation import samples_in
 from analognets.errors import InvalidArgumentError, check_choice, check_integer
-from analognets.layers import analog_layers
+from analognets.layers import AnalogLayer, analog_layers
 from analognets.layers.kept_state import kept_state
 from analognets.layers.noise_realization import NoiseRealization
 
@@ -36,6 +39,8 @@ PRECISIONS = ("float32", "bfloat16", "auto")
 
 NOISY_BATCH = 50
 """Samples of a call where products have noise: it is drawn for so many at once, in the order of the samples."""
+PASS_SAMPLES = 1000
+"""Samples from which it pays to compile one pass behind the products; the first so many tell whether it agrees."""
 
 
 def padded(piece: Any, size: int) -> Any:
@@ -65,6 +70,14 @@ def rebatched(batches: Iterable[Any], size: int) -> Iterator[Any]:
         yield rest
 
 
+def output_shape(layer: AnalogLayer) -> tuple[Any, ...]:
+    """Return the shape of a layer's outputs; () if it is none of a functional model, or is called in several places."""
+    try:
+        return tuple(layer.output.shape)
+    except (AttributeError, ValueError):
+        return ()
+
+
 def twin_of(model: keras.Model, precision: str) -> tuple[FusedTwin | None, str]:
     """Return the fused twin of a model that is proven to compute what the layers do, or None and why there is none."""
     backend = keras.backend.backend()
@@ -80,6 +93,10 @@ class Runner:
 
     Each reading starts from the state that the model has then (of stateful recurrent layers, counters, statistics), and
     leaves it as it was. The noise of a product depends on chip, time and the number of the sample, not on `batch_size`.
+
+    On hardware whose products have noise, `PASS_SAMPLES` samples or more are computed in one pass behind the products
+    where there are layers with many outputs. It rounds differently, so the first time both forms run as many samples,
+    and it is taken if no more than 0.1 points of the decisions differ.
 
     Args:
         model: a model with calibrated analog layers.
@@ -124,6 +141,9 @@ class Runner:
         self._function = compiled(self._run, model, own=[one.state for one in self._seeds])
         self.precision_note = ""
         self._rough: Runner | None = self._in_bfloat16() if precision == "auto" else None
+        self._one_pass = False
+        self._may_pass = self._has_large_tiles
+        self._passing: Runner | None = None
         self._changes_state: bool | None = None
         sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0] is not None}
         self._fixed_size = min(sizes, default=None)
@@ -133,7 +153,8 @@ class Runner:
             return self.twin.model(inputs, training=False)
         with contextlib.ExitStack() as stack:
             for layer, arrays, seed in zip(self.layers, weights, self._seeds, strict=True):
-                now = NoiseRealization(**arrays, seed=seed, bfloat16=self.precision == "bfloat16")
+                rough = self.precision == "bfloat16"
+                now = NoiseRealization(**arrays, seed=seed, bfloat16=rough, one_pass=self._one_pass)
                 stack.enter_context(layer.fixed_noise(now))
             return self.model(inputs, training=False)
 
@@ -151,6 +172,25 @@ class Runner:
     def _has_rough_tiles(self) -> bool:
         """Whether there are tiles that multiply in bfloat16 if they are asked to."""
         return keras.backend.backend() == "tensorflow" and any(not layer.crossbar.plain for layer in self.layers)
+
+    @property
+    def _has_large_tiles(self) -> bool:
+        """Whether there are tiles with so many outputs that one pass behind the products may pay."""
+        noisy = [layer for layer in self.layers if not layer.crossbar.plain]
+        return self.twin is None and self._has_rough_tiles and any(pays_in_one_pass(output_shape(one)) for one in noisy)
+
+    def _in_one_pass(self, inputs: Any) -> Runner | None:
+        """Return the runner that computes so many samples in one pass behind the products, or None for this one."""
+        if not self._may_pass or self.precision != "float32" or samples_in(inputs) < PASS_SAMPLES:
+            return None
+        other, some = self._passing, part_of(inputs, 0, PASS_SAMPLES)
+        if other is None:
+            other = self._passing = type(self)(self.model, mode="plain", batch_size=self.batch_size)
+            other._one_pass = True
+            other._weights, other._starts = self._weights, self._starts
+            self._may_pass = changed_decisions(self._together(some), other._together(some)) <= LARGEST_CHANGE
+        other._weights, other._starts = self._weights, self._starts
+        return other if self._may_pass else None
 
     def _settle(self, inputs: Any, labels: Any = None) -> None:
         """Take bfloat16 for good, or float32, by what both make of samples."""
@@ -212,6 +252,9 @@ class Runner:
         """
         if self._rough is not None and samples_in(inputs):
             self._settle(inputs, labels)
+        return (self._in_one_pass(inputs) or self)._together(inputs)
+
+    def _together(self, inputs: Any) -> Any:
         pieces = list(self.batches(inputs))
         return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
 

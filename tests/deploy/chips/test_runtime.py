@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import Any
 
@@ -10,12 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analognets.core.one_pass import one_pass
 from analognets.crossbar.nonidealities import IRDrop, OutputNoise, ShortTermNoise
 from analognets.deploy.chips import bfloat16, runtime
 from analognets.deploy.chips.chips import program
 from analognets.deploy.chips.runtime import Runner
 from analognets.devices import IdealDevice
 from analognets.errors import InvalidArgumentError
+
+forward = importlib.import_module("analognets.crossbar.forward")
+"""The module, whose name in the package is that of its function."""
 
 
 def ideal(make: Any, **settings: Any) -> keras.Model:
@@ -164,3 +169,37 @@ def test_tiles_with_noise_multiply_in_bfloat16_too(make, samples, monkeypatch) -
     exact.load(reads)
     now = exact._realizations()
     assert 0 < bfloat16.largest_difference_of_layers(model, chips.layers, now, samples) <= 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"rows": 20, "cols": 3}])
+def test_many_samples_are_computed_in_one_pass_where_it_agrees(make, samples, monkeypatch, settings) -> None:
+    monkeypatch.setattr(runtime, "PASS_SAMPLES", 150)
+    monkeypatch.setattr(forward, "PASS_FROM", 30)
+    monkeypatch.setattr(runtime, "LARGEST_CHANGE", 0.02)
+    compiled_passes = []
+
+    def counted(function: Any) -> Any:
+        compiled_passes.append(function)
+        return one_pass(function)
+
+    monkeypatch.setattr(forward, "one_pass", counted)
+    chips = program(make("pcm", nonidealities=[IRDrop(), ShortTermNoise(), OutputNoise()], **settings), 2)
+    plain = [chips.predict(samples[:149], chip=chip, at="1d") for chip in range(2)]
+    assert not compiled_passes, "few samples are computed as the layers do"
+    fast = [chips.predict(samples, chip=chip, at="1d") for chip in range(2)]
+    passes = len(compiled_passes)
+    assert passes
+    for one, other in zip(plain, fast, strict=True):
+        apart = np.abs(one - other[:149]).max(axis=1)
+        assert np.mean(apart < 1e-4) > 0.9 and np.mean(one.argmax(1) == other[:149].argmax(1)) > 0.98
+    np.testing.assert_array_equal(chips.predict(samples[:149], at="1d"), plain[0])
+    np.testing.assert_array_equal(chips.predict(samples, at="1d"), fast[0])
+    assert len(compiled_passes) == passes, "it is compiled once"
+    monkeypatch.setattr(runtime, "LARGEST_CHANGE", -1)
+    again = program(chips.model, 1)
+    slow = again.predict(samples, at="1d")
+    np.testing.assert_array_equal(slow[:100], again.predict(samples[:100], at="1d"))
+    assert len(compiled_passes) > passes
+    passes = len(compiled_passes)
+    again.predict(samples, at="1h")
+    assert len(compiled_passes) == passes, "where it does not agree it is not tried again"
