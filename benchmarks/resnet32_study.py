@@ -3,9 +3,10 @@
 python -m benchmarks.resnet32_study --data DIR --runs RUNS [--seeds 0 1] [--chips 15]
 
 RUNS/SEED/float and RUNS/SEED/hwa are finished runs of the recipe `cifar10_resnet32`, the second started from the first
-(`--float-from`). What was measured of a network is kept beside its runs and not measured again; RUNS/SEED/hwa then has
-the summary.csv of an evaluation, for the card of `analognets zoo save`. Direct mapping is the paper's: scales from the
-largest weights of columns, input ranges from the largest inputs, no training.
+(`--float-from`). What was measured of a network is kept beside its runs, with the pictures that each chip gets wrong,
+and not measured again; RUNS/SEED/hwa then has the summary.csv of an evaluation, for the card of `analognets zoo save`.
+Direct mapping is the paper's: scales from the largest weights of columns, input ranges from the largest inputs, no
+training.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from benchmarks._chips import (
     summary,
     table_of,
 )
+from benchmarks.results_a_star import TIMES
 
-TIMES = ("1s", "1h", "1d", "1y")
 CHANCE = 0.9
 """Error of a network that knows nothing: ten classes alike."""
 PAPER = {
@@ -82,6 +83,15 @@ def measured(
     return found
 
 
+def without_pictures(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what was measured without the lists of pictures, of which there are hundreds of thousands of numbers."""
+    rows = {
+        name: [{key: value for key, value in row.items() if key != "wrong"} for row in found[name]]
+        for name in ("direct", "trained")
+    }
+    return {key: value for key, value in found.items() if not key.endswith("_wrong")} | rows
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--data", required=True, help="folder with cifar10.npz, all 50,000 training pictures")
@@ -103,7 +113,7 @@ def main() -> None:
             {
                 "seed": seed,
                 "chips": counted,
-                **found,
+                **without_pictures(found),
                 "summary": {"chance_error": CHANCE, **summary(found, CHANCE)},
                 "made": made,
             }
