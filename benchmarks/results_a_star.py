@@ -6,7 +6,7 @@ from typing import Any
 
 from analognets.metrics import format_interval, normalized_accuracy
 
-__all__ = ["HEADS", "KINDS", "TIMES", "own_cells", "paper_cells"]
+__all__ = ["HEADS", "KINDS", "STARS", "TIMES", "own_cells", "paper_cells"]
 
 TIMES = ("1s", "1h", "1d", "1y")
 STARS = ("1h", "1y")

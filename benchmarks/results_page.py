@@ -502,6 +502,7 @@ HEADLINES: tuple[tuple[str, Callable[[], list[str]]], ...] = (
     ("headline.csv", four_bits_headline),
     ("accelerator_paper.json", accelerator_headline),
     ("headline.csv", standard_headline),
+    (results_resnet32.FILES[0], lambda: results_resnet32.headline(RESULTS)),
     ("mnist_on_device.json", devices_headline),
     ("stdp_mnist.json", memristor_headline),
     ("spoken_letters.json", spikes_headline),

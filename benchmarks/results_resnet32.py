@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import markdown
-from benchmarks.results_a_star import HEADS, KINDS, own_cells, paper_cells
+from benchmarks.results_a_star import HEADS, KINDS, STARS, own_cells, paper_cells
 
 FILES = ("resnet32_cifar10.json",)
 
@@ -21,6 +21,18 @@ def made(record: dict[str, Any]) -> str:
         f"{stages['float']['record']['data']['samples']:,} training pictures; {record['chips']} chips, "
         f"{record['samples']:,} test pictures"
     )
+
+
+def headline(results: Path) -> list[str]:
+    """Return the row of the README: A* of hardware-aware training after an hour and a year, beside the paper's."""
+    result = json.loads((results / FILES[0]).read_text("utf-8"))
+    seeds = [one["summary"] for one in result["seeds"]]
+    by_seed = (own_cells(one, "trained")[-len(STARS) :] for one in seeds)
+    ours = " / ".join(" and ".join(cells) for cells in zip(*by_seed, strict=True))
+    paper = paper_cells(result["paper"], "trained", seeds[0]["chance_error"])[-len(STARS) :]
+    trainings = f"{len(seeds)} training{'s' if len(seeds) > 1 else ''}"
+    what = f"ResNet-32 on CIFAR-10, normalised accuracy A* after an hour / a year, {trainings}"
+    return ["the same, a benchmark of its own", what, f"{ours} %", f"paper {' / '.join(paper)} %"]
 
 
 def parts(results: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from benchmarks._chips import Samples, summary
 from benchmarks.resnet32_study import CHANCE, PAPER, without_pictures
 from benchmarks.resnet32_study import measured as measured_of
 from benchmarks.results_a_star import TIMES
-from benchmarks.results_resnet32 import parts
+from benchmarks.results_resnet32 import headline, parts
 
 
 def measured() -> dict[str, Any]:
@@ -52,6 +53,11 @@ def test_our_rows_stand_beside_the_papers(tmp_path: Path) -> None:
     assert "| ours | 0 | hardware-aware | 94.00 | 92.50 ±" in text and "| 98.2 ±" in text
     # the paper's table 2 by its own figures: 1 - (6.99 - 5.80) / (90 - 5.80)
     assert "| paper |  | hardware-aware | 94.20 | 93.27 | 93.01 | 92.67 | 91.45 | 98.6 | 96.7 |" in text
+    name, what, ours, paper = headline(tmp_path)
+    assert (name, paper) == ("the same, a benchmark of its own", "paper 98.6 / 96.7 %")
+    assert what.endswith("A* after an hour / a year, 1 training") and re.fullmatch(
+        r"98.2 ± [\d.]+ / 98.2 ± [\d.]+ %", ours
+    )
     assert "seed 0: 34 float epochs and 10 hardware-aware ones on 45,000 training pictures; 2 chips, 100 test" in text
 
 
