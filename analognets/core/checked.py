@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from analognets.errors import AnalogNetsError, shortened
 
-__all__ = ["Section", "check", "checking_file"]
+__all__ = ["Section", "check", "checking_file", "is_none"]
 
 _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 _MANY = 5
@@ -27,6 +27,11 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
     )
+
+
+def is_none(value: Any) -> bool:
+    """Whether a value is None; a field with `exclude_if=is_none` is left out of plain data then."""
+    return value is None
 
 
 Kind = TypeVar("Kind", bound=pydantic.BaseModel)

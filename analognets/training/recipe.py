@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from analognets.core.checked import Section
+from analognets.core.checked import Section, is_none
 from analognets.errors import RecipeError
 from analognets.training.recipe_base import BaseRecipe, split_override
 from analognets.training.recipe_parts import (
@@ -24,7 +24,6 @@ from analognets.training.recipe_parts import (
     Share,
     Sigma,
     Strategy,
-    is_none,
 )
 from analognets.units import DRIFT_TIMES, MOST
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pydantic
 from pydantic import AfterValidator, Field, JsonValue
 
-from analognets.core.checked import Section
+from analognets.core.checked import Section, is_none
 from analognets.units import parse_duration
 
 if TYPE_CHECKING:
     from analognets.crossbar import Crossbar, HardwareByLayer
 
-__all__ = ["FrontEnd", "Hardware", "Named", "OnDevice", "is_none"]
+__all__ = ["FrontEnd", "Hardware", "Named", "OnDevice"]
 
 Count = Annotated[int, Field(ge=0, le=100_000)]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
@@ -31,11 +31,6 @@ Strategy = Annotated[
 PositiveNumber = Annotated[float, Field(gt=0, le=1e9)]
 Conductance = Annotated[float, Field(ge=0, le=1e6)]
 Options = Annotated[dict[str, JsonValue], Field(description="a mapping of option names to values")]
-
-
-def is_none(value: Any) -> bool:
-    """Whether a value is None; such values are left out of plain data."""
-    return value is None
 
 
 def is_empty(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from analognets.core.checked import Section, checking_file
+from analognets.core.checked import Section, checking_file, is_none
 from analognets.core.files import MAX_JSON, read_plain, recover
 from analognets.errors import ChipFileError
 
@@ -99,6 +99,22 @@ class Adc(Dac):
     full_scale_us: Positive
 
 
+class Adapter(Section):
+    """A low-rank adapter beside the array, computed digitally.
+
+    result + scale x (product of the inputs with A B, of the kind that the kernel is multiplied with)
+
+    Args:
+        a: name of A in the digital file, (..., inputs, rank).
+        b: name of B there, (rank, outputs).
+        scale: of the product.
+    """
+
+    a: Name
+    b: Name
+    scale: float
+
+
 class Layer(Section):
     """One analog layer: what its converters are set to and how a result becomes a number of the network.
 
@@ -113,7 +129,9 @@ class Layer(Section):
         col_blocks: ranges of outputs that one drift-compensation scalar serves.
         target_readout: drift-compensation read-out of the targets, for each row block one number per column block or
             per column, in units of weight_max.
+        adapter: what is added to the summed results, in front of the bias; left out if there is none.
         bias: name of its bias in the digital file, or null.
+        activation: function behind the bias, by its name in Keras; left out if there is none.
         followed_by: names of the layers that read its output, where that is known.
     """
 
@@ -128,6 +146,8 @@ class Layer(Section):
     target_readout: Table
     bias: str | None
     followed_by: list[str]
+    adapter: Annotated[Adapter | None, Field(exclude_if=is_none)] = None
+    activation: Annotated[str | None, Field(exclude_if=is_none)] = None
 
 
 class Tile(Section):

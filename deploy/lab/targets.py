@@ -37,7 +37,8 @@ ABOUT = [
     "Row r of a tile is kernel position r // inputs (last axis fastest) and input channel r % inputs of the tile's.",
     "DAC: level = round(clip(x, -range, range) / step). A full input on a full weight counts weight_max x DAC range.",
     "ADC: result = step x round(clip(y, -range, range) / step), y = sum of weight x input over the rows of a tile.",
-    "Results of row blocks are summed, then the bias is added, then the layers of `followed_by` run, all digitally.",
+    "Results of row blocks are summed, then `adapter` and bias are added, then `activation` and the layers of "
+    "`followed_by` run, all digitally.",
     GLOBAL_STATEMENT,
     "Measured conductances come back in files of the same shapes, named in measured.json; see handover.schema.json.",
 ]
@@ -247,7 +248,23 @@ def layer_section(layer: AnalogLayer) -> form.Layer:
         target_readout=np.asarray(tile_responses(hardware, layer.tiling, kernel), float).tolist(),
         bias=variable_name(layer.bias) if layer.use_bias else None,
         followed_by=[node.operation.name for node in getattr(layer, "_outbound_nodes", ())],
+        adapter=adapter_section(layer),
+        activation=activation_name(layer),
     )
+
+
+def adapter_section(layer: AnalogLayer) -> form.Adapter | None:
+    """Return what the index says about the low-rank adapter of a layer, if it has one."""
+    names = [variable_name(variable) for variable in layer.adapters().values()]
+    return form.Adapter(a=names[0], b=names[1], scale=layer.lora_alpha / layer.lora_rank) if names else None
+
+
+def activation_name(layer: AnalogLayer) -> str | None:
+    """Return the name of the function that a layer applies behind its bias; None if that changes nothing."""
+    function = getattr(layer, "activation", None)
+    if function in (None, keras.activations.linear):
+        return None
+    return str(getattr(function, "__name__", None) or getattr(function, "name", None) or type(function).__name__)
 
 
 def step_of(full_scale: float, bits: int | None) -> float | None:

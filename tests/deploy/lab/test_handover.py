@@ -197,6 +197,32 @@ def test_settings_are_those_of_the_layers(chips: Chips, exported: Path) -> None:
     assert index["schedule"][0]["passes"] == passes
 
 
+def test_a_reader_of_the_files_computes_what_the_network_does(tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    inputs = draw.normal(size=(40, 6)).astype("float32")
+    net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, activation="relu", bias_initializer="ones")])
+    analog = to_analog(net, "aon_cim_8bit", calibrate_on=inputs)
+    [layer] = analog_layers(analog)
+    plain = index_of(program(analog, 1).export_targets(tmp_path / "plain"))["layers"][0]
+    assert plain["activation"] == "relu" and "adapter" not in plain
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(draw.normal(size=(2, 3)))
+    folder = program(analog, 1).export_targets(tmp_path / "lora")
+    index, digital = index_of(folder), load_file(folder / "digital.safetensors")
+    [entry] = index["layers"]
+    values = np.load(folder / index["tiles"][0]["file"])[:, 0]
+    kernel = (values[0] - values[1]) * entry["weight_max"] / index["chip"]["g_max_us"]
+
+    def converted(x: np.ndarray, converter: dict[str, float]) -> np.ndarray:
+        return converter["step"] * np.round(np.clip(x, -converter["range"], converter["range"]) / converter["step"])
+
+    results = converted(converted(inputs, entry["dac"]) @ kernel, entry["adc"])
+    adapter = entry["adapter"]
+    results += adapter["scale"] * inputs @ digital[adapter["a"]] @ digital[adapter["b"]]
+    outputs = {"relu": lambda y: np.maximum(y, 0.0)}[entry["activation"]](results + digital[entry["bias"]])
+    np.testing.assert_allclose(outputs, analog.predict(inputs, verbose=0), atol=1e-4)
+
+
 def test_several_devices_share_a_polarity(make: Callable[..., keras.Model], tmp_path: Path) -> None:
     made = program(make(PCM14nm()), 1)
     made.export_targets(tmp_path / "two")
