@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from analognets.conversion import to_digital
-from analognets.deploy.export.agreement import FLOAT_LIMIT, refuse_difference
+from analognets.core.agreement import FLOAT_LIMIT, refuse_difference
 from analognets.deploy.export.aihwkit_reader import rebuilt
 from analognets.deploy.export.inputs import answers, open_inputs, probe
 from analognets.deploy.export.together import write_together

@@ -16,10 +16,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from analognets.core.agreement import FLOAT_LIMIT, INT8_LIMIT, largest_difference, relative_error
 from analognets.core.backend import check_backend
 from analognets.core.drafts import temporary_folder
 from analognets.core.files import write_atomically
-from analognets.deploy.export.agreement import FLOAT_LIMIT, INT8_LIMIT, largest_difference, relative_error
 from analognets.deploy.export.inputs import (
     NetworkInput,
     answers,

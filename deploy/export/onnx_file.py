@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from analognets.conversion import load_onnx
+from analognets.core.agreement import refuse_difference
 from analognets.core.files import write_atomically
-from analognets.deploy.export.agreement import refuse_difference
 from analognets.deploy.export.inputs import answers, flat_inputs, open_inputs, packed, probe
 from analognets.errors import ConversionError, DataError, MissingExtraError, check_integer, reason
 from analognets.layers import AnalogLayer

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from analognets.conversion.apply import copy_state
-from analognets.deploy.export.agreement import refuse_difference
+from analognets.core.agreement import refuse_difference
 from analognets.deploy.export.inputs import answers, network_inputs, probe
 from analognets.errors import ConversionError, reason
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from analognets.deploy.export.agreement import INT8_LIMIT, relative_error
+from analognets.core.agreement import INT8_LIMIT, relative_error
 from analognets.deploy.export.litert_worker import answers_of
 from analognets.deploy.export.worker_child import end_with_caller, serve
 from analognets.errors import ConversionError

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analognets.deploy.export.agreement import INT8_LIMIT
+from analognets.core.agreement import INT8_LIMIT
 from analognets.deploy.export.cpp_text import comment, float_literal, string_literal
 from analognets.deploy.export.detector_text import DetectorExport, detector_header, detector_source
 from analognets.deploy.export.litert_file import LiteRTFile, read_content, read_litert

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from analognets.core.agreement import relative_error
 from analognets.core.drafts import temporary_folder
-from analognets.deploy.export.agreement import relative_error
 from analognets.deploy.export.litert_file import TensorFacts, read_content, read_litert
 from analognets.deploy.export.litert_runtime import as_list, dequantized, quantized
 from analognets.deploy.export.worker import WorkerDied, command_of, run_job

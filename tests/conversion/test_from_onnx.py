@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 
 import keras
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 import analognets as an
 from analognets.conversion import load_model, load_onnx
-from analognets.errors import AnalogNetsError, ConversionError, DataError
+from analognets.conversion.from_onnx import arithmetic, checking
+from analognets.errors import AnalogNetsError, ConversionError, DataError, DataWarning
 from analognets.zoo.trained import open_trained
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
@@ -300,6 +302,56 @@ def test_what_can_not_be_imported_is_named(tmp_path) -> None:
     bomb = {"one": np.float32([1]), "s": [1 << 40]}
     refused(tmp_path, network(repeated, (3,), bomb), ConversionError, "a constant of more than")
     assert load_model(stored(tmp_path, network([node("MatMul", "x w")], (3,), bad)), allow_nonfinite=True)
+
+
+def test_attributes_that_would_be_lost_are_refused(tmp_path) -> None:
+    weights = {"w": normal(2, 20, 3), "r": normal(2, 20, 5)}
+    alike = ["Sigmoid", "Tanh", "Tanh"]
+    both = [node("LSTM", "x w r", "y", hidden_size=5, direction="bidirectional", activations=alike + alike[:1] * 3)]
+    inner = [node("Transpose", "x", "t", perm=[1, 0, 2]), node("LSTM", "t w r", "y", **attributes_of(both[0]))]
+    refused(tmp_path, network(inner, (6, 3), weights), ConversionError, "must have the activations", "Sigmoid")
+    cubic = node("Resize", "x  s", mode="cubic", coordinate_transformation_mode="asymmetric")
+    refused(tmp_path, network([cubic], (2, 3, 3), {"s": np.float32([1, 1, 2, 2])}), ConversionError, "Received: cubic")
+    refused(tmp_path, network([node("Selu", "x", alpha=1.0)], (3,)), ConversionError, "alpha and gamma of SELU")
+    remainder = network([node("Mod", "x c", fmod=1)], (3,), {"c": np.float32([2.0])})
+    refused(tmp_path, remainder, ConversionError, "(fmod)")
+
+
+def attributes_of(one):
+    return {entry.name: onnx.helper.get_attribute_value(entry) for entry in one.attribute}
+
+
+@pytest.mark.parametrize("by", ["ONNX Runtime", "the reference implementation"])
+def test_a_model_that_answers_otherwise_than_its_file_is_refused(tmp_path, monkeypatch, by) -> None:
+    if by == "ONNX Runtime":
+        pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+        monkeypatch.setattr(reference, "ReferenceEvaluator", None)
+    else:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    case = CASES["residual"]
+    path = stored(tmp_path, network([*case[0][:1], node("Add", "c x", "a"), node("Abs", "a")], *case[1:]))
+    load_onnx(path)
+    monkeypatch.setitem(arithmetic.UNARY, "Abs", keras.ops.negative)
+    with pytest.raises(ConversionError, match=r"'.*net.onnx' computes something else: .*Please report it"):
+        load_onnx(path)
+
+
+def test_steps_in_a_network_may_turn_rounding_errors_into_differences(tmp_path, monkeypatch) -> None:
+    path = stored(tmp_path, network([node("MatMul", "x w", "m"), node("Round", "m")], (4,), {"w": 50 * normal(4, 9)}))
+    monkeypatch.setitem(arithmetic.UNARY, "Round", lambda x: keras.ops.round(x * 1.001))
+    load_onnx(path)
+    monkeypatch.setitem(arithmetic.UNARY, "Round", lambda x: keras.ops.round(x * 1.5))
+    with pytest.raises(ConversionError, match="computes something else"):
+        load_onnx(path)
+
+
+def test_what_can_not_be_compared_is_said(tmp_path, monkeypatch) -> None:
+    def broken(*_):
+        raise NotImplementedError("no such kernel")
+
+    monkeypatch.setattr(checking, "answered", broken)
+    with pytest.warns(DataWarning, match=r"could not be compared with the file.*no such kernel.*Compare its outputs"):
+        load_onnx(stored(tmp_path, network([node("Relu", "x")], (3,))))
 
 
 @settings(max_examples=25, deadline=None, database=None)

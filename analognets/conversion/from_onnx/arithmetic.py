@@ -31,6 +31,9 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "Sub": ops.subtract, "Xor": ops.logical_xor,
 }  # fmt: skip
 
+SELU = {"alpha": 1.67326, "gamma": 1.0507}
+"""Its constants, which other activations don't have."""
+
 STORED = {
     "Add": "add", "Div": "divide", "Max": "maximum", "Min": "minimum", "Mul": "multiply", "Pow": "power",
     "Sub": "subtract",
@@ -60,6 +63,8 @@ def relu(run: Importer, node: Node) -> Value:
 @operator("Sigmoid", "Tanh", "Softplus", "Selu")
 def activation(run: Importer, node: Node) -> Value:
     value = run.value(node)
+    if any(abs(node.get(name, usual) - usual) > 1e-4 for name, usual in SELU.items()):
+        raise node.refused("must have the usual alpha and gamma of SELU.")
     return value.same(keras.layers.Activation(node.kind.lower(), name=run.layer_name(node))(value.tensor))
 
 
@@ -158,6 +163,8 @@ def softmax(run: Importer, node: Node) -> Value:
 def binary(run: Importer, node: Node) -> Value:
     """Operators of two, and those of any number, one after the other."""
     kind = {"Sum": "Add", "Mean": "Add"}.get(node.kind, node.kind)
+    if kind == "Mod" and node.get("fmod"):
+        raise node.refused("takes the sign of what is divided (fmod), which can't be imported.")
     found = run.values[node.inputs[0]]
     array = None if isinstance(found, Value) else run.array(node, 0)
     for number in range(1, len(node.inputs)):

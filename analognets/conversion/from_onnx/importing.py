@@ -46,6 +46,9 @@ class Importer:
     Args:
         file: that is imported.
         channels_last: whether inputs with channels first become inputs with channels last.
+
+    Attributes:
+        output_orders: for each output of the model, which axis of the file's each of its axes is.
     """
 
     def __init__(self, file: OnnxFile, channels_last: bool) -> None:
@@ -56,6 +59,7 @@ class Importer:
         self.readers: dict[str, list[Node]] = collections.defaultdict(list)
         self.names: set[str] = set()
         self.batch: int | None = None
+        self.output_orders: list[tuple[int, ...]] = []
         for node in file.nodes:
             for name in node.inputs:
                 self.uses[name] += 1
@@ -118,9 +122,15 @@ class Importer:
         if isinstance(found, Constant):
             raise ConversionError(f"Output '{name}' of '{self.file.path}' is a constant: it depends on no input.")
         turned = any(value.order != tuple(range(len(value.order))) for value in self.inputs())
-        if turned and found.rank > 2 and found.order == channels_last(found.rank):
-            return found.plain().tensor
-        return found.ordered().tensor
+        kept = turned and found.rank > 2 and found.order == channels_last(found.rank)
+        given = found.plain() if kept else found.ordered()
+        self.output_orders.append(given.order)
+        return given.tensor
+
+    @property
+    def input_orders(self) -> list[tuple[int, ...]]:
+        """For each input of the model, which axis of the file's each of its axes is."""
+        return [value.order for value in self.inputs()]
 
     def inputs(self) -> Iterator[Value]:
         """Yield the inputs."""

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from analognets.conversion.from_onnx import arithmetic, loops, products, recurrent, shapes, windows
+from analognets.conversion.from_onnx.checking import refuse_other
 from analognets.conversion.from_onnx.importing import OPERATORS, Importer
 from analognets.conversion.from_onnx.opening import opened_onnx
 from analognets.errors import AnalogNetsError, ConversionError, DataError, reason
@@ -25,7 +26,8 @@ def load_onnx(path: Path | str, *, channels_last: bool = True) -> keras.Model:
     Convolutions, dense and recurrent layers, batch normalisation and pooling become the Keras layers of that kind;
     products of two tensors, shapes and arithmetic become operations of `keras.ops`. A batch normalisation that the
     exporter has fused into a kernel stays fused, one of its own stays one. Float weights become float32. The batch is
-    open, also where the file fixes it. No code is run. Other lengths must be fixed.
+    open, also where the file fixes it. No code is run. Other lengths must be fixed. Model and file answer random
+    inputs, the file by ONNX Runtime, and must agree.
 
     Args:
         path: of the `.onnx` file.
@@ -38,7 +40,8 @@ def load_onnx(path: Path | str, *, channels_last: bool = True) -> keras.Model:
 
     Raises:
         DataError: the file is missing or broken, or leaves a length other than the batch open.
-        ConversionError: its opset or an operator can't be imported; names the operator and the node.
+        ConversionError: its opset or an operator can't be imported; names the operator and the node. Or the model
+            answers otherwise than the file.
         MissingExtraError: the package onnx is not installed.
 
     Source: operators as in the ONNX specification, opset 7 to that of the installed package.
@@ -46,9 +49,11 @@ def load_onnx(path: Path | str, *, channels_last: bool = True) -> keras.Model:
     path = Path(path).expanduser()
     file = opened_onnx(path, OPERATORS)
     try:
-        model = Importer(file, channels_last).model()
+        run = Importer(file, channels_last)
+        model = run.model()
         if any(one.batch for one in file.inputs):
             check_batch(path, model)
+        refuse_other(file, run, model)
         return model
     except AnalogNetsError:
         raise

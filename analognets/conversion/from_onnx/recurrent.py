@@ -51,9 +51,9 @@ def recurrent(run: Importer, node: Node) -> list[Any]:
 
 def check(run: Importer, node: Node, value: Value) -> None:
     """Raise for what Keras' layers can't do."""
-    usual = USUAL[node.kind]
+    usual = USUAL[node.kind] * (2 if node.get("direction", "forward") == "bidirectional" else 1)
     said = [one.decode() if isinstance(one, bytes) else one for one in node.get("activations") or []]
-    if said and said[: len(usual)] != usual:
+    if said and said != usual:
         raise node.refused(f"must have the activations {', '.join(usual)}. Received: {', '.join(said)}.")
     if node.get("clip") is not None or node.get("input_forget") or node.get("layout"):
         raise node.refused("has a clip, coupled gates or the batch first, which can't be imported.")

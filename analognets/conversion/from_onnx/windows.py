@@ -215,6 +215,8 @@ def repeats_alike(mode: str, centred: str, rounding: str, scale: int) -> bool:
     """Whether Keras enlarges alike: by repeating each number, or between the centres of pixels."""
     if mode == "linear":
         return centred in ("half_pixel", "pytorch_half_pixel")
+    if mode != "nearest":
+        return False
     if centred == "asymmetric":
         return rounding == "floor" or (rounding == "round_prefer_floor" and scale <= 2)
-    return mode == "nearest" and centred == "half_pixel" and rounding.startswith("round_prefer")
+    return centred == "half_pixel" and rounding.startswith("round_prefer")

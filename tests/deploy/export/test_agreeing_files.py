@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
+from analognets.core.agreement import INT8_LIMIT
 from analognets.deploy.export import litert
-from analognets.deploy.export.agreement import INT8_LIMIT
 from analognets.deploy.export.litert import to_litert
 from analognets.deploy.export.litert_runtime import Interpreter
 from analognets.errors import ConversionError, DataError, InvalidArgumentError

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analognets.deploy.export.agreement import INT8_LIMIT, largest_difference, relative_error
+from analognets.core.agreement import INT8_LIMIT, largest_difference, relative_error
 from analognets.deploy.export.inputs import answers
 
 arrays = st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=8).map(lambda v: np.array([v], np.float32))

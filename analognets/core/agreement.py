@@ -1,4 +1,4 @@
-"""How far the outputs of an exported network are from those of the original, and how far they may be."""
+"""How far the outputs of a copy of a network are from those of the original, and how far they may be."""
 
 from __future__ import annotations
 
