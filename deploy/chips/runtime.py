@@ -183,13 +183,12 @@ class Runner:
         """Return the runner that computes so many samples in one pass behind the products, or None for this one."""
         if not self._may_pass or self.precision != "float32" or samples_in(inputs) < PASS_SAMPLES:
             return None
-        other, some = self._passing, part_of(inputs, 0, PASS_SAMPLES)
-        if other is None:
-            other = self._passing = type(self)(self.model, mode="plain", batch_size=self.batch_size)
-            other._one_pass = True
-            other._weights, other._starts = self._weights, self._starts
+        tried = self._passing is not None
+        other = self._passing or type(self)(self.model, mode="plain", batch_size=self.batch_size)
+        other._one_pass, other._weights, other._starts = True, self._weights, self._starts
+        if not tried:
+            self._passing, some = other, part_of(inputs, 0, PASS_SAMPLES)
             self._may_pass = changed_decisions(self._together(some), other._together(some)) <= LARGEST_CHANGE
-        other._weights, other._starts = self._weights, self._starts
         return other if self._may_pass else None
 
     def _settle(self, inputs: Any, labels: Any = None) -> None:

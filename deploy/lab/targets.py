@@ -264,7 +264,7 @@ def activation_name(layer: AnalogLayer) -> str | None:
     function = getattr(layer, "activation", None)
     if function in (None, keras.activations.linear):
         return None
-    return str(getattr(function, "__name__", None) or getattr(function, "name", None) or type(function).__name__)
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def step_of(full_scale: float, bits: int | None) -> float | None:

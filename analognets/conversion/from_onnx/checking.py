@@ -1,9 +1,10 @@
-"""Comparing an imported network with its file: both answer the same random inputs."""
+"""Whether an imported network is that of its file: examples stay apart, and both answer the same random inputs."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,21 +12,21 @@ import numpy as np
 
 from analognets.conversion.from_onnx.opening import OnnxFile
 from analognets.core.agreement import FLOAT_LIMIT, refuse_difference
-from analognets.errors import DataWarning, reason
+from analognets.errors import ConversionError, DataWarning, reason
 
 if TYPE_CHECKING:
     from analognets.conversion.from_onnx.importing import Importer
 
-__all__ = ["refuse_other"]
+__all__ = ["check_batch", "refuse_other"]
 
 EXAMPLES = 2
 """Examples that both answer where the batch is open."""
 ROUGH = 0.1
 """Largest relative difference where single bits can matter: in half precision, or behind steps."""
-STEPS = frozenset(
-    ("ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "Round")
-    + ("Sign",)
-)
+STEPS = (
+    "ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "Round",
+    "Sign",
+)  # fmt: skip
 """Operators that make a step of a rounding error."""
 HALVES = ("float16", "bfloat16")
 HINT = "Please report it with the file. Until then build the network in Python, or export it with another opset."
@@ -54,8 +55,7 @@ def refuse_other(file: OnnxFile, run: Importer, model: keras.Model) -> None:
         )
         return
     turned = [array.transpose(order) for array, order in zip(arrays, run.input_orders, strict=True)]
-    outputs = model(turned if len(turned) > 1 else turned[0], training=False)
-    found = [np.asarray(keras.ops.convert_to_numpy(one)) for one in keras.tree.flatten(outputs)]
+    found = called(model, turned)
     expected = [array.transpose(order) for array, order in zip(expected, run.output_orders, strict=True)]
     what = f"The model imported from '{file.path}'"
     refuse_difference(found, expected, what, HINT, ROUGH if is_rough(file) else FLOAT_LIMIT)
@@ -107,3 +107,35 @@ def is_rough(file: OnnxFile) -> bool:
     kinds = [one.data_type for one in graph.initializer]
     kinds += [one.type.tensor_type.elem_type for one in graph.input]
     return any(onnx.helper.tensor_dtype_to_np_dtype(kind).name in HALVES for kind in kinds)
+
+
+def check_batch(path: Path, model: keras.Model) -> None:
+    """Raise a ConversionError if examples of a batch don't stay apart.
+
+    In a file with a fixed batch of 1 it is not said which of several axes of length 1 the batch is.
+    """
+    pairs = [two_examples(one, number) for number, one in enumerate(model.inputs)]
+    try:
+        both, last = (called(model, given) for given in (pairs, [pair[1:] for pair in pairs]))
+        apart = all(np.allclose(two[1:], one, rtol=1e-3, atol=1e-4) for two, one in zip(both, last, strict=True))
+    except Exception:  # shapes that don't fit together, of which TensorFlow has its own kinds
+        apart = False
+    if not apart:
+        raise ConversionError(
+            f"'{path}' fixes its batch to 1 in a way that can't be opened: examples would mix. Export it with an open "
+            "batch: dynamic_shapes or dynamic_axes of torch.onnx.export."
+        )
+
+
+def two_examples(tensor: Any, seed: int) -> np.ndarray:
+    """Return two random examples for an input; zeros where it takes whole numbers."""
+    shape = (2, *tensor.shape[1:])
+    if "float" not in str(tensor.dtype):
+        return np.zeros(shape, str(tensor.dtype))
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def called(model: keras.Model, given: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the outputs of a model."""
+    found = model(given if len(given) > 1 else given[0])
+    return [np.asarray(one) for one in keras.tree.flatten(found)]

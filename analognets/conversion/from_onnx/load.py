@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 
 from analognets.conversion.from_onnx import arithmetic, loops, products, recurrent, shapes, windows
-from analognets.conversion.from_onnx.checking import refuse_other
+from analognets.conversion.from_onnx.checking import check_batch, refuse_other
 from analognets.conversion.from_onnx.importing import OPERATORS, Importer
 from analognets.conversion.from_onnx.opening import opened_onnx
-from analognets.errors import AnalogNetsError, ConversionError, DataError, reason
+from analognets.errors import AnalogNetsError, DataError, reason
 
 __all__ = ["load_onnx"]
 
@@ -59,35 +57,3 @@ def load_onnx(path: Path | str, *, channels_last: bool = True) -> keras.Model:
         raise
     except Exception as error:  # arrays that are not whole, and what Keras raises for a graph that is none
         raise DataError(f"The network in '{path}' can't be made. Received: {reason(error)}.") from error
-
-
-def check_batch(path: Path, model: keras.Model) -> None:
-    """Raise a ConversionError if examples of a batch don't stay apart.
-
-    In a file with a fixed batch of 1 it is not said which of several axes of length 1 the batch is.
-    """
-    pairs = [examples(one, number) for number, one in enumerate(model.inputs)]
-    try:
-        both, last = (called(model, given) for given in (pairs, [pair[1:] for pair in pairs]))
-        apart = all(np.allclose(two[1:], one, rtol=1e-3, atol=1e-4) for two, one in zip(both, last, strict=True))
-    except Exception:  # shapes that don't fit together, of which TensorFlow has its own kinds
-        apart = False
-    if not apart:
-        raise ConversionError(
-            f"'{path}' fixes its batch to 1 in a way that can't be opened: examples would mix. Export it with an open "
-            "batch: dynamic_shapes or dynamic_axes of torch.onnx.export."
-        )
-
-
-def examples(tensor: Any, seed: int) -> np.ndarray:
-    """Return two random examples for an input; zeros where it takes whole numbers."""
-    shape = (2, *tensor.shape[1:])
-    if "float" not in str(tensor.dtype):
-        return np.zeros(shape, str(tensor.dtype))
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def called(model: keras.Model, given: list[np.ndarray]) -> list[np.ndarray]:
-    """Return the outputs of a model."""
-    found = model(given if len(given) > 1 else given[0])
-    return [np.asarray(one) for one in keras.tree.flatten(found)]
