@@ -67,10 +67,11 @@ def measured(
         "direct": lambda: directly_mapped(run.float_model(), run.recipe, calibration),
     }
     if "float" not in found:
-        plain, trained = (
-            net.predict(samples[0], batch_size=500, verbose=0) for net in (run.float_model(), run.analog_model())
+        analog = run.analog_model()
+        plain, trained, digital = (
+            net.predict(samples[0], batch_size=500, verbose=0)
+            for net in (run.float_model(), analog, digital_twin(analog))
         )
-        digital = digital_twin(run.analog_model()).predict(samples[0], batch_size=500, verbose=0)
         found |= {**of_float(samples[1], plain), "trained_without_devices": accuracy(samples[1], trained)}
         found["digital_wrong"] = of_float(samples[1], digital)["float_wrong"]
 
