@@ -142,6 +142,7 @@ def cast(run: Importer, node: Node) -> Value:
     value = run.value(node)
     wanted = onnx.helper.tensor_dtype_to_np_dtype(node.get("to")).name
     wanted = "float32" if wanted in FLOATS else wanted
+    run.rounds |= value.dtype == "float32" and wanted != "float32"
     return value if value.dtype == wanted else value.same(ops.cast(value.tensor, wanted))
 
 

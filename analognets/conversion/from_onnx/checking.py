@@ -58,7 +58,7 @@ def refuse_other(file: OnnxFile, run: Importer, model: keras.Model) -> None:
     found = called(model, turned)
     expected = [array.transpose(order) for array, order in zip(expected, run.output_orders, strict=True)]
     what = f"The model imported from '{file.path}'"
-    refuse_difference(found, expected, what, HINT, ROUGH if is_rough(file) else FLOAT_LIMIT)
+    refuse_difference(found, expected, what, HINT, ROUGH if run.rounds or is_rough(file) else FLOAT_LIMIT)
 
 
 def examples(file: OnnxFile) -> Iterator[np.ndarray]:

@@ -49,6 +49,7 @@ class Importer:
 
     Attributes:
         output_orders: for each output of the model, which axis of the file's each of its axes is.
+        rounds: whether numbers that depend on an input are cast to whole ones or booleans.
     """
 
     def __init__(self, file: OnnxFile, channels_last: bool) -> None:
@@ -60,6 +61,7 @@ class Importer:
         self.names: set[str] = set()
         self.batch: int | None = None
         self.output_orders: list[tuple[int, ...]] = []
+        self.rounds = False
         for node in file.nodes:
             for name in node.inputs:
                 self.uses[name] += 1
