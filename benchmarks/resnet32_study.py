@@ -2,11 +2,11 @@
 
 python -m benchmarks.resnet32_study --data DIR --runs RUNS [--seeds 0 1] [--chips 15]
 
-RUNS/SEED/float and RUNS/SEED/hwa are finished runs of the recipe `cifar10_resnet32`, the second started from the first
-(`--float-from`). What was measured of a network is kept beside its runs, with the pictures that each chip gets wrong,
-and not measured again; RUNS/SEED/hwa then has the summary.csv of an evaluation, for the card of `analognets zoo save`.
-Direct mapping is the paper's: scales from the largest weights of columns, input ranges from the largest inputs, no
-training.
+RUNS/SEED/float and RUNS/SEED/hwa are runs of the recipe `cifar10_resnet32`, the second started from the first
+(`--float-from`); while the second is in training, direct mapping alone is measured. What was measured of a network is
+kept beside its runs, with the pictures that each chip gets wrong, and not measured again; RUNS/SEED/hwa then has the
+summary.csv of an evaluation, for the card of `analognets zoo save`. Direct mapping is the paper's: scales from the
+largest weights of columns, input ranges from the largest inputs, no training.
 """
 
 from __future__ import annotations
@@ -63,25 +63,30 @@ def measured(
     found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
     run = Run.open(folder)
     networks: dict[str, Callable[[], Any]] = {
-        "trained": run.analog_model,
-        "direct": lambda: directly_mapped(run.float_model(), run.recipe, calibration),
+        "direct": lambda: directly_mapped(run.float_model(), run.recipe, calibration)
     }
     if "float" not in found:
-        analog = run.analog_model()
-        plain, trained, digital = (
-            net.predict(samples[0], batch_size=500, verbose=0)
-            for net in (run.float_model(), analog, digital_twin(analog))
-        )
-        found |= {**of_float(samples[1], plain), "trained_without_devices": accuracy(samples[1], trained)}
-        found["digital_wrong"] = of_float(samples[1], digital)["float_wrong"]
+        found |= of_float(samples[1], outputs_of(run.float_model(), samples))
+    if run.finished:
+        networks["trained"] = run.analog_model
+        if "trained_without_devices" not in found:
+            analog = run.analog_model()
+            found["trained_without_devices"] = accuracy(samples[1], outputs_of(analog, samples))
+            found["digital_wrong"] = of_float(samples[1], outputs_of(digital_twin(analog), samples))["float_wrong"]
 
     def keep(so_far: dict[str, Any]) -> None:
         write_json(file, {**so_far, "environment": environment()})
 
     measure_missing(found, networks, samples, keep, chips=chips, times=TIMES, measure=measure)
-    table = table_of(found["trained"], found).assign(split="test")
-    write_atomically(run.results / "summary.csv", table.to_csv(index=False))
+    if "trained" in found:
+        table = table_of(found["trained"], found).assign(split="test")
+        write_atomically(run.results / "summary.csv", table.to_csv(index=False))
     return found
+
+
+def outputs_of(net: Any, samples: Samples) -> Any:
+    """Return the outputs of a network without devices."""
+    return net.predict(samples[0], batch_size=500, verbose=0)
 
 
 def without_pictures(found: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +112,9 @@ def main() -> None:
         run = Run.open(folder)
         task = prepare(run.recipe, data_dir=given.data)
         found = measured(folder, task.features("test"), task.training.calibration, chips=given.chips)
+        if not run.finished:
+            print(f"'{folder}' is still in training: direct mapping alone was measured, no result has seed {seed}.")
+            continue
         stages = {"float": Run.open(given.runs / str(seed) / "float"), "hardware_aware": run}
         made = {name: {"recipe": one.recipe.to_dict(), "record": one.record} for name, one in stages.items()}
         counted = min(len({row["chip"] for row in found[name]}) for name in ("direct", "trained"))
@@ -119,7 +127,8 @@ def main() -> None:
                 "made": made,
             }
         )
-    write_json(given.results, {"paper": PAPER, "seeds": seeds, "environment": environment()})
+    if seeds:
+        write_json(given.results, {"paper": PAPER, "seeds": seeds, "environment": environment()})
 
 
 if __name__ == "__main__":

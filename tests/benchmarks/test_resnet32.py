@@ -70,7 +70,6 @@ def test_what_was_measured_is_on_the_card_of_the_preset(tmp_path: Path) -> None:
     made = Run.create(tmp_path / "hwa", recipe)
     inputs, labels = draw.normal(size=(20, *shape)).astype("float32"), np.arange(20) % 2
     data = TrainingData(lambda epoch: [], 1, None, inputs, {"name": "noise", "classes": ["a", "b"]})
-    train(made, model=lambda: build_model(made.recipe, classes=2, input_shape=shape), data=data)
     asked = []
 
     def measure(analog: keras.Model, samples: Samples, *, chips: int, times: tuple[str, ...], seed: int) -> Any:
@@ -81,6 +80,11 @@ def test_what_was_measured_is_on_the_card_of_the_preset(tmp_path: Path) -> None:
             for at in times
         ]
 
+    model = build_model(made.recipe, classes=2, input_shape=shape)
+    model.save(made.path / "float.keras")
+    early = measured_of(made.path, (inputs, labels), inputs, chips=2, measure=measure)
+    assert "trained" not in early and len(early["direct"]) == 8 and len(asked) == 1, "the run is still in training"
+    train(made, model=lambda: model, data=data)
     found = measured_of(made.path, (inputs, labels), inputs, chips=2, measure=measure)
     again = measured_of(made.path, (inputs, labels), inputs, chips=2, measure=measure)
     assert {name: again[name] for name in found} == found
