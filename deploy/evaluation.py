@@ -16,6 +16,7 @@ __all__ = [
     "as_arrays",
     "batches_of",
     "check_counts",
+    "check_unmasked",
     "decisions",
     "holds_arrays",
     "is_pair",
@@ -23,6 +24,9 @@ __all__ = [
     "the_one",
     "together",
 ]
+
+SLACK = 1e-3
+"""By so much a probability may be beyond 0 and 1, in half precision too."""
 
 
 def accuracy(labels: Any, outputs: Any) -> float:
@@ -35,7 +39,7 @@ def accuracy(labels: Any, outputs: Any) -> float:
 
     Raises:
         InvalidArgumentError: there are several outputs, or several sets of labels; an output is NaN; labels are none
-            of these classes, or don't fit to the outputs.
+            of these classes, or don't fit to the outputs; a single output is beyond 0 and 1.
 
     Examples:
         >>> accuracy([0, 1, 1, 0], [[2.0, 1.0], [0.0, 3.0], [1.0, 0.5], [4.0, 0.0]])
@@ -64,6 +68,7 @@ def decisions(labels: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray, int]:
     check_outputs(outputs)
     classes = max(2, outputs.shape[-1])
     if outputs.shape[-1] == 1:
+        check_probabilities(outputs)
         truth, chosen = one_label(labels, outputs.shape[:-1]), (outputs[..., 0] > 0.5).astype(int)
     else:
         hot = labels.ndim == outputs.ndim and labels.shape[-1] != 1
@@ -84,6 +89,33 @@ def check_outputs(outputs: np.ndarray) -> None:
         raise InvalidArgumentError(
             f"Outputs that are not a number have no largest one. Received: NaN for {int(bad.sum())} of {len(bad)} "
             "samples. Look for NaN in the inputs and in the weights."
+        )
+
+
+def check_unmasked(model: keras.Model) -> None:
+    """Refuse a model that answers for each position of padded sequences: `accuracy` would count the padding.
+
+    Only functional and Sequential models tell that their outputs have a mask.
+
+    Raises:
+        InvalidArgumentError: the outputs have a mask.
+    """
+    tensors = getattr(model, "outputs", None) or ()
+    if any(getattr(tensor, "_keras_mask", None) is not None and len(tensor.shape) > 2 for tensor in tensors):
+        raise InvalidArgumentError(
+            "The accuracy of masked sequences would count their padding. Received: model "
+            f"'{model.name}', whose outputs have a mask. Call evaluate with metric=function(labels, outputs) that "
+            "leaves the padding out."
+        )
+
+
+def check_probabilities(outputs: np.ndarray) -> None:
+    """Refuse single outputs that are no probabilities, of which 0.5 would be no limit."""
+    low, high = float(outputs.min()), float(outputs.max())
+    if low < -SLACK or high > 1 + SLACK:
+        raise InvalidArgumentError(
+            f"A single output must be the probability of class 1, from 0 to 1. Received: {low:.4g} to {high:.4g}. End "
+            "the network with a sigmoid, or give metric=function(labels, outputs)."
         )
 
 

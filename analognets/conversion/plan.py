@@ -23,6 +23,7 @@ from analognets.conversion.support import (
     is_cloneable,
     is_composite,
     is_product,
+    last_stride,
     name_inside,
     on_crossbar,
     own_variables,
@@ -285,9 +286,3 @@ def why_hidden(layer: keras.layers.Layer, owner: keras.layers.Layer) -> str:
 def holds(owner: keras.layers.Layer, layer: keras.layers.Layer) -> bool:
     """Whether a block holds a layer in an attribute, list or dict."""
     return any(held is layer for _, held in held_layers(owner))
-
-
-def last_stride(layer: Any) -> int:
-    """Return the step of a layer's kernel along the last spatial axis; 1 if it has none."""
-    strides = getattr(layer, "strides", None)
-    return int(strides[-1]) if strides else 1

@@ -63,7 +63,7 @@ class PlannedLayer(LayerConversion):
         shape: (..., inputs, outputs) of its kernel as it lies on a crossbar, also of one that is left digital.
         size: how many weights this kernel has; less than rows x columns where it is unrolled densely.
         row_blocks: how many tiles lie above each other, whose results are summed.
-        stride: step of the kernel along its last spatial axis.
+        stride: step of the kernel along its last spatial axis, in its taps.
         positions: input vectors of one inference; None if they do not follow from shapes.
         inputs: numbers that go into its largest call.
         outputs: numbers that come out of it.

@@ -48,6 +48,7 @@ __all__ = [
     "is_cloneable",
     "is_composite",
     "is_product",
+    "last_stride",
     "name_inside",
     "on_crossbar",
     "own_variables",
@@ -118,7 +119,7 @@ class Product:
         weights: how many numbers, with the bias if that is added to this product.
         counted: the layer whose multiplications are known.
         share: how many it has of each of those.
-        stride: step of the kernel along the last spatial axis.
+        stride: step of the kernel along the last spatial axis, see `last_stride`.
     """
 
     name: str
@@ -252,6 +253,19 @@ def recurrent_products(layer: Any) -> list[Product]:
     return found
 
 
+def last_stride(layer: Any) -> int:
+    """Return by how many of its taps a kernel moves along the last spatial axis; 1 if it has none.
+
+    A dilated kernel whose step is no multiple of its dilation meets none of its taps' inputs again: it moves by all.
+    """
+    strides = getattr(layer, "strides", None)
+    if not strides:
+        return 1
+    dilation = getattr(layer, "dilation_rate", None) or (1,)
+    taps, rest = divmod(int(strides[-1]), int(dilation[-1]))
+    return int(layer.kernel_size[-1]) if rest else taps
+
+
 def separable_products(layer: Any) -> list[Product]:
     """Return the products of a separable convolution."""
     *positions, channels, multiplier = layer.depthwise_kernel.shape
@@ -261,7 +275,7 @@ def separable_products(layer: Any) -> list[Product]:
     shapes = [(*positions, channels, channels * multiplier), tuple(layer.pointwise_kernel.shape)]
     shares = [kernel / sum(kernels) for kernel in kernels]
     return [
-        Product("depthwise", depthwise, layer, shapes[0], kernels[0], kernels[0], layer, shares[0], layer.strides[-1]),
+        Product("depthwise", depthwise, layer, shapes[0], kernels[0], kernels[0], layer, shares[0], last_stride(layer)),
         Product("pointwise", pointwise, layer, shapes[1], kernels[1], kernels[1] + bias, layer, shares[1]),
     ]
 

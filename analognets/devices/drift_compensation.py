@@ -101,6 +101,16 @@ class DriftCompensation(abc.ABC):
         """
         return None
 
+    def reads_like(self, other: DriftCompensation) -> bool:
+        """Whether a reference taken by another rule serves this one: both read the same numbers from probe tiles.
+
+        Args:
+            other: by which the reference was taken.
+        """
+        probes = np.random.default_rng(0).normal(size=(4, 3)), np.zeros((4, 3))
+        mine, theirs = ([ops.convert_to_numpy(rule.response(one)) for one in probes] for rule in (self, other))
+        return all(np.array_equal(one, two) for one, two in zip(mine, theirs, strict=True))
+
     @property
     def scales_inputs(self) -> bool:
         """Whether the rule multiplies inputs before the DAC, which the digital part must do for each of them."""
@@ -114,7 +124,7 @@ class DriftCompensation(abc.ABC):
             now: the same at the time of use.
 
         Raises:
-            InvalidArgumentError: the reference was taken by another rule, or a factor has a shape that is not allowed.
+            InvalidArgumentError: the reference has another shape than the reading, or a factor one that is not allowed.
         """
         if np.shape(reference) != np.shape(now):
             raise InvalidArgumentError(

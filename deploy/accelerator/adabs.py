@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from typing import Any
 
 import keras
 
+from analognets.conversion.support import COMPOSITE_CLASS
 from analognets.deploy.accelerator.constants import Constant
 from analognets.deploy.accelerator.costs import Cost, cost, with_range
 from analognets.deploy.accelerator.energy import TERMS
+from analognets.deploy.accelerator.workload import layers_by_path
 from analognets.errors import ConversionError, InvalidArgumentError, check_integer
 
 __all__ = ["AdaBSCost", "adabs_cost"]
@@ -130,10 +133,11 @@ def adabs_cost(model: keras.Model, samples: int = 100, accelerator: Any = "aon_c
 
 def _behind(model: keras.Model, one: Cost) -> list[tuple[Any, int]]:
     """Return each batch-norm of a model, and how many products come before it."""
-    products = {layer.work.name for layer in one.layers}
+    paths = Counter(layer.work.path for layer in one.layers)
+    inside = Counter(layer.work.path.rpartition("/")[0] for layer in one.layers)
     found, before = [], 0
-    for layer in model._flatten_layers(include_self=False):
-        before += layer.name in products
+    for path, layer in layers_by_path(model).items():
+        before += inside[path] if type(layer) in COMPOSITE_CLASS else paths[path]
         if isinstance(layer, keras.layers.BatchNormalization):
             found.append((layer, before))
     return found

@@ -13,7 +13,7 @@ import keras
 from analognets.crossbar import Tiling
 from analognets.deploy.accelerator.design import Accelerator, load_accelerator
 from analognets.deploy.accelerator.workload import LayerWork, Workload, workload
-from analognets.errors import ConversionError
+from analognets.errors import ConversionError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,6 +249,12 @@ def place(
     chip = load_accelerator(accelerator)
     if not isinstance(model, Workload):
         model = workload(model, depthwise=depthwise, digital=digital, input_shape=input_shape)
+    elif depthwise != "analog" or digital or input_shape is not None:
+        raise InvalidArgumentError(
+            f"The workload of '{model.model}' was made with its settings. Received: depthwise={depthwise!r}, "
+            f"digital={digital!r}, input_shape={input_shape!r} beside it. Give these to "
+            "analognets.deploy.accelerator.workload, or give the model here."
+        )
     layers = tuple(_or_digital(layer, chip) for layer in model.layers)
     work = dataclasses.replace(model, layers=layers)
     if not work.analog:

@@ -196,6 +196,7 @@ def transposed(work: Workload) -> Workload:
             fresh=layer.cols,
             inputs=layer.outputs,
             outputs=layer.inputs,
+            why_digital=layer.why_digital,
         )
         for layer in work.layers[1:]
     ]

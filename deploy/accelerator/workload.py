@@ -12,13 +12,14 @@ import keras
 import numpy as np
 
 from analognets import conversion
+from analognets.conversion.calls import Calls
 from analognets.conversion.plan import ALREADY
 from analognets.conversion.support import check_model, is_cloneable
 from analognets.crossbar import Crossbar, matrix_shape
 from analognets.errors import InvalidArgumentError, UnknownNameError, check_choice
 from analognets.layers import AnalogLayer
 
-__all__ = ["LayerWork", "Workload", "width_of", "workload"]
+__all__ = ["LayerWork", "Workload", "layers_by_path", "width_of", "workload"]
 
 DEPTHWISE = ("analog", "digital")
 ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
@@ -42,6 +43,7 @@ class LayerWork:
         scales_inputs: whether its drift compensation multiplies the inputs before the DACs.
         bits: of its own converters, if it is analog, of the wider ones where DACs and ADCs differ; None: not known, or
             ideal. Not compared: the work is the same.
+        path: of the product in its model, the names of its blocks joined by "/". Not compared either.
 
     Examples:
         >>> first = analognets.deploy.accelerator.workload(model).layers[0]
@@ -60,6 +62,7 @@ class LayerWork:
     why_digital: str = ""
     scales_inputs: bool = False
     bits: int | None = dataclasses.field(default=None, compare=False)
+    path: str = dataclasses.field(default="", compare=False)
 
     @property
     def analog(self) -> bool:
@@ -170,18 +173,17 @@ def workload(
             raise UnknownNameError("layer to leave digital", name, names)
     analog = any(entry.why == ALREADY for entry in products)
     layers = []
-    scaling = _scaling_inputs(model)
-    widths = {
-        layer.name: width_of(layer.crossbar) for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)
-    }
+    hardware = layers_by_path(model)
     for name, entry in zip(names, products, strict=True):
         why = "by request" if name in wanted else ""
         if depthwise == "digital" and "Depthwise" in entry.becomes:
             why = "depthwise layers are left digital"
         if analog and entry.why != ALREADY:
             why = "digital in the model"
-        work = _work(name, entry, why)
-        layers.append(dataclasses.replace(work, scales_inputs=entry.layer in scaling, bits=widths.get(entry.layer)))
+        work, layer = _work(name, entry, why), hardware.get(entry.path)
+        if isinstance(layer, AnalogLayer):
+            work = dataclasses.replace(work, scales_inputs=_scales_inputs(layer), bits=width_of(layer.crossbar))
+        layers.append(work)
     attention = tuple(layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION))
     return Workload(model.name, tuple(layers), (*_unmodelled(planned), *_adapters(model)), attention)
 
@@ -193,15 +195,16 @@ def width_of(crossbar: Crossbar) -> int | None:
     return max(crossbar.adc_bits, crossbar.dac_bits or 0)
 
 
-def _scaling_inputs(model: keras.Model) -> set[str]:
-    """Return the names of analog layers whose drift compensation multiplies inputs before the DACs."""
-    return {
-        layer.name
-        for layer in model._flatten_layers()
-        if isinstance(layer, AnalogLayer)
-        and (rule := layer.crossbar.drift_compensation) is not None
-        and rule.scales_inputs
-    }
+def layers_by_path(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Return the layers of a model, in the order in which they are listed, by the paths that products have."""
+    calls = Calls(model, {})
+    return {calls.path(layer): layer for layer in model._flatten_layers(include_self=False)}
+
+
+def _scales_inputs(layer: AnalogLayer) -> bool:
+    """Whether the drift compensation of a layer multiplies inputs before the DACs."""
+    rule = layer.crossbar.drift_compensation
+    return rule is not None and rule.scales_inputs
 
 
 def _adapters(model: keras.Model) -> list[tuple[str, str, str, int]]:
@@ -293,4 +296,5 @@ def _work(name: str, entry: conversion.PlannedLayer, why: str) -> LayerWork:
         inputs=entry.inputs,
         outputs=entry.outputs,
         why_digital=why,
+        path=entry.path,
     )

@@ -15,11 +15,23 @@ from analognets.layers import AnalogLayer
 from analognets.layers.kept_state import kept_state
 from analognets.layers.noise_realization import NoiseRealization
 
-__all__ = ["Statistics", "batch_norms", "estimated_statistics", "held_statistics", "restored_statistics"]
+__all__ = [
+    "Statistics",
+    "batch_norms",
+    "check_measurable",
+    "estimated_statistics",
+    "held_statistics",
+    "restored_statistics",
+]
 
 Statistics = Sequence[tuple[np.ndarray, np.ndarray]]
 """Mean and variance of each batch-norm, in the order of `batch_norms`."""
-RANDOM_RATES = ("rate", "stddev")
+RANDOM_RATES = ("rate", "stddev", "dropout", "recurrent_dropout")
+"""Attributes by which layers say how much they change their inputs at random."""
+MARK = {"float16": 2.0**14}
+"""Mean in front of a batch-norm, far from any that inputs have, by its type; 2^40 for those of a wider range."""
+FEW = 2
+"""Samples on which the calls of batch-norms are counted."""
 
 
 def batch_norms(model: keras.Model) -> list[Any]:
@@ -27,38 +39,47 @@ def batch_norms(model: keras.Model) -> list[Any]:
     return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
 
 
+def _draws(layer: Any) -> bool:
+    """Whether a layer draws random numbers."""
+    return any(isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values())
+
+
+def _rates(layer: Any) -> list[str]:
+    """Return the attributes that say how much a layer changes its inputs at random."""
+    return [name for name in RANDOM_RATES if isinstance(vars(layer).get(name), (int, float))] if _draws(layer) else []
+
+
 def _without_randomness(model: keras.Model) -> list[tuple[Any, str, Any]]:
     """Switch dropout and activation noise off; returns what to set back."""
-    changed = []
-    for layer in model._flatten_layers():
-        for name in RANDOM_RATES:
-            if isinstance(getattr(layer, name, None), (int, float)) and hasattr(layer, "seed_generator"):
-                changed.append((layer, name, getattr(layer, name)))
-                setattr(layer, name, 0)
+    changed = [(layer, name, getattr(layer, name)) for layer in model._flatten_layers() for name in _rates(layer)]
+    for layer, name, _ in changed:
+        setattr(layer, name, 0)
     return changed
 
 
 @contextlib.contextmanager
-def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
+def _measuring(model: keras.Model, norms: Sequence[Any], momentum: float = 0.0) -> Iterator[None]:
     """While active, a call in training mode leaves the statistics of its batch in the batch-norms, also in frozen ones.
 
     Afterwards the model is as it was, with its old statistics.
     """
     saved = [(one, one.momentum, one.trainable, one.moving_mean.numpy(), one.moving_variance.numpy()) for one in norms]
     learned = [(variable, variable.trainable) for one in norms for variable in one.variables]
+    statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
     changed: list[tuple[Any, str, Any]] = []
     try:
         changed = _without_randomness(model)
         for norm in norms:
-            norm.momentum = 0.0
+            norm.momentum = momentum
             if not norm.trainable:
                 norm.trainable = True
-        yield
+        with kept_state(model, but=statistics):
+            yield
     finally:
         for layer, name, value in changed:
             setattr(layer, name, value)
-        for norm, momentum, trainable, mean, variance in saved:
-            norm.momentum = momentum
+        for norm, old, trainable, mean, variance in saved:
+            norm.momentum = old
             if not trainable:
                 norm.trainable = False
             norm.moving_mean.assign(mean)
@@ -66,6 +87,40 @@ def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
         for variable, was_trained in learned:
             if variable.trainable != was_trained:
                 variable.trainable = was_trained
+
+
+def check_measurable(model: keras.Model, inputs: Any) -> None:
+    """Raise unless one pass in training mode tells what each batch-norm sees when the model infers.
+
+    Args:
+        model: with at least one batch-norm.
+        inputs: arrays of samples, of which a few are taken.
+
+    Raises:
+        InvalidArgumentError: a layer changes its inputs at random in training mode in a way that can't be switched off,
+            or a batch-norm is called several times, of which each has statistics of its own.
+    """
+    for layer in model._flatten_layers():
+        if _draws(layer) and not _rates(layer) and not type(layer).__module__.startswith("analognets."):
+            raise InvalidArgumentError(
+                "AdaBS measures what a chip infers, without random changes. Received: layer "
+                f"'{layer.name}' ({type(layer).__name__}) of model '{model.name}', which draws at random in training. "
+                "Build the model without it, with the same weights."
+            )
+    norms = batch_norms(model)
+    marks = [MARK.get(keras.backend.standardize_dtype(norm.moving_mean.dtype), 2.0**40) for norm in norms]
+    with _measuring(model, norms, momentum=0.5):  # each call halves the mark
+        for norm, mark in zip(norms, marks, strict=True):
+            norm.moving_mean.assign(np.full(norm.moving_mean.shape, mark))
+        model(keras.tree.map_structure(lambda leaf: np.asarray(leaf)[:FEW], inputs), training=True)
+        left = [float(np.max(norm.moving_mean.numpy())) for norm in norms]
+    for norm, mark, mean in zip(norms, marks, left, strict=True):
+        if mean < 0.3 * mark:
+            raise InvalidArgumentError(
+                "AdaBS measures batch-norms that are called once in an inference. Received: batch-norm "
+                f"'{norm.name}' of model '{model.name}', which is called several times. Give each call a batch-norm of "
+                "its own, or leave AdaBS out."
+            )
 
 
 def estimated_statistics(
@@ -95,9 +150,7 @@ def estimated_statistics(
     simplification.
     """
     norms = batch_norms(model)
-    statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
     with _measuring(model, norms), contextlib.ExitStack() as stack:
-        stack.enter_context(kept_state(model, but=statistics))
         marks = [norm.moving_mean.numpy() + 1.0 for norm in norms]
         for norm, mark in zip(norms, marks, strict=True):
             norm.moving_mean.assign(mark)

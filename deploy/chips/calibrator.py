@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from analognets.core.provenance import sha256_of
-from analognets.deploy.chips.batch_norm import batch_norms, estimated_statistics
+from analognets.deploy.chips.batch_norm import batch_norms, check_measurable, estimated_statistics
 from analognets.deploy.chips.calibrations import Calibration, digital_sha256
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.evaluation import samples_in
@@ -31,7 +31,8 @@ class Calibrator:
 
     Raises:
         ConversionError: the model has no batch-norm.
-        InvalidArgumentError: there are too few samples, some are not finite, or they don't fit the model.
+        InvalidArgumentError: there are too few samples, some are not finite, they don't fit the model, or it has layers
+            that a pass in training mode does not measure (see `check_measurable`).
     """
 
     def __init__(self, model: keras.Model, data: Any) -> None:
@@ -40,6 +41,7 @@ class Calibrator:
         self.inputs = checked_inputs(model, data)
         self.samples = samples_in(self.inputs)
         self.names = tuple(norm.name for norm in check_can_calibrate(model, self.samples))
+        check_measurable(model, self.inputs)
         self.inputs_sha256 = inputs_sha256(self.inputs)
         self.model_sha256 = digital_sha256(model)
 

@@ -13,18 +13,19 @@ import numpy as np
 import pandas as pd
 
 from analognets.core.memory import enough_memory
-from analognets.deploy.chips.batch_norm import held_statistics, restored_statistics
+from analognets.deploy.chips.batch_norm import batch_norms, check_measurable, held_statistics, restored_statistics
 from analognets.deploy.chips.calibration_files import save_calibrations
 from analognets.deploy.chips.calibrations import Calibration, Calibrations
-from analognets.deploy.chips.calibrator import Calibrator
+from analognets.deploy.chips.calibrator import Calibrator, check_can_calibrate
 from analognets.deploy.chips.chip import Chip
 from analognets.deploy.chips.decisions import MODE, READING, Decisions, in_order
 from analognets.deploy.chips.files import StoredChips, load_chips, program_chips, same_chips, save_chips
+from analognets.deploy.chips.origin import Origin
 from analognets.deploy.chips.programming import arithmetic
 from analognets.deploy.chips.runtime import Runner
 from analognets.deploy.chips.samples import HeldSamples, StreamedSamples, samples_of
 from analognets.deploy.chips.stored import is_too_large, room_for, temporary_chips
-from analognets.deploy.evaluation import accuracy, arrays, decisions, samples_in
+from analognets.deploy.evaluation import accuracy, arrays, check_unmasked, decisions, samples_in
 from analognets.deploy.lab.arrays import measured_chips
 from analognets.deploy.lab.targets import export_targets
 from analognets.devices import derive_seed
@@ -44,6 +45,9 @@ READ_BYTES = 8
 
 class Chips:
     """Some chips programmed from one model; made by `program` or `Chips.load`.
+
+    They go with the weights that the model has then. A change of its hardware or of its adapters acts from the next
+    reading on; after other changes of its kernels, readings raise an InvalidArgumentError.
 
     Args:
         model: the calibrated analog model: its digital part (batch-norm, biases, converter ranges) serves all chips.
@@ -69,7 +73,9 @@ class Chips:
         self.chips: Sequence[Chip] = chips if isinstance(chips, StoredChips) else list(chips)
         self.seed = seed
         self.calibrations = Calibrations(calibrations)
+        self.origin = Origin.of(model)
         self._runners: dict[tuple[str, str, int], Runner] = {}
+        self._structure = self._structure_now()
 
     def __len__(self) -> int:
         return len(self.chips)
@@ -78,11 +84,26 @@ class Chips:
         return iter(self.chips)
 
     def runner(self, *, mode: str = "auto", precision: str = "float32", batch_size: int = 100) -> Runner:
-        """Return the compiled function that runs these chips; it is made once for each setting."""
+        """Return the compiled function that runs these chips; it is made once for each setting.
+
+        Raises:
+            InvalidArgumentError: the model has other weights than those that were programmed, or another drift
+                compensation that does not read as the one of then.
+        """
+        self.origin.check(self.model)
+        if (now := self._structure_now()) != self._structure:
+            self._runners, self._structure = {}, now
         key = (mode, precision, batch_size)
         if key not in self._runners:
             self._runners[key] = Runner(self.model, mode=mode, precision=precision, batch_size=batch_size)
         return self._runners[key]
+
+    def _structure_now(self) -> tuple[Any, ...]:
+        """Return what compiled functions hold of the layers besides their variables."""
+        return tuple(
+            (layer.crossbar, layer.calibrated, layer.nonnegative, layer.lora_rank if layer.adapters() else None)
+            for layer in self.layers
+        )
 
     def predict(
         self,
@@ -140,13 +161,16 @@ class Chips:
                 stored ones; None leaves them as stored or trained.
             adabs: with the batch-norm statistics of the latest stored calibration of the chip up to that time, see
                 `calibrate`; before the first one, and if this is False, with those of the training.
-            metric: function of (labels, outputs) that returns a number; a model with several outputs needs one.
+            metric: function of (labels, outputs) that returns a number; a model with several outputs, or with outputs
+                for each position of masked sequences, needs one.
             progress: called with (done, total) after each reading.
             **settings: of `Runner`: mode, precision, batch_size.
 
         Returns:
             A table with one row per chip, time and mode: chip, seed, at, seconds, drift_compensation, accuracy.
         """
+        if metric is accuracy:
+            check_unmasked(self.model)
         samples, rows = self._samples(data), []
         chosen = (at, drift_compensation, batch_norm_calibration, adabs, settings)
         with contextlib.closing(self._readings("evaluate", samples, *chosen)) as readings:
@@ -184,6 +208,7 @@ class Chips:
         Raises:
             InvalidArgumentError: as `analognets.deploy.accuracy`.
         """
+        check_unmasked(self.model)
         samples = self._samples(data)
         truth, classes, count = np.zeros(0, int), 2, 0
         rows: list[Any] = []
@@ -223,6 +248,9 @@ class Chips:
         modes, times = readings_of(owner, at, drift_compensation)
         runner = self.runner(**settings)
         seen = None if batch_norm_calibration is None else all_inputs(self.model, batch_norm_calibration)
+        if seen is not None and batch_norms(self.model):
+            check_can_calibrate(self.model, samples_in(seen))
+            check_measurable(self.model, seen)
         stored = adabs and seen is None
         self._check_calibrations(stored)
         changing = seen is not None or (stored and len(self.calibrations) > 0)
@@ -324,10 +352,20 @@ class Chips:
         Raises:
             ChipFileError: the folder exists already and `overwrite` is False, it holds something else than chips, or it
                 can't be written.
+            InvalidArgumentError: the model has got a drift compensation that can't use the chips' references.
         """
+        self.origin.check_rules(self.model)
         if not isinstance(self.chips, StoredChips) and any(type(chip) is not Chip for chip in self.chips):
             raise ChipFileError("Measured chips lie in open files already: keep the folder they were imported from.")
-        save_chips(folder, self.model, self.chips, self.seed, calibrations=self.calibrations, overwrite=overwrite)
+        save_chips(
+            folder,
+            self.model,
+            self.chips,
+            self.seed,
+            fingerprint=self.origin.fingerprint,
+            calibrations=self.calibrations,
+            overwrite=overwrite,
+        )
 
     @classmethod
     def load(cls, folder: Any, model: keras.Model) -> Chips:
@@ -398,10 +436,11 @@ class Chips:
 
 
 def readings_of(owner: str, at: Any, drift_compensation: Any) -> tuple[list[bool], list[float]]:
-    """Return the modes and the times in seconds of an evaluation, checked."""
+    """Return the modes and the times in seconds of an evaluation, checked; a time that is given twice counts once."""
     check_choice(owner, "drift_compensation", drift_compensation, (True, False, "both"))
     modes = [True, False] if drift_compensation == "both" else [bool(drift_compensation)]
-    return modes, parse_durations([at] if isinstance(at, (str, int, float)) else list(at))
+    times = parse_durations([at] if isinstance(at, (str, int, float)) else list(at))
+    return modes, list(dict.fromkeys(times))
 
 
 def program(

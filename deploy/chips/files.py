@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 from pydantic import Field
 from safetensors.numpy import save_file
 
 from analognets import crossbar as crossbars
 from analognets.core.checked import Section, checking_file
 from analognets.core.files import new_folder, read_json, recover
-from analognets.core.provenance import json_sha256, sha256_of_all
+from analognets.core.provenance import json_sha256
 from analognets.deploy.chips.calibration_files import devices_sha256, save_calibrations
 from analognets.deploy.chips.calibrations import Calibrations
 from analognets.deploy.chips.chip import Chip
+from analognets.deploy.chips.origin import check_reference, model_fingerprint
 from analognets.deploy.chips.stored import (
     Entry,
     Sha256,
@@ -31,9 +31,9 @@ from analognets.deploy.chips.stored import (
     written_entry,
 )
 from analognets.errors import AnalogNetsError, ChipFileError
-from analognets.layers import analog_layers
+from analognets.layers import AnalogLayer, analog_layers
 
-__all__ = ["StoredChips", "load_chips", "model_fingerprint", "program_chips", "same_chips", "save_chips"]
+__all__ = ["StoredChips", "load_chips", "program_chips", "same_chips", "save_chips"]
 
 FORMAT = 1
 INDEX = "chips.json"
@@ -65,28 +65,17 @@ class Index(Section):
     sha256: Sha256
 
 
-def model_fingerprint(model: keras.Model) -> str:
-    """Return the sha256 of names, shapes and values of the kernels that get programmed."""
-    return sha256_of_all(_kernels(model))
-
-
-def _kernels(model: keras.Model) -> Iterator[Any]:
-    for layer in analog_layers(model):
-        kernel = np.asarray(layer.kernel_variable.value).astype(np.float32, copy=False)
-        yield f"{layer.name}{kernel.shape}"
-        yield kernel
-
-
 def save_chips(
     folder: Any,
     model: keras.Model,
     chips: Sequence[Chip],
     seed: int,
     *,
+    fingerprint: str,
     calibrations: Calibrations,
     overwrite: bool,
 ) -> None:
-    """Write the chips of a model, programmed from a seed, and their calibrations; see `Chips.save`."""
+    """Write the chips of a model, programmed from a seed and from kernels of a fingerprint; see `Chips.save`."""
     with new_folder(Path(folder), "chips", ChipFileError, overwrite=overwrite, index=INDEX) as draft:
         entries = []
         for place, chip in enumerate(chips):
@@ -98,7 +87,7 @@ def save_chips(
             if found := calibrations.of(chip.number):
                 save_calibrations(draft, chip, found)
             entries.append(written_entry(draft, chip.number, chip.seed))
-        _write_index(draft, model, seed, entries)
+        _write_index(draft, model, seed, entries, fingerprint)
 
 
 def program_chips(
@@ -132,17 +121,17 @@ def program_chips(
             write_chip(draft / chip_file(number), layers, number, own)
             entries.append(written_entry(draft, number, own))
             told(len(entries))
-        _write_index(draft, model, seed, entries)
+        _write_index(draft, model, seed, entries, model_fingerprint(model))
     return StoredChips(target, entries, layers)
 
 
-def _write_index(draft: Path, model: keras.Model, seed: int, entries: Sequence[Entry]) -> None:
+def _write_index(draft: Path, model: keras.Model, seed: int, entries: Sequence[Entry], fingerprint: str) -> None:
     layers = analog_layers(model)
     index = {
         "format": FORMAT,
         "seed": seed,
         "model": model.name,
-        "fingerprint": model_fingerprint(model),
+        "fingerprint": fingerprint,
         "layers": [layer.name for layer in layers],
         "crossbar": keras.saving.serialize_keras_object(layers[0].crossbar),
         "chips": [entry.model_dump() for entry in entries],
@@ -167,15 +156,16 @@ def load_chips(folder: Any, model: keras.Model) -> tuple[StoredChips, int]:
         )
     layers = analog_layers(model)
     for layer in layers:
-        _check_hardware(source, (index.crossbars or {}).get(layer.name, index.crossbar), model, layer.crossbar)
+        _check_hardware(source, (index.crossbars or {}).get(layer.name, index.crossbar), model, layer)
     chips = StoredChips(source, index.chips, layers)
     for _ in chips:  # what can't be read is told now, not hours later
         pass
     return chips, index.seed
 
 
-def _check_hardware(source: Path, stored_config: dict[str, Any], model: keras.Model, ours: crossbars.Crossbar) -> None:
+def _check_hardware(source: Path, stored_config: dict[str, Any], model: keras.Model, layer: AnalogLayer) -> None:
     """Raise unless chips were programmed on arrays and devices as a layer of the model has them."""
+    ours = layer.crossbar
     try:
         stored = crossbars.get(stored_config)
     except AnalogNetsError as error:
@@ -188,6 +178,7 @@ def _check_hardware(source: Path, stored_config: dict[str, Any], model: keras.Mo
             f"{type(stored.device).__name__}) than model '{model.name}' ({ours.name}: {ours.rows} x {ours.cols}, "
             f"{type(ours.device).__name__}). Load the model they belong to, or programme this one."
         )
+    check_reference(stored.drift_compensation, ours.drift_compensation, layer.name, ChipFileError)
 
 
 def same_chips(folder: Any, model: keras.Model, chips: Sequence[Chip]) -> StoredChips:

@@ -19,7 +19,7 @@ from analognets.crossbar import Crossbar, steps, tile_responses
 from analognets.deploy.accelerator.design import Accelerator, load_accelerator
 from analognets.deploy.accelerator.placement import Block, Placement, place
 from analognets.deploy.accelerator.schedule import schedule
-from analognets.deploy.chips.files import model_fingerprint
+from analognets.deploy.chips.origin import model_fingerprint
 from analognets.deploy.lab import format as form
 from analognets.errors import ChipFileError, ConversionError, NotCalibratedError
 from analognets.layers import AnalogLayer, analog_layers

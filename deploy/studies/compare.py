@@ -274,7 +274,7 @@ class Comparison:
         progress = self.steps(f"Reading chips, {bits} bit")
         decided = made.decide((self.inputs, self.labels), at=list(times), progress=progress)
         references = {} if self.float_right is None else {FLOAT: self.float_right}
-        costs = known_cost(network, bits)
+        costs = known_cost(network)
         for found in decided.summary(references, groups=self.speakers or None).to_dict("records"):
             std, ends = known({"std": found["std"]})["std"], known({name: found.get(name) for name in ENDS})
             measured: dict[str, Any] = {
@@ -297,18 +297,18 @@ def known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value is None or value != value else float(value) for name, value in values.items()}
 
 
-def known_cost(network: Any, bits: int) -> dict[str, Any]:
+def known_cost(network: Any) -> dict[str, Any]:
     """Return cells, weights, multiply-accumulates and, of the known accelerator, energy and its range in uJ."""
-    placement = place(network, HARDWARE)
+    products = workload(network).layers
     found: dict[str, Any] = {
-        "cells": placement.cells,
-        "weights": placement.weights,
-        "macs": sum(layer.weights * layer.positions for layer in workload(network).layers),
+        "cells": place(network, HARDWARE).cells,
+        "weights": sum(layer.weights for layer in products),
+        "macs": sum(layer.weights * layer.positions for layer in products),
         "energy_uj": None,
     }
     if all(layer.crossbar.name.startswith(HARDWARE) for layer in analog_layers(network)):
         try:
-            one = cost(network, HARDWARE, bits=bits)
+            one = cost(network, HARDWARE)
         except AnalogNetsError:
             return found  # its energy at this precision is not known
         found["energy_uj"] = one.energy_uj

@@ -194,7 +194,7 @@ def as_point(
     network: TrainedNetwork, bits: int, array: tuple[int, int], clip: float | None, eta: float | None, epochs: int
 ) -> dict[str, Any]:
     """Return a point of the sweep; the weights are part of it, so that new ones are measured anew."""
-    from analognets.deploy.chips.files import model_fingerprint
+    from analognets.deploy.chips.origin import model_fingerprint
 
     return {
         "network": network.name,
@@ -221,11 +221,14 @@ class Costs:
     def of(self, network: TrainedNetwork, point: Mapping[str, Any], adcs: int) -> dict[str, Any]:
         """Return the figures of a point; of one that is not possible, the reason."""
         from analognets.deploy.accelerator import cost
+        from analognets.deploy.accelerator.workload import width_of
+        from analognets.deploy.studies.other_hardware import hardware_with
 
         try:
             array = {"rows": point["rows"], "cols": point["cols"]}
             chip = self.chip.replace(array=array, adcs=adcs)
-            found = cost(self.work[network.handle], chip, bits=point["bits"])
+            bits = width_of(hardware_with(network.model, point["bits"]))  # DACs may be wider than the ADCs
+            found = cost(self.work[network.handle], chip, bits=bits)
         except AnalogNetsError as error:
             return {"status": "failed", "error": str(error)}
         names = ("tops_per_watt", "energy_uj", "inferences_per_second", "latency_us", "area_mm2", "utilisation")

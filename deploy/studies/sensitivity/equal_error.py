@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analognets.crossbar import Crossbar, possible_effects
-from analognets.deploy.studies.sensitivity.one_effect import crossbars_of
+from analognets.deploy.studies.sensitivity.one_effect import crossbars_of, standard_of
 from analognets.deploy.studies.sensitivity.study import (
     Study,
     all_good,
@@ -190,8 +190,8 @@ def equal_error_study(
     import pandas as pd
 
     check_number("equal_error_study", "target", target, 1e-3, 10.0)
-    study = Study(networks, folder, progress=progress, check=lambda model: check_all(model, nonidealities), **settings)
-    hardware = {source.name: crossbars_of(source.model)[0] for source in study.sources}
+    study = Study(networks, folder, progress=progress, check=lambda model: check_one(model, nonidealities), **settings)
+    hardware = {source.name: the_crossbar(source.model) for source in study.sources}
     wanted = {name: list(nonidealities or possible_effects(one)) for name, one in hardware.items()}
     keys = {name: json.dumps(_plain(one), sort_keys=True) for name, one in hardware.items()}
     points = list({(keys[name], effect): None for name in wanted for effect in wanted[name]})
@@ -231,13 +231,32 @@ def equal_error_study(
     return table
 
 
+def check_one(model: Any, nonidealities: Sequence[str] | None) -> None:
+    """Raise unless a model has one hardware, which can have all of these effects."""
+    check_all(model, nonidealities)
+    the_crossbar(model)
+
+
+def the_crossbar(model: Any) -> Crossbar:
+    """Return the hardware of all layers of a model, whose product error is one number."""
+    first, *others = crossbars_of(model)
+    if others:
+        raise InvalidArgumentError(
+            "Effects of equal product error need all layers on the same hardware. Received: model "
+            f"'{model.name}' with {1 + len(others)} different ones. Take method 2, or give all layers the same."
+        )
+    return first
+
+
 def check_all(model: Any, nonidealities: Sequence[str] | None) -> None:
-    """Raise unless the hardware of a model can have all of these effects."""
+    """Raise unless the hardware of a model can have all of these effects, each with one strength in all layers now."""
     if nonidealities is not None and not len(nonidealities):
         raise InvalidArgumentError("`nonidealities` must hold at least one name. Received: none.")
     for crossbar in crossbars_of(model):
         for name in nonidealities or ():
             crossbar.effect(name).check(crossbar)
+    for name in nonidealities or possible_effects(crossbars_of(model)[0]):
+        standard_of(model, name)
 
 
 def _plain(crossbar: Crossbar) -> dict[str, Any]:

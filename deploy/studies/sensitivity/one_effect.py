@@ -98,19 +98,29 @@ def crossbars_of(model: Any) -> list[Any]:
 
 
 def check_values(model: Any, nonideality: str, values: Sequence[Any] | None) -> None:
-    """Raise unless the hardware of a model can have an effect at all of these strengths."""
+    """Raise unless the hardware of a model can have an effect at all of these strengths, and has one strength now."""
     if values is not None and not len(values):
         raise InvalidArgumentError("`values` of a sweep must hold at least one strength. Received: none.")
     for crossbar in crossbars_of(model):
         crossbar.effect(nonideality).check(crossbar)
         for value in values or ():
             crossbar.with_strength(nonideality, value)
+    standard_of(model, nonideality)
 
 
 def standard_of(model: Any, nonideality: str) -> Any:
-    """Return how strong an effect is on the hardware of a model as it stands."""
-    crossbar = crossbars_of(model)[0]
-    return crossbar.effect(nonideality).strength(crossbar)
+    """Return how strong an effect is on the hardware of a model as it stands.
+
+    Raises:
+        InvalidArgumentError: layers differ in it, so that no one strength is that of the hardware as it stands.
+    """
+    found = list(dict.fromkeys(one.effect(nonideality).strength(one) for one in crossbars_of(model)))
+    if len(found) > 1:
+        raise InvalidArgumentError(
+            f"`{nonideality}` is set to one strength in all layers, which must have the same one before. Received: "
+            f"model '{model.name}' with {', '.join(map(str, found))}. Name another effect, or give all layers the same."
+        )
+    return found[0]
 
 
 def values_of(model: Any, nonideality: str, values: Sequence[Any] | None) -> list[Any]:

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import analognets.deploy.chips.calibration_files as calibration_files
+from analognets.conversion import to_analog
 from analognets.deploy.chips import calibrator
 from analognets.deploy.chips.batch_norm import batch_norms
 from analognets.deploy.chips.calibrations import Calibration, Calibrations
@@ -159,7 +160,7 @@ def test_the_latest_one_up_to_then_counts(calibrated: Chips, chips: Chips, sampl
     def keep(name: str) -> Callable[[Any, Any], float]:
         return lambda labels, found: outputs.setdefault(name, []).append(found) or 0.0
 
-    times = ["25s", "1h", "30d", "1y", "25s"]
+    times = ["25s", "1h", "30d", "1y", "26s"]
     both = {"at": times, "drift_compensation": "both", "mode": mode}
     calibrated.evaluate((samples, labels), **both, metric=keep("stored"))
     chips.evaluate((samples, labels), **both, metric=keep("trained"))
@@ -313,6 +314,71 @@ def test_another_compensation_or_range_makes_them_useless(make: Make, samples: n
     assert chips.calibrations.table()["at"].tolist() == ["1h"]
 
 
+def siamese() -> keras.Model:
+    """Return a network that calls one batch-norm for each of two inputs."""
+    dense, norm = keras.layers.Dense(6), keras.layers.BatchNormalization(name="shared")
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    joined = keras.layers.Concatenate()([norm(dense(one)) for one in inputs])
+    return keras.Model(inputs, keras.layers.Dense(2)(joined))
+
+
+def by_step() -> keras.Model:
+    """Return a network that calls a batch-norm for each of 60 steps."""
+    norm = keras.layers.TimeDistributed(keras.layers.BatchNormalization(name="stepwise"))
+    return keras.Sequential([keras.Input((60, 4)), keras.layers.Dense(6), norm, keras.layers.Flatten()])
+
+
+@pytest.mark.parametrize(("build", "name"), [(siamese, "shared"), (by_step, "stepwise")])
+def test_batch_norms_that_are_called_several_times_are_refused(build: Callable[[], keras.Model], name: str) -> None:
+    draw = np.random.default_rng(0)
+    net = build()
+    inputs = [draw.normal(size=(20, *one.shape[1:])).astype("float32") for one in net.inputs]
+    given = inputs if len(inputs) > 1 else inputs[0]
+    chips = program(to_analog(net, calibrate_on=given), 1)
+    for call in (
+        lambda: chips.calibrate(given),
+        lambda: chips.evaluate((given, np.zeros(20, int)), metric=lambda *_: 0.0, batch_norm_calibration=given),
+    ):
+        with pytest.raises(InvalidArgumentError, match=f"batch-norm '{name}'.*which is called several times"):
+            call()
+
+
+def test_random_changes_of_training_are_off_or_refused() -> None:
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(300, 9, 5)).astype("float32")
+
+    def found(dropout: float) -> Calibration:
+        keras.utils.set_random_seed(1)
+        net = keras.Sequential(
+            [
+                keras.Input((9, 5)),
+                keras.layers.GRU(6, dropout=dropout, recurrent_dropout=dropout),
+                keras.layers.BatchNormalization(),
+                keras.layers.Dense(3),
+            ]
+        )
+        analog = to_analog(net, calibrate_on=inputs)
+        cells = [layer for layer in analog._flatten_layers() if getattr(layer, "recurrent_dropout", 0)]
+        [one] = program(analog, 1).calibrate(inputs)
+        assert all(cell.recurrent_dropout == dropout for cell in cells), "afterwards the model is as it was"
+        return one
+
+    bare, dropped = found(0.0), found(0.5)
+    np.testing.assert_array_equal(bare.variances[0], dropped.variances[0])
+    pictures = draw.normal(size=(20, 6, 6, 3)).astype("float32")
+    layers = keras.layers
+    net = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            layers.RandomRotation(0.2, name="turn"),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+        ]
+    )
+    with pytest.raises(InvalidArgumentError, match=r"layer 'turn' \(RandomRotation\).*draws at random in training"):
+        program(to_analog(net, calibrate_on=pictures), 1).calibrate(pictures)
+
+
 def test_what_can_not_be_calibrated_is_one_sentence(make: Make, chips: Chips, samples: np.ndarray) -> None:
     bad = samples[:5].copy()
     bad[3, 0] = np.nan
@@ -324,6 +390,8 @@ def test_what_can_not_be_calibrated_is_one_sentence(make: Make, chips: Chips, sa
     ):
         with pytest.raises(InvalidArgumentError, match=match):
             chips.calibrate(wrong)
+    with pytest.raises(InvalidArgumentError, match="needs at least 2 samples"):
+        chips.evaluate((samples, np.zeros(200, int)), at="1d", batch_norm_calibration=samples[:1])
     with pytest.raises(InvalidArgumentError, match="`drift_compensation` of calibrate"):
         chips.calibrate(samples, drift_compensation="on")
     with pytest.raises(ChipFileError, match="holds no chips"):
