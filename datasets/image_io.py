@@ -41,11 +41,15 @@ FITS = ("stretch", "crop")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
 """What Pillow may take a file for, whatever its name is: nothing that starts a program, as EPS does."""
 
-_SETTINGS = "pictures 1"
+_SETTINGS = "pictures 2"
 _MOST_PIXELS = 1 << 26
 _MOST_BYTES = 1 << 28
 _PIXEL_BYTES = 12  # of memory while a picture is decoded, turned and converted
 _BAND = 1 << 20
+_WIDE = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+"""Modes of 16 bit: 65535 is white, whatever a picture's largest number is."""
+_DIM = 4096
+"""Largest number of a 16-bit picture that uses a sixteenth of its range, as those of 12 bit do."""
 _HINT = "Replace it or leave it out."
 _OPENING = threading.Lock()
 
@@ -68,19 +72,25 @@ class Pictures:
 def read_picture(path: Path | str) -> np.ndarray:
     """Return a picture as uint8 RGB (height, width, 3), turned upright by its EXIF tag.
 
-    Grey pictures get three equal channels; what is transparent stands on black.
+    Grey pictures get three equal channels; what is transparent stands on black. Of 16 bit, 65535 becomes 255.
 
     Args:
         path: a file of one of the `FORMATS`, of at most 67 million pixels.
 
     Raises:
-        DataError: the file is missing, special, too large, cut short or no picture.
+        DataError: the file is missing, special, too large, cut short, no picture or one of floating-point numbers.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path | str) -> tuple[np.ndarray, Remark]:
+    """Return what `read_picture` does, and what is odd about it."""
     with open_plain(path, "picture", limit=_MOST_BYTES, error=DataError, hint=_HINT) as file:
         with READING.hold(os.fstat(file.fileno()).st_size), _decoding(path), _opened(file) as picture:
             _check_pixels(path, picture)
             with DECODING.hold(_PIXEL_BYTES * picture.width * picture.height):
-                return _rgb(picture)
+                found, largest = _rgb(picture)
+    return found, {"dim": float(largest)} if largest is not None and largest < _DIM else {}
 
 
 @contextlib.contextmanager
@@ -181,7 +191,8 @@ def read_pictures(
     check_choice("read_pictures", "fit", fit, FITS)
 
     def read(path: Path) -> tuple[np.ndarray, Remark]:
-        return fit_picture(read_picture(path), size, fit), {}
+        picture, odd = _read(path)
+        return fit_picture(picture, size, fit), odd
 
     found = read_files(
         files,
@@ -195,6 +206,9 @@ def read_pictures(
     )
     told = Notes("pictures") if notes is None else notes
     told.extend("skipped", found.faults)
+    for name, remark in found.remarks.items():
+        for kind in remark:
+            told.add(kind, name)
     return Pictures(found.inputs, found.kept, (*(told.sentences() if notes is None else ()), *found.notes))
 
 
@@ -220,32 +234,32 @@ def common_size(files: Sequence[Path]) -> tuple[int, int] | None:
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 turn the picture by a quarter
 
 
-def _rgb(picture: Image.Image) -> np.ndarray:
-    """Decode a picture and convert it band by band, so that no second copy of all of it is needed."""
+def _rgb(picture: Image.Image) -> tuple[np.ndarray, float | None]:
+    """Decode a picture and convert it band by band, so that no second copy of all of it is needed.
+
+    Returns:
+        The picture, and of one of 16 bit its largest number, else None.
+    """
+    if picture.mode == "F":
+        raise ValueError("it holds floating-point numbers, of which white is not known; store it in 8 or 16 bit")
     ImageOps.exif_transpose(picture, in_place=True)
     found = np.empty((picture.height, picture.width, 3), np.uint8)
     rows = max(1, _BAND // max(picture.width, 1))
     bands = [(top, min(top + rows, picture.height)) for top in range(0, picture.height, rows)]
-    scale = 1.0
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        bright = any(_band(picture, *band).max(initial=0) > 255 for band in bands)
-        scale = 255 / 65535 if bright else 1.0
+    largest = 0.0 if picture.mode in _WIDE else None
     for top, bottom in bands:
-        found[top:bottom] = np.asarray(_converted(picture.crop((0, top, picture.width, bottom)), scale))
-    return found
+        band = picture.crop((0, top, picture.width, bottom))
+        if largest is not None:
+            largest = max(largest, float(np.asarray(band).max(initial=0)))
+        found[top:bottom] = np.asarray(_converted(band))
+    return found, largest
 
 
-def _band(picture: Image.Image, top: int, bottom: int) -> np.ndarray:
-    return np.asarray(picture.crop((0, top, picture.width, bottom)), np.float64)
-
-
-def _converted(band: Image.Image, scale: float) -> Image.Image:
+def _converted(band: Image.Image) -> Image.Image:
     if band.mode == "P" or "transparency" in band.info or band.mode in ("LA", "PA", "RGBA"):
         clear = band.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear).convert("RGB")
-    if band.mode.startswith("I;16") or band.mode in ("I", "F"):
-        grey = np.asarray(band, np.float64)
-        if not np.isfinite(grey).all():
-            raise ValueError("it holds numbers that are not finite")
-        return Image.fromarray(np.clip(grey * scale, 0, 255).astype(np.uint8)).convert("RGB")
+    if band.mode in _WIDE:
+        grey = np.asarray(band, np.float64) * (255 / 65535)
+        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
     return band.convert("RGB")

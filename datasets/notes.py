@@ -42,6 +42,10 @@ KINDS: Mapping[str, Kind] = {
     ),
     "silent": Kind("{count} {what} hold next to no sound (nothing above 1/256 of full scale), such as {examples}."),
     "saturated": Kind("{count} {what} are saturated (over 1 % of the samples at the limit), such as {examples}."),
+    "dim": Kind(
+        "{count} {what} of 16 bit use less than a sixteenth of their range, such as {examples}: they are read as dark "
+        "as that. If they hold 8 to 12 bit, multiply them to the whole range first."
+    ),
     "blank": Kind("{count} {what} are of one colour all over, such as {examples}."),
     "splits": Kind(
         "{count} {what} stand in more than one split under different names, so that scores come out too high: "

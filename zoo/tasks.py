@@ -291,6 +291,7 @@ def prepare(
         ('clips', (12, 49, 10, 1))
     """
     from analognets.datasets.augment import Augmentation
+    from analognets.datasets.base import SAMPLE_RATE
     from analognets.datasets.frontends import frontend as make_frontend
     from analognets.datasets.frontends import frontend_kind
     from analognets.datasets.image_augment import ImageAugmentation
@@ -308,6 +309,11 @@ def prepare(
         raise
     except (TypeError, ValueError) as error:
         raise RecipeError(f"An option of `frontend` or `augmentation` does not exist: {error}.") from error
+    if kind == "audio" and getattr(frontend, "sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
+        raise RecipeError(
+            f"Clips of data sets have {SAMPLE_RATE} samples a second, whatever their files have, and so must the front "
+            f"end take them. Received: sample_rate {frontend.sample_rate} in `frontend`. Leave it out."
+        )
     for name in recipe.sampling:
         if name not in SAMPLING:
             raise UnknownNameError("option of `sampling`", name, SAMPLING)

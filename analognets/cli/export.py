@@ -136,7 +136,7 @@ def can_listen(trained: Any) -> bool:
 def detector_of(trained: Any, network: Any) -> Any:
     """Return the detector of a network, with the default settings."""
     from analognets.deploy.export.detector_text import DetectorExport
-    from analognets.deploy.export.qat import output_kind
+    from analognets.deploy.export.output_kind import output_kind
     from analognets.deploy.stream.detector import Detector
     from analognets.deploy.stream.listener import stream_frontend
 

@@ -328,3 +328,6 @@ def copy_weights(old: Any, new: Any) -> None:
             f"{len(sources)} and {len(targets)} variables. Make sure that building the model makes all its weights."
         )
     assign_arrays(targets, [to_array(variable) for variable in sources])
+    for source, target in zip(sources, targets, strict=True):
+        if target.trainable and not source.trainable:
+            target.trainable = False

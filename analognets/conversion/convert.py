@@ -38,6 +38,7 @@ from analognets.layers import (
     AnalogRNN,
     AnalogTimeDistributed,
     WeightClip,
+    analog_layers,
     calibrate,
     freeze_weight_range,
 )
@@ -247,12 +248,35 @@ def compiled_like(analog: keras.Model, model: keras.Model) -> str:
     if "optimizer" not in settings:
         return f"Not compiled, since its optimizer {described(config['optimizer'])} can't be made from its config."
     jit = in_steps()
+    exclude_alike(settings["optimizer"], analog, model)
     analog.compile(**{**settings, "jit_compile": jit})
     parts = {name: described(config[name]) for name in ("optimizer", "loss", "metrics") if name in settings}
     named = ", ".join(f"{name} {text}" for name, text in parts.items() if text)
     done = f"Compiled with {named}; jit_compile {jit or 'off'}."
     lost = [name for name in config if name not in settings]
     return f"{done} Left out, as they can't be made from their config: {', '.join(lost)}." if lost else done
+
+
+def exclude_alike(optimizer: Any, analog: keras.Model, model: keras.Model) -> None:
+    """Exclude from weight decay what a model's optimizer excludes, and the converter ranges and gains.
+
+    Variables are told by path, so single ones inside of recurrent layers and attention, which get other paths, only by
+    the names that the optimizer excludes.
+
+    Args:
+        optimizer: new, of the analog model.
+        analog: the model.
+        model: it was made from, compiled.
+    """
+    if not getattr(optimizer, "weight_decay", None) or not isinstance(model.optimizer, keras.optimizers.Optimizer):
+        return
+    old = {variable.path for variable in model.trainable_variables if not model.optimizer._use_weight_decay(variable)}
+    layers, pattern = analog_layers(analog), getattr(model.optimizer, "_exclude_from_weight_decay_pattern", None)
+    ranges = {id(one) for layer in layers for one in (layer.input_range, layer.adc_gain.gain)}
+    optimizer.exclude_from_weight_decay(
+        var_list=[one for one in analog.trainable_variables if id(one) in ranges or one.path in old],
+        var_names=[pattern.pattern] if pattern else [],
+    )
 
 
 def fresh(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from analognets.crossbar.by_layer import names_layers
 from analognets.crossbar.nonideality import Column
 from analognets.errors import (
     ConversionError,
+    DataWarning,
     InvalidArgumentError,
     UnknownNameError,
     check_choice,
@@ -148,11 +150,23 @@ class Observer:
                     "Calibration data must give finite inputs at every analog layer. Received: NaN or infinity at "
                     f"layer '{layer.name}'. Check the data and the model's weights."
                 )
-            if rule == "least_error":
+            if not np.any(largest):
+                value = 0.0
+            elif rule == "least_error":
                 value = best_gain([values], layer.crossbar.dac_bits)
             else:
                 value = float(np.mean(largest) if rule == "abs_max" else np.percentile(values, percentile))
-            found.append(max(value, PositiveRange.smallest))
+            found.append(value if value > 0 else float(np.max(largest)))  # most inputs are zeros
+        if not all(found):
+            rest = max(found) or 1.0
+            warnings.warn(
+                f"Calibration data gave nothing but zeros at layer '{layer.name}'"
+                f"{' or a row block of it' if len(found) > 1 else ''}: its input range is set to {rest:.4g}. Give more "
+                "samples, or look for a dead activation in front of it.",
+                DataWarning,
+                stacklevel=3,
+            )
+            found = [value or rest for value in found]
         return np.reshape(np.asarray(found, np.float32), tuple(layer.input_range.shape))
 
 
@@ -194,9 +208,10 @@ def calibrate(
 ) -> int:
     """Set the converter ranges of every analog layer from data and switch the converters on.
 
-    r_DAC = the percentile of |x| at the layer's input, or at that of each row block where the hardware has an input
-    range per tile, or what another rule says; S = the value with the least summed relative ADC error over the layers
-    that share it, products taken in units of r_DAC * W_max. Hardware whose ADC bound is fixed needs no S.
+    r_DAC = the percentile of |x| at the layer's input (the largest |x| where that is 0), or at that of each row block
+    where the hardware has an input range per tile, or what another rule says; S = the value with the least summed
+    relative ADC error over the layers that share it, products taken in units of r_DAC * W_max. Hardware whose ADC bound
+    is fixed needs no S.
 
     Args:
         model: a built model with analog layers; its compiled functions are dropped, weights stay.
@@ -211,7 +226,8 @@ def calibrate(
             least mean square error of the DAC.
 
     Returns:
-        How many samples were used.
+        How many samples were used. A DataWarning names layers, or row blocks of them, that got nothing but zeros: their
+        ranges are those of the layer's other row blocks, or 1.
 
     Raises:
         ConversionError: the model has no analog layer.

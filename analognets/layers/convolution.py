@@ -62,7 +62,11 @@ class AnalogConvolution(AnalogLayer):
 
     @property
     def splits_rows(self) -> bool:
-        """Whether training sees several row blocks: a column of a grouped kernel lies in one of them."""
+        """Whether training sees several row blocks.
+
+        Not those of a grouped kernel, of which a column lies in one, if tiles are cut between groups. Where they are
+        cut inside of one, a chip adds the results of two ADCs that training has as one.
+        """
         return self.tiling.shape[0] > 1 and self.groups == 1
 
     def reads_data(self) -> bool:

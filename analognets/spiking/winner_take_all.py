@@ -242,12 +242,16 @@ class WinnerTakeAll:
             learn: whether thresholds and synapses change.
 
         Raises:
-            InvalidArgumentError: a picture is black or of another size.
+            InvalidArgumentError: a picture is black, of another size, or beyond 0 and 1.
         """
         pictures = np.asarray(pictures)
         if pictures.ndim != 2 or pictures.shape[1] != self.inputs:
             raise InvalidArgumentError(
                 f"Pictures must have the shape (pictures, {self.inputs}). Received: {pictures.shape}. Flatten them."
+            )
+        if pictures.size and not (pictures.min() >= 0 and pictures.max() <= 1):
+            raise InvalidArgumentError(
+                f"Pixels must be from 0 to 1. Received: {pictures.min():g} to {pictures.max():g}. Divide bytes by 255."
             )
         counts = np.zeros((len(pictures), self.neurons), "int32")
         key = [self.seed, *stream.encode()]

@@ -20,6 +20,14 @@ from analognets.synapses.settings import SynapseRules
 __all__ = ["FloatSynapses", "MemristorSynapses", "PulsedSynapses", "WeightSynapses"]
 
 
+def check_finite_change(change: np.ndarray) -> None:
+    """Raise an InvalidArgumentError if a change of weights holds NaN or infinity."""
+    if not np.all(np.isfinite(change)):
+        raise InvalidArgumentError(
+            "A change of weights must hold finite numbers only. Received: NaN or infinity. Lower the learning rate."
+        )
+
+
 class WeightSynapses(abc.ABC):
     """What a supervised trainer needs of synapses: weights in pA that are read, and that take a wanted change.
 
@@ -236,10 +244,7 @@ class PulsedSynapses(PulsedArray, WeightSynapses):  # type: ignore[override]
         self._set_number(2, float(self.readout(self.conductances(time, seed=seed))))
 
     def update(self, change: np.ndarray, time: float, *, seed: int) -> int:
-        if not np.all(np.isfinite(change)):
-            raise InvalidArgumentError(
-                "A change of weights must hold finite numbers only. Received: NaN or infinity. Lower the learning rate."
-            )
+        check_finite_change(change)
         number = int(self._number(0))
         rule, step = self._granularity
         wanted = np.asarray(change, dtype="float32").ravel() / (self.scale * self.device.mean_step) / step
@@ -355,6 +360,7 @@ class MemristorSynapses(WeightSynapses):
             )
         }
         change = np.asarray(change, dtype="float32")
+        check_finite_change(change)
         share = np.clip(change / np.where(change > 0, max(full[1], 1e-12), max(full[-1], 1e-12)), -1.0, 1.0)
         draws = self.device.pulse_draws(self.shape, seed)
         state = self.device.pulse_with(self.state(), share, draws, voltage=self.voltage)

@@ -13,8 +13,28 @@ from analognets.errors import InvalidArgumentError, check_integer, check_number
 from analognets.layers import analog_layers, freeze_weight_range
 from analognets.layers.aged_weights import DRIFT_TIME
 from analognets.layers.replicas import differ_by_replica
+from analognets.training.distillation import Distiller
 
-__all__ = ["BatchProgress", "EpochSeeds", "NoiseRamp", "WeightRangeRefresh", "reseed"]
+__all__ = [
+    "BatchProgress",
+    "EpochSeeds",
+    "NoiseRamp",
+    "WeightRangeRefresh",
+    "reseed",
+    "set_noise_scale",
+    "trained_network",
+]
+
+
+def trained_network(model: keras.Model) -> keras.Model:
+    """Return the network that a model's `fit` trains: the student of a `Distiller`, whose teachers stay as they are."""
+    return model.student if isinstance(model, Distiller) else model
+
+
+def set_noise_scale(model: keras.Model, scale: float) -> None:
+    """Set the share of the weight noise that the analog layers of a trained model have now, 0 to 1."""
+    for layer in analog_layers(trained_network(model)):
+        layer.noise_scale.assign(scale)
 
 
 class NoiseRamp(keras.callbacks.Callback):
@@ -23,7 +43,7 @@ class NoiseRamp(keras.callbacks.Callback):
     scale(epoch) = (epoch + 1 - start_epoch) / (end_epoch - start_epoch), clipped to 0 ... 1
 
     So there is no noise before `start_epoch`, and full noise in epoch `end_epoch - 1` and after. Epochs count from 0.
-    The scale depends on the epoch alone; it multiplies the layers' eta.
+    The scale depends on the epoch alone; it multiplies the layers' eta. After the training it is 1 again.
 
     Args:
         start_epoch: first epoch with noise, at least 0.
@@ -57,8 +77,10 @@ class NoiseRamp(keras.callbacks.Callback):
         return min(max((epoch + 1 - self.start_epoch) / length, 0.0), 1.0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        for layer in analog_layers(self.model):
-            layer.noise_scale.assign(self.scale(epoch))
+        set_noise_scale(self.model, self.scale(epoch))
+
+    def on_train_end(self, logs: Any = None) -> None:
+        set_noise_scale(self.model, 1.0)
 
 
 class WeightRangeRefresh(keras.callbacks.Callback):
@@ -87,7 +109,7 @@ class WeightRangeRefresh(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self.until_epoch is None or epoch < self.until_epoch:
-            freeze_weight_range(self.model, sigma=self.sigma)
+            freeze_weight_range(trained_network(self.model), sigma=self.sigma)
 
 
 class EpochSeeds(keras.callbacks.Callback):

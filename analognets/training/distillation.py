@@ -20,7 +20,8 @@ class Distiller(keras.Model):
         L = (1 - a) * L_labels + a * T^2 * KL( mean_k softmax(z_k / T) || softmax(z_student / T) )
 
     Compile and fit it like any model: only the student's variables are trained, and what is compiled as the loss is
-    L_labels. Teachers run in inference mode on the same batch. Evaluation and prediction are the student's alone.
+    L_labels. Weights of samples and classes count in both parts. Teachers run in inference mode on the same batch.
+    Evaluation and prediction are the student's alone.
 
     Args:
         student: a built model with one output of shape (batch, classes).
@@ -92,7 +93,10 @@ class Distiller(keras.Model):
             return hard
         targets = self._targets(x)
         divergence = ops.exp(targets) * (targets - self._log_probabilities(y_pred))
-        soft = self.temperature**2 * ops.mean(ops.sum(divergence, axis=-1))
+        each = ops.sum(divergence, axis=-1)
+        if sample_weight is not None:
+            each = each * ops.reshape(ops.cast(sample_weight, each.dtype), (-1, *[1] * (len(each.shape) - 1)))
+        soft = self.temperature**2 * ops.mean(each)
         return (1.0 - self.soft_share) * hard + self.soft_share * ops.cast(soft, hard.dtype)
 
     def _targets(self, x: Any) -> Any:

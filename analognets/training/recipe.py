@@ -174,6 +174,11 @@ class HardwareAware(Stage):
     drop_connect: Annotated[float, Field(ge=0, le=0.9, exclude_if=(0.0).__eq__)] = 0.0
     remap_every: Annotated[Count, Field(exclude_if=(0).__eq__)] = 0
 
+    def noise(self) -> dict[str, Any]:
+        """Return what `to_analog` takes of the noise in training."""
+        names = ("weight_noise", "noise_model", "drop_connect", "drift_until", "range_gradient")
+        return {name: getattr(self, name) for name in names}
+
 
 class Evaluation(Section):
     """What `analognets evaluate` does with the trained model unless told otherwise.

@@ -20,7 +20,14 @@ from analognets.core.seeds import epoch_seed
 from analognets.crossbar import HardwareByLayer
 from analognets.errors import InvalidArgumentError, RunError
 from analognets.layers import WeightClip, analog_layers, calibrate, freeze_weight_range
-from analognets.training.callbacks import BatchProgress, NoiseRamp, WeightRangeRefresh, reseed
+from analognets.training.callbacks import (
+    BatchProgress,
+    NoiseRamp,
+    WeightRangeRefresh,
+    reseed,
+    set_noise_scale,
+    trained_network,
+)
 from analognets.training.checkpoints import Checkpoint
 from analognets.training.distillation import Distiller
 from analognets.training.in_memory import DeviceLog, MixedPrecision
@@ -160,12 +167,6 @@ def clip_weights(model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = 
     return undo
 
 
-def noise_of(stage: HardwareAware) -> dict[str, Any]:
-    """Return what `to_analog` takes of a stage's noise."""
-    names = ("weight_noise", "noise_model", "drop_connect", "drift_until", "range_gradient")
-    return {name: getattr(stage, name) for name in names}
-
-
 class _Both(keras.constraints.Constraint):
     """A layer's own constraint, if any, and then the clipping."""
 
@@ -297,7 +298,7 @@ class _Trainer:
         stage = self.recipe.hardware_aware
         if stage is None:
             raise InvalidArgumentError("The recipe has no `hardware_aware` stage.")
-        analog = to_analog(net, hardware, exempt=stage.exempt, **noise_of(stage))
+        analog = to_analog(net, hardware, exempt=stage.exempt, **stage.noise())
         freeze_weight_range(analog, sigma=stage.weight_range_sigma)
         start = None if start is None or start.stage == FLOAT else start
         samples = self.data.calibration
@@ -385,6 +386,11 @@ class _Trainer:
     def _train_stage(
         self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None, judged: _Judged | None
     ) -> None:
+        if stage.select == "best" and self.data.validation is None:
+            raise InvalidArgumentError(
+                f"`{name}.select: best` takes the epoch that validation says is best. Received: no validation data. "
+                "Give some, or set `select: last`."
+            )
         steps = self._steps()
         state = self._compiled(name, stage, net, steps)
         if start is None:
@@ -410,6 +416,8 @@ class _Trainer:
         last = self._latest()
         if last is not None and last.best is not None and last.best != last.now:
             self.checkpoints.restore(last.best, state)
+        if isinstance(stage, HardwareAware):
+            set_noise_scale(net, 1.0)  # of an epoch of the ramp, maybe; later trainings have all of the noise
 
     def _epoch(
         self, name: str, stage: Stage, net: keras.Model, epoch: int, steps: int, judged: _Judged | None
@@ -449,7 +457,7 @@ class _Trainer:
                 )
         rate = float(np.asarray(keras.ops.convert_to_numpy(net.optimizer.learning_rate)))
         seconds = round(time.monotonic() - began, 3)
-        ranges = converter_ranges(net) if isinstance(stage, HardwareAware) else {}
+        ranges = converter_ranges(trained_network(net)) if isinstance(stage, HardwareAware) else {}
         return {"stage": name, "epoch": epoch, **logs, **ranges, "learning_rate": rate, "seconds": seconds}
 
     def _batches(self, epoch: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ from analognets.layers.aged_weights import drawn_time
 from analognets.layers.ranges import over_kernel
 from analognets.layers.weight_noise import noisy
 
-__all__ = ["evaluate", "evaluate_noisy", "noisy_weights"]
+__all__ = ["evaluate", "evaluate_noisy", "noisy_weights", "op_by_op"]
 
 
 def evaluate(net: keras.Model, dataset: Any) -> dict[str, float]:
@@ -36,9 +36,10 @@ def evaluate_noisy(net: keras.Model, dataset: Any, *, copies: int, eta: float, s
     """
     rng = np.random.default_rng(seed)
     scores = []
-    for _ in range(copies):
-        with noisy_weights(net, eta, rng):
-            scores.append(evaluate(net, dataset)["accuracy"])
+    with op_by_op(net):
+        for _ in range(copies):
+            with noisy_weights(net, eta, rng):
+                scores.append(evaluate(net, dataset)["accuracy"])
     return {"val_noisy_accuracy": float(np.mean(scores))}
 
 
@@ -59,13 +60,26 @@ def _one_draw(layer: AnalogLayer, kernel: Any, eta: float, seed: int) -> Any:
 
 @contextmanager
 def noisy_weights(net: keras.Model, eta: float, rng: np.random.Generator) -> Iterator[None]:
-    """While active, the model's analog kernels carry one draw of the noise they are trained with, eta times."""
-    layers = analog_layers(net)
-    clean = [keras.ops.convert_to_numpy(layer.kernel_variable.value) for layer in layers]
+    """While active, analog layers multiply by one draw of the noise they are trained with, eta times.
+
+    The kernels stay as they are: noise goes beyond W_max, where they would be clipped. What is compiled keeps the old
+    weights, see `op_by_op`.
+    """
+    with ExitStack() as stack:
+        for layer in analog_layers(net):
+            noise = _one_draw(layer, layer.kernel_variable.value, eta, int(rng.integers(1 << 31)))
+            now = layer.realization(training=False)
+            kernel = keras.ops.cast(noise if now.whole else layer.to_crossbar(noise), now.kernel.dtype)
+            stack.enter_context(layer.fixed_noise(now.replace(kernel=kernel)))
+        yield
+
+
+@contextmanager
+def op_by_op(net: keras.Model) -> Iterator[None]:
+    """While active, `evaluate` of a compiled model calls the layers as they are, without its compiled function."""
+    function, eager = net.test_function, net.run_eagerly
+    net.test_function, net.run_eagerly = None, True
     try:
-        for layer, kernel in zip(layers, clean, strict=True):
-            layer.kernel_variable.assign(_one_draw(layer, kernel, eta, int(rng.integers(1 << 31))))
         yield
     finally:
-        for layer, kernel in zip(layers, clean, strict=True):
-            layer.kernel_variable.assign(kernel)
+        net.test_function, net.run_eagerly = function, eager

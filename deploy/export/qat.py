@@ -18,6 +18,7 @@ from analognets.core.files import write_atomically
 from analognets.deploy.export.inputs import answers, network_inputs, representative_inputs
 from analognets.deploy.export.litert import IO_TYPES, check_target, digital_model
 from analognets.deploy.export.litert_file import LiteRTFile, read_litert
+from analognets.deploy.export.output_kind import output_kind
 from analognets.deploy.export.qat_graph import describe_network
 from analognets.deploy.export.worker import WorkerDied, command_of, run_job
 from analognets.errors import (
@@ -156,15 +157,6 @@ def train_for_int8(
         io=io,
         progress=lambda done, total, values: progress("Quantisation-aware training", done, total),
     )
-
-
-def output_kind(network: keras.Model) -> dict[str, bool]:
-    """Return whether the network gives one number for two classes, and whether its outputs are logits."""
-    last = network._flatten_layers(include_self=False)
-    activations = [str(getattr(getattr(layer, "activation", None), "__name__", "")) for layer in last]
-    kinds = [type(layer).__name__ for layer in last]
-    probabilities = bool(kinds) and (activations[-1] in ("softmax", "sigmoid") or kinds[-1] == "Softmax")
-    return {"binary": int(network.output_shape[-1]) == 1, "logits": not probabilities}
 
 
 def write_data(folder: Path, network: keras.Model, data: Any) -> int:

@@ -15,7 +15,7 @@ from analognets.deploy.chips.batch_norm import held_statistics
 from analognets.deploy.chips.chips import Chips, program
 from analognets.deploy.chips.compiled import compiled
 from analognets.deploy.chips.runtime import NOISY_BATCH
-from analognets.deploy.export.qat import output_kind
+from analognets.deploy.export.output_kind import output_kind
 from analognets.deploy.studies.evaluate import network_on_chips
 from analognets.errors import ConversionError, InvalidArgumentError, check_choice, check_integer
 from analognets.layers.noise_realization import NoiseRealization

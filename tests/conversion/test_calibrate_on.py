@@ -125,3 +125,20 @@ def test_a_compile_of_ones_own_is_left_to_its_owner() -> None:
 def test_bad_inputs_are_one_sentence() -> None:
     with pytest.raises(InvalidArgumentError, match="Calibration data must reach every analog layer"):
         to_analog(net(), calibrate_on=[])
+
+
+def test_what_is_frozen_or_does_not_decay_stays_so() -> None:
+    net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="a"), keras.layers.Dense(2, name="b")])
+    net.get_layer("a").kernel.trainable = False
+    optimizer = keras.optimizers.AdamW(1e-3)
+    optimizer.exclude_from_weight_decay(var_list=[net.get_layer("b").kernel], var_names=["bias"])
+    net.compile(optimizer, "mse")
+    analog = to_analog(net, calibrate_on=np.eye(4, dtype="float32"))
+    assert not analog.get_layer("a").kernel.trainable and analog.get_layer("a").bias.trainable
+    decaying = [one.path for one in analog.trainable_variables if analog.optimizer._use_weight_decay(one)]
+    assert not decaying, "kernel b is excluded by itself, biases by name, ranges and gains always"
+    bare = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="a")])
+    bare.compile(keras.optimizers.AdamW(1e-3), "mse")
+    analog = to_analog(bare, calibrate_on=np.eye(4, dtype="float32"))
+    decaying = [one.name for one in analog.trainable_variables if analog.optimizer._use_weight_decay(one)]
+    assert decaying == ["kernel", "bias"]

@@ -163,3 +163,16 @@ def test_bands_give_the_same_as_the_whole(tmp_path: Path, mode: str, monkeypatch
     whole = read_picture(path)
     monkeypatch.setattr("analognets.datasets.image_io._BAND", 50)
     np.testing.assert_array_equal(read_picture(path), whole)
+
+
+def test_16_bit_has_one_scale_and_dark_pictures_are_named(tmp_path: Path) -> None:
+    for name, most in (("a", 65535), ("b", 4095), ("c", 255)):
+        save(tmp_path / f"{name}.png", Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype(np.uint16)))
+    files = [tmp_path / f"{name}.png" for name in "abc"]
+    found = read_pictures(files, root=tmp_path, size=(8, 8))
+    assert found.inputs.max(axis=(1, 2, 3)).tolist() == [255, 15, 0]
+    [note] = found.notes
+    assert note.startswith("2 pictures of 16 bit use less than a sixteenth of their range, such as b.png")
+    floats = save(tmp_path / "f.tif", Image.fromarray(np.ones((8, 8), np.float32)))
+    with pytest.raises(DataError, match="floating-point numbers, of which white is not known"):
+        read_picture(floats)

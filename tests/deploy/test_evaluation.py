@@ -78,6 +78,11 @@ NAN = np.where(np.eye(4, 3) > 0, np.nan, OUTPUTS)
         (TRUTH[:3], OUTPUTS, r"of shape \(4,\) for these outputs, or one-hot rows. Received: shape \(3,\)"),
         (np.stack([TRUTH] * 4), np.stack([OUTPUTS] * 4)[:, :, None], r"Received: shape \(4, 4\)"),
         (TRUTH[:0], OUTPUTS[:0], r"for at least one sample"),
+        (
+            TRUTH[:2],
+            np.array([-3.0, 0.2]),
+            r"probability of class 1, from 0 to 1. Received: -3 to 0.2. End the network",
+        ),
         (TRUTH, OUTPUTS.astype(str), r"Outputs must be numbers"),
         ([TRUTH, TRUTH], OUTPUTS, r"several labels has no single accuracy"),
         ({"a": [TRUTH, TRUTH], "b": TRUTH}, {"a": [OUTPUTS, OUTPUTS], "b": OUTPUTS}, r"several labels .*\(a, b\)"),

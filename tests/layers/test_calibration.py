@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from analognets.conversion import to_analog
 from analognets.crossbar import Crossbar
-from analognets.errors import ConversionError, InvalidArgumentError
+from analognets.errors import ConversionError, DataWarning, InvalidArgumentError
 from analognets.layers import analog_layers, calibrate
 from analognets.layers.calibration import best_gain, conversion_error
 
@@ -148,3 +148,22 @@ def test_a_failure_leaves_no_observer_behind() -> None:
     with pytest.raises(ValueError, match="incompatible"):
         calibrate(model, DATA[:, :3])
     assert all(layer._observer is None for layer in analog_layers(model))
+
+
+@pytest.mark.parametrize("rule", ["percentile", "least_error"])
+def test_inputs_that_are_mostly_zeros_keep_their_range(rule: str) -> None:
+    analog = to_analog(keras.Sequential([keras.Input((25_000,)), keras.layers.Dense(3)]))
+    words = np.zeros((8, 25_000), "float32")
+    words[np.arange(8), np.arange(8) * 7] = 2.0
+    calibrate(analog, words, rule=rule)
+    assert float(analog_layers(analog)[0].input_range.value) == pytest.approx(2.0, rel=0.21)
+
+
+def test_layers_that_see_nothing_are_named() -> None:
+    net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dead", activation="relu")])
+    net.add(keras.layers.Dense(2, name="after"))
+    net.layers[0].bias.assign(np.full(3, -1e6))
+    analog = to_analog(net)
+    with pytest.warns(DataWarning, match="nothing but zeros at layer 'after'.*its input range is set to 1"):
+        calibrate(analog, np.eye(4, dtype="float32"))
+    assert float(analog.get_layer("after").input_range.value) == 1.0

@@ -220,6 +220,10 @@ def test_memristors_learn_precise_spike_times() -> None:
         (lambda: PulsedSynapses((2, 2), device="pcm"), "need a pulsed device, such as 'pulsed_pcm'. Received: PCM"),
         (lambda: SynapseRules(programming="laser"), "programming"),
         (
+            lambda: MemristorSynapses((2, 2)).update(np.full((2, 2), np.nan), 0.0, seed=0),
+            "must hold finite numbers only. Received: NaN or infinity",
+        ),
+        (
             lambda: PulsedSynapses((2, 2)).update(np.full((2, 2), np.nan), 0.0, seed=0),
             "must hold finite numbers only. Received: NaN or infinity",
         ),

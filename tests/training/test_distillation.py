@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from analognets.conversion import to_analog
 from analognets.errors import InvalidArgumentError, RecipeError
-from analognets.training import Distiller, Progress, Run, train
+from analognets.training import Distiller, NoiseRamp, Progress, Run, WeightRangeRefresh, train
 
 
 def net(seed: int, units: int = 3, activation: str | None = None) -> keras.Model:
@@ -134,3 +135,31 @@ def test_stage_1_learns_from_a_teacher_given(toy: ModuleType, tmp_path: Path) ->
     assert toy.digest(taught.float_model) != toy.digest(plain.float_model)
     for old, new in zip(weights, teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_weights_of_samples_count_in_both_parts() -> None:
+    inputs, labels = batch()
+    weights = np.random.default_rng(1).uniform(size=len(labels)).astype("float32")
+    student, teacher = net(1), net(2)
+    trainer = Distiller(student, teacher, soft_share=1.0, temperature=2.0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trainer.compile("sgd", loss, jit_compile=False)
+    q, p = (softmax(model(inputs).numpy().astype(float) / 2, -1) for model in (teacher, student))
+    wanted = 4 * np.mean(weights * np.sum(q * np.log(q / p), -1))
+    found = trainer.compute_loss(inputs, labels, student(inputs), sample_weight=weights)
+    assert float(found) == pytest.approx(wanted, rel=1e-4)
+    before = student.get_weights()
+    trainer.fit(inputs, labels, sample_weight=0 * weights, verbose=0)
+    for one, other in zip(before, student.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_callbacks_leave_an_analog_teacher_alone() -> None:
+    inputs, labels = batch()
+    student, teacher = (to_analog(net(seed), calibrate_on=inputs, weight_noise=0.1) for seed in (1, 2))
+    kept = teacher.get_weights()
+    trainer = Distiller(student, teacher)
+    trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    trainer.fit(inputs, labels, callbacks=[NoiseRamp(0, 4), WeightRangeRefresh(1.0)], verbose=0)
+    for one, other in zip(kept, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -398,3 +398,8 @@ def test_constraints_are_refused() -> None:
     layer.build((None, 3))
     with pytest.raises(InvalidArgumentError, match="has a constraint"):
         MixedPrecision("sgd").build(layer.trainable_variables)
+
+
+def test_steps_are_not_gathered_twice() -> None:
+    with pytest.raises(InvalidArgumentError, match="takes a step with each batch.*gradient_accumulation_steps=4"):
+        MixedPrecision(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))

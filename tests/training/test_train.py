@@ -13,11 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 import analognets as an
 from analognets.conversion import to_analog
 from analognets.errors import ConversionError, InvalidArgumentError, RecipeError, RunError, UnknownNameError
-from analognets.layers import analog_layers
+from analognets.layers import analog_layers, freeze_weight_range
 from analognets.training import Progress, Run, TrainingData, train, training_report
 from analognets.training.stages import clip_weights
 from analognets.training.validation import evaluate_noisy, noisy_weights
@@ -227,9 +228,21 @@ def test_noisy_validation_is_the_mean_of_noisy_copies(toy: ModuleType, tmp_path:
     before, validation = toy.digest(result.analog_model), toy.data().validation
     quiet = evaluate_noisy(result.analog_model, validation, copies=1, eta=0.0, seed=0)["val_noisy_accuracy"]
     assert quiet == pytest.approx(result.metrics[-1]["val_accuracy"])
-    with noisy_weights(result.analog_model, 0.1, np.random.default_rng(0)):
-        assert toy.digest(result.analog_model) != before
+    evaluate_noisy(result.analog_model, validation, copies=1, eta=0.1, seed=0)
     assert toy.digest(result.analog_model) == before
+
+
+def test_noise_of_noisy_copies_is_not_clipped(toy: ModuleType) -> None:
+    analog = to_analog(toy.model(), "aon_cim_8bit")
+    freeze_weight_range(analog, sigma=1.0)
+    layer = analog_layers(analog)[0]
+    clean, edge = layer.kernel_variable.numpy(), float(layer.w_max.value)
+    with noisy_weights(analog, 0.3, np.random.default_rng(0)):
+        noise = (np.asarray(layer.realization(training=False).kernel) - np.clip(clean, -edge, edge)) / edge
+    assert np.abs(noise).max() > 0.3
+    ends = 0.3 * np.sqrt(stats.chi2.ppf([1e-4, 1 - 1e-4], noise.size) / noise.size)
+    assert ends[0] < np.sqrt(np.mean(noise**2)) < ends[1]
+    np.testing.assert_array_equal(layer.kernel_variable.numpy(), clean)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_epochs_before(toy: ModuleType, tmp_path: Path) -> None:
@@ -399,3 +412,19 @@ def test_layers_train_on_hardware_of_their_own(toy: ModuleType, tmp_path: Path) 
         toy.recipe(hardware_aware__hardware={"layers": {"a": {"adc_bits": 40}}})
     with pytest.raises(RecipeError, match="hardware without `layers`"):
         toy.recipe(on_device={"hardware": {"layers": {"a": "digital"}}})
+
+
+def test_a_training_that_ends_within_the_ramp_leaves_all_of_the_noise_to_the_next(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    recipe = toy.recipe(float__epochs=1, hardware_aware__epochs=2, hardware_aware__noise_ramp_epochs=10)
+    for select in ("last", "best"):
+        one = recipe.replace({"hardware_aware.select": select})
+        analog = train(Run.create(tmp_path / select, one), model=toy.model, data=toy.data()).analog_model
+        assert [float(layer.noise_scale.value) for layer in analog_layers(analog)] == [1.0] * len(analog_layers(analog))
+
+
+def test_the_best_epoch_needs_validation(toy: ModuleType, tmp_path: Path) -> None:
+    recipe = toy.recipe(float__select="best")
+    with pytest.raises(InvalidArgumentError, match="`float.select: best` .*Received: no validation data"):
+        train(Run.create(tmp_path, recipe), model=toy.model, data=toy.data(validation=None))

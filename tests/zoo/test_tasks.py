@@ -237,3 +237,9 @@ def test_typical_samples_come_in_the_shares_of_training(loads: list[tuple[Any, .
     labels = [int(task.data.train.labels[np.abs(own - one).sum((1, 2, 3)).argmin()]) for one in found]
     assert sorted(labels) == [KWS_CLASSES.index("silence")] * 6 + [KWS_CLASSES.index("unknown")] * 6
     np.testing.assert_array_equal(task.typical(12, seed=1), found)
+
+
+def test_the_front_end_takes_the_rate_of_the_clips() -> None:
+    recipe = find_recipe("kws_demo").replace({"frontend.options": {"sample_rate": 8000}})
+    with pytest.raises(RecipeError, match="Clips of data sets have 16000 samples a second.*Received: sample_rate 8000"):
+        prepare(recipe)

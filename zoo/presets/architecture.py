@@ -117,7 +117,9 @@ def build(
         return model
     try:
         hardware = from_config(record.hardware, where=where)
-        model = to_analog(model, hardware, weight_noise=record.weight_noise, exempt=record.exempt)
+        stage = None if recipe is None else recipe.hardware_aware
+        noise = {**(stage.noise() if stage else {}), "weight_noise": record.weight_noise}
+        model = to_analog(model, hardware, exempt=record.exempt, **noise)
     except PresetError:
         raise
     except AnalogNetsError as error:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-__all__ = ["GoldenCheck", "Preset", "predict"]
+__all__ = ["GoldenCheck", "Preset", "predict", "series"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,9 +212,9 @@ class Preset:
             PresetError: the golden values don't fit the network.
         """
         golden = self.golden
-        inputs = _series(golden, "inputs")
+        inputs = series(golden, "inputs")
         found = predict(self.model() if model is None else model, inputs)
-        outputs = _distance(self, found, _series(golden, "outputs"))
+        outputs = _distance(self, found, series(golden, "outputs"))
         features = None
         if self.frontend is not None and "raw/0" in golden:
             [made] = predict(self.frontend, [golden["raw/0"]])
@@ -230,8 +230,10 @@ def predict(model: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(item) for item in keras.tree.flatten(outputs)]
 
 
-def _series(arrays: Mapping[str, np.ndarray], kind: str) -> list[np.ndarray]:
-    return [arrays[name] for name in sorted(arrays) if name.startswith(f"{kind}/")]
+def series(arrays: Mapping[str, np.ndarray], kind: str) -> list[np.ndarray]:
+    """Return the golden arrays of a kind, such as "inputs", in the order of their numbers."""
+    named = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
+    return [named[number] for number in sorted(named, key=int)]
 
 
 def _distance(preset: Preset, found: list[np.ndarray], wanted: list[np.ndarray]) -> float:

@@ -44,7 +44,7 @@ from analognets.zoo.presets.files import (
     read_tensors,
 )
 from analognets.zoo.presets.golden import make_golden
-from analognets.zoo.presets.preset import Preset, predict
+from analognets.zoo.presets.preset import Preset, predict, series
 from analognets.zoo.presets.safe_config import from_config, to_config
 from analognets.zoo.trained import TrainedRun, digital_twin, open_trained
 
@@ -394,7 +394,7 @@ def _check_rebuilt(
     """Raise unless the network built from the description computes the same as the one given."""
     twin = build(record, what.recipe, where=f"Preset '{record.name}'", custom_objects=custom_objects)
     set_variables(twin, variables_of(what.model, "float32"), where=f"Preset '{record.name}'")
-    inputs = [golden[key] for key in sorted(golden) if key.startswith("inputs/")]
+    inputs = series(golden, "inputs")
     for one, other in zip(predict(what.model, inputs), predict(twin, inputs), strict=True):
         gap = float(np.abs(one - other).max()) / max(1.0, float(np.abs(one).max()))
         if not gap <= REBUILT:

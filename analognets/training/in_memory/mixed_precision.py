@@ -43,7 +43,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
     bit. Weights that are set later do not reach the devices until `program`.
 
     Args:
-        base: rule of the digital step: a Keras optimizer, its name or its config. Not with `use_ema`.
+        base: rule of the digital step: a Keras optimizer, its name or its config. Not with `use_ema`, nor with
+            `gradient_accumulation_steps`.
         device: a pulsed device, its name or its config.
         variables: which trainable variables live on devices: "kernels" (those with two or more axes called kernel,
             recurrent_kernel, ...), "all", or patterns of their paths such as ["dense*/kernel"].
@@ -89,6 +90,11 @@ class MixedPrecision(keras.optimizers.Optimizer):
             raise InvalidArgumentError(
                 "The base rule of MixedPrecision can't average weights, which devices have no place for. Received: "
                 "use_ema=True."
+            )
+        if base.gradient_accumulation_steps:
+            raise InvalidArgumentError(
+                "The base rule of MixedPrecision takes a step with each batch, as chi gathers gradients already. "
+                f"Received: gradient_accumulation_steps={base.gradient_accumulation_steps}. Leave it out."
             )
         super().__init__(learning_rate=0.0, name=name)
         self.base = base

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import pytest
 
+from analognets.conversion import to_analog
 from analognets.deploy.accelerator import adabs_cost, cost, load_accelerator
 from analognets.errors import ConversionError, InvalidArgumentError
 
@@ -46,3 +47,20 @@ def test_what_has_no_cost_is_one_sentence() -> None:
         adabs_cost(plain)
     with pytest.raises(InvalidArgumentError, match="`samples` of adabs_cost must be a whole number from 2"):
         adabs_cost(net(), 1)
+
+
+def test_a_network_costs_the_same_before_and_after_its_conversion() -> None:
+    layers = keras.layers
+    for stack in (
+        [
+            keras.Input((9, 9, 2)),
+            layers.SeparableConv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.SeparableConv2D(5, 3),
+        ],
+        [keras.Input((6, 5)), layers.LSTM(4, return_sequences=True), layers.BatchNormalization(), layers.GRU(3)],
+    ):
+        model = keras.Sequential([*stack, layers.BatchNormalization(name="last")])
+        plain, analog = adabs_cost(model, 50), adabs_cost(to_analog(model), 50)
+        assert (plain.energy_uj, plain.seconds) == (analog.energy_uj, analog.seconds)
+        assert plain.seconds > 50 * cost(model).latency_us / 1e6, "the last batch-norm needs all products"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analognets.deploy.accelerator import Accelerator, LayerWork, Placement, Workload, load_accelerator, place
-from analognets.errors import ConversionError
+from analognets.errors import ConversionError, InvalidArgumentError
 
 AON_CIM = load_accelerator("aon_cim")
 kernels = st.lists(
@@ -169,3 +169,9 @@ def test_plain_data_and_text(kws: Workload) -> None:
     data = placement.to_dict()
     assert sum(block["rows"] * block["cols"] for block in data["blocks"]) == data["cells"]
     assert "57.4 % of the cells in use" in str(placement)
+
+
+@pytest.mark.parametrize("settings", [{"depthwise": "digital"}, {"digital": ["conv_1"]}, {"input_shape": (49, 10, 1)}])
+def test_a_workload_has_its_settings_already(kws: Workload, settings: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"was made with its settings. Received: depthwise="):
+        place(kws, "aon_cim", **settings)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analognets.deploy.accelerator import LayerWork, Workload, cost, load_accelerator
@@ -75,3 +77,13 @@ def test_what_is_wrong_is_said() -> None:
         Activity(set_pulses=-1)
     with pytest.raises(InvalidArgumentError, match="without 'l1'"):
         training_cost(perceptron(5, 4, 3), Activity(touched={"l0": 1.0}))
+
+
+def test_a_digital_layer_is_digital_backward_too() -> None:
+    whole = perceptron(40, 30, 20, 10)
+    partly = Workload(
+        whole.model, (*whole.layers[:1], dataclasses.replace(whole.layers[1], why_digital="x"), whole.layers[2])
+    )
+    of_layer = training_cost(whole, QUIET).mixed_nj["backward"] - training_cost(partly, QUIET).mixed_nj["backward"]
+    forward = training_cost(whole, QUIET).mixed_nj["forward"] - training_cost(partly, QUIET).mixed_nj["forward"]
+    assert of_layer != 0 and np.sign(of_layer) == np.sign(forward)

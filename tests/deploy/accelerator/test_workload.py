@@ -136,3 +136,17 @@ def test_products_of_activations_are_named_as_not_counted() -> None:
     assert workload(model).attention == ("mha",)
     assert "Products of activations with each other, in mha, are not counted." in cost(model).statement
     assert "not counted" not in cost(keras.Sequential([keras.Input((4,)), layers.Dense(2)])).statement
+
+
+def test_layers_of_one_name_keep_their_own_converters() -> None:
+    blocks = [keras.Sequential([keras.Input((8,)), layers.Dense(8, name="d")], name=name) for name in "ab"]
+    analog = to_analog(
+        keras.Sequential([keras.Input((8,)), *blocks]), {"default": "aon_cim_8bit", "a/d": "aon_cim_4bit"}
+    )
+    assert {layer.path: layer.bits for layer in workload(analog).layers} == {"a/d": 4, "b/d": 8}
+
+
+@pytest.mark.parametrize(("stride", "dilation", "taps"), [(1, 1, 1), (2, 1, 2), (5, 1, 3), (1, 2, 3)])
+def test_a_dilated_window_meets_inputs_again_only_at_its_taps(stride: int, dilation: int, taps: int) -> None:
+    conv = layers.Conv1D(4, 3, strides=stride, dilation_rate=dilation, name="conv")
+    assert by_name(keras.Sequential([keras.Input((30, 5)), conv]))["conv"].fresh == 5 * taps

@@ -291,3 +291,29 @@ def test_batch_norm_statistics_on_a_chip_are_those_of_its_products(make, samples
             outputs = probe(samples, training=False).numpy()
     np.testing.assert_allclose(outputs.mean((0, 1, 2)), norm.beta.numpy(), atol=1e-4)
     np.testing.assert_allclose(outputs.std((0, 1, 2)), norm.gamma.numpy(), rtol=5e-3)
+
+
+def test_a_time_given_twice_is_one_reading(model, samples, labels) -> None:
+    chips = program(model, 3)
+    once, twice = (chips.evaluate((samples, labels), at=at) for at in (["1d"], ["1d", "24h", 86400]))
+    assert once.equals(twice)
+    assert chips.decide((samples, labels), at=["1d", "24h"]).summary()["chips"].tolist() == [3]
+
+
+def test_padding_is_not_counted_as_right_or_wrong() -> None:
+    layers = keras.layers
+    net = keras.Sequential(
+        [
+            keras.Input((7,)),
+            layers.Embedding(5, 6, mask_zero=True),
+            layers.GRU(8, return_sequences=True),
+            layers.Dense(3),
+        ]
+    )
+    words = np.random.default_rng(0).integers(0, 5, (20, 7))
+    chips = program(to_analog(net, calibrate_on=words), 1)
+    data = words, np.zeros((20, 7), int)
+    for call in (chips.evaluate, chips.decide):
+        with pytest.raises(InvalidArgumentError, match="would count their padding.*metric="):
+            call(data)
+    assert chips.evaluate(data, at="1d", metric=lambda labels, outputs: outputs.shape[1])["accuracy"].tolist() == [7]

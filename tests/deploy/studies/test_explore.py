@@ -14,12 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.collections import PathCollection
 
+from analognets.conversion import to_analog
+from analognets.deploy.accelerator import cost, workload
 from analognets.deploy.studies import explore as exploration
+from analognets.deploy.studies.compare import known_cost
 from analognets.deploy.studies.explore import Costs, check_options, explore, finished, pareto_front
 from analognets.deploy.studies.explore_figures import label_of, pareto_figure
 from analognets.deploy.studies.other_hardware import hardware_with, on_hardware
 from analognets.errors import ConversionError, InvalidArgumentError
-from analognets.layers import analog_layers
+from analognets.layers import analog_layers, set_hardware
 from analognets.zoo.trained import TrainedNetwork
 
 
@@ -130,6 +133,28 @@ def test_costs_of_variants(make: Any) -> None:
     failed = costs.of(net, point(), 513)
     assert failed["status"] == "failed" and "at most the 512 columns" in failed["error"]
     assert costs.of(net, point(bits=12), 128)["status"] == "failed"
+
+
+def test_a_pass_waits_for_the_wider_converters(make: Any) -> None:
+    coarse = network(make("pcm", adc_bits=6, dac_bits=8))
+    costs = Costs([coarse], "aon_cim")
+    assert costs.of(coarse, point(bits=4), 128)["energy_uj"] == cost(workload(coarse.model), bits=6).energy_uj
+    assert known_cost(set_name(coarse.model))["energy_uj"] == cost(workload(coarse.model), bits=8).energy_uj
+
+
+def set_name(model: keras.Model) -> keras.Model:
+    """Return the model on hardware that says it is the accelerator's."""
+    named = keras.models.clone_model(model)
+    named.set_weights(model.get_weights())
+    set_hardware(named, model.get_layer("logits").crossbar.replace(name="aon_cim_own"))
+    return named
+
+
+def test_weights_and_operations_are_counted_of_the_same_layers(nets: Any, samples: np.ndarray) -> None:
+    analog = to_analog(nets.small_net(), "aon_cim_8bit", exempt=["hidden"])
+    found, whole = known_cost(analog), workload(analog)
+    assert found["weights"] == sum(layer.weights for layer in whole.layers) > sum(one.weights for one in whole.analog)
+    assert found["macs"] == whole.operations // 2
 
 
 def table_of(*changes: dict[str, Any]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import analognets as an
 from analognets.errors import InvalidArgumentError, PresetError, UnknownNameError
 from analognets.layers import analog_layers
 from analognets.training.run import Run
+from analognets.units import parse_duration
 from analognets.zoo.presets import saving
 from analognets.zoo.presets.files import read_tensors
 from analognets.zoo.presets.golden import make_golden
@@ -320,3 +321,20 @@ def test_float_training_that_went_on_from_another_is_told(tmp_path: Path) -> Non
     assert saving._float_words(chain[1]) == (
         "3 epochs from learning rate 0.001, distilled from 2 networks (temperature 2, soft share 0.8)"
     )
+
+
+@pytest.mark.parametrize("name", ["analognet_kws.hwa_8bit", "resnet8_kws.hwa_standard"])
+def test_presets_go_on_with_the_noise_they_were_trained_with(name: str) -> None:
+    preset = an.zoo.load_preset(name)
+    stage = preset.recipe.hardware_aware
+    for layer in an.layers.analog_layers(preset.model()):
+        for setting, value in stage.noise().items():
+            found = getattr(layer, setting)
+            assert found == (parse_duration(value) if setting == "drift_until" else value), setting
+
+
+def test_golden_values_of_many_inputs_keep_their_order(tmp_path: Path) -> None:
+    inputs = [keras.Input((2,), name=f"in_{number}") for number in range(12)]
+    outputs = keras.layers.Add()([(number + 1.0) * one for number, one in enumerate(inputs)])
+    preset = save_to_preset(keras.Model(inputs, keras.layers.Dense(2)(outputs)), tmp_path / "many", classes=["a", "b"])
+    assert preset.check_golden().passed

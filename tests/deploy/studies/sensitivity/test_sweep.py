@@ -13,9 +13,16 @@ import pandas as pd
 import pytest
 
 from analognets import devices
+from analognets.conversion import to_analog
 from analognets.core.files import locked
 from analognets.deploy.evaluation import accuracy
-from analognets.deploy.studies.sensitivity import curve_figure, summarize_sweep, sweep_nonideality
+from analognets.deploy.studies.sensitivity import (
+    curve_figure,
+    equal_error_study,
+    summarize_sweep,
+    sweep_nonideality,
+    threshold_study,
+)
 from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError, NotCalibratedError, RunError, UnknownNameError
 from analognets.metrics import chips_interval
@@ -141,8 +148,6 @@ def test_bad_requests_write_nothing(
 
 
 def test_bad_networks_and_data(build: Build, data: Any, tmp_path: Path, standard: Any, nets: SimpleNamespace) -> None:
-    from analognets.conversion import to_analog
-
     out, model = tmp_path / "out", build()
     ideal = build(standard.replace(device=devices.IdealDevice()))
     cases: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
@@ -164,3 +169,24 @@ def test_models_in_memory_are_stored_for_other_processes(swept: SimpleNamespace)
     [path] = (swept.folder / "models").glob("*.keras")
     again = keras.models.load_model(path, safe_mode=True)
     assert again.count_params() == swept.model.count_params()
+
+
+def test_effects_that_differ_between_layers_have_no_strength_as_it_is(
+    nets: SimpleNamespace, samples: Any, data: Any, tmp_path: Path, standard: Any
+) -> None:
+    hardware = {"default": standard, "logits": standard.replace(adc_bits=4)}
+    model = to_analog(nets.small_net(), hardware, calibrate_on=samples)
+    refused = "`adc_bits` is set to one strength in all layers.*Received: model 'small_net' with 8, 4"
+    for study, given in (
+        (sweep_nonideality, ("adc_bits", [8, 4])),
+        (sweep_nonideality, ("adc_bits", None)),
+        (threshold_study, ()),
+    ):
+        given = (model, tmp_path / "out", *given) if study is threshold_study else (model, *given, tmp_path / "out")
+        with pytest.raises(InvalidArgumentError, match=refused):
+            study(*given, data=data)
+    with pytest.raises(InvalidArgumentError, match="need all layers on the same hardware.*with 2 different ones"):
+        equal_error_study(model, tmp_path / "out", nonidealities=["output_noise"], data=data)
+    assert not (tmp_path / "out").exists()
+    found = sweep_nonideality(model, "output_noise", [0.04], tmp_path / "out", data=data, chips=1)
+    assert found["standard"].tolist() == pytest.approx([0.04])
