@@ -327,7 +327,10 @@ def copy_weights(old: Any, new: Any) -> None:
             f"The weights of '{old.name}' ({type(old).__name__}) can't be copied, its copy has others. Received: "
             f"{len(sources)} and {len(targets)} variables. Make sure that building the model makes all its weights."
         )
-    assign_arrays(targets, [to_array(variable) for variable in sources])
+    arrays = [to_array(variable) for variable in sources]
+    if isinstance(old, AnalogLayer) and not isinstance(new, AnalogLayer):
+        arrays[0] = to_array(old.within_range(old.kernel_variable.value))  # what the crossbar multiplies by
+    assign_arrays(targets, arrays)
     for source, target in zip(sources, targets, strict=True):
         if target.trainable and not source.trainable:
             target.trainable = False

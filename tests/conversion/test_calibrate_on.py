@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from analognets.conversion import to_analog
+from analognets.conversion import to_analog, to_digital
+from analognets.crossbar import Crossbar
 from analognets.errors import InvalidArgumentError
 from analognets.layers import analog_layers, calibrate, freeze_weight_range
 
@@ -142,3 +143,17 @@ def test_what_is_frozen_or_does_not_decay_stays_so() -> None:
     analog = to_analog(bare, calibrate_on=np.eye(4, dtype="float32"))
     decaying = [one.name for one in analog.trainable_variables if analog.optimizer._use_weight_decay(one)]
     assert decaying == ["kernel", "bias"]
+
+
+def test_the_digital_twin_has_the_weights_that_the_crossbar_multiplies_by() -> None:
+    net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, name="a")])
+    inputs = np.random.default_rng(0).normal(size=(30, 6)).astype("float32")
+    analog = to_analog(net, ideal(), calibrate_on=inputs)
+    analog.get_layer("a").kernel.assign(3 * analog.get_layer("a").kernel)
+    wanted, found = analog.predict(inputs, verbose=0), to_digital(analog).predict(inputs, verbose=0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def ideal() -> Crossbar:
+    """Return a crossbar without converters."""
+    return Crossbar(dac_bits=None, adc_bits=None)

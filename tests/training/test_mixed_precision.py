@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from analognets import devices
+from analognets.conversion import to_analog
 from analognets.errors import ConversionError, InvalidArgumentError, MissingExtraError, RunError
 from analognets.training.checkpoints import Checkpoints
 from analognets.training.in_memory import DeviceLog, MixedPrecision
@@ -403,3 +404,15 @@ def test_constraints_are_refused() -> None:
 def test_steps_are_not_gathered_twice() -> None:
     with pytest.raises(InvalidArgumentError, match="takes a step with each batch.*gradient_accumulation_steps=4"):
         MixedPrecision(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))
+
+
+def test_weights_on_devices_are_not_clipped_to_a_frozen_range() -> None:
+    inputs = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
+    net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="logits")])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    frozen, free = to_analog(net, calibrate_on=inputs), to_analog(net)
+    for analog in (frozen, free):
+        analog.compile(MixedPrecision(keras.optimizers.SGD(0.1)), loss, jit_compile=False)
+    with pytest.raises(InvalidArgumentError, match="clipped to a frozen W_max.*Received: W_max 0.*Learn on devices fi"):
+        frozen.fit(inputs, np.arange(40) % 3, verbose=0)
+    free.fit(inputs, np.arange(40) % 3, verbose=0)

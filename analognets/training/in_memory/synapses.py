@@ -97,6 +97,11 @@ class Synapses(PulsedArray):
             )
         constraint = self.variable.constraint
         if isinstance(constraint, FrozenRange):
+            if np.any(constraint.w_max.numpy() > 0):
+                raise InvalidArgumentError(
+                    f"'{self.path}' is clipped to a frozen W_max, which weights on devices go beyond. Received: W_max "
+                    f"{constraint.w_max.numpy().max():.4g}. Learn on devices first; freeze and calibrate afterwards."
+                )
             constraint = constraint.inner  # of an analog layer: what bounds its weights now is the devices' g_max
         if constraint is not None:
             raise InvalidArgumentError(
