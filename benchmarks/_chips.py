@@ -23,13 +23,17 @@ Samples = tuple[np.ndarray, np.ndarray]
 Measure = Callable[..., list[dict[str, Any]]]
 
 
+AT_ONCE = 3
+"""Chips that are measured together; what is known of them is kept before the next ones."""
+
+
 def measure_chips(
-    analog: keras.Model, samples: Samples, *, chips: int, times: Sequence[str], seed: int
+    analog: keras.Model, samples: Samples, *, chips: int, times: Sequence[str], seed: int, first: int = 0
 ) -> list[dict[str, Any]]:
     """Return chip, time and accuracy of every reading, and the numbers of the samples that it gets wrong."""
     from analognets.deploy import program
 
-    return readings_of(program(analog, chips, seed=seed).decide(samples, at=times))
+    return readings_of(program(analog, chips, seed=seed, first=first).decide(samples, at=times))
 
 
 def readings_of(found: Decisions) -> list[dict[str, Any]]:
@@ -109,21 +113,27 @@ def measure_missing(
     seed: int = 0,
     measure: Measure = measure_chips,
 ) -> None:
-    """Add the readings of those networks that lack them to what was found, and keep it after each.
+    """Add the readings of those networks that lack them to what was found, and keep it after every few chips.
 
     Args:
         found: readings by the network's name.
         networks: analog networks by name, made where they are needed.
         samples: features and labels.
         keep: stores what was found.
-        chips: at least 1; fewer found ones are measured anew.
+        chips: at least 1; where fewer were found, the others are measured.
         times: since programming.
         seed: of the chips.
         measure: programs chips and reads them.
     """
     for name, network in networks.items():
-        if len({row["chip"] for row in found.get(name, [])}) < chips:
-            found[name] = measure(network(), samples, chips=chips, times=times, seed=seed)
+        known = len({row["chip"] for row in found.get(name, [])})
+        if known >= chips:
+            continue
+        analog = network()
+        for first in range(known, chips, AT_ONCE):
+            count = min(AT_ONCE, chips - first)
+            rows = measure(analog, samples, chips=count, times=times, seed=seed, first=first)
+            found[name] = [*found.get(name, []), *rows]
             keep(found)
 
 

@@ -120,12 +120,12 @@ class Batches(keras.utils.PyDataset):
 
 
 def measure_by_length(
-    analog: keras.Model, samples: Sentences, *, chips: int, times: Sequence[str], seed: int
+    analog: keras.Model, samples: Sentences, *, chips: int, times: Sequence[str], seed: int, first: int = 0
 ) -> list[dict[str, Any]]:
     """Return what `measure_chips` does, from parts of about one length: half of all tokens would be padding."""
     from analognets.deploy import program
 
-    programmed = program(analog, chips, seed=seed)
+    programmed = program(analog, chips, seed=seed, first=first)
     lengths = (samples.tokens != 0).sum(axis=1)
     found = []
     for part in np.array_split(np.argsort(lengths, kind="stable"), min(PARTS, len(lengths))):

@@ -1,11 +1,12 @@
 """ResNet-32 on CIFAR-10 beside the tables of Rasch et al. 2023: mapped directly, and trained hardware-aware.
 
-python -m benchmarks.resnet32_study --data DIR --runs RUNS [--seeds 0 1] [--chips 15]
+python -m benchmarks.resnet32_study --data DIR --runs RUNS [--seeds 0 1] [--chips 15] [--only direct]
 
 RUNS/SEED/float and RUNS/SEED/hwa are runs of the recipe `cifar10_resnet32`, the second started from the first
 (`--float-from`); while the second is in training, direct mapping alone is measured. What was measured of a network is
-kept beside its runs, with the pictures that each chip gets wrong, and not measured again; RUNS/SEED/hwa then has the
-summary.csv of an evaluation, for the card of `analognets zoo save`. Direct mapping is the paper's: scales from the
+kept beside its runs every few chips, with the pictures that each gets wrong, and not measured again, so that `--only`
+lets two processes share the work. RUNS/SEED/hwa then has the summary.csv of an evaluation, for the card of
+`analognets zoo save`. Direct mapping is the paper's: scales from the
 largest weights of columns, input ranges from the largest inputs, no training.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,17 @@ PAPER = {
 """Errors in per cent of tables 2 and 3 of arXiv 2302.08469 (600 epochs each)."""
 
 
+NETWORKS = ("direct", "trained")
+
+
 def measured(
-    folder: Path, samples: Samples, calibration: np.ndarray, *, chips: int, measure: Measure = measure_chips
+    folder: Path,
+    samples: Samples,
+    calibration: np.ndarray,
+    *,
+    chips: int,
+    only: Sequence[str] = NETWORKS,
+    measure: Measure = measure_chips,
 ) -> dict[str, Any]:
     """Return what is known of a hardware-aware run on the test samples; what is missing is measured and kept.
 
@@ -57,11 +67,11 @@ def measured(
         samples: features and labels.
         calibration: training features.
         chips: at least 2.
+        only: networks to measure, of `NETWORKS`.
         measure: programs chips and reads them.
     """
-    file = folder / "measured.json"
-    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
     run = Run.open(folder)
+    found = kept_in(folder, "references")
     networks: dict[str, Callable[[], Any]] = {
         "direct": lambda: directly_mapped(run.float_model(), run.recipe, calibration)
     }
@@ -73,14 +83,30 @@ def measured(
             analog = run.analog_model()
             found["trained_without_devices"] = accuracy(samples[1], outputs_of(analog, samples))
             found["digital_wrong"] = of_float(samples[1], outputs_of(digital_twin(analog), samples))["float_wrong"]
+        write_json(kept_as(folder, "references"), {**found, "environment": environment()})
+    for name, network in networks.items():
+        found |= kept_in(folder, name)
+        if name in only:
 
-    def keep(so_far: dict[str, Any]) -> None:
-        write_json(file, {**so_far, "environment": environment()})
+            def keep(so_far: dict[str, Any], name: str = name) -> None:
+                write_json(kept_as(folder, name), {name: so_far[name], "environment": environment()})
 
-    measure_missing(found, networks, samples, keep, chips=chips, times=TIMES, measure=measure)
+            measure_missing(found, {name: network}, samples, keep, chips=chips, times=TIMES, measure=measure)
     if "trained" in found:
         table = table_of(found["trained"], found).assign(split="test")
         write_atomically(run.results / "summary.csv", table.to_csv(index=False))
+    return found
+
+
+def kept_as(folder: Path, what: str) -> Path:
+    """Return the file that holds the readings of one network, or the references."""
+    return folder / f"measured_{what}.json"
+
+
+def kept_in(folder: Path, what: str) -> dict[str, Any]:
+    """Return what was measured of one network, or the references; nothing if it is not there."""
+    file = kept_as(folder, what)
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
     return found
 
 
@@ -92,8 +118,7 @@ def outputs_of(net: Any, samples: Samples) -> Any:
 def without_pictures(found: dict[str, Any]) -> dict[str, Any]:
     """Return what was measured without the lists of pictures, of which there are hundreds of thousands of numbers."""
     rows = {
-        name: [{key: value for key, value in row.items() if key != "wrong"} for row in found[name]]
-        for name in ("direct", "trained")
+        name: [{key: value for key, value in row.items() if key != "wrong"} for row in found[name]] for name in NETWORKS
     }
     return {key: value for key, value in found.items() if not key.endswith("_wrong")} | rows
 
@@ -104,6 +129,7 @@ def main() -> None:
     options.add_argument("--runs", type=Path, required=True)
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     options.add_argument("--chips", type=int, default=15)
+    options.add_argument("--only", nargs="+", choices=NETWORKS, default=NETWORKS, help="networks to measure now")
     options.add_argument("--results", type=Path, default=Path("results/resnet32_cifar10.json"))
     given = options.parse_args()
     seeds: list[dict[str, Any]] = []
@@ -111,13 +137,15 @@ def main() -> None:
         folder = given.runs / str(seed) / "hwa"
         run = Run.open(folder)
         task = prepare(run.recipe, data_dir=given.data)
-        found = measured(folder, task.features("test"), task.training.calibration, chips=given.chips)
-        if not run.finished:
-            print(f"'{folder}' is still in training: direct mapping alone was measured, no result has seed {seed}.")
+        samples, calibration = task.features("test"), task.training.calibration
+        found = measured(folder, samples, calibration, chips=given.chips, only=given.only)
+        missing = [name for name in NETWORKS if len({row["chip"] for row in found.get(name, ())}) < given.chips]
+        if missing:
+            print(f"'{folder}' lacks chips of {' and '.join(missing)}: the results have no seed {seed} yet.")
             continue
         stages = {"float": Run.open(given.runs / str(seed) / "float"), "hardware_aware": run}
         made = {name: {"recipe": one.recipe.to_dict(), "record": one.record} for name, one in stages.items()}
-        counted = min(len({row["chip"] for row in found[name]}) for name in ("direct", "trained"))
+        counted = min(len({row["chip"] for row in found[name]}) for name in NETWORKS)
         seeds.append(
             {
                 "seed": seed,

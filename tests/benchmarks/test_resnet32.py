@@ -72,11 +72,13 @@ def test_what_was_measured_is_on_the_card_of_the_preset(tmp_path: Path) -> None:
     data = TrainingData(lambda epoch: [], 1, None, inputs, {"name": "noise", "classes": ["a", "b"]})
     asked = []
 
-    def measure(analog: keras.Model, samples: Samples, *, chips: int, times: tuple[str, ...], seed: int) -> Any:
+    def measure(
+        analog: keras.Model, samples: Samples, *, chips: int, times: tuple[str, ...], seed: int, first: int
+    ) -> Any:
         asked.append(analog)
         return [
             {"chip": chip, "at": at, "accuracy": 0.75, "wrong": [0, 1, 2, 3, 4]}
-            for chip in range(chips)
+            for chip in range(first, first + chips)
             for at in times
         ]
 
@@ -85,10 +87,13 @@ def test_what_was_measured_is_on_the_card_of_the_preset(tmp_path: Path) -> None:
     early = measured_of(made.path, (inputs, labels), inputs, chips=2, measure=measure)
     assert "trained" not in early and len(early["direct"]) == 8 and len(asked) == 1, "the run is still in training"
     train(made, model=lambda: model, data=data)
+    alone = measured_of(made.path, (inputs, labels), inputs, chips=5, only=["direct"], measure=measure)
+    assert "trained" not in alone and len(asked) == 2, "chips 2, 3 and 4, in one call"
+    assert [row["chip"] for row in alone["direct"]] == [chip for chip in range(5) for _ in TIMES]
     found = measured_of(made.path, (inputs, labels), inputs, chips=2, measure=measure)
     again = measured_of(made.path, (inputs, labels), inputs, chips=2, measure=measure)
     assert {name: again[name] for name in found} == found
-    assert len(asked) == 2, "what was measured is not measured again"
+    assert len(asked) == 3, "what was measured is not measured again"
     preset = save_to_preset(made, tmp_path / "preset", test_data=(inputs, labels))
     table = preset.results[preset.results["condition"] == "hardware-aware"]
     assert table["at"].tolist() == list(TIMES) and table["chips"].tolist() == [2] * 4
