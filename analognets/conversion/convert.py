@@ -42,6 +42,7 @@ from analognets.layers import (
     calibrate,
     freeze_weight_range,
 )
+from analognets.layers.adc_gain import copy_of, copying
 from analognets.layers.calibrated import unused_ranges
 from analognets.units import parse_duration
 
@@ -71,7 +72,15 @@ class ToAnalog:
         self.done: dict[int, list[LayerConversion]] = {}
 
     def model(self, model: keras.Model) -> keras.Model:
-        """Return the analog model with its report."""
+        """Return the analog model with its report; layers that are analog already share their gain with the new."""
+        with copying():
+            return self._converted(model)
+
+    def _converted(self, model: keras.Model) -> keras.Model:
+        known = [layer for layer in model._flatten_layers() if isinstance(layer, AnalogLayer)]
+        gain = next((layer.adc_gain for layer in known if layer.crossbar.adc_gain == "shared"), None)
+        if gain is not None:
+            self.shared = copy_of(gain)
         copy = ModelCopy(self.replace, self.recast, self.planner.converts, wraps=True)
         analog = copy.model(model)
         for layer, owner in copy.inside:
@@ -85,6 +94,8 @@ class ToAnalog:
 
     def replace(self, layer: keras.layers.Layer, owner: keras.layers.Layer | None) -> keras.layers.Layer | None:
         """Return the analog version of a layer, or None if it is copied; `owner` is the block that makes it itself."""
+        if isinstance(layer, ADCGain):
+            return copy_of(layer)
         entries = self.planner.entries.get(id(layer))
         if entries is None:
             return None

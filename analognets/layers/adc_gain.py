@@ -15,7 +15,7 @@ import keras
 
 from analognets.errors import check_number
 
-__all__ = ["ADCGain", "Copying", "copying", "current_copying", "gain_from_config", "gain_to_config"]
+__all__ = ["ADCGain", "Copying", "copy_of", "copying", "current_copying", "gain_from_config", "gain_to_config"]
 
 
 class PositiveRange(keras.constraints.Constraint):
@@ -155,6 +155,11 @@ def current_copying() -> Copying:
             outermost = frame
         frame = frame.f_back
     return Copying() if outermost is None else outermost.f_locals.setdefault(_NOTES, Copying())
+
+
+def copy_of(gain: ADCGain) -> ADCGain:
+    """Return the one copy of a gain in what is copied now."""
+    return gain_from_config(gain_to_config(gain))
 
 
 def gain_to_config(gain: ADCGain) -> dict[str, Any]:

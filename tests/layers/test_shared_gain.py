@@ -309,3 +309,15 @@ def test_files_of_earlier_versions_keep_what_was_shared() -> None:
     text = model.to_json().replace('"shared": 0', '"shared_object_id": 123456789, "layer": 4711')
     assert "4711" in text
     assert_one_gain(keras.models.model_from_json(text), None)
+
+
+def test_layers_made_analog_later_share_the_gain_of_those_before() -> None:
+    net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, name="a"), keras.layers.Dense(3, name="b")])
+    inputs = np.random.default_rng(0).normal(size=(30, 6)).astype("float32")
+    partly = to_analog(net, exempt="b")
+    calibrate(partly, inputs)
+    partly.get_layer("a").adc_gain.gain.assign(0.5)
+    whole = to_analog(partly)
+    first, second = analog_layers(whole)
+    assert first.adc_gain is second.adc_gain is not partly.get_layer("a").adc_gain
+    assert float(first.adc_gain.gain.value) == 0.5
