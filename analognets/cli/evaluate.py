@@ -164,11 +164,14 @@ def evaluate(
 
 
 def finish(reporter: _console.Reporter, folder: Path, found: Any, *, open_it: bool) -> None:
-    """Write the tables of an evaluation, show them, and leave its report."""
+    """Write the tables of an evaluation, show them, and leave its report; say if they replace earlier ones."""
     from analognets.deploy.studies.evaluate import evaluation_report, write_tables
 
+    earlier = (folder / "summary.csv").exists()
     write_tables(folder, found)
     show(reporter, folder, found)
+    if earlier:
+        reporter.note(f"The results of an earlier evaluation in {folder} were replaced. Keep both with --out.")
     leave_report(reporter, evaluation_report(folder, found), folder / "report.html", open_it=open_it)
 
 
@@ -222,7 +225,8 @@ def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making
     classes = None
     if by_class:
         classes = classes_of(decided, names=task.data.classes, groups=task.data.splits[how.split].speakers)
-    return Measured(trained, network, task, how.split, decided, right, how.batch_norm, classes, how.compensation, used)
+    other = {"compensation": how.compensation, "hardware": how.hardware}
+    return Measured(trained, network, task, how.split, decided, right, how.batch_norm, classes, adabs=used, **other)
 
 
 def check_options(

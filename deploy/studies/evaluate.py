@@ -21,6 +21,7 @@ from analognets.deploy.chips.figures import drift_figure
 from analognets.deploy.chips.report import answer_of, drift_report
 from analognets.deploy.chips.trained_arrays import from_devices
 from analognets.deploy.studies.other_hardware import named_hardware, on_hardware
+from analognets.devices import get_drift_compensation, list_drift_compensations
 from analognets.errors import ConversionError
 from analognets.layers import analog_layers
 from analognets.metrics import ABOUT_BOUND, Interval, chips_needed, format_interval, mean_interval
@@ -138,6 +139,7 @@ class Measured:
         classes: of `by_class`, or None.
         compensation: drift compensation in place of the hardware's own, or None.
         adabs: the stored calibrations in use, of `Calibrations.table`, or None.
+        hardware: name or file of hardware in place of the recipe's, or None.
     """
 
     trained: TrainedNetwork
@@ -150,6 +152,7 @@ class Measured:
     classes: pd.DataFrame | None = None
     compensation: str | None = None
     adabs: pd.DataFrame | None = None
+    hardware: str | None = None
 
     @functools.cached_property
     def summary(self) -> pd.DataFrame:
@@ -229,6 +232,37 @@ def samples_at(table: pd.DataFrame | None, seconds: float, mode: bool) -> int:
     return int(latest.min()) if len(latest) else 0
 
 
+def hardware_used(found: Measured) -> str:
+    """Return the hardware that the chips lie on, on one line: the recipe's with what was named in its place."""
+    recipe, rule = hardware_of(found.trained), found.compensation
+    if found.hardware is not None:
+        base = Path(found.hardware).name + ("" if rule is None else f", drift_compensation {rule}")
+    elif rule is None:
+        base = recipe.described()
+    else:  # it stands in all layers, in those with hardware of their own too
+        layers = {name: one for name, one in recipe.layers.items() if isinstance(one, str)}
+        for name, one in recipe.layers.items():
+            own = {"drift_compensation": None if one.preset is None else rule} if name not in layers else {}
+            if own and (one := one.model_copy(update=own)).model_dump(exclude_none=True):
+                layers[name] = one
+        base = recipe.model_copy(update={"drift_compensation": rule, "layers": layers}).described()
+    return base + other_device(found)
+
+
+def compensation_used(found: Measured) -> str:
+    """Return the drift compensation of the chips by name, that of each layer if they differ; "off" without any."""
+    if not found.decisions.readings["drift_compensation"].any():
+        return "off"
+    if found.compensation is not None:
+        return found.compensation
+    crossbars = [layer.crossbar for layer in analog_layers(found.network)]
+    if found.trained.learned_on_devices or not crossbars:
+        crossbars = [hardware_of(found.trained).crossbar()]
+    names: dict[Any, str | None] = {get_drift_compensation(name): name for name in list_drift_compensations()}
+    used = [crossbar.drift_compensation for crossbar in crossbars]
+    return ", ".join(dict.fromkeys("none" if one is None else names.get(one) or type(one).__name__ for one in used))
+
+
 def other_device(found: Measured) -> str:
     """Return what to say of a device that is not the recipe's, with the source of a fitted one; else nothing."""
     layers = [] if found.trained.learned_on_devices else analog_layers(found.network)
@@ -276,7 +310,7 @@ def evaluation_report(folder: Path, found: Measured) -> Report:
         found: what was measured.
     """
     trained, task, table = found.trained, found.task, found.decisions.accuracies()
-    recipe, hardware = trained.known_recipe(), hardware_of(trained).described() + other_device(found)
+    recipe, hardware = trained.known_recipe(), hardware_used(found)
     title = f"{recipe.name} on {task.data.info.name} ({hardware})"
     accuracies = found.accuracies()
     drawn = drift_figure(table, folder / "drift.png", title=title, **accuracies)
@@ -294,7 +328,7 @@ def evaluation_report(folder: Path, found: Measured) -> Report:
         "chips": int(table["chip"].nunique()),
         "seed of the chips": ", ".join(str(seed) for seed in table["seed"].unique()[:3])
         + (" ..." if table["seed"].nunique() > 3 else ""),
-        "drift compensation": found.compensation or "that of the hardware",
+        "drift compensation": compensation_used(found),
         "batch-norm re-estimated": "yes" if found.batch_norm else "no",
         **({"AdaBS, training samples": on} if (on := max(found.calibrated_on())) else {}),
         f"{found.split} {task.samples}": len(found.data),

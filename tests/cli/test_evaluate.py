@@ -200,6 +200,8 @@ def test_each_class_is_told_of_if_asked_for(trained: Path, call: Call, tmp_path:
     assert "<h2>By class</h2>" in (here / "report.html").read_text("utf-8")
     again = call(*words)
     assert again.code == 0 and not (here / "by_class.csv").exists(), "no file of another evaluation stays"
+    said = f"The results of an earlier evaluation in {here} were replaced. Keep both with --out."
+    assert said in again.err and said not in answer.err
 
 
 def test_another_drift_compensation_can_be_tried(trained: Path, call: Call, tmp_path: Path) -> None:
@@ -210,8 +212,13 @@ def test_another_drift_compensation_can_be_tried(trained: Path, call: Call, tmp_
         assert answer.code == 0, answer.err
         tables[rule] = pd.read_csv(tmp_path / rule / "summary.csv")
         assert tables[rule]["compensation"].tolist() == [rule]
-        assert f"<td>drift compensation</td><td>{rule}</td>" in (tmp_path / rule / "report.html").read_text("utf-8")
+        page = (tmp_path / rule / "report.html").read_text("utf-8")
+        assert f"<td>drift compensation</td><td>{rule}</td>" in page
+        assert f"(aon_cim_8bit, drift_compensation {rule})" in page, "the title names what was used"
+        assert page.count("drift_compensation input") == (0 if rule == "global" else page.count("drift_compensation "))
     plain = call(*words, "--out", tmp_path / "plain", "--json")
+    page = (tmp_path / "plain" / "report.html").read_text("utf-8")
+    assert "<td>drift compensation</td><td>input</td>" in page
     assert json.loads(plain.out)["rows"][0]["mean"] == tables["input"]["mean"][0], "input is the recipe's own"
     wrong = call(*words, "--compensation", "inputs")
     assert wrong.code == 1 and "Unknown drift compensation. Did you mean 'input'" in wrong.error
