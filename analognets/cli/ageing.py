@@ -46,7 +46,7 @@ def ageing(
 ) -> None:
     """Predict accuracy over drift time, mean and spread over chips, from a few of them and gradients.
 
-    Where that does not hold, or is less certain than 100 chips, there are no numbers, but a sentence.
+    Where that does not hold, or is less certain than 50 chips, there are no numbers, but a sentence.
     """
     times = times_of(at)
     settings: dict[str, Any] = {"data": data, "split": split.value, "limit": limit, "samples": samples, "seed": seed}
