@@ -127,14 +127,14 @@ def read_tiles(
 
 
 def check_names(names: Sequence[str], given: Mapping[str, Any], where: str) -> None:
-    """Raise unless every tile, and nothing else, was measured."""
+    """Raise unless every tile, and nothing else, was measured; a wrong name is told before those that it leaves out."""
+    for name in given:
+        if name not in names:
+            raise UnknownNameError("tile", name, names)
     missing = [name for name in names if name not in given]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ChipFileError(f"Tile '{missing[0]}'{more} of {where} is missing: every tile must be measured.")
-    for name in given:
-        if name not in names:
-            raise UnknownNameError("tile", name, names)
 
 
 def check_unit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from analognets.deploy.lab.targets import (
     tile_part,
 )
 from analognets.devices import Device
-from analognets.errors import ChipFileError, InvalidArgumentError
+from analognets.errors import ChipFileError, DataWarning, InvalidArgumentError
 from analognets.layers import AnalogLayer
 from analognets.layers.noise_realization import NoiseRealization
 from analognets.units import format_duration, parse_duration
@@ -118,6 +119,9 @@ def readout(layer: AnalogLayer, kernel: np.ndarray) -> np.ndarray:
 def import_measured(folder: Any, model: keras.Model) -> list[MeasuredChip]:
     """Read measured chips; see `Chips.import_measured`.
 
+    Warns:
+        DataWarning: the folder holds targets alone, so the chip has those in place of measured conductances.
+
     Examples:
         >>> from analognets.deploy.lab.recording import record_simulated
         >>> folder = chips.export_targets("targets")
@@ -133,6 +137,12 @@ def import_measured(folder: Any, model: keras.Model) -> list[MeasuredChip]:
     if found is None:
         tiles = read_targets(source, index)
         check_targets(index, tiles, of_model, source)
+        warnings.warn(
+            f"'{source}' holds no {form.MEASURED}: the chip has its targets exactly, and no measured conductances. Add "
+            "yours with analognets.deploy.lab.recording.record_measurement.",
+            DataWarning,
+            stacklevel=4,
+        )
         targets = assembled(index, tiles)
         chip = measured_chip(0, index, layers, "first_reading", [Reading(0.0, tuple(targets))])
         return [chip]

@@ -181,3 +181,4 @@ def test_winners_are_fine_tuned_by_the_recipe(call: Call, trained: Path, speech:
     words = ("--data", speech, "--chips", 1, "--at", "1d", "--out", tmp_path / "e")
     measured = call("evaluate", trained, "--hardware", hardware, *words)
     assert measured.code == 0, measured.err
+    assert "(hardware.yaml)" in (tmp_path / "e" / "report.html").read_text("utf-8"), "not the hardware of the recipe"

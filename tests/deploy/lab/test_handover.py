@@ -78,8 +78,14 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], None], name: str = "in
     (folder / name).write_text(json.dumps(index), "utf-8")
 
 
+def never_measured(folder: Path, chips: Chips) -> Chips:
+    """Return the one chip of a folder without measurements, of which it warns."""
+    with pytest.warns(DataWarning, match=r"holds no measured\.json: the chip has its targets exactly"):
+        return Chips.import_measured(folder, chips.model)
+
+
 def test_targets_come_back_as_the_very_model(chips: Chips, exported: Path, samples: np.ndarray) -> None:
-    ideal = Chips.import_measured(exported, chips.model)
+    ideal = never_measured(exported, chips)
     assert len(ideal) == 1
     wanted = chips.model.predict(samples, verbose=0)
     np.testing.assert_array_equal(ideal.predict(samples, at=0), wanted)
@@ -230,7 +236,8 @@ def test_several_devices_share_a_polarity(make: Callable[..., keras.Model], tmp_
     values = np.load(tmp_path / "two" / tile["file"])
     assert values.shape[1] == 2
     np.testing.assert_array_equal(values[:, 0], values[:, 1])
-    [ideal] = Chips.import_measured(tmp_path / "two", made.model)
+    with pytest.warns(DataWarning, match="holds no measured"):
+        [ideal] = Chips.import_measured(tmp_path / "two", made.model)
     kernel = np.asarray(ideal.read(made.layers, 0)[0].kernel)
     np.testing.assert_array_equal(kernel, np.asarray(made.layers[0].crossbar_kernel()))
 
@@ -344,7 +351,7 @@ def test_nothing_is_overwritten_unasked_and_measurements_never(chips: Chips, tar
     with pytest.raises(ChipFileError, match="Only exported targets are overwritten"):
         chips.export_targets(targets.parent / "mine", overwrite=True)
     with pytest.raises(ChipFileError, match="keep the folder they were imported from"):
-        Chips.import_measured(targets, chips.model).save(targets.parent / "saved")
+        never_measured(targets, chips).save(targets.parent / "saved")
     assert sorted(path.name for path in targets.parent.iterdir()) == ["measured", "mine", "targets"]
 
 
@@ -357,12 +364,15 @@ def test_a_wrong_measurement_leaves_nothing_behind(chips: Chips, targets: Path) 
         record_measurement(targets, {name: 1e-6 * values for name, values in tiles.items()}, seconds=1.0)
     with pytest.raises(UnknownNameError, match="Unknown tile. Did you mean 'conv_1/0'"):
         record_measurement(targets, {**tiles, "conv_1/00": tiles["conv_1/0"]}, seconds=1.0)
+    with pytest.raises(UnknownNameError, match="Unknown tile. Known: conv_1/0, .* Received: 'tile'"):
+        record_measurement(targets, {"tile": tiles["conv_1/0"]}, seconds=1.0)
     with pytest.raises(InvalidArgumentError, match="`reference` of record_measurement must be"):
         record_measurement(targets, tiles, seconds=1.0, reference="programming")
     with pytest.raises(InvalidArgumentError, match="`seconds` of record_measurement"):
         record_measurement(targets, tiles, seconds=-1.0)
     assert [path for path in sorted(targets.rglob("*")) if path.name != "measured"] == before
-    [ideal] = Chips.import_measured(targets, chips.model)
+    with pytest.warns(DataWarning, match="holds no measured"):
+        [ideal] = Chips.import_measured(targets, chips.model)
     assert ideal.number == 0
 
 
