@@ -97,13 +97,23 @@ def results_folder(trained: TrainedNetwork, named: Path | None) -> Path:
     return make_folder(named or trained.results, "folder for the results")
 
 
-def times_of(text: str | None) -> list[str]:
-    """Return the times of a list with commas, each of them checked; none for no list."""
+def times_of(text: str | None, option: str = "--at") -> list[str]:
+    """Return the times of a list with commas, each of them checked; none for no list.
+
+    Raises:
+        BadParameter: the list is empty.
+        InvalidArgumentError: one is no time.
+    """
     from analognets.units import parse_durations
 
-    times = [word.strip() for word in text.split(",")] if text else []
-    if times:
-        parse_durations(times)
+    if text is None:
+        return []
+    if not text.strip():
+        raise typer.BadParameter(
+            f"{option} takes times such as 25s or 1h,1y. Received: '{text}'. Name one, or leave it out."
+        )
+    times = [word.strip() for word in text.split(",")]
+    parse_durations(times)
     return times
 
 

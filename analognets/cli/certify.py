@@ -85,8 +85,6 @@ def certify(
         "confidence": share("--confidence", confidence, 50.0, 99.9999, "99"),
     }
     times = times_of(at)
-    if not times:
-        raise typer.BadParameter(f"--at takes times such as 1y or 1h,1y. Received: '{at}'.")
     settings: dict[str, Any] = {"chips": chips, "data": data, "split": split.value, "limit": limit, "seed": seed}
     settings |= {"compensation": compensation, "device": device, "overwrite": overwrite, "folder": out}
     settings |= {"drift_compensation": not no_drift_compensation, "data_uncertainty": not no_data_uncertainty}

@@ -151,7 +151,10 @@ def evaluate(
     from analognets.deploy.studies.by_chip import How
     from analognets.zoo.tasks import SYNTHETIC
 
-    when, place = tuple(times_of(adabs_at) or times), None if load_chips is None else str(load_chips.resolve())
+    when, place = (
+        tuple(times_of(adabs_at, "--adabs-at") or times),
+        None if load_chips is None else str(load_chips.resolve()),
+    )
     number, count = defaults.seed if seed is None else seed, 1 if learned else chips or defaults.chips
     of = found_at(device), data if data == SYNTHETIC else found_at(data)
     how = How(

@@ -65,7 +65,7 @@ def stream_eval(
     the validation split, where chips are read after 25 s.
     """
     settings = settings_of(None, smoothing, suppression)
-    named = [*([at] if at else ()), *(more or ())]
+    named = [*(() if at is None else [at]), *(more or ())]
     times = list(dict.fromkeys(times_of(",".join(named or DEFAULT_TIMES))))
     from analognets.zoo.trained import open_trained
 

@@ -30,7 +30,8 @@ from analognets.conversion.support import (
 from analognets.core.backend import in_steps
 from analognets.core.memory import enough_memory
 from analognets.crossbar import HardwareByLayer
-from analognets.errors import ConversionError, check_number
+from analognets.crossbar.converters import RANGE_GRADIENTS
+from analognets.errors import ConversionError, check_choice, check_number
 from analognets.layers import (
     ADCGain,
     AnalogBidirectional,
@@ -44,6 +45,7 @@ from analognets.layers import (
 )
 from analognets.layers.adc_gain import copy_of, copying
 from analognets.layers.calibrated import unused_ranges
+from analognets.layers.weight_noise import NOISE_MODELS
 from analognets.units import parse_duration
 
 __all__ = ["to_analog", "to_digital"]
@@ -209,6 +211,9 @@ def to_analog(
         warnings.warn(unused_ranges(idle), stacklevel=2)
     hardware = HardwareByLayer.of(hardware)
     check_number("to_analog", "weight_noise", weight_noise, 0.0, 10.0)
+    check_choice("to_analog", "noise_model", noise_model, NOISE_MODELS)
+    check_number("to_analog", "drop_connect", drop_connect, 0.0, 0.9)
+    check_choice("to_analog", "range_gradient", range_gradient, RANGE_GRADIENTS)
     settings = {
         "weight_noise": weight_noise,
         "noise_model": noise_model,

@@ -272,6 +272,8 @@ def test_data_of_other_classes(trained: Path, call: Call) -> None:
         ("--seed", "-1"),
         ("--drift-compensation", "maybe"),
         ("--precision", "int8"),
+        ("--at", ""),
+        ("--adabs", "8", "--adabs-at", ""),
         ("--load-chips", "there", "--chips", "2"),
         ("--load-chips", "there", "--save-chips", "here"),
     ],

@@ -83,6 +83,8 @@ def test_wrong_values_write_nothing(call: Call, words: tuple[str, ...], message:
     [
         (("--method", "3"), "'3' is not one of"),
         (("--method", "layers", "--nonidealities", "drift"), "--method layers is about device noise alone"),
+        (("--error", "5"), "--error is a share of at most 1. Received: 5. For 20 % give 0.2."),
+        (("--at", " "), "--at takes times such as"),
     ],
 )
 def test_wrong_usage(call: Call, words: tuple[str, ...], message: str) -> None:

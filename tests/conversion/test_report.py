@@ -186,6 +186,8 @@ def test_other_things_are_one_sentence() -> None:
         to_analog(blocks(), "aon_cim_8")
     with pytest.raises(InvalidArgumentError, match="`weight_noise` of to_analog must be a number from 0"):
         to_analog(blocks(), weight_noise=-1)
+    with pytest.raises(InvalidArgumentError, match=r"`noise_model` of to_analog must be one of .* Received: .*'foo'\."):
+        to_analog(blocks(), noise_model="foo")
     for call in (to_analog, to_digital):
         with pytest.raises(ConversionError, match=r"must be a Keras model\. Received: 'model.keras'"):
             call("model.keras")
