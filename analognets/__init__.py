@@ -1,4 +1,4 @@
-"""The Keras way from a trained network to an analog in-memory chip.
+"""Train Keras networks for analog in-memory computing and simulate them on PCM chips.
 
 Everything below loads on first use, so that `import analognets` stays free of TensorFlow:
 

@@ -14,7 +14,7 @@ from benchmarks.markdown import markdown
 
 
 def compensation(results: Path) -> list[str]:
-    """Return the paragraphs on where the factor against drift stands."""
+    """Return the paragraphs on where the drift-compensation factor is applied."""
     found = json.loads((results / "compensation.json").read_text("utf-8"))
     rows = []
     for one in found["rows"]:

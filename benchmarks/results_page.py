@@ -260,8 +260,8 @@ def kws() -> list[str]:
         f"([all figures](kws.csv), [recipes and versions](kws.json)). "
         f"{SPREAD} Loss is against the float network after stage 1, which some "
         "analog networks surpass.",
-        "These trainings are of an earlier form of the recipe, with Gaussian weight noise and the factor against drift "
-        "after the ADC; the headline networks above are of the present one.",
+        "These trainings are of an earlier form of the recipe, with Gaussian weight noise and the drift-compensation "
+        "factor after the ADC; the headline networks above are of the present one.",
         f"Made silence had a loudness of {silence[0]:g} to {silence[1]:g} (root mean square of full scale) in these "
         "trainings.",
         f"Data: {data['statement']}",
@@ -389,7 +389,11 @@ def named(names: tuple[str, ...]) -> tuple[str, ...]:
 
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("Headline networks", results_headline.FILES, lambda: results_headline.headline_networks(RESULTS)),
-    ("Where the factor against drift stands", ("compensation.json",), lambda: results_choices.compensation(RESULTS)),
+    (
+        "Where the drift-compensation factor is applied",
+        ("compensation.json",),
+        lambda: results_choices.compensation(RESULTS),
+    ),
     ("What a float keyword spotter gains from", ("kws_float.json",), lambda: results_choices.floats(RESULTS)),
     ("What lets 4 bit last", ("low_bits_4bit.csv",), lambda: results_choices.low_bits(RESULTS)),
     ("Batch-norms calibrated on the chip", results_adabs.FILES, lambda: results_adabs.parts(RESULTS)),
