@@ -43,7 +43,14 @@ EXTRAS = {
     "jax": "jax",
     "onnx": "onnx",
     "nir": "nir",
+    "design": "optuna",
+    "hub": "huggingface-hub",
+    "text": "tokenizers",
+    "tflm": "tflite-micro",
+    "images": "pycocotools",
+    "tensorboard": "tensorboard",
 }
+"""Extras that users install, each with the package that it is about."""
 PYTHONS = ((3, 11), (3, 13))
 SPACE_NEEDED = 7e9
 """Bytes: the archives of Speech Commands, and their clips beside them."""

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -18,6 +20,8 @@ from analognets.cli import _console, app
 from analognets.errors import RecipeError
 
 Run = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).parents[2]
+DEVELOPMENT = ("dev", "docs", "notebooks")
 
 
 @pytest.fixture
@@ -189,6 +193,15 @@ def test_doctor_json_is_one_document(run: Run, monkeypatch: pytest.MonkeyPatch, 
     assert found["packages"]["keras"].startswith("3.15.")
     assert found["cache"]["bytes"] == 5
     assert code == (1 if found["problems"] else 0)
+
+
+def test_doctor_knows_all_extras_that_users_install() -> None:
+    from analognets.cli.doctor import EXTRAS
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {name: found for name, found in project["optional-dependencies"].items() if name not in DEVELOPMENT}
+    assert set(EXTRAS) == set(extras)
+    assert all(any(one.startswith(EXTRAS[name]) for one in packages) for name, packages in extras.items())
 
 
 def test_doctor_finds_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
