@@ -50,6 +50,11 @@ class TrainedNetwork:
     """Whether its weights lie on devices already, which are one chip."""
     digital_name = "The same weights, digital"
     """What to call `float_model`."""
+    instead = (
+        "Measure it with `analognets ageing` and --data FILE.npz, or in Python: "
+        "an.deploy.program(model, chips=25).evaluate(test_data)."
+    )
+    """What to do with a network whose recipe is not known."""
 
     def __init__(self, name: str, load: Callable[[], keras.Model], handle: str | None = None) -> None:
         self.name = name
@@ -152,8 +157,7 @@ class TrainedNetwork:
         """
         if self.recipe is None:
             raise ConversionError(
-                f"The {self.kind} '{self.name}' holds no recipe, so it is not known which data it takes. Evaluate it "
-                "in Python: an.deploy.program(model, chips=25).evaluate(test_data)."
+                f"The {self.kind} '{self.name}' holds no recipe, so it is not known which data it takes. {self.instead}"
             )
         return self.recipe
 
@@ -184,6 +188,7 @@ class TrainedNetwork:
             ConversionError: there is no recipe.
             DataError: the folder is gone, or the data have other classes than the network was trained on.
         """
+        from analognets.datasets.registry import for_folder, stand_in
         from analognets.zoo.tasks import prepare, with_data
 
         recipe = self.known_recipe()
@@ -197,7 +202,9 @@ class TrainedNetwork:
             task = prepare(with_data(recipe, data, options), data_dir=folder, progress=progress, **settings)
         except DataError as error:
             if folder is None:
-                error.add_note(f"It was trained on {recipe.dataset.name}: name its folder with --data DIR.")
+                name = recipe.dataset.name
+                made = " --data synthetic generates data instead." if for_folder(stand_in(name)) == name else ""
+                error.add_note(f"It was trained on {name}: name its folder with --data DIR.{made}")
             raise
         if self.classes and list(task.data.classes) != list(self.classes):
             raise DataError(
@@ -316,7 +323,12 @@ class TrainedPreset(TrainedNetwork):
 
 
 def open_trained(
-    source: Any, *, wants: Collection[str] = (), unfinished: bool = False, untrained: bool = False
+    source: Any,
+    *,
+    wants: Collection[str] = (),
+    unfinished: bool = False,
+    untrained: bool = False,
+    instead: str | None = None,
 ) -> TrainedNetwork:
     """Open a trained network, whatever it lies in.
 
@@ -326,6 +338,7 @@ def open_trained(
         wants: what it must have: "recipe", "analog" or "chips", see `TrainedNetwork.require`.
         unfinished: take a run that is not finished, too.
         untrained: take the name of a network that needs no options, too; it gets fresh weights.
+        instead: sentence on what to do with a network whose recipe is wanted and not known.
 
     Raises:
         RunError: there is nothing of that kind, or the run is not finished.
@@ -357,6 +370,8 @@ def open_trained(
         )
     if isinstance(found, TrainedRun) and not unfinished:
         found.refuse_unfinished()
+    if instead is not None:
+        found.instead = instead
     found.require(*wants)
     return found
 
@@ -389,8 +404,12 @@ def _by_name(source: str | Path, untrained: bool) -> TrainedNetwork:
         hint = "A run is given by its folder, a network of your own by its .keras file."
         raise UnknownNameError("network", text, [*networks, *bundled()], hint)
     if PLAIN_NAME.fullmatch(text) and not text.endswith(".zip"):
-        raise UnknownNameError("preset", text, bundled(), "A run is given by its folder.")
-    error = RunError(f"There is no run in '{path}': it holds no run.json.")
+        raise UnknownNameError(
+            "preset", text, bundled(), "A run is given by its folder, and there is none of this name."
+        )
+    error = RunError(
+        f"There is no run in '{path}', which does not exist. Check the path, or train one with `analognets train`."
+    )
     error.add_note("A preset can be named here too; `analognets zoo list` shows the bundled ones.")
     raise error
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
+INSTEAD = (
+    "compare takes runs and presets. For a model file measure each side in Python: an.deploy.to_litert(model, "
+    "'model.tflite', inputs) and an.deploy.program(model, chips=25).evaluate(test_data)."
+)
+"""What to do with a network whose data are not known."""
 Trained = Annotated[
     list[str], typer.Argument(help="Runs or presets; several of one network each fill the precision they have.")
 ]
@@ -56,7 +61,7 @@ def compare(
     from analognets.zoo.trained import open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
-    trained = [open_trained(run, wants=("recipe",)) for run in runs]
+    trained = [open_trained(run, wants=("recipe",), instead=INSTEAD) for run in runs]
     times, wanted = times_of(at), wanted_bits(bits)
     check_extras(qat)
     folder = results_folder(trained[0], out)

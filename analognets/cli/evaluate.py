@@ -136,6 +136,7 @@ def evaluate(
 ) -> None:
     """Measure accuracy over drift time on simulated chips; write table, figure and report."""
     check_options(load_chips, (chips, seed, save_chips), batch_norm, adabs, adabs_at, workers > 1 or ray)
+    check_there(load_chips)
     from analognets.zoo.trained import open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
@@ -258,6 +259,20 @@ def check_options(
         raise typer.BadParameter("--adabs-at says when to calibrate: give --adabs N too, N > 0.")
     if batch_norm and adabs is not None:
         raise typer.BadParameter("--batch-norm and --adabs set the same statistics: give one of them.")
+
+
+def check_there(load: Path | None) -> None:
+    """Raise if there is nothing at the place of --load-chips, nor what a killed command left of it."""
+    from analognets.core.drafts import recover
+
+    if load is None:
+        return
+    recover(load.absolute())
+    if not os.path.exists(load):
+        raise ChipFileError(
+            f"--load-chips takes chips that --save-chips stored, or measured arrays. Received: '{load}', which does "
+            "not exist. Store chips there first: the same command with --save-chips in its place."
+        )
 
 
 def check_learned(learned: bool, load: Path | None, chips: int | None, apart: bool) -> None:

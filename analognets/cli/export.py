@@ -40,6 +40,11 @@ class Ends(enum.StrEnum):
     float32 = "float32"
 
 
+INSTEAD = (
+    "export takes runs and presets. Write a model file in Python: an.deploy.to_litert(model, 'model.tflite', inputs), "
+    "then an.deploy.to_tflm('model.tflite', 'firmware'), or an.deploy.to_aihwkit(model, 'folder')."
+)
+"""What to do with a network whose data are not known."""
 Trained = Annotated[str, typer.Argument(help="Folder of a finished run, or a preset such as analognet_kws.hwa_8bit.")]
 To = Annotated[
     Target,
@@ -81,7 +86,7 @@ def export(
     from analognets.zoo.trained import open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
-    trained = open_trained(run, wants=("recipe",))
+    trained = open_trained(run, wants=("recipe",), instead=INSTEAD)
     word = name or re.sub(r"[^A-Za-z0-9_]", "_", trained.known_recipe().name)
     word = word if word[0].isalpha() else f"net_{word}"
     if os.path.exists(out) and not os.path.isdir(out):

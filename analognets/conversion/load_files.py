@@ -90,7 +90,7 @@ def opened(path: Path) -> ModelFile:
     if folder and not os.path.exists(path / GRAPH):
         raise DataError(f"'{path}' is a folder and no Keras model. Give a `.keras` or `.h5` file.")
     if not folder and not os.path.isfile(path):
-        raise DataError(f"There is no model file '{path}'.")
+        raise DataError(f"There is no model file '{path}'. Check the path, which counts from the current folder.")
     try:
         if folder:
             return opened_folder(path)

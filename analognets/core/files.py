@@ -166,7 +166,7 @@ def _refuse_taken(target: Path, what: str, error: type[AnalogNetsError], overwri
     if not overwrite:
         raise error(
             f"{what[0].upper()}{what[1:]} are not written over existing data. Received: '{target}'. Say overwrite=True "
-            "(--overwrite) to, or choose a new folder."
+            "(--overwrite) to replace them, or choose a new folder."
         )
     if index is not None and not os.path.isfile(target / index):
         raise error(f"Only {what} are overwritten, and '{target}' holds none. Choose another folder.")

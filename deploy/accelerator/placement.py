@@ -139,7 +139,8 @@ class Placement:
     def statement(self) -> str:
         """In one or more sentences: what fits where, what was cut, what is left digital."""
         chip, size = self.accelerator.name, f"{self.accelerator.array.rows} x {self.accelerator.array.cols}"
-        parts = [f"{len(self._blocks_of)} layers lie on {_count(self.arrays, 'array')} of {size} cells of '{chip}'."]
+        lie = "1 layer lies" if len(self._blocks_of) == 1 else f"{len(self._blocks_of)} layers lie"
+        parts = [f"{lie} on {_count(self.arrays, 'array')} of {size} cells of '{chip}'."]
         if not self.fits:
             parts.append(
                 f"They do not fit: '{chip}' has {_count(self.accelerator.arrays, 'array')}, so "

@@ -233,7 +233,9 @@ def write_bundle(
         moments=moments_of(law, rules, levels, times, top_of(law, weights)),
         sha256=sha256_of(content.getvalue()),
     )
-    with new_folder(Path(folder), "conformance bundle", ChipFileError, overwrite=overwrite, index=INDEX) as draft:
+    with new_folder(
+        Path(folder), "files of a conformance bundle", ChipFileError, overwrite=overwrite, index=INDEX
+    ) as draft:
         (draft / ARRAYS).write_bytes(content.getvalue())
         (draft / SCHEMA).write_text(json.dumps(Case.model_json_schema(), indent=1) + "\n", "utf-8")
         with resources.as_file(resources.files("analognets.deploy.conformance") / SCRIPT) as script:

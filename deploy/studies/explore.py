@@ -26,6 +26,8 @@ TASK = "analognets.deploy.studies.explore_point:measure"
 ACCURACY, RETRAINED, RESULTS = "accuracy", "retrained", "explore.parquet"
 OBJECTIVES = {"accuracy": 1, "tops_per_watt": 1, "area_mm2": -1}
 """What is wanted high (1) or low (-1)."""
+INSTEAD = "explore takes runs and presets. For a model file use `analognets design FILE.keras --data FILE.npz`."
+"""What to do with a network whose data are not known."""
 RANGES_OF_ENERGY = ("tops_per_watt_low", "tops_per_watt_high", "energy_low_uj", "energy_high_uj", "energy_status")
 """How far the energy of a point is known; empty in explorations that were stored before."""
 
@@ -103,7 +105,7 @@ def explore(
     check_options(bits, arrays, adcs, clip, eta)
     check_integer("explore", "retrain_epochs", retrain_epochs, 1, 100_000)
     settings = settings_of(data, data_options, limit, chips=chips, at=at, seed=seed, ranges=ranges)
-    opened = [open_trained(source, wants=("analog", "recipe")) for source in sources]
+    opened = [open_trained(source, wants=("analog", "recipe"), instead=INSTEAD) for source in sources]
     root = Path(folder)
     combined = list(itertools.product(opened, bits, arrays, clip or (None,), eta or (None,)))
     plan = [as_point(*combination, retrain_epochs) for combination in combined]

@@ -229,8 +229,8 @@ def _refuse_other(root: Path, record: dict[str, Any]) -> None:
     if before != record:
         what = ", ".join(f"`{key}`" for key in sorted(differ)) or "the task"
         raise RunError(
-            f"The sweep in '{root}' was begun with other settings: {what} differ. Choose another folder, or "
-            "overwrite it (--overwrite)."
+            f"The sweep in '{root}' was begun with other settings: {what} differ{'' if len(differ) > 1 else 's'}. "
+            "Choose another folder, or overwrite it (--overwrite)."
         )
 
 

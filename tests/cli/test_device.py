@@ -75,7 +75,7 @@ def test_states_of_neurosim_users_become_a_pulsed_device(call, tmp_path) -> None
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("cell,target,g@1h\n1,2,3\n", "must say the unit of its target"),
+        ("cell,target,g@1h\n1,2,3\n", "or name the unit: units={'target': 'uS'}, or --units target=uS."),
         ("cell,target_uS,g_uS@0s\n1,2,3\n", "must be greater than 0"),
         ("cell,target_uS,g_uS@1h\n1,2,-3\n", "must be at least 0. Received: -3 uS in row 2"),
         ("cell,target_uS,g_uS@1h\n1,2,3\n2,3,3\n3,4,4\n", "at least 20 cells"),

@@ -135,6 +135,11 @@ def test_chips_measured_one_by_one_are_stored_and_give_the_same(
     assert refused.code == 2 and "--save-chips stores what this process programmes" in refused.err
 
 
+def test_chips_that_are_not_there(first_training: tuple[Path, Any], call: Call, tmp_path: Path) -> None:
+    answer = call("evaluate", first_training[0], "--load-chips", tmp_path / "nope")
+    assert answer.code == 1 and f"Received: '{tmp_path / 'nope'}', which does not exist." in answer.error
+
+
 def test_measured_arrays_are_evaluated_as_chips(trained: Path, call: Call, tmp_path: Path) -> None:
     from analognets.deploy.lab.targets import export_targets
 

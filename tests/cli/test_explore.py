@@ -41,7 +41,7 @@ def test_an_exploration_and_going_on_with_it(call: Call, trained: Path, speech: 
     assert json.loads(again.out)["rows"][0]["accuracy"] == result["rows"][0]["accuracy"]
     assert first.is_file() and all(path.stat().st_mtime_ns == time for path, time in kept.items())
     other = call(*words, "--chips", 3)
-    assert "begun with other settings: `chips` differ" in other.error
+    assert "begun with other settings: `chips` differs." in other.error
 
 
 @pytest.mark.usefixtures("op_by_op")

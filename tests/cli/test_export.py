@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analognets.deploy.export.litert_file import read_litert
@@ -84,3 +85,23 @@ def test_no_run_no_folder(call: Call, tmp_path: Path, first_training: tuple[Path
     (tmp_path / "file").write_text("mine")
     answer = call("export", first_training[0], "--out", tmp_path / "file")
     assert "--out names a folder" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("command", "step"),
+    [
+        ("evaluate", "an.deploy.program(model, chips=25).evaluate(test_data)"),
+        ("compare", "an.deploy.to_litert(model, 'model.tflite', inputs) and an.deploy.program"),
+        ("explore", "`analognets design FILE.keras --data FILE.npz`"),
+        ("export", "an.deploy.to_tflm('model.tflite', 'firmware')"),
+    ],
+)
+def test_a_model_file_is_told_what_fits_the_command(call: Call, tmp_path: Path, command: str, step: str) -> None:
+    import keras
+
+    from analognets.conversion import to_analog
+
+    net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    to_analog(net, calibrate_on=np.eye(4)).save(tmp_path / "net.keras")
+    answer = call(command, tmp_path / "net.keras", "--out", tmp_path / "out")
+    assert answer.code == 1 and "holds no recipe" in answer.error and step in answer.error

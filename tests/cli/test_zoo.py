@@ -183,7 +183,7 @@ def test_evaluate_says_which_data_a_preset_needs(saved: tuple[Path, Any], call: 
     answer = call("evaluate", saved[0], "--out", tmp_path / "here")
     assert answer.code == 1
     assert "Speech Commands is not downloaded" in answer.error
-    assert "It was trained on speech_commands: name its folder with --data DIR." in answer.err
+    assert "It was trained on speech_commands: name its folder with --data DIR. --data synthetic" in answer.err
 
 
 def test_evaluate_names_both_kinds_when_there_is_neither(call: Call, tmp_path: Path) -> None:

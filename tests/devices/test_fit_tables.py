@@ -147,5 +147,14 @@ def test_units_by_hand() -> None:
     table = {"cell": np.arange(24), "target": target * 1e3, "read@1h": read[:, 0] * 1e3}
     found = read_measurements(table, units={"target": "nS", "conductance": "nS"})
     np.testing.assert_allclose(np.sort(found.target), np.sort(target))
-    with pytest.raises(DataError, match="the unit 'uF' of 'target'"):
+    with pytest.raises(
+        DataError, match=r"The unit of 'target' must be one of S, .* Received: 'uF'\. .* --units target=uS"
+    ):
         devices.fit(table, units={"target": "uF", "conductance": "nS"})
+    with pytest.raises(
+        DataError, match=r"by role \(target, .* Received: 'goal', and the table has the columns 'cell, t"
+    ):
+        devices.fit(table, units={"goal": "nS"})
+    pulses = {"pulse": np.arange(21), "LTP": np.linspace(1, 9, 21)}
+    with pytest.raises(DataError, match="The unit of 'conductance' must be one of"):
+        devices.fit(pulses, units={"conductance": "uF"})

@@ -63,8 +63,10 @@ def test_presets(run: Path, analog: keras.Model, tmp_path: Path, monkeypatch: py
     save_to_preset(analog, tmp_path / "own", frontend=None)
     own = open_trained("own", wants=("analog",))
     assert own.handle == str((tmp_path / "own").resolve()) and own.recipe is None
-    with pytest.raises(ConversionError, match="The preset 'own' holds no recipe"):
+    with pytest.raises(ConversionError, match=r"The preset 'own' holds no recipe.* or in Python"):
         open_trained("own", wants=("recipe",))
+    with pytest.raises(ConversionError, match=r"The preset 'own' holds no recipe.* Do as you like\.$"):
+        open_trained("own", wants=("recipe",), instead="Do as you like.")
     with pytest.raises(ConversionError, match="digital network, with nothing to programme.*not trained for hardware"):
         open_trained("analognet_kws.float", wants=("analog",))
     assert open_trained("analognet_kws.float", wants=("recipe",)).classes == found.classes
@@ -102,7 +104,7 @@ def test_names_of_networks(tmp_path: Path) -> None:
 def test_what_can_not_be_opened(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="neither a run nor a preset: it holds no 'run.json' and no 'preset.json'"):
         open_trained(tmp_path)
-    with pytest.raises(RunError, match="There is no run in") as caught:
+    with pytest.raises(RunError, match="There is no run in '.*nothing', which does not exist") as caught:
         open_trained(tmp_path / "nothing")
     assert "`analognets zoo list`" in caught.value.__notes__[0]
     with pytest.raises(DataError, match="There is no model file"):

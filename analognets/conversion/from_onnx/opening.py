@@ -105,7 +105,7 @@ def opened_onnx(path: Path, known: Collection[str]) -> OnnxFile:
     except ImportError as error:
         raise MissingExtraError("Reading an ONNX file", "onnx") from error
     if not path.is_file():
-        raise DataError(f"There is no model file '{path}'.")
+        raise DataError(f"There is no model file '{path}'. Check the path, which counts from the current folder.")
     try:
         model = onnx.load(path)
         empty = not model.graph.node or not model.graph.output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from analognets.errors import DataError, shortened
 from analognets.units import SECONDS
@@ -18,6 +18,7 @@ __all__ = [
     "WORDS",
     "TableColumn",
     "check_unit",
+    "check_units",
     "columns_of",
 ]
 
@@ -81,7 +82,7 @@ class TableColumn:
     time: float | None = None
 
 
-def columns_of(names: Iterable[str], units: dict[str, str]) -> list[TableColumn]:
+def columns_of(names: Iterable[str], units: Mapping[str, str]) -> list[TableColumn]:
     """Return what the columns of a table hold.
 
     Args:
@@ -91,7 +92,9 @@ def columns_of(names: Iterable[str], units: dict[str, str]) -> list[TableColumn]
     Raises:
         DataError: a column has no unit or one that is not known, or the columns are not those of measured cells.
     """
-    columns = [_column(str(name), units) for name in names]
+    names = [str(name) for name in names]
+    check_units(units, names)
+    columns = [_column(name, units) for name in names]
     for role in ("cell", "target", "time", "temperature"):
         found = [column.name for column in columns if column.role == role]
         if len(found) > 1:
@@ -138,7 +141,7 @@ def _check_form(columns: list[TableColumn], readings: list[TableColumn]) -> None
         )
 
 
-def _column(name: str, units: dict[str, str]) -> TableColumn:
+def _column(name: str, units: Mapping[str, str]) -> TableColumn:
     words = [word for word in WORDS.split(name.strip()) if word]
     given = units.get(name)
     conductance = next((word for word in reversed(words) if word in UNITS["conductance"]), None)
@@ -176,6 +179,38 @@ def check_unit(column: TableColumn) -> None:
         received = f"'{column.name}'" if column.unit is None else f"the unit '{column.unit}' of '{column.name}'"
         raise DataError(
             f"The name of a column must say the unit of its {column.role}: one of {', '.join(allowed)}, as in "
-            f"{EXAMPLES[column.role]}. Received: {received}. Rename the column, or pass "
-            f"units={{'{column.role}': '{next(iter(allowed)) if column.role != 'conductance' else 'uS'}'}}."
+            f"{EXAMPLES[column.role]}. Received: {received}. Rename the column, or name the unit: "
+            f"{_given(column.role)}."
         )
+
+
+def check_units(units: Mapping[str, str], names: Iterable[str]) -> None:
+    """Refuse units of what a table has not, and units that are not known.
+
+    Args:
+        units: as `columns_of` takes them.
+        names: of the columns.
+
+    Raises:
+        DataError: one of them is of no role and no column, or is none.
+    """
+    columns = list(names)
+    for name, unit in units.items():
+        if name not in UNITS and name not in columns:
+            raise DataError(
+                f"Units are given by role ({', '.join(UNITS)}) or by column of the table. Received: "
+                f"{shortened(name)}, and the table has the columns {shortened(', '.join(columns), 200)}. Name one of "
+                f"these: {_given('target')}."
+            )
+        allowed = UNITS.get(name) or {one: None for known in UNITS.values() for one in known}
+        if unit not in allowed:
+            raise DataError(
+                f"The unit of '{name}' must be one of {', '.join(allowed)}. Received: {shortened(unit)}. Name one of "
+                f"these: {_given(name if name in UNITS else 'target')}."
+            )
+
+
+def _given(role: str) -> str:
+    """Return how the unit of a role is said, in Python and on the command line."""
+    unit = EXAMPLES[role].rpartition("_")[2]
+    return f"units={{'{role}': '{unit}'}}, or --units {role}={unit}"

@@ -108,6 +108,7 @@ def test_passes_are_positions_times_converter_groups_of_all_blocks(
     kernel: tuple[int, ...], blocks: int, passes: int
 ) -> None:
     placement = place(Workload("one", (layer("l", kernel, positions=7),)), small(100, 100, 40))
+    assert placement.statement.startswith("1 layer lies on ")
     assert len(placement.blocks) == blocks
     assert placement.total_passes == 7 * passes
 

@@ -159,7 +159,7 @@ def test_ctrl_c_loses_nothing(task: str, tmp_path: Path, workers: int) -> None:
 
 def test_other_settings_and_other_folders_are_refused(task: str, tmp_path: Path) -> None:
     sweep(task, points(1), tmp_path / "out", settings=settings(tmp_path))
-    with pytest.raises(RunError, match="begun with other settings: `fails` differ.*--overwrite"):
+    with pytest.raises(RunError, match=r"begun with other settings: `fails` differs\. .*--overwrite"):
         sweep(task, points(1), tmp_path / "out", settings=settings(tmp_path, fails=7))
     sweep(task, points(2), tmp_path / "out", settings=settings(tmp_path, fails=7), overwrite=True)
     assert list(load_results(tmp_path / "out")["x"]) == [2]
@@ -315,7 +315,7 @@ def test_a_sweep_of_before_a_task_moved_goes_on(tmp_path: Path) -> None:
     open_folder(tmp_path, earlier, {"seed": 1}, overwrite=False)
     open_folder(tmp_path, task, {"seed": 1}, overwrite=False)
     assert json.loads((tmp_path / "sweep.json").read_text("utf-8"))["task"] == task
-    with pytest.raises(RunError, match="begun with other settings: `seed` differ"):
+    with pytest.raises(RunError, match="begun with other settings: `seed` differs"):
         open_folder(tmp_path, task, {"seed": 2}, overwrite=False)
 
 

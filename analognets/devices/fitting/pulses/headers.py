@@ -6,7 +6,16 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 
-from analognets.devices.fitting.headers import CONDUCTANCE, RESISTANCE, ROLES, TIME, WORDS, TableColumn, check_unit
+from analognets.devices.fitting.headers import (
+    CONDUCTANCE,
+    RESISTANCE,
+    ROLES,
+    TIME,
+    WORDS,
+    TableColumn,
+    check_unit,
+    check_units,
+)
 from analognets.errors import DataError, shortened
 
 __all__ = ["DIRECTIONS", "PulseColumn", "is_pulsed", "pulse_columns"]
@@ -77,7 +86,9 @@ def pulse_columns(names: Iterable[str], units: Mapping[str, str]) -> list[PulseC
     Raises:
         DataError: conductances have no unit, or the columns are not those of pulse curves.
     """
-    columns = [_column(str(name), units) for name in names]
+    names = [str(name) for name in names]
+    check_units(units, names)
+    columns = [_column(name, units) for name in names]
     readings = [column for column in columns if column.role == "conductance"]
     for column in readings:
         check_unit(TableColumn(column.name, "conductance", column.unit))
