@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["Every", "LoadChips", "Rule", "Smoothing", "Suppression", "Threshold", "settings_of", "stored_chips"]
 
 Threshold = Annotated[
-    str | None, typer.Option(help="Least smoothed posterior: one number, or some words, such as yes=0.9,no=0.7.")
+    str | None,
+    typer.Option(help="Least smoothed posterior: one number, or some words, such as yes=0.9,no=0.7; by default 0.7."),
 ]
-Smoothing = Annotated[float | None, typer.Option(help="Seconds over which posteriors are averaged.")]
-Suppression = Annotated[float | None, typer.Option(help="Least seconds from one detection to the next.")]
+Smoothing = Annotated[float | None, typer.Option(help="Seconds over which posteriors are averaged; by default 0.5.")]
+Suppression = Annotated[float | None, typer.Option(help="Least seconds from one detection to the next; by default 1.")]
 Every = Annotated[float, typer.Option(help="Seconds from one inference to the next.")]
 LoadChips = Annotated[
     Path | None,

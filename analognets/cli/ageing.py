@@ -17,9 +17,14 @@ Network = Annotated[
         metavar="RUN|PRESET|FILE.keras", help="Folder of a finished run, handle of a preset, or saved analog model."
     ),
 ]
-Times = Annotated[str | None, typer.Option(help="Times since programming, such as 25s,1h,1d,30d,1y.")]
-Samples = Annotated[int | None, typer.Option(min=20, help="On how many samples chips are simulated.")]
-Chips = Annotated[int, typer.Option(min=3, help="How many chips are simulated.")]
+Times = Annotated[str | None, typer.Option(help="Times since programming; by default 25s,1h,1d,30d,1y.")]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        min=20, max=100_000, help="On how many samples chips are simulated; by default 27 % of all, but 300 to 1200."
+    ),
+]
+Chips = Annotated[int, typer.Option(min=3, max=100, help="How many chips are simulated.")]
 Rule = Annotated[
     str | None,
     typer.Option("--compensation", help="Drift compensation in place of the hardware's: global, column or input."),

@@ -43,10 +43,13 @@ Overlap = Annotated[
 ]
 Hardware = Annotated[
     str | None,
-    typer.Option(help="File of `analognets design`, or a preset: whose bits and digital layers count; as trained."),
+    typer.Option(
+        help="File of `analognets design`, or a preset: whose bits and digital layers count; by default as trained."
+    ),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="Folder for the report; RUN/results, or results/NETWORK in the working directory.")
+    Path | None,
+    typer.Option(help="Folder for the report; by default RUN/results, or results/NETWORK in the working directory."),
 ]
 Figures = Annotated[Path | None, typer.Option("--figure", help="Also draw floorplan, timeline and energy here.")]
 

@@ -36,8 +36,12 @@ Loss = Annotated[str | None, typer.Option(help="Most points of accuracy lost aga
 Bits = Annotated[str, typer.Option(help="Bits that the converters of a layer may have, such as 8,6,4.")]
 DacBits = Annotated[str | None, typer.Option(help="Likewise of DACs, if they are chosen apart from ADCs.")]
 Adcs = Annotated[str | None, typer.Option(help="ADCs of an array, such as 256,128,64; by default around the chip's.")]
-Arrays = Annotated[str | None, typer.Option(help="Rows x columns of an array, such as 1024x512,512x512; as trained.")]
-GMaxOption = Annotated[str | None, typer.Option("--g-max", help="Largest conductances in uS, such as 25,15.")]
+Arrays = Annotated[
+    str | None, typer.Option(help="Rows x columns of an array, such as 1024x512,512x512; by default as trained.")
+]
+GMaxOption = Annotated[
+    str | None, typer.Option("--g-max", help="Largest conductances in uS, such as 25,15; by default as trained.")
+]
 Layers = Annotated[str | None, typer.Option(help="Layers whose bits are chosen, with commas; all by default.")]
 Digital = Annotated[str | None, typer.Option(help="Layers that may be left digital, with commas.")]
 InnerOption = Annotated[

@@ -31,7 +31,9 @@ Out = Annotated[Path | None, typer.Option(help="YAML file of the device; by defa
 Figures = Annotated[Path | None, typer.Option("--figures", help="Also draw the laws and quantile plots here.")]
 GMax = Annotated[
     float | None,
-    typer.Option("--g-max", help="g_max in uS; the highest target, or nearly the highest reading of pulse curves."),
+    typer.Option(
+        "--g-max", help="g_max in uS; by default the highest target, or nearly the highest reading of pulses."
+    ),
 ]
 First = Annotated[
     str | None,

@@ -53,9 +53,9 @@ Trained = Annotated[
         metavar="RUN|PRESET", help="Folder of a finished run, or a preset: its name, folder, .zip or address."
     ),
 ]
-Count = Annotated[int | None, typer.Option(min=1, help="How many chips to programme.")]
-Times = Annotated[str | None, typer.Option(help="Times since programming, such as 25s,1h,1d,30d,1y.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the chips.")]
+Count = Annotated[int | None, typer.Option(min=1, help="How many chips to programme; the recipe's by default.")]
+Times = Annotated[str | None, typer.Option(help="Times since programming, such as 25s,1h,1d; the recipe's by default.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the chips; the recipe's by default.")]
 Mode = Annotated[
     Compensation | None, typer.Option(help="Scale each tile's outputs back; the recipe's choice by default.")
 ]
@@ -73,7 +73,11 @@ AdaBS = Annotated[
 ]
 AdaBSAt = Annotated[
     str | None,
-    typer.Option("--adabs-at", metavar="TIMES", help="Times of --adabs, such as 1h,30d; the latest up to then counts."),
+    typer.Option(
+        "--adabs-at",
+        metavar="TIMES",
+        help="Times of --adabs, such as 1h,30d; those of --at by default; the latest up to then counts.",
+    ),
 ]
 Products = Annotated[Precision, typer.Option(help="Of the products behind the converters.")]
 ByClass = Annotated[
@@ -85,7 +89,7 @@ Rule = Annotated[
 ]
 OtherDevice = Annotated[
     str | None,
-    typer.Option("--device", help="Name of a device, or file of `device fit`, in place of the hardware's; as trained."),
+    typer.Option("--device", help="Name of a device, or file of `device fit`, in place of the hardware's."),
 ]
 OtherHardware = Annotated[
     str | None,
@@ -104,7 +108,7 @@ MeasuredAt = Annotated[
     typer.Option(metavar="TIME", help="When arrays of --load-chips were read, such as 1d after programming."),
 ]
 Unit = Annotated[str | None, typer.Option(help="Of arrays of --load-chips: S, mS, uS, nS or pS; uS by default.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results, or results/PRESET.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results; by default RUN/results, or results/PRESET.")]
 
 
 def evaluate(

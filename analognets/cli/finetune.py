@@ -31,10 +31,14 @@ Classes = Annotated[str | None, typer.Option(help="Folders to tell apart, separa
 Unknown = Annotated[bool, typer.Option("--unknown", help="Make the folders outside of --classes one class, 'unknown'.")]
 Silence = Annotated[bool, typer.Option("--silence", help="Add the class 'silence', made from noise.")]
 Epochs = Annotated[int | None, typer.Option(min=0, help="Of the float stage; by the amount of data by default.")]
-HwaEpochs = Annotated[int | None, typer.Option(min=0, help="Of the hardware-aware stage; likewise.")]
+HwaEpochs = Annotated[
+    int | None, typer.Option(min=0, help="Of the hardware-aware stage; by the amount of data by default.")
+]
 Freeze = Annotated[bool, typer.Option("--freeze", help="Train the new last layer only.")]
 Resolution = Annotated[Bits | None, typer.Option(help="Converters of the chip; those of the preset by default.")]
-Hardware = Annotated[str | None, typer.Option(help="Another chip, by the name of its hardware preset.")]
+Hardware = Annotated[
+    str | None, typer.Option(help="Another chip, by the name of its hardware preset; that of the preset by default.")
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/<preset>-<data folder> by default.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 

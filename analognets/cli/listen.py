@@ -31,8 +31,8 @@ DEFAULT = "analognet_kws.hwa_8bit"
 
 Trained = Annotated[str, typer.Argument(metavar="[PRESET|RUN]", help="A preset, or the folder of a finished run.")]
 Wav = Annotated[Path | None, typer.Option(help="Recording of any length and rate; the microphone by default.")]
-Device = Annotated[str | None, typer.Option(help="Name or number of the microphone.")]
-Seconds = Annotated[float | None, typer.Option(min=0.0, help="Stop after so many seconds of sound.")]
+Device = Annotated[str | None, typer.Option(help="Name or number of the microphone; by default the system's.")]
+Seconds = Annotated[float | None, typer.Option(min=0.0, help="Stop after so many seconds of sound; by default go on.")]
 On = Annotated[
     str | None,
     typer.Option(

@@ -43,7 +43,7 @@ Effects = Annotated[
     typer.Option("--nonidealities", help="Some only, with commas; all that the hardware can have by default."),
 ]
 Target = Annotated[
-    float, typer.Option("--error", help="Product error of equal_error as a share, at most 1: 0.2 is 20 %.")
+    float, typer.Option("--error", help="Product error of equal_error as a share, 0.001 to 1: 0.2 is 20 %.")
 ]
 Full = Annotated[bool, typer.Option("--full", help="Measure whole scans in threshold instead of halving them.")]
 
@@ -76,8 +76,8 @@ def sensitivity(
     effects = None if nonidealities is None else [word.strip() for word in nonidealities.split(",")]
     if method == Method.layers and effects is not None:
         raise typer.BadParameter("--method layers is about device noise alone: leave --nonidealities out.")
-    if error > 1:
-        raise typer.BadParameter(f"--error is a share of at most 1. Received: {error:g}. For 20 % give 0.2.")
+    if not 1e-3 <= error <= 1:
+        raise typer.BadParameter(f"--error is a share from 0.001 to 1. Received: {error:g}. For 20 % give 0.2.")
     times_of(at)
     settings = {"data": data, "limit": limit, "chips": chips, "at": at, "seed": seed, "workers": workers, "ray": ray}
     settings |= {"drift_compensation": not no_drift_compensation, "overwrite": overwrite}

@@ -31,7 +31,9 @@ Rate = Annotated[float, typer.Option("--words-per-minute", help="Mean number of 
 Machine = Annotated[str, typer.Option(help="Accelerator for the mean power: a name or a YAML file.")]
 Idle = Annotated[float, typer.Option("--idle-uw", help="Power of the accelerator between inferences, in uW.")]
 Audio = Annotated[Path | None, typer.Option(help="Also write the test audio into this .wav file.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the results; RUN/results/stream, or results/PRESET/stream.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder for the results; by default RUN/results/stream, or results/PRESET/stream.")
+]
 
 
 def stream_eval(

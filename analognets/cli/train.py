@@ -17,7 +17,9 @@ __all__ = ["resolve", "train"]
 
 
 Task = Annotated[str, typer.Argument(help="What to train: the name of a recipe, such as kws.")]
-RecipeName = Annotated[str | None, typer.Option(help="Another recipe: its name, or the path of a YAML file.")]
+RecipeName = Annotated[
+    str | None, typer.Option(help="Another recipe: its name, or a YAML file; by default that of the task.")
+]
 Data = Annotated[str | None, typer.Option(help="Folder of the real data, or 'synthetic' for made speech or pictures.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/<recipe> by default.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random; the recipe's by default.")]

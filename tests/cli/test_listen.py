@@ -94,6 +94,15 @@ def test_what_can_not_be_listened_to(
         assert call("listen", run, *words).code == 2
 
 
+def test_the_help_names_the_defaults_of_the_detector(call: Call) -> None:
+    from analognets.deploy.stream.detector import DetectorSettings
+
+    usual = DetectorSettings()
+    text = " ".join(call("listen", "--help").out.replace("│", " ").split())
+    for value in (usual.threshold, usual.smoothing, usual.suppression):
+        assert f"by default {value:g}." in text
+
+
 @pytest.fixture(scope="module")
 def measured(first_training: tuple[Path, Any], call: Call, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return the answer and the folder of the one evaluation that tests share."""

@@ -67,7 +67,6 @@ def test_layers(call: Call, files: tuple[Path, Path], tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("--nonidealities", "ir_dorp"), "Did you mean 'ir_drop'"),
-        (("--error", "0"), "`target` of equal_error_study"),
         (("--chips", "1", "--at", "never"), "never"),
     ],
 )
@@ -83,7 +82,8 @@ def test_wrong_values_write_nothing(call: Call, words: tuple[str, ...], message:
     [
         (("--method", "3"), "'3' is not one of"),
         (("--method", "layers", "--nonidealities", "drift"), "--method layers is about device noise alone"),
-        (("--error", "5"), "--error is a share of at most 1. Received: 5. For 20 % give 0.2."),
+        (("--error", "5"), "--error is a share from 0.001 to 1. Received: 5. For 20 % give 0.2."),
+        (("--error", "0"), "--error is a share from 0.001 to 1. Received: 0."),
         (("--at", " "), "--at takes times such as"),
     ],
 )
