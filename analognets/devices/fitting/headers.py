@@ -202,7 +202,7 @@ def check_units(units: Mapping[str, str], names: Iterable[str]) -> None:
                 f"{shortened(name)}, and the table has the columns {shortened(', '.join(columns), 200)}. Name one of "
                 f"these: {_given('target')}."
             )
-        allowed = UNITS.get(name) or {one: None for known in UNITS.values() for one in known}
+        allowed = list(UNITS.get(name) or dict.fromkeys(one for known in UNITS.values() for one in known))
         if unit not in allowed:
             raise DataError(
                 f"The unit of '{name}' must be one of {', '.join(allowed)}. Received: {shortened(unit)}. Name one of "
