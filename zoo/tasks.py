@@ -260,6 +260,30 @@ def data_record(data: Any) -> dict[str, Any]:
     return {**record, "clips": {name: len(split) for name, split in data.splits.items()}, "classes": list(data.classes)}
 
 
+def check_frontend(recipe: Recipe, frontend: Any, kind: str) -> None:
+    """Raise a RecipeError unless a recipe's front end takes what its data set holds.
+
+    Args:
+        recipe: names both.
+        frontend: made of the recipe.
+        kind: what it takes, "audio" or "image".
+    """
+    from analognets.datasets.base import SAMPLE_RATE
+    from analognets.datasets.registry import dataset_kind
+
+    if kind == "audio" and getattr(frontend, "sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
+        raise RecipeError(
+            f"Clips of data sets have {SAMPLE_RATE} samples a second, whatever their files have, and so must the front "
+            f"end take them. Received: sample_rate {frontend.sample_rate} in `frontend`. Leave it out."
+        )
+    if dataset_kind(recipe.dataset.name) not in (kind, None):
+        raise RecipeError(
+            f"The front end '{recipe.frontend.preset}' takes {kind}, and the data set '{recipe.dataset.name}' holds "
+            f"{dataset_kind(recipe.dataset.name)}. Set `frontend` to one that fits, such as "
+            f"{'rgb_96' if kind == 'audio' else 'arm_40ms'}."
+        )
+
+
 def prepare(
     recipe: Recipe,
     *,
@@ -291,12 +315,11 @@ def prepare(
         ('clips', (12, 49, 10, 1))
     """
     from analognets.datasets.augment import Augmentation
-    from analognets.datasets.base import SAMPLE_RATE
     from analognets.datasets.frontends import frontend as make_frontend
     from analognets.datasets.frontends import frontend_kind
     from analognets.datasets.image_augment import ImageAugmentation
     from analognets.datasets.pipeline import check_pipeline, eval_batches, features, train_batches
-    from analognets.datasets.registry import dataset_kind, load_dataset
+    from analognets.datasets.registry import load_dataset
     from analognets.training.progress import TrainingData
 
     check_pipeline()
@@ -309,20 +332,10 @@ def prepare(
         raise
     except (TypeError, ValueError) as error:
         raise RecipeError(f"An option of `frontend` or `augmentation` does not exist: {error}.") from error
-    if kind == "audio" and getattr(frontend, "sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
-        raise RecipeError(
-            f"Clips of data sets have {SAMPLE_RATE} samples a second, whatever their files have, and so must the front "
-            f"end take them. Received: sample_rate {frontend.sample_rate} in `frontend`. Leave it out."
-        )
+    check_frontend(recipe, frontend, kind)
     for name in recipe.sampling:
         if name not in SAMPLING:
             raise UnknownNameError("option of `sampling`", name, SAMPLING)
-    if dataset_kind(recipe.dataset.name) not in (kind, None):
-        raise RecipeError(
-            f"The front end '{recipe.frontend.preset}' takes {kind}, and the data set '{recipe.dataset.name}' holds "
-            f"{dataset_kind(recipe.dataset.name)}. Set `frontend` to one that fits, such as "
-            f"{'rgb_96' if kind == 'audio' else 'arm_40ms'}."
-        )
     if skip_corrupt and not is_generated(recipe.dataset.name):
         options["on_corrupt"] = "skip"
     data_dir = None if data_dir == SYNTHETIC else data_dir

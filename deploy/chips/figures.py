@@ -46,7 +46,13 @@ def drift_figure(
         groups = 100 * part.groupby("seconds")["accuracy"].agg(["mean", "std"]).fillna(0.0)
         colour = COLOURS[0 if compensated else 1]
         chips = part["chip"].nunique()
-        axes.plot(groups.index, groups["mean"], "o-", color=colour, label=f"{LABELS[bool(compensated)]}, {chips} chips")
+        axes.plot(
+            groups.index,
+            groups["mean"],
+            "o-",
+            color=colour,
+            label=f"{LABELS[bool(compensated)]}, {chips} chip{'s' * (chips > 1)}",
+        )
         axes.fill_between(
             groups.index, groups["mean"] - groups["std"], groups["mean"] + groups["std"], color=colour, alpha=0.2, lw=0
         )
