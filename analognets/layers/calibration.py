@@ -33,6 +33,8 @@ from analognets.layers.ranges import along_columns
 __all__ = ["analog_layers", "calibrate", "freeze_weight_range", "refresh_compiled", "run_observed", "set_hardware"]
 
 SAMPLES = 50_000
+ENOUGH = 1000
+"""Inputs of a layer, none of them negative, that say that others are not negative either: a few would by chance."""
 SHAPING = ("rows", "cols", "weight_scale", "input_range", "adc_gain")
 """Settings of a crossbar that the variables of a layer depend on."""
 RULES = ("percentile", "abs_max", "least_error")
@@ -103,6 +105,7 @@ class Observer:
         self.largest: dict[int, list[list[float]]] = {}
         self.products: dict[int, list[list[np.ndarray]]] = {}
         self.negative: set[int] = set()
+        self.seen: dict[int, int] = {}
 
     def sample(self, values: np.ndarray) -> np.ndarray:
         """Return |values|, or some of them if there are many."""
@@ -125,6 +128,7 @@ class Observer:
             part = inputs if len(blocks) == 1 else ops.take(inputs, range(first, last), axis=layer.channel_axis)
             if i < ranges:
                 values = _numpy(inputs if ranges == 1 else part)
+                self.seen[id(layer)] = self.seen.get(id(layer), 0) + values.size
                 if values.min() < 0:
                     self.negative.add(id(layer))
                 seen[i].append(self.sample(values))
@@ -134,6 +138,10 @@ class Observer:
             products[i].append(self.sample(_numpy(outputs) / _numpy(unit)))
             total = outputs if total is None else total + outputs
         return total
+
+    def is_nonnegative(self, layer: AnalogLayer) -> bool:
+        """Whether a layer's inputs are never negative, as far as enough of them tell."""
+        return id(layer) not in self.negative and self.seen.get(id(layer), 0) >= ENOUGH
 
     def ranges_of(self, layer: AnalogLayer, rule: str, percentile: float) -> np.ndarray:
         """Return the input ranges that a rule gives a layer, in the shape of `layer.input_range`, checked."""
@@ -254,7 +262,7 @@ def calibrate(
     observed = [observer.ranges_of(layer, rule, percentile) for layer in layers]
     for layer, ranges in zip(layers, observed, strict=True):
         layer.input_range.assign(ranges)
-        layer.nonnegative = id(layer) not in observer.negative
+        layer.nonnegative = observer.is_nonnegative(layer)
         if layer.crossbar.adc_gain == "fixed":
             continue
         blocks = observer.products[id(layer)]

@@ -14,6 +14,7 @@ import numpy as np
 
 from analognets.conversion import convertible_kernels, plan, to_analog
 from analognets.conversion.apply import check_copyable
+from analognets.conversion.plan import Planner
 from analognets.core.backend import in_steps
 from analognets.core.files import write_atomically
 from analognets.core.seeds import epoch_seed
@@ -142,21 +143,25 @@ def _both_stages(trainer: _Trainer, model: Any, hardware: Any) -> tuple[keras.Mo
     return net, None if hardware is None else trainer.hardware_aware_stage(net, hardware, start)
 
 
-def clip_weights(model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = ()) -> Callable[[], None]:
+def clip_weights(
+    model: keras.Model, *, sigma: float, exempt: tuple[str, ...] = (), hardware: Any = "aon_cim_8bit"
+) -> Callable[[], None]:
     """From now on clip the kernels that can become analog to +- sigma of their standard deviations after each step.
 
     Args:
         model: a built plain Keras model.
         sigma: in standard deviations, > 0.
-        exempt: names of layers to leave alone.
+        exempt: names or paths of layers, blocks and nested models to leave alone, as of `to_analog`.
+        hardware: likewise; layers that it leaves digital are left alone.
 
     Returns:
         A function that ends the clipping; the layers' configs never change.
     """
-    clip = WeightClip(sigma)
+    clip, planner = WeightClip(sigma), Planner(model, HardwareByLayer.of(hardware), exempt)
     before = []
     for layer in model._flatten_layers():
-        for kernel in convertible_kernels(layer) if layer.name not in exempt else ():
+        digital = id(layer) in planner.exempt or planner.crossbar_of(layer) is None
+        for kernel in () if digital else convertible_kernels(layer):
             before.append((kernel, kernel.constraint))
             kernel.constraint = _Both(kernel.constraint, clip)
 
@@ -258,9 +263,10 @@ class _Trainer:
         if start is not None and start.stage == HARDWARE_AWARE:
             self._load_float(net)
             return
-        exempt = tuple(later.exempt) if later else ()
-        copy = self.placement.copy(net)
-        undo = clip_weights(copy, sigma=stage.weight_clip_sigma, exempt=exempt) if stage.weight_clip_sigma else None
+        copy, undo = self.placement.copy(net), None
+        if stage.weight_clip_sigma:
+            left = {"exempt": tuple(later.exempt), "hardware": later.hardware.by_layer()} if later else {}
+            undo = clip_weights(copy, sigma=stage.weight_clip_sigma, **left)
         trained = self._distilled(copy, self.teacher, stage)
         try:
             self._run_stage(FLOAT, stage, trained, start, copy, net)

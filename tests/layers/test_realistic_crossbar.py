@@ -104,6 +104,8 @@ def test_ranges_of_row_blocks_come_from_their_own_inputs() -> None:
     np.testing.assert_allclose(layer.input_range.numpy(), want, rtol=1e-6)
     assert not layer.nonnegative
     calibrate(model, np.abs(inputs), percentile=100)
+    assert not layer.nonnegative, "320 numbers may have no negative one by chance"
+    calibrate(model, np.tile(np.abs(inputs), (4, 1)), percentile=100)
     assert layer.nonnegative
     with pytest.raises(InvalidArgumentError, match="`rule` of calibrate must be one of"):
         calibrate(model, inputs, rule="largest")

@@ -361,6 +361,23 @@ def test_clipping_holds_after_every_step_and_ends_on_request(toy: ModuleType) ->
     assert to_analog(model).get_layer("conv").kernel_constraint is None
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"exempt": ("d",)},
+        {"exempt": ("block",)},
+        {"exempt": ("block/d",)},
+        {"hardware": {"default": "aon_cim_8bit", "d": "digital"}},
+    ],
+)
+def test_what_stays_digital_is_not_clipped(settings: dict[str, Any]) -> None:
+    block = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6, name="d")], name="block")
+    net = keras.Sequential([keras.Input((8,)), block, keras.layers.Dense(2, name="o")])
+    clip_weights(net, sigma=2.0, **settings)
+    assert block.get_layer("d").kernel.constraint is None
+    assert net.get_layer("o").kernel.constraint is not None
+
+
 def test_one_trace_a_stage(toy: ModuleType, tmp_path: Path) -> None:
     traces = []
 
