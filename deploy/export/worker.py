@@ -102,7 +102,6 @@ class Worker:
             TimeoutError: the deadline has passed.
             WorkerDied: it ended before.
         """
-        self.said.truncate(0)
         started = False
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):  # it is gone already: what it said comes below
@@ -120,6 +119,7 @@ class Worker:
             started = True
             yield message
             if message["event"] in ("done", "error"):
+                self.said.truncate(0)  # not before a job: what one that died at its start has said would be lost
                 return
 
     def _last_words(self) -> str:

@@ -255,9 +255,10 @@ def compensation_used(found: Measured) -> str:
         return "off"
     if found.compensation is not None:
         return found.compensation
-    crossbars = [layer.crossbar for layer in analog_layers(found.network)]
-    if found.trained.learned_on_devices or not crossbars:
+    if found.trained.learned_on_devices:
         crossbars = [hardware_of(found.trained).crossbar()]
+    else:
+        crossbars = [layer.crossbar for layer in analog_layers(found.network)]
     names: dict[Any, str | None] = {get_drift_compensation(name): name for name in list_drift_compensations()}
     used = [crossbar.drift_compensation for crossbar in crossbars]
     return ", ".join(dict.fromkeys("none" if one is None else names.get(one) or type(one).__name__ for one in used))

@@ -136,6 +136,7 @@ def random_network(draw: Any) -> keras.Model:
 
 # Keras draws seeds of initializers with Python's `random` when a layer is made.
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Calibration data gave nothing but zeros:analognets.errors.DataWarning")
 @settings(max_examples=12, derandomize=True, phases=[Phase.generate])
 @given(data=st.data(), rule=st.sampled_from(["global", "column", "input", None]), compensation=st.booleans())
 def test_fused_is_plain_for_every_network(data: Any, rule: str | None, compensation: bool) -> None:
