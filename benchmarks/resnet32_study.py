@@ -6,8 +6,8 @@ RUNS/SEED/float and RUNS/SEED/hwa are runs of the recipe `cifar10_resnet32`, the
 (`--float-from`); while the second is in training, direct mapping alone is measured. What was measured of a network is
 kept beside its runs every few chips, with the pictures that each gets wrong, and not measured again, so that `--only`
 lets two processes share the work. RUNS/SEED/hwa then has the summary.csv of an evaluation, for the card of
-`analognets zoo save`. Direct mapping is the paper's: scales from the
-largest weights of columns, input ranges from the largest inputs, no training.
+`analognets zoo save`. Direct mapping is the paper's: scales from the largest weights of columns, input ranges from the
+largest inputs, no training.
 """
 
 from __future__ import annotations

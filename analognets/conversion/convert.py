@@ -284,10 +284,12 @@ def exclude_alike(optimizer: Any, analog: keras.Model, model: keras.Model) -> No
         analog: the model.
         model: it was made from, compiled.
     """
-    if not getattr(optimizer, "weight_decay", None) or not isinstance(model.optimizer, keras.optimizers.Optimizer):
+    # A LossScaleOptimizer holds the one that decays weights.
+    optimizer, given = (getattr(one, "inner_optimizer", one) for one in (optimizer, model.optimizer))
+    if not getattr(optimizer, "weight_decay", None) or not isinstance(given, keras.optimizers.Optimizer):
         return
-    old = {variable.path for variable in model.trainable_variables if not model.optimizer._use_weight_decay(variable)}
-    layers, pattern = analog_layers(analog), getattr(model.optimizer, "_exclude_from_weight_decay_pattern", None)
+    old = {variable.path for variable in model.trainable_variables if not given._use_weight_decay(variable)}
+    layers, pattern = analog_layers(analog), getattr(given, "_exclude_from_weight_decay_pattern", None)
     ranges = {id(one) for layer in layers for one in (layer.input_range, layer.adc_gain.gain)}
     optimizer.exclude_from_weight_decay(
         var_list=[one for one in analog.trainable_variables if id(one) in ranges or one.path in old],

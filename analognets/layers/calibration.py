@@ -158,7 +158,7 @@ class Observer:
                     "Calibration data must give finite inputs at every analog layer. Received: NaN or infinity at "
                     f"layer '{layer.name}'. Check the data and the model's weights."
                 )
-            if not np.any(largest):
+            if not np.any(values):
                 value = 0.0
             elif rule == "least_error":
                 value = best_gain([values], layer.crossbar.dac_bits)

@@ -170,13 +170,14 @@ class AnalogComposite(Base):
         assign_arrays(self.variables_of(layer), self.merged_arrays())
 
     def merged_arrays(self) -> list[np.ndarray]:
-        """Return copies of the numbers of `own_variables`, kernels with what low-rank adapters add to them."""
+        """Return copies of the numbers of `own_variables`, kernels as products have them: clipped, with adapters."""
         analog = [layer for layer in self.products.values() if isinstance(layer, AnalogLayer)]
-        adapted = {id(layer.kernel_variable): layer for layer in analog if layer.adapters()}
+        kernels = {id(layer.kernel_variable): layer for layer in analog}
         arrays = []
         for variable in self.own_variables():
-            layer = adapted.get(id(variable))
-            arrays.append(to_array(variable) + (0 if layer is None else layer.adapter_kernel()))
+            layer = kernels.get(id(variable))
+            array = to_array(variable if layer is None else layer.within_range(variable.value))
+            arrays.append(array + layer.adapter_kernel() if layer is not None and layer.adapters() else array)
         return arrays
 
 

@@ -143,7 +143,8 @@ class HardwareAware(Stage):
             them as calibrated.
         calibration: how the converter ranges are first set.
         steady_after: epochs after which batch-norms keep their statistics, as on a chip; null: they never do.
-        noisy_validation: validate on this many noisy copies too; `select: best` then goes by their mean.
+        noisy_validation: validate on this many noisy copies too; `select: best` then goes by their mean. They are
+            computed op by op, which takes several times as long as validation.
         exempt: names of layers that stay digital.
         noise_model: "gaussian"; "device" for the programming and read noise of the hardware's devices; "drift" for
             devices read at a time drawn for each step, with the hardware's drift compensation.

@@ -131,6 +131,7 @@ def _both_stages(trainer: _Trainer, model: Any, hardware: Any) -> tuple[keras.Mo
     net = model if isinstance(model, keras.Model) else model()
     if not net.built:
         raise InvalidArgumentError("The model must be built: give it an Input, or call it once on data.")
+    check_selection(recipe, trainer.data)
     start = trainer.resume()
     if recipe.hardware_aware and start is None:
         # What can't be converted is better known before stage 1 than after it.
@@ -141,6 +142,16 @@ def _both_stages(trainer: _Trainer, model: Any, hardware: Any) -> tuple[keras.Mo
     else:
         trainer.float_stage(net, start)
     return net, None if hardware is None else trainer.hardware_aware_stage(net, hardware, start)
+
+
+def check_selection(recipe: Recipe, data: Any) -> None:
+    """Raise an InvalidArgumentError if a stage takes its best epoch, which nothing tells without validation data."""
+    for name, stage in (("float", recipe.float_stage), ("hardware_aware", recipe.hardware_aware)):
+        if stage is not None and stage.epochs and stage.select == "best" and data.validation is None:
+            raise InvalidArgumentError(
+                f"`{name}.select: best` takes the epoch that validation says is best. Received: no validation data. "
+                "Give some, or set `select: last`."
+            )
 
 
 def clip_weights(
@@ -392,11 +403,6 @@ class _Trainer:
     def _train_stage(
         self, name: str, stage: Stage, net: keras.Model, start: Checkpoint | None, judged: _Judged | None
     ) -> None:
-        if stage.select == "best" and self.data.validation is None:
-            raise InvalidArgumentError(
-                f"`{name}.select: best` takes the epoch that validation says is best. Received: no validation data. "
-                "Give some, or set `select: last`."
-            )
         steps = self._steps()
         state = self._compiled(name, stage, net, steps)
         if start is None:

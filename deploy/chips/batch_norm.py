@@ -107,12 +107,13 @@ def check_measurable(model: keras.Model, inputs: Any) -> None:
                 f"'{layer.name}' ({type(layer).__name__}) of model '{model.name}', which draws at random in training. "
                 "Build the model without it, with the same weights."
             )
+    few = next((tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0]), FEW)
     norms = batch_norms(model)
     marks = [MARK.get(keras.backend.standardize_dtype(norm.moving_mean.dtype), 2.0**40) for norm in norms]
     with _measuring(model, norms, momentum=0.5):  # each call halves the mark
         for norm, mark in zip(norms, marks, strict=True):
             norm.moving_mean.assign(np.full(norm.moving_mean.shape, mark))
-        model(keras.tree.map_structure(lambda leaf: np.asarray(leaf)[:FEW], inputs), training=True)
+        model(keras.tree.map_structure(lambda leaf: np.asarray(leaf)[:few], inputs), training=True)
         left = [float(np.max(norm.moving_mean.numpy())) for norm in norms]
     for norm, mark, mean in zip(norms, marks, left, strict=True):
         if mean < 0.3 * mark:

@@ -352,9 +352,7 @@ class Chips:
         Raises:
             ChipFileError: the folder exists already and `overwrite` is False, it holds something else than chips, or it
                 can't be written.
-            InvalidArgumentError: the model has got a drift compensation that can't use the chips' references.
         """
-        self.origin.check_rules(self.model)
         if not isinstance(self.chips, StoredChips) and any(type(chip) is not Chip for chip in self.chips):
             raise ChipFileError("Measured chips lie in open files already: keep the folder they were imported from.")
         save_chips(
@@ -362,7 +360,7 @@ class Chips:
             self.model,
             self.chips,
             self.seed,
-            fingerprint=self.origin.fingerprint,
+            origin=self.origin,
             calibrations=self.calibrations,
             overwrite=overwrite,
         )
@@ -394,9 +392,11 @@ class Chips:
 
         Raises:
             ChipFileError: the folder exists already, or can't be written.
+            InvalidArgumentError: the model has other weights than those that were programmed.
             ConversionError: the model is computed in other row blocks than the accelerator has, or two layers share a
                 name.
         """
+        self.origin.check(self.model)
         return export_targets(self.model, folder, accelerator=accelerator, overwrite=overwrite)
 
     @classmethod

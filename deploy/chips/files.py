@@ -19,7 +19,7 @@ from analognets.core.provenance import json_sha256
 from analognets.deploy.chips.calibration_files import devices_sha256, save_calibrations
 from analognets.deploy.chips.calibrations import Calibrations
 from analognets.deploy.chips.chip import Chip
-from analognets.deploy.chips.origin import check_reference, model_fingerprint
+from analognets.deploy.chips.origin import Origin, check_reference, model_fingerprint
 from analognets.deploy.chips.stored import (
     Entry,
     Sha256,
@@ -71,11 +71,11 @@ def save_chips(
     chips: Sequence[Chip],
     seed: int,
     *,
-    fingerprint: str,
+    origin: Origin,
     calibrations: Calibrations,
     overwrite: bool,
 ) -> None:
-    """Write the chips of a model, programmed from a seed and from kernels of a fingerprint; see `Chips.save`."""
+    """Write the chips of a model, programmed from a seed, and what they go by; see `Chips.save`."""
     with new_folder(Path(folder), "chips", ChipFileError, overwrite=overwrite, index=INDEX) as draft:
         entries = []
         for place, chip in enumerate(chips):
@@ -87,7 +87,7 @@ def save_chips(
             if found := calibrations.of(chip.number):
                 save_calibrations(draft, chip, found)
             entries.append(written_entry(draft, chip.number, chip.seed))
-        _write_index(draft, model, seed, entries, fingerprint)
+        _write_index(draft, model, seed, entries, origin)
 
 
 def program_chips(
@@ -121,23 +121,27 @@ def program_chips(
             write_chip(draft / chip_file(number), layers, number, own)
             entries.append(written_entry(draft, number, own))
             told(len(entries))
-        _write_index(draft, model, seed, entries, model_fingerprint(model))
+        _write_index(draft, model, seed, entries, Origin.of(model))
     return StoredChips(target, entries, layers)
 
 
-def _write_index(draft: Path, model: keras.Model, seed: int, entries: Sequence[Entry], fingerprint: str) -> None:
+def _write_index(draft: Path, model: keras.Model, seed: int, entries: Sequence[Entry], origin: Origin) -> None:
     layers = analog_layers(model)
+    hardware = [
+        layer.crossbar.replace(drift_compensation=rule) for layer, rule in zip(layers, origin.rules, strict=True)
+    ]
     index = {
         "format": FORMAT,
         "seed": seed,
         "model": model.name,
-        "fingerprint": fingerprint,
+        "fingerprint": origin.fingerprint,
         "layers": [layer.name for layer in layers],
-        "crossbar": keras.saving.serialize_keras_object(layers[0].crossbar),
+        "crossbar": keras.saving.serialize_keras_object(hardware[0]),
         "chips": [entry.model_dump() for entry in entries],
     }
-    if len({layer.crossbar for layer in layers}) > 1:
-        index["crossbars"] = {layer.name: keras.saving.serialize_keras_object(layer.crossbar) for layer in layers}
+    if len(set(hardware)) > 1:
+        named = zip(layers, hardware, strict=True)
+        index["crossbars"] = {layer.name: keras.saving.serialize_keras_object(one) for layer, one in named}
     (draft / INDEX).write_text(json.dumps({**index, "sha256": _index_sha256(index)}, indent=1), "utf-8")
 
 

@@ -33,17 +33,13 @@ class Origin(NamedTuple):
         return cls(model_fingerprint(model), tuple(layer.crossbar.drift_compensation for layer in analog_layers(model)))
 
     def check(self, model: keras.Model) -> None:
-        """Raise an InvalidArgumentError if the chips are no longer those of the model."""
+        """Raise an InvalidArgumentError if the model has other weights, or a rule that can't use the references."""
         if model_fingerprint(model) != self.fingerprint:
             raise InvalidArgumentError(
                 f"The chips of model '{model.name}' hold the weights that it had when they were programmed. Received: "
                 "other weights, with which they don't go together. Call analognets.deploy.program(model) again, or "
                 "load the old weights."
             )
-        self.check_rules(model)
-
-    def check_rules(self, model: keras.Model) -> None:
-        """Raise an InvalidArgumentError if a layer has a drift compensation that can't use the chips' references."""
         for layer, rule in zip(analog_layers(model), self.rules, strict=True):
             check_reference(rule, layer.crossbar.drift_compensation, layer.name, InvalidArgumentError)
 

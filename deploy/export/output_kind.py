@@ -9,8 +9,11 @@ import keras
 __all__ = ["gives_probabilities", "output_kind"]
 
 L = keras.layers
-PASSING = (L.Reshape, L.Flatten, L.Dropout, L.Permute, L.Identity)
-"""Layers that leave numbers as they are when they infer."""
+PASSING = (
+    "Reshape", "Flatten", "Dropout", "Permute", "Identity", "Squeeze", "ExpandDims", "Transpose", "GetItem", "Cast",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D",
+)  # fmt: skip
+"""Classes of layers and operations behind which probabilities are probabilities still."""
 MERGING = (L.Average, L.Concatenate, L.Maximum, L.Minimum)
 """Layers whose outputs are probabilities if all their inputs are."""
 SQUASHING = ("softmax", "sigmoid")
@@ -28,8 +31,7 @@ def gives_probabilities(network: keras.Model) -> bool:
     layer tells.
     """
     if not getattr(network, "outputs", None):
-        inside = list(network._flatten_layers(include_self=False, recursive=False))
-        return bool(inside) and _squashes(inside[-1])
+        return _squashes(network)
     return _comes_from(network.outputs[0])
 
 
@@ -44,12 +46,16 @@ def _comes_from(tensor: Any) -> bool:
         return False
     before = operation._inbound_nodes[number].input_tensors
     linear = isinstance(operation, L.Activation) and operation.activation is keras.activations.linear
-    if isinstance(operation, PASSING) or linear or type(operation).__name__ == "Reshape":
+    if type(operation).__name__ in PASSING or linear:
         return _comes_from(before[0])
     return isinstance(operation, MERGING) and all(map(_comes_from, before))
 
 
 def _squashes(operation: Any) -> bool:
-    """Whether a layer or operation ends in a softmax or sigmoid."""
-    activation = getattr(getattr(operation, "activation", None), "__name__", "")
-    return activation in SQUASHING or type(operation).__name__.lower() in SQUASHING
+    """Whether a layer or operation ends in a softmax or sigmoid; of a block of layers the last one tells."""
+    if type(operation).__name__.lower() in SQUASHING:
+        return True
+    if hasattr(operation, "activation"):
+        return getattr(operation.activation, "__name__", "") in SQUASHING
+    inside = list(operation._layers) if isinstance(operation, L.Layer) else []
+    return bool(inside) and _squashes(inside[-1])

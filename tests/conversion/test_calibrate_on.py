@@ -157,3 +157,23 @@ def test_the_digital_twin_has_the_weights_that_the_crossbar_multiplies_by() -> N
 def ideal() -> Crossbar:
     """Return a crossbar without converters."""
     return Crossbar(dac_bits=None, adc_bits=None)
+
+
+def test_the_digital_twin_of_a_recurrent_layer_is_clipped_too() -> None:
+    net = keras.Sequential([keras.Input((5, 4)), keras.layers.LSTM(3, name="a")])
+    inputs = np.random.default_rng(0).normal(size=(30, 5, 4)).astype("float32")
+    analog = to_analog(net, ideal(), calibrate_on=inputs)
+    for product in analog_layers(analog):
+        product.kernel_variable.assign(3 * product.kernel_variable)
+    wanted, found = analog.predict(inputs, verbose=0), to_digital(analog).predict(inputs, verbose=0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_exclusions_are_found_inside_of_a_scaled_optimizer() -> None:
+    net = keras.Sequential([keras.Input((4,), dtype="float32"), keras.layers.Dense(5, dtype="mixed_float16", name="a")])
+    optimizer = keras.optimizers.AdamW(1e-3)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    net.compile(keras.optimizers.LossScaleOptimizer(optimizer), "mse")
+    analog = to_analog(net, calibrate_on=np.eye(4, dtype="float32"))
+    new = analog.optimizer.inner_optimizer
+    assert [one.name for one in analog.trainable_variables if new._use_weight_decay(one)] == ["kernel"]

@@ -159,6 +159,14 @@ def test_inputs_that_are_mostly_zeros_keep_their_range(rule: str) -> None:
     assert float(analog_layers(analog)[0].input_range.value) == pytest.approx(2.0, rel=0.21)
 
 
+def test_one_number_among_very_many_zeros_is_the_range() -> None:
+    analog = to_analog(keras.Sequential([keras.Input((4000,)), keras.layers.Dense(3)]))
+    inputs = np.zeros((1000, 4000), "float32")
+    inputs[3, 7] = 2.0
+    calibrate(analog, inputs, batch_size=1000, rule="least_error")
+    assert float(analog_layers(analog)[0].input_range.value) == pytest.approx(2.0, rel=0.21)
+
+
 def test_layers_that_see_nothing_are_named() -> None:
     net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dead", activation="relu")])
     net.add(keras.layers.Dense(2, name="after"))

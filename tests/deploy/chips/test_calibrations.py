@@ -26,7 +26,7 @@ from analognets.deploy.chips.chips import Chips, program
 from analognets.deploy.chips.loading import compensated
 from analognets.devices import IdealDevice
 from analognets.errors import ChipFileError, ConversionError, InvalidArgumentError
-from analognets.layers import analog_layers, set_hardware
+from analognets.layers import analog_layers, calibrate, set_hardware
 
 Make = Callable[..., keras.Model]
 
@@ -341,6 +341,16 @@ def test_batch_norms_that_are_called_several_times_are_refused(build: Callable[[
     ):
         with pytest.raises(InvalidArgumentError, match=f"batch-norm '{name}'.*which is called several times"):
             call()
+
+
+def test_a_network_of_a_fixed_batch_size_is_calibrated() -> None:
+    net = keras.Sequential(
+        [keras.Input((6, 8), batch_size=4), keras.layers.LSTM(3, stateful=True), keras.layers.BatchNormalization()]
+    )
+    inputs = np.random.default_rng(0).normal(size=(4, 6, 8)).astype("float32")
+    analog = to_analog(net)
+    calibrate(analog, inputs, batch_size=4)
+    assert len(program(analog, 1).calibrate(inputs)) == 1
 
 
 def test_random_changes_of_training_are_off_or_refused() -> None:

@@ -28,6 +28,11 @@ def operations() -> keras.Model:
     return keras.Model(inputs, keras.ops.reshape(keras.ops.softmax(L.Dense(4)(inputs)), (-1, 2, 2)))
 
 
+def behind(step: Callable[[Any], Any]) -> keras.Model:
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, step(L.Dense(3, activation="softmax")(inputs)))
+
+
 class Own(keras.Model):
     """A network without a graph."""
 
@@ -63,6 +68,13 @@ def nested() -> keras.Model:
         (lambda: merged(L.Average), True),
         (lambda: merged(L.Add), False),
         (operations, True),
+        (lambda: sequential(L.Reshape((2, 3)), L.TimeDistributed(L.Dense(3, activation="softmax"))), True),
+        (lambda: sequential(L.Reshape((2, 3)), L.TimeDistributed(L.Dense(3))), False),
+        (lambda: sequential(L.Reshape((2, 3)), L.Dense(3, activation="softmax"), L.GlobalAveragePooling1D()), True),
+        (lambda: behind(lambda x: keras.ops.cast(x, "float32")), True),
+        (lambda: behind(lambda x: x[:, 0]), True),
+        (lambda: behind(lambda x: keras.ops.squeeze(x[:, :1], 1)), True),
+        (lambda: behind(lambda x: 2 * x), False),
         (lambda: own("softmax"), True),
         (lambda: own(None), False),
     ],
