@@ -33,7 +33,9 @@ def test_the_hub_reads_the_results_out_of_a_card(name: str) -> None:
     card = hub.ModelCard(write_card(preset.record, preset.results))
     data = card.data.to_dict()
     assert card.data.library_name == "keras" and card.data.license == "apache-2.0" and card.data.model_name == name
-    assert data["pipeline_tag"] == ("image-classification" if "vww" in name else "audio-classification")
+    assert data["pipeline_tag"] == (
+        "image-classification" if "vww" in name or "cifar10" in name else "audio-classification"
+    )
     assert (data.get("datasets") == ["google/speech_commands"]) == (preset.data["name"] == "speech_commands")
     results = card.data.eval_results
     assert len(results) == len(preset.results)
