@@ -46,8 +46,6 @@ PAPER = {
     "trained": {"1s": 6.73, "1h": 6.99, "1d": 7.33, "1y": 8.55},
 }
 """Errors in per cent of tables 2 and 3 of arXiv 2302.08469 (600 epochs each)."""
-
-
 NETWORKS = ("direct", "trained")
 
 
@@ -83,7 +81,7 @@ def measured(
             analog = run.analog_model()
             found["trained_without_devices"] = accuracy(samples[1], outputs_of(analog, samples))
             found["digital_wrong"] = of_float(samples[1], outputs_of(digital_twin(analog), samples))["float_wrong"]
-        write_json(kept_as(folder, "references"), {**found, "environment": environment()})
+    write_json(kept_as(folder, "references"), {**found, "environment": environment()})
     for name, network in networks.items():
         found |= kept_in(folder, name)
         if name in only:

@@ -175,7 +175,7 @@ class Observer:
                 stacklevel=3,
             )
             found = [value or rest for value in found]
-        return np.reshape(np.asarray(found, np.float32), tuple(layer.input_range.shape))
+        return np.reshape(np.maximum(found, PositiveRange.smallest).astype(np.float32), tuple(layer.input_range.shape))
 
 
 def _numpy(values: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from analognets.devices import DriftCompensation
 from analognets.errors import InvalidArgumentError
 from analognets.layers import analog_layers
 
-__all__ = ["Origin", "model_fingerprint"]
+__all__ = ["Origin", "check_reference", "model_fingerprint"]
 
 
 class Origin(NamedTuple):

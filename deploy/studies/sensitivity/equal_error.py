@@ -243,7 +243,7 @@ def the_crossbar(model: Any) -> Crossbar:
     if others:
         raise InvalidArgumentError(
             "Effects of equal product error need all layers on the same hardware. Received: model "
-            f"'{model.name}' with {1 + len(others)} different ones. Take method 2, or give all layers the same."
+            f"'{model.name}' with {1 + len(others)} different ones. Take threshold_study, or give all layers the same."
         )
     return first
 
