@@ -47,7 +47,8 @@ _MOST_BYTES = 1 << 28
 _PIXEL_BYTES = 12  # of memory while a picture is decoded, turned and converted
 _BAND = 1 << 20
 _WIDE = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-"""Modes of 16 bit: 65535 is white, whatever a picture's largest number is."""
+"""Modes of 16 bit, or of 32 that hold 16: 65535 is white, whatever a picture's largest number is."""
+_WHITE = 65535
 _DIM = 4096
 """Largest number of a 16-bit picture that uses a sixteenth of its range, as those of 12 bit do."""
 _HINT = "Replace it or leave it out."
@@ -78,7 +79,8 @@ def read_picture(path: Path | str) -> np.ndarray:
         path: a file of one of the `FORMATS`, of at most 67 million pixels.
 
     Raises:
-        DataError: the file is missing, special, too large, cut short, no picture or one of floating-point numbers.
+        DataError: the file is missing, special, too large, cut short, no picture, or one of floating-point numbers or of numbers
+            beyond 16 bit.
     """
     return _read(path)[0]
 
@@ -250,9 +252,18 @@ def _rgb(picture: Image.Image) -> tuple[np.ndarray, float | None]:
     for top, bottom in bands:
         band = picture.crop((0, top, picture.width, bottom))
         if largest is not None:
-            largest = max(largest, float(np.asarray(band).max(initial=0)))
+            largest = _largest(np.asarray(band), largest)
         found[top:bottom] = np.asarray(_converted(band))
     return found, largest
+
+
+def _largest(band: np.ndarray, so_far: float) -> float:
+    """Return the largest number of a 16-bit picture; one of 32 bit may hold others, of which white is not known."""
+    least, most = float(band.min(initial=0)), float(band.max(initial=0))
+    if least < 0 or most > _WHITE:
+        outside = least if least < 0 else most
+        raise ValueError(f"it holds {outside:.0f}, outside of 0 to {_WHITE}; store it in 8 or 16 bit")
+    return max(most, so_far)
 
 
 def _converted(band: Image.Image) -> Image.Image:
@@ -260,6 +271,6 @@ def _converted(band: Image.Image) -> Image.Image:
         clear = band.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear).convert("RGB")
     if band.mode in _WIDE:
-        grey = np.asarray(band, np.float64) * (255 / 65535)
+        grey = np.asarray(band, np.float64) * (255 / _WHITE)
         return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
     return band.convert("RGB")

@@ -18,7 +18,7 @@ from analognets.layers import AnalogBlock, AnalogLayer
 from analognets.layers.adapters import ADAPTERS
 from analognets.layers.adc_gain import copying
 from analognets.layers.block import exchange, exchanging, held_layers, is_internal
-from analognets.layers.composite import assign_arrays, kernel_of, to_array
+from analognets.layers.composite import assign_arrays, freeze_alike, kernel_of, to_array
 
 __all__ = ["ModelCopy", "check_copyable"]
 
@@ -331,6 +331,4 @@ def copy_weights(old: Any, new: Any) -> None:
     if isinstance(old, AnalogLayer) and not isinstance(new, AnalogLayer):
         arrays[0] = to_array(old.within_range(old.kernel_variable.value))  # what the crossbar multiplies by
     assign_arrays(targets, arrays)
-    for source, target in zip(sources, targets, strict=True):
-        if target.trainable and not source.trainable:
-            target.trainable = False
+    freeze_alike(targets, sources)

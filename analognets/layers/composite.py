@@ -13,7 +13,7 @@ from analognets.devices import derive_seed
 from analognets.layers.adc_gain import ADCGain, gain_from_config
 from analognets.layers.base import AnalogLayer
 
-__all__ = ["PRODUCT_SETTINGS", "AnalogComposite", "assign_arrays", "kernel_of", "to_array"]
+__all__ = ["PRODUCT_SETTINGS", "AnalogComposite", "assign_arrays", "freeze_alike", "kernel_of", "to_array"]
 
 PRODUCT_SETTINGS = (
     "crossbar", "weight_noise", "adc_gain", "calibrated", "noise_model", "drop_connect", "nonnegative",
@@ -162,12 +162,16 @@ class AnalogComposite(Base):
         raise NotImplementedError
 
     def load_from(self, layer: Any) -> None:
-        """Take over kernels and biases of the Keras twin, which is built."""
-        assign_arrays(self.own_variables(), [to_array(variable) for variable in self.variables_of(layer)])
+        """Take over kernels and biases of the Keras twin, which is built; frozen ones stay frozen."""
+        sources, own = self.variables_of(layer), self.own_variables()
+        assign_arrays(own, [to_array(variable) for variable in sources])
+        freeze_alike(own, sources)
 
     def store_to(self, layer: Any) -> None:
         """Give kernels, with what adapters add to them, and biases to the Keras twin, which is built."""
-        assign_arrays(self.variables_of(layer), self.merged_arrays())
+        targets = self.variables_of(layer)
+        assign_arrays(targets, self.merged_arrays())
+        freeze_alike(targets, self.own_variables())
 
     def merged_arrays(self) -> list[np.ndarray]:
         """Return copies of the numbers of `own_variables`, kernels as products have them: clipped, with adapters."""
@@ -197,3 +201,10 @@ def assign_arrays(variables: list[keras.Variable], arrays: list[np.ndarray]) -> 
     """Assign arrays to variables, each a copy: JAX would let two variables share one buffer."""
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(np.array(array))
+
+
+def freeze_alike(variables: list[keras.Variable], sources: list[keras.Variable]) -> None:
+    """Freeze the variables whose sources are frozen, one by one."""
+    for variable, source in zip(variables, sources, strict=True):
+        if variable.trainable and not source.trainable:
+            variable.trainable = False

@@ -145,6 +145,21 @@ def test_what_is_frozen_or_does_not_decay_stays_so() -> None:
     assert decaying == ["kernel", "bias"]
 
 
+def test_single_frozen_weights_inside_of_recurrent_and_attention_layers_stay_frozen() -> None:
+    inputs = keras.Input((5, 4))
+    states = keras.layers.GRU(3, return_sequences=True, name="gru")(inputs)
+    net = keras.Model(inputs, keras.layers.MultiHeadAttention(1, 2, name="mha")(states, states))
+    net.get_layer("gru").cell.recurrent_kernel.trainable = False
+    net.get_layer("mha")._key_dense.trainable = False
+    analog = to_analog(net, ideal())
+    gru, mha = (analog.get_layer(name).products for name in ("gru", "mha"))
+    assert [gru["recurrent"].kernel.trainable, mha["key"].kernel.trainable, mha["key"].bias.trainable] == [False] * 3
+    assert gru["input"].kernel.trainable and mha["query"].kernel.trainable
+    back = to_digital(analog)
+    frozen = [v.path for v in back.weights if not v.trainable and "seed" not in v.name]
+    assert frozen == [v.path for v in net.weights if not v.trainable and "seed" not in v.name] and len(frozen) == 3
+
+
 def test_the_digital_twin_has_the_weights_that_the_crossbar_multiplies_by() -> None:
     net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, name="a")])
     inputs = np.random.default_rng(0).normal(size=(30, 6)).astype("float32")

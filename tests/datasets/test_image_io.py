@@ -176,3 +176,14 @@ def test_16_bit_has_one_scale_and_dark_pictures_are_named(tmp_path: Path) -> Non
     floats = save(tmp_path / "f.tif", Image.fromarray(np.ones((8, 8), np.float32)))
     with pytest.raises(DataError, match="floating-point numbers, of which white is not known"):
         read_picture(floats)
+
+
+@pytest.mark.parametrize("outside", [-1, 65_536])
+def test_grey_pictures_of_32_bit_hold_16_or_are_refused(tmp_path: Path, outside: int) -> None:
+    values = np.full((8, 8), 65_535, np.int32)
+    Image.fromarray(values).save(tmp_path / "white.tif")
+    assert (read_picture(tmp_path / "white.tif") == 255).all()
+    values[3, 4] = outside
+    Image.fromarray(values).save(tmp_path / "outside.tif")
+    with pytest.raises(DataError, match=f"it holds {outside}, outside of 0 to 65535; store it in 8 or 16 bit"):
+        read_picture(tmp_path / "outside.tif")
