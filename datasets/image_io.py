@@ -79,8 +79,8 @@ def read_picture(path: Path | str) -> np.ndarray:
         path: a file of one of the `FORMATS`, of at most 67 million pixels.
 
     Raises:
-        DataError: the file is missing, special, too large, cut short, no picture, or one of floating-point numbers or of numbers
-            beyond 16 bit.
+        DataError: the file is missing, special, too large, cut short, no picture, or one of floating-point numbers or
+            of numbers beyond 16 bit.
     """
     return _read(path)[0]
 

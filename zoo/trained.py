@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from analognets.core.addresses import public_url
 from analognets.errors import ConversionError, DataError, RunError, UnknownNameError, check_choice
-from analognets.training.recipe import Recipe
+from analognets.training.recipe import Evaluation, Recipe
 from analognets.training.run import Run, import_classes
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class TrainedNetwork:
     digital_name = "The same weights, digital"
     """What to call `float_model`."""
     instead = (
-        "Measure it with `analognets ageing` and --data FILE.npz, or in Python: "
+        "Measure it with `analognets evaluate` and --data FILE.npz, which holds `inputs` and `labels`, or in Python: "
         "an.deploy.program(model, chips=25).evaluate(test_data)."
     )
     """What to do with a network whose recipe is not known."""
@@ -125,6 +125,11 @@ class TrainedNetwork:
     def frontend(self) -> Any:
         """The layer that makes features from raw data, or None."""
         return None
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How it is measured unless told otherwise: as its recipe says."""
+        return Evaluation() if self.recipe is None else self.recipe.evaluation
 
     @property
     def results(self) -> Path:

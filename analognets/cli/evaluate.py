@@ -15,7 +15,7 @@ import typer
 from analognets.cli import _console
 from analognets.cli._report import leave_report
 from analognets.cli._work import following, interval, load_task, results_folder, start_backend, times_of
-from analognets.cli.options import Data, Json, OnRay, OpenReport, Quiet, Split, SplitOption, Workers
+from analognets.cli.options import Json, OnRay, OpenReport, Quiet, Split, SplitOption, StudyData, Workers
 from analognets.errors import ChipFileError, DataWarning, InvalidArgumentError
 
 __all__ = ["evaluate"]
@@ -50,7 +50,8 @@ DETECTOR = ("false_alarm_rate", "miss_rate")
 Trained = Annotated[
     str,
     typer.Argument(
-        metavar="RUN|PRESET", help="Folder of a finished run, or a preset: its name, folder, .zip or address."
+        metavar="RUN|PRESET|FILE.keras",
+        help="Folder of a finished run; a preset: its name, folder, .zip or address; or a saved analog model.",
     ),
 ]
 Count = Annotated[int | None, typer.Option(min=1, help="How many chips to programme; the recipe's by default.")]
@@ -113,7 +114,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder for the results; by defau
 
 def evaluate(
     run: Trained,
-    data: Data = None,
+    data: StudyData = None,
     chips: Count = None,
     at: Times = None,
     seed: Seed = None,
@@ -144,8 +145,9 @@ def evaluate(
     from analognets.zoo.trained import open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
-    trained = open_trained(run, wants=("chips", "recipe"))
-    defaults = trained.known_recipe().evaluation
+    trained = open_trained(run, wants=("chips",))
+    check_arrays(trained, data, batch_norm or bool(adabs))
+    defaults = trained.evaluation
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
     check_learned(learned := trained.learned_on_devices, load_chips, chips, workers > 1 or ray)
@@ -210,31 +212,40 @@ def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making
     from analognets.deploy.studies.by_chip import decide_by_chip
     from analognets.deploy.studies.evaluate import Measured, network_on_chips
 
-    learned, load = trained.learned_on_devices, None if how.chips is None else Path(how.chips)
+    load = None if how.chips is None else Path(how.chips)
     check_adabs(network := network_on_chips(trained, how.compensation, how.device, how.hardware), how.adabs)
     made = loaded(reporter, network, load, *making.arrays)
     check_apart(made, making)
     made = made or stored(reporter, network, making.save, how.seed, making.chips)
-    task = load_task(reporter, trained, how.data, calibrate=how.batch_norm or learned)
-    check_clips(task, how.adabs)
-    inputs, labels, outputs = run_references(reporter, trained, task, how.split)
+    task, samples = samples_for(reporter, trained, network, how)
+    outputs = run_references(reporter, trained, samples)
     if making.workers > 1 or making.ray:
         with following(reporter, "Evaluating chips", "chip") as progress:
             spread: dict[str, Any] = {"workers": making.workers, "ray": making.ray, "progress": progress}
-            on, total = (labels, next(iter(outputs.values()))), making.chips if made is None else len(made)
+            on, total = (samples.labels, next(iter(outputs.values()))), making.chips if made is None else len(made)
             decided, used = decide_by_chip(trained, network, how, on, making.folder, chips=total, **spread)
     else:
         if made is None:
             made = programmed(reporter, trained, network, task, making.chips, how.seed)
             if making.save is not None:
                 made.save(making.save)
-        decided, used = decide_here(reporter, made, task, (inputs, labels), how, making.save)
-    right = {name: decided.right(one, labels) for name, one in outputs.items()}
-    classes = None
-    if by_class:
-        classes = classes_of(decided, names=task.data.classes, groups=task.data.splits[how.split].speakers)
-    other = {"compensation": how.compensation, "hardware": how.hardware}
-    return Measured(trained, network, task, how.split, decided, right, how.batch_norm, classes, adabs=used, **other)
+        decided, used = decide_here(reporter, made, task, samples, how, making.save)
+    right = {name: decided.right(one, samples.labels) for name, one in outputs.items()}
+    classes = classes_of(decided, names=samples.classes or None, groups=samples.groups) if by_class else None
+    other = {"compensation": how.compensation, "hardware": how.hardware, "adabs": used}
+    split = None if task is None else how.split
+    return Measured(trained, network, samples, split, decided, right, how.batch_norm, classes, **other)
+
+
+def samples_for(reporter: _console.Reporter, trained: Any, network: Any, how: Any) -> tuple[Any, Any]:
+    """Return the data set that a network is measured on, None for a file of arrays, and the samples."""
+    from analognets.deploy.studies.samples import array_file, samples_of_arrays, samples_of_task
+
+    if (file := array_file(how.data)) is not None:
+        return None, samples_of_arrays(network, file)
+    task = load_task(reporter, trained, how.data, calibrate=how.batch_norm or trained.learned_on_devices)
+    check_clips(task, how.adabs)
+    return task, samples_of_task(task, how.split)
 
 
 def check_options(
@@ -263,6 +274,26 @@ def check_options(
         raise typer.BadParameter("--adabs-at says when to calibrate: give --adabs N too, N > 0.")
     if batch_norm and adabs is not None:
         raise typer.BadParameter("--batch-norm and --adabs set the same statistics: give one of them.")
+
+
+def check_arrays(trained: Any, data: str | None, trains: bool) -> None:
+    """Raise unless it is known which data a network takes, and training samples are there if they are needed.
+
+    Args:
+        trained: the network.
+        data: --data.
+        trains: whether batch-norms are set anew, by --adabs or --batch-norm.
+    """
+    from analognets.deploy.studies.samples import array_file
+
+    if array_file(data) is None:
+        trained.require("recipe")
+    elif trains or trained.learned_on_devices:
+        what = "A run that learned on devices takes" if trained.learned_on_devices else "--adabs and --batch-norm take"
+        raise InvalidArgumentError(
+            f"{what} training samples, which a .npz file has none of. Received: --data {data}. Name the folder of "
+            "the data set, or leave --data out."
+        )
 
 
 def check_there(load: Path | None) -> None:
@@ -316,7 +347,7 @@ def found_at(name: str | None) -> str | None:
 
 
 def decide_here(
-    reporter: _console.Reporter, chips: Any, task: Any, data: tuple[Any, Any], how: Any, folder: Path | None
+    reporter: _console.Reporter, chips: Any, task: Any, samples: Any, how: Any, folder: Path | None
 ) -> tuple[Any, Any]:
     """Read chips in this process; return their decisions and the table of the calibrations in use, or None.
 
@@ -326,8 +357,8 @@ def decide_here(
     Args:
         reporter: shows it.
         chips: to read.
-        task: the data set.
-        data: (inputs, labels).
+        task: the data set that AdaBS takes clips of; None: there is none.
+        samples: to decide about.
         how: they are read.
         folder: where the chips are stored, and their calibrations; or None.
     """
@@ -340,6 +371,7 @@ def decide_here(
     anew = task.training.calibration if how.batch_norm else None
     settings: dict[str, Any] = {"precision": how.precision, "batch_norm_calibration": anew, "adabs": use}
     with reporter.progress("Reading chips", len(chips) * len(how.times)) as bar:
+        data = samples.inputs, samples.labels
         decided = chips.decide(data, at=how.times, progress=bar.follow, **mode, **settings)
     return decided, chips.calibrations.table() if use else None
 
@@ -404,14 +436,13 @@ def saved_before(folder: Path, network: Any, seed: int, count: int) -> Any:
     return found
 
 
-def run_references(reporter: _console.Reporter, trained: Any, task: Any, split: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Return features, labels and the outputs of the networks that the chips are compared with."""
+def run_references(reporter: _console.Reporter, trained: Any, samples: Any) -> dict[str, Any]:
+    """Return the outputs of the networks that the chips are compared with."""
     with reporter.status("Running the digital networks ..."):
-        inputs, labels = task.features(split)
-        outputs = {
-            name: make().predict(inputs, batch_size=250, verbose=0) for name, make in trained.references().items()
+        return {
+            name: make().predict(samples.inputs, batch_size=250, verbose=0)
+            for name, make in trained.references().items()
         }
-    return inputs, labels, outputs
 
 
 def programmed(reporter: _console.Reporter, trained: Any, network: Any, task: Any, chips: int, seed: int) -> Any:
@@ -430,20 +461,20 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     from analognets.deploy.studies.evaluate import REFERENCES
     from analognets.metrics import drift_cells
 
-    task, classes = found.task, found.classes
+    samples, classes = found.samples, found.classes
     accuracies = found.accuracies()
     rows = _plain(found.summary.drop(columns=list(accuracies)))
     for row in rows:
         row["seconds"] = int(row["seconds"]) if float(row["seconds"]).is_integer() else row["seconds"]
-    name, clips = task.data.info.name, len(found.data)
+    count = len(samples)
     reporter.result(
         {
             **accuracies,
             **found.accuracy_ends(),
-            "data": name,
+            "data": samples.name,
             "split": found.split,
-            "clips": clips,
-            "synthetic": task.data.info.synthetic,
+            "clips": count,
+            "synthetic": samples.synthetic,
             "results": str(folder),
             "rows": rows,
             **({} if classes is None else {"by_class": _plain(classes)}),
@@ -451,7 +482,7 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     )
     for reference in found.references:
         title = REFERENCES[reference].capitalize()
-        reporter.say(f"{title}: {found.shown_reference(reference)} of {clips} {found.split} {task.samples} ({name})")
+        reporter.say(f"{title}: {found.shown_reference(reference)} of {count} {samples.kind} ({samples.name})")
     cells = [drift_cells(row) for row in rows]
     reporter.table(
         list(cells[0]),
@@ -462,10 +493,11 @@ def show(reporter: _console.Reporter, folder: Path, found: Any) -> None:
     if about := found.about_bound():
         reporter.say(about)
     if on := max(found.calibrated_on()):
-        reporter.say(f"AdaBS: batch-norms calibrated on {on} training {task.samples} by each chip, without labels.")
+        clips = samples.kind.split()[-1]
+        reporter.say(f"AdaBS: batch-norms calibrated on {on} training {clips} by each chip, without labels.")
     if classes is not None:
         show_classes(reporter, classes)
-    if task.data.info.synthetic:
+    if samples.synthetic:
         reporter.say("Synthetic data: these figures say nothing about real ones.")
     also = "" if classes is None else "by_class.csv, "
     reporter.point(f"Written to {folder}: drift.csv, summary.csv, samples.csv, {also}drift.png, report.html")

@@ -22,6 +22,7 @@ from analognets.deploy.chips.decisions import READING, Decisions
 from analognets.deploy.chips.files import INDEX
 from analognets.deploy.evaluation import decisions, samples_in
 from analognets.deploy.studies.evaluate import network_on_chips
+from analognets.deploy.studies.samples import array_file, samples_of_arrays, samples_of_task
 from analognets.deploy.studies.sensitivity.networks import fingerprint
 from analognets.deploy.studies.sweep import sweep
 from analognets.errors import AnalogNetsError, ConversionError
@@ -42,8 +43,8 @@ class How:
     Args:
         compensation: name of a drift compensation in place of the hardware's, or None.
         device: name or file of a device in place of the hardware's, or None.
-        data: folder of the data, "synthetic", or None: as in training.
-        split: of the data.
+        data: folder of the data, "synthetic", a .npz file as of `samples_of`, or None: as in training.
+        split: of a data set.
         seed: of the chips.
         times: since programming.
         drift_compensation: True, False or "both".
@@ -76,11 +77,15 @@ class Bench:
 
     def __init__(self, place: str, how: How) -> None:
         self.how = how
-        self.trained = open_trained(place, wants=("chips", "recipe"))
+        self.trained = open_trained(place, wants=("chips",))
         self.network = network_on_chips(self.trained, how.compensation, how.device, how.hardware)
         self.stored = None if how.chips is None else Chips.load(how.chips, self.network)
-        self.task = self.trained.task(how.data, calibrate=how.batch_norm)
-        self.inputs, self.labels = self.task.features(how.split)
+        self.task = None
+        if (file := array_file(how.data)) is not None:
+            self.samples = samples_of_arrays(self.network, file)
+        else:
+            self.task = self.trained.task(how.data, calibrate=how.batch_norm)
+            self.samples = samples_of_task(self.task, how.split)
         self.chips = Chips(self.network, [], how.seed)
 
     def measure(self, place: int) -> dict[str, Any]:
@@ -97,12 +102,13 @@ class Bench:
             chips.chips = [self.stored.chips[place]]
             chips.calibrations.complete(self.stored.calibrations.of(chips.chips[0].number))
         mode: dict[str, Any] = {"drift_compensation": how.drift_compensation}
-        if how.adabs:
+        if how.adabs and self.task is not None:
             chips.calibrate(self.task.typical(how.adabs), at=how.adabs_at, **mode)
         use = how.adabs != 0 and not how.batch_norm
-        anew = self.task.training.calibration if how.batch_norm else None
+        anew = self.task.training.calibration if how.batch_norm and self.task is not None else None
         settings: dict[str, Any] = {"precision": how.precision, "batch_norm_calibration": anew, "adabs": use}
-        found = chips.decide((self.inputs, self.labels), at=how.times, **mode, **settings)
+        data = self.samples.inputs, self.samples.labels
+        found = chips.decide(data, at=how.times, **mode, **settings)
         return {
             "readings": found.readings.to_json(orient="split", double_precision=15),
             "chosen": found.chosen.astype(np.min_scalar_type(found.classes)).tobytes(),
@@ -167,7 +173,9 @@ def decide_by_chip(
             f"{what}. Leave workers and Ray out."
         )
     stored = None if how.chips is None else file_sha256(Path(how.chips) / INDEX)
-    settings = {**dataclasses.asdict(how), "fingerprint": fingerprint(network), "stored": stored}
+    arrays = array_file(how.data)
+    content = {} if arrays is None else {"arrays": file_sha256(arrays)}
+    settings = {**dataclasses.asdict(how), "fingerprint": fingerprint(network), "stored": stored, **content}
     root = Path(folder) / FOLDER / json_sha256({**settings, "network": trained.handle})[:12]
     points = [{"chip": number} for number in range(chips)]
     own: dict[str, Any] = {"settings": settings, "context": {"network": trained.handle}}

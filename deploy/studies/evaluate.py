@@ -21,6 +21,7 @@ from analognets.deploy.chips.figures import drift_figure
 from analognets.deploy.chips.report import answer_of, drift_report
 from analognets.deploy.chips.trained_arrays import from_devices
 from analognets.deploy.studies.other_hardware import named_hardware, on_hardware
+from analognets.deploy.studies.samples import Samples
 from analognets.devices import get_drift_compensation, list_drift_compensations
 from analognets.errors import ConversionError
 from analognets.layers import analog_layers
@@ -93,7 +94,7 @@ def network_on_chips(
 def chips_of(
     trained: TrainedNetwork,
     network: keras.Model,
-    task: Task,
+    task: Task | None,
     *,
     chips: int,
     seed: int,
@@ -104,7 +105,7 @@ def chips_of(
     Args:
         trained: where the network is from.
         network: of `network_on_chips`.
-        task: its data; for a chip that learned with the features its converter ranges are set with.
+        task: its data with the features that converter ranges are set with; for a chip that learned only.
         chips: how many to programme.
         seed: of the chips, or of the noise of their readings.
         progress: called with (done, total) after each chip.
@@ -112,7 +113,7 @@ def chips_of(
     Raises:
         ConversionError: the devices can't be taken over.
     """
-    if not trained.learned_on_devices:
+    if not trained.learned_on_devices or task is None:
         return program(network, chips=chips, seed=seed, progress=progress)
     hardware = hardware_of(trained).crossbar()
     return from_devices(network, task.training.calibration, hardware=hardware, seed=seed)
@@ -131,8 +132,8 @@ class Measured:
     Args:
         trained: what was evaluated.
         network: of `network_on_chips`.
-        task: its data.
-        split: of the data.
+        samples: that they decided about.
+        split: of the data set; None: the samples are of no data set.
         decisions: of `Chips.decide`.
         references: which decisions each network of `TrainedNetwork.references` gets right.
         batch_norm: whether batch-norm statistics were estimated again on each chip.
@@ -144,8 +145,8 @@ class Measured:
 
     trained: TrainedNetwork
     network: keras.Model
-    task: Task
-    split: str
+    samples: Samples
+    split: str | None
     decisions: Decisions
     references: dict[str, np.ndarray]
     batch_norm: bool = False
@@ -157,24 +158,15 @@ class Measured:
     @functools.cached_property
     def summary(self) -> pd.DataFrame:
         """Accuracies and losses with intervals; the clips of one speaker count as one group."""
-        return self.decisions.summary(self.references, groups=self.data.speakers)
-
-    @property
-    def data(self) -> Any:
-        """The samples."""
-        return self.task.data.splits[self.split]
-
-    @property
-    def groups(self) -> int:
-        """How many speakers there are; samples without a speaker count one by one."""
-        return len(set(self.data.speakers) - {""}) + sum(not speaker for speaker in self.data.speakers)
+        return self.decisions.summary(self.references, groups=self.samples.groups)
 
     def about_intervals(self) -> str:
         """Return a sentence about what the intervals count."""
-        spoken = f" of {self.groups} speakers" if any(self.data.speakers) else ""
+        samples, called = self.samples, "groups" if self.split is None else "speakers"
+        spoken = f" of {samples.group_count} {called}" if any(samples.groups) else ""
         return (
-            f"\N{PLUS-MINUS SIGN} is half of the 95 % interval over {len(self.data)} {self.split} {self.task.samples}"
-            f"{spoken} and the chips. Losses are paired by sample. One training seed."
+            f"\N{PLUS-MINUS SIGN} is half of the 95 % interval over {len(samples)} {samples.kind}{spoken} and the "
+            "chips. Losses are paired by sample. One training seed."
         )
 
     def about_bound(self) -> str:
@@ -186,7 +178,7 @@ class Measured:
 
     def reference(self, name: str) -> Interval:
         """Return the accuracy of a reference with its interval over the samples."""
-        return mean_interval(self.references[name].astype(float), self.decisions.owners(self.data.speakers))
+        return mean_interval(self.references[name].astype(float), self.decisions.owners(self.samples.groups))
 
     def shown_reference(self, name: str) -> str:
         """Return the accuracy of a reference in percent, with half of its interval."""
@@ -208,13 +200,15 @@ class Measured:
         ends = {f"{name}_accuracy_{end}": getattr(one, end) for name, one in found.items() for end in ("low", "high")}
         return {name: None if end != end else end for name, end in ends.items()}
 
-    def samples(self) -> pd.DataFrame:
+    def by_sample(self) -> pd.DataFrame:
         """Return for each sample what it is, which references are right about it, and which share of chips is."""
-        names = self.task.data.classes
-        known = {"name": self.data.names, "speaker": self.data.speakers}
-        known["class"] = [names[label] for label in self.data.labels]
-        table = pd.DataFrame({**known, **{name: right.astype(int) for name, right in self.references.items()}})
-        return pd.concat([table, self.decisions.by_sample()], axis=1)
+        count, truth, classes = len(self.samples), self.decisions.truth, self.samples.classes
+        known = {"name": self.samples.names or range(count), "speaker": self.samples.groups}
+        if len(truth) == count:  # else a sample has a class at each of its positions
+            known["class"] = [classes[label] for label in truth] if classes else truth
+        right = {name: one.reshape(count, -1) for name, one in self.references.items()}
+        shares = {name: one.astype(int)[:, 0] if one.shape[1] == 1 else one.mean(1) for name, one in right.items()}
+        return pd.concat([pd.DataFrame({**known, **shares}), self.decisions.by_sample()], axis=1)
 
 
 def samples_at(table: pd.DataFrame | None, seconds: float, mode: bool) -> int:
@@ -234,10 +228,15 @@ def samples_at(table: pd.DataFrame | None, seconds: float, mode: bool) -> int:
 
 def hardware_used(found: Measured) -> str:
     """Return the hardware that the chips lie on, on one line: the recipe's with what was named in its place."""
-    recipe, rule = hardware_of(found.trained), found.compensation
+    rule = found.compensation
+    other = "" if rule is None else f", drift_compensation {rule}"
     if found.hardware is not None:
-        base = Path(found.hardware).name + ("" if rule is None else f", drift_compensation {rule}")
-    elif rule is None:
+        return Path(found.hardware).name + other + other_device(found)
+    if found.trained.recipe is None:
+        crossbars = dict.fromkeys(layer.crossbar.name for layer in analog_layers(found.network))
+        return ", ".join(crossbars) + other + other_device(found)
+    recipe = hardware_of(found.trained)
+    if rule is None:
         base = recipe.described()
     else:  # it stands in all layers, in those with hardware of their own too
         layers = {name: one for name, one in recipe.layers.items() if isinstance(one, str)}
@@ -265,9 +264,9 @@ def compensation_used(found: Measured) -> str:
 
 
 def other_device(found: Measured) -> str:
-    """Return what to say of a device that is not the recipe's, with the source of a fitted one; else nothing."""
+    """Return what to say of a device that is not the trained one, with the source of a fitted one; else nothing."""
     layers = [] if found.trained.learned_on_devices else analog_layers(found.network)
-    if not layers or layers[0].crossbar.device == hardware_of(found.trained).crossbar().device:
+    if not layers or layers[0].crossbar.device == analog_layers(found.trained.model)[0].crossbar.device:
         return ""
     device = layers[0].crossbar.device
     source = getattr(device, "source", "")
@@ -296,7 +295,7 @@ def write_tables(folder: Path, found: Measured) -> None:
     said: dict[str, Any] = {"split": found.split, "batch_norm": found.batch_norm, "compensation": found.compensation}
     said["adabs"] = found.calibrated_on()
     write_atomically(folder / "summary.csv", found.summary.assign(**said).to_csv(index=False))
-    write_atomically(folder / "samples.csv", found.samples().to_csv(index=False, float_format="%.6g"))
+    write_atomically(folder / "samples.csv", found.by_sample().to_csv(index=False, float_format="%.6g"))
     if found.classes is not None:
         write_atomically(folder / "by_class.csv", found.classes.to_csv(index=False))
     else:  # one of an earlier evaluation would not belong to the other files
@@ -310,9 +309,9 @@ def evaluation_report(folder: Path, found: Measured) -> Report:
         folder: of the figures; that is there.
         found: what was measured.
     """
-    trained, task, table = found.trained, found.task, found.decisions.accuracies()
-    recipe, hardware = trained.known_recipe(), hardware_used(found)
-    title = f"{recipe.name} on {task.data.info.name} ({hardware})"
+    trained, samples, table = found.trained, found.samples, found.decisions.accuracies()
+    recipe, hardware = trained.recipe, hardware_used(found)
+    title = f"{trained.name if recipe is None else recipe.name} on {samples.name} ({hardware})"
     accuracies = found.accuracies()
     drawn = drift_figure(table, folder / "drift.png", title=title, **accuracies)
     text = f"Accuracy against the time since programming. {answer_of(found.summary)}"
@@ -332,21 +331,27 @@ def evaluation_report(folder: Path, found: Measured) -> Report:
         "drift compensation": compensation_used(found),
         "batch-norm re-estimated": "yes" if found.batch_norm else "no",
         **({"AdaBS, training samples": on} if (on := max(found.calibrated_on())) else {}),
-        f"{found.split} {task.samples}": len(found.data),
+        samples.kind: len(samples),
         "intervals": found.about_intervals(),
         **({"share of chips": about} if (about := found.about_bound()) else {}),
-        "recipe fingerprint": recipe.fingerprint(),
-        "seed": recipe.seed,
-        "code": trained.origin.get("git_commit") or trained.origin["versions"]["analognets"],
+        **trained_by(trained),
     }
     return drift_report(
         title=title,
         facts=facts,
         summary=found.summary.drop(columns=list(accuracies)),
         figures=figures,
-        recipe=recipe.to_yaml(),
-        statement=task.data.info.statement,
+        recipe="" if recipe is None else recipe.to_yaml(),
+        statement=samples.statement,
         classes=found.classes,
         notes=[found.about_intervals()],
         compared=" ".join(f"{REFERENCES[name].capitalize()}: {share}." for name, share in compared.items()),
     )
+
+
+def trained_by(trained: TrainedNetwork) -> dict[str, Any]:
+    """Return what is known of the training: fingerprint of the recipe, seed, and commit or version of the code."""
+    if trained.recipe is None:
+        return {"network": trained.handle or "in memory", "training": "not known"}
+    code = trained.origin.get("git_commit") or trained.origin["versions"]["analognets"]
+    return {"recipe fingerprint": trained.recipe.fingerprint(), "seed": trained.recipe.seed, "code": code}

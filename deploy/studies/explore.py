@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analognets.core.files import write_atomically
 from analognets.deploy.studies.other_hardware import RANGES
-from analognets.deploy.studies.sensitivity.networks import check_place
+from analognets.deploy.studies.samples import check_place
 from analognets.deploy.studies.sweep import point_key, sweep
 from analognets.errors import AnalogNetsError, InvalidArgumentError, check_choice, check_integer, check_number
 from analognets.metrics import spread_interval

@@ -387,3 +387,80 @@ def test_a_calibration_that_can_not_be(trained: Path, call: Call, words: Any, co
     answer = call("evaluate", trained, "--chips", 1, "--at", "1d", *words)
     assert (answer.code, answer.out) == (code, "")
     assert re.search(match, answer.err)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> tuple[Path, Path, Any, tuple[np.ndarray, np.ndarray]]:
+    """Return a saved analog model of one's own, a file of labelled inputs, and both as objects."""
+    import keras
+
+    from analognets.conversion import to_analog
+
+    keras.utils.set_random_seed(1)
+    net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="only")], name="mine")
+    inputs = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
+    labels = np.asarray(net(inputs)).argmax(axis=1)
+    analog = to_analog(net, "aon_cim_8bit", calibrate_on=inputs)
+    analog.save(tmp_path / "mine.keras")
+    np.savez(tmp_path / "test.npz", inputs=inputs, labels=labels, groups=np.arange(40) // 2)
+    return tmp_path / "mine.keras", tmp_path / "test.npz", analog, (inputs, labels)
+
+
+def test_a_model_of_ones_own_is_evaluated_on_arrays(
+    own: Any, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analognets.deploy import program
+
+    def in_turn(work: Any, task: str, settings: dict[str, Any], items: list[Any], **_: int) -> Iterator[Any]:
+        yield from ((item, work(task, settings, item[1])) for item in items)
+
+    monkeypatch.setattr(on_ray, "on_ray", in_turn)
+    model, data, analog, pair = own
+    words = ("evaluate", model, "--data", data, "--chips", 2, "--at", "1d,1y", "--drift-compensation", "on", "--json")
+    answer = call(*words, "--out", tmp_path / "a", "--by-class")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    wanted = program(analog, 2, seed=0).evaluate(pair, at=["1d", "1y"])
+    assert [row["mean"] for row in found["rows"]] == pytest.approx(
+        wanted.groupby("seconds")["accuracy"].mean().tolist()
+    )
+    assert (found["data"], found["split"], found["clips"], found["digital_accuracy"]) == ("test.npz", None, 40, 1.0)
+    samples = pd.read_csv(tmp_path / "a" / "samples.csv")
+    assert samples["class"].tolist() == pair[1].tolist() and samples["speaker"].nunique() == 20
+    text = (tmp_path / "a" / "report.html").read_text("utf-8")
+    assert "mine on test.npz (aon_cim_8bit)" in text and "40 samples of 20 groups" in text
+    shared = call(*words, "--out", tmp_path / "b", "--ray")
+    assert shared.code == 0, shared.err
+    assert json.loads(shared.out)["rows"] == found["rows"]
+    column = call(*words, "--out", tmp_path / "c", "--compensation", "column", "--chips", 1)
+    assert column.code == 0 and "aon_cim_8bit, drift_compensation column" in (tmp_path / "c/report.html").read_text(
+        "utf-8"
+    )
+
+
+def test_arrays_stand_for_the_data_set_of_a_run(trained: Path, call: Call, tmp_path: Path) -> None:
+    from analognets.zoo.trained import open_trained
+
+    inputs, labels = open_trained(trained).task().features("test")
+    np.savez(tmp_path / "test.npz", inputs=inputs, labels=labels)
+    words = ("evaluate", trained, "--chips", 1, "--at", "1d", "--json", "--out", tmp_path / "results")
+    by_name, by_file = call(*words), call(*words, "--data", tmp_path / "test.npz")
+    assert by_name.code == by_file.code == 0, by_file.err
+    means = [[row["mean"] for row in json.loads(one.out)["rows"]] for one in (by_name, by_file)]
+    assert means[0] == means[1]
+
+
+def test_models_of_ones_own_that_can_not_be_evaluated(own: Any, call: Call, tmp_path: Path) -> None:
+    from analognets.conversion import to_digital
+
+    model, data, analog, _ = own
+    assert "and --data FILE.npz, which holds `inputs` and `labels`" in call("evaluate", model).error
+    more = call("evaluate", model, "--data", data, "--adabs", 10).error
+    assert "--adabs and --batch-norm take training samples, which a .npz file has none of" in more
+    to_digital(analog).save(tmp_path / "digital.keras")
+    assert "make it analog in Python" in call("evaluate", tmp_path / "digital.keras", "--data", data).error
+    np.savez(tmp_path / "bad.npz", inputs=np.zeros((4, 6)), labels=np.full(4, 3))
+    bad = call("evaluate", model, "--data", tmp_path / "bad.npz", "--out", tmp_path / "results").error
+    assert "labels from 0 to 2. Received: 3 to 3" in bad
+    missing = call("evaluate", model, "--data", tmp_path / "none.npz", "--out", tmp_path / "results").error
+    assert "No such file or directory. It must be a .npz file with the arrays `inputs`, `labels`" in missing

@@ -22,9 +22,8 @@ from analognets.deploy.studies.ageing.margin_laws import between, mean_networks,
 from analognets.deploy.studies.ageing.margins import margins_of
 from analognets.deploy.studies.ageing.mean_network import layer_laws
 from analognets.deploy.studies.ageing.regression import Regression
-from analognets.deploy.studies.certify.bench import samples_of
 from analognets.deploy.studies.certify.certify import opened
-from analognets.deploy.studies.sensitivity.networks import check_place
+from analognets.deploy.studies.samples import check_place, samples_of
 from analognets.errors import (
     AgeingWarning,
     ConversionError,

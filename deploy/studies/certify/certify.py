@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from analognets.core.files import make_folder, write_json
-from analognets.deploy.studies.certify.bench import TASK, Bench, Samples, samples_of
+from analognets.deploy.studies.certify.bench import TASK, Bench
 from analognets.deploy.studies.certify.certificate import Certificate, Question, answer, most_chips, percent, question
 from analognets.deploy.studies.certify.statistics import Audit
 from analognets.deploy.studies.evaluate import network_on_chips
-from analognets.deploy.studies.sensitivity.networks import check_place, fingerprint
+from analognets.deploy.studies.samples import Samples, check_place, samples_of
+from analognets.deploy.studies.sensitivity.networks import fingerprint
 from analognets.deploy.studies.sweep import sweep
 from analognets.errors import (
     AnalogNetsError,

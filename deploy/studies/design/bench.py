@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import warnings
@@ -17,11 +18,11 @@ from analognets.crossbar import Crossbar
 from analognets.deploy.chips.chips import program
 from analognets.deploy.evaluation import decisions
 from analognets.deploy.studies.ageing.predict import predict_ageing
-from analognets.deploy.studies.certify.bench import Samples, samples_of, samples_of_task
 from analognets.deploy.studies.design.files import as_in_recipes
 from analognets.deploy.studies.design.space import crossbars_of
 from analognets.deploy.studies.explore_point import retrain, trained_on
 from analognets.deploy.studies.other_hardware import on_hardware
+from analognets.deploy.studies.samples import Samples, samples_of_arrays, samples_of_task
 from analognets.deploy.studies.sensitivity.networks import open_calibrated
 from analognets.deploy.studies.sweep import point_key
 from analognets.errors import AgeingWarning, ConversionError, InvalidArgumentError
@@ -177,14 +178,13 @@ def rights(row: Mapping[str, Any], samples: int) -> np.ndarray:
 
 def _half(trained: TrainedNetwork, arrays: str, settings: Mapping[str, Any]) -> Samples:
     """Return one half of the samples in a file: every other one to search and confirm with, the rest to report on."""
-    whole = samples_of(trained, trained.model, arrays, split="test", limit=None, options={})
+    whole = samples_of_arrays(trained.model, arrays)
     first = 0 if settings["split"] == "validation" else 1
     chosen = np.arange(len(whole))[first::2]
     if settings["limit"] is not None:
         chosen = chosen[np.linspace(0, len(chosen) - 1, min(settings["limit"], len(chosen))).astype(int)]
-    inputs, labels = (np.asarray(one)[chosen] for one in (whole.inputs, whole.labels))
     kind = "samples to search with" if first == 0 else "samples to report on"
-    return Samples(inputs, labels, [whole.groups[one] for one in chosen], whole.name, kind, whole.synthetic)
+    return dataclasses.replace(whole.select(chosen), kind=kind)
 
 
 @functools.lru_cache(maxsize=1)

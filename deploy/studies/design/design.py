@@ -37,7 +37,8 @@ from analognets.deploy.studies.design.winners import Measure, Winners, differenc
 from analognets.deploy.studies.on_processes import Processes
 from analognets.deploy.studies.on_ray import cluster
 from analognets.deploy.studies.other_hardware import RANGES
-from analognets.deploy.studies.sensitivity.networks import check_place, gather
+from analognets.deploy.studies.samples import check_place
+from analognets.deploy.studies.sensitivity.networks import gather
 from analognets.deploy.studies.sweep import LOG, open_folder, sweep
 from analognets.errors import ConversionError, RunError, check_choice, check_integer
 from analognets.metrics import format_interval

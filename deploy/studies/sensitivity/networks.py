@@ -14,13 +14,14 @@ import numpy as np
 
 from analognets.core.files import file_sha256, write_atomically
 from analognets.core.provenance import sha256_of
-from analognets.datasets.arrays import check_labelled, read_labelled
+from analognets.datasets.arrays import read_labelled
 from analognets.deploy.studies.explore_point import load_data
-from analognets.errors import ConversionError, DataError, InvalidArgumentError, NotCalibratedError
+from analognets.deploy.studies.samples import array_file, check_classes, check_pair, check_place
+from analognets.errors import ConversionError, InvalidArgumentError, NotCalibratedError
 from analognets.zoo.tasks import evenly
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["StudiedNetwork", "check_place", "fingerprint", "gather", "open_calibrated", "test_data"]
+__all__ = ["StudiedNetwork", "fingerprint", "gather", "open_calibrated", "test_data"]
 
 MODELS, DATA = "models", "data.npz"
 
@@ -141,39 +142,6 @@ def gather(
     if arrays is not None:
         return studied, f"sha256:{file_sha256(arrays)}", str(arrays.resolve())
     return studied, data if data in (None, "synthetic") else str(Path(data).resolve()), None
-
-
-def check_place(data: Any) -> None:
-    """Raise unless data that are named are there: opening networks and measuring them takes minutes.
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    named = isinstance(data, (str, Path)) and data != "synthetic" and Path(data).suffix != ".npz"
-    if named and not os.path.isdir(Path(data)):
-        raise DataError(f"There are no data in '{data}': there is no such folder. Name the folder of the data.")
-
-
-def array_file(data: Any) -> Path | None:
-    """Return the path if data names a .npz file."""
-    return Path(data) if isinstance(data, (str, Path)) and Path(data).suffix == ".npz" else None
-
-
-def check_pair(data: tuple[Any, ...]) -> None:
-    """Raise unless data is a pair of arrays with as many labels as inputs."""
-    if len(data) != 2 or not all(hasattr(part, "shape") for part in data) or len(data[0]) != len(data[1]):
-        raise InvalidArgumentError(
-            "`data` of a study must be (inputs, labels), two arrays with as many labels as inputs. "
-            f"Received: {tuple(getattr(part, 'shape', type(part).__name__) for part in data)}."
-        )
-
-
-def check_classes(pair: tuple[Any, Any], model: Any, where: str) -> None:
-    """Raise unless inputs are finite and labels are classes that the model tells apart."""
-    outputs = getattr(model, "outputs", None) or []
-    units = outputs[0].shape[-1] if len(outputs) == 1 else None
-    inputs, labels = (np.asarray(part) for part in pair)
-    check_labelled(inputs, labels, where, classes=max(2, units) if units else None)
 
 
 def stored_model(model: Any, mark: str, folder: Path) -> str:
