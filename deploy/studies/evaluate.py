@@ -203,7 +203,7 @@ class Measured:
     def by_sample(self) -> pd.DataFrame:
         """Return for each sample what it is, which references are right about it, and which share of chips is."""
         count, truth, classes = len(self.samples), self.decisions.truth, self.samples.classes
-        known = {"name": self.samples.names or range(count), "speaker": self.samples.groups}
+        known: dict[str, Any] = {"name": self.samples.names or range(count), "speaker": self.samples.groups}
         if len(truth) == count:  # else a sample has a class at each of its positions
             known["class"] = [classes[label] for label in truth] if classes else truth
         right = {name: one.reshape(count, -1) for name, one in self.references.items()}
