@@ -88,8 +88,8 @@ class RecordingBlocks:
         notes: one sentence for each thing that was changed, of which some are warned of too.
 
     Raises:
-        DataError: the file is missing, special, cut short, empty, not finite, of unknown scale or no audio, or its rate
-            can't be converted.
+        DataError: the file is missing, special, cut short (which an MP3 does not tell), empty, not finite, of unknown
+            scale or no audio, or its rate can't be converted.
 
     Examples:
         >>> import soundfile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analognets.datasets.audio_io import ON_LONG, read_clips, read_recording
+from analognets.datasets.audio_io import ON_LONG, note_remarks, rate_remark, read_clips, read_recording
 from analognets.datasets.base import CLIP_SAMPLES, SAMPLE_RATE, Split, TaskData, check_disjoint
 from analognets.datasets.clip_cache import ClipCache, cache_folder
 from analognets.datasets.contents import note_contents
@@ -223,12 +223,14 @@ class _Reader:
     def noise(self, item: Item) -> np.ndarray | None:
         """Return a recording of noise, float32 in [-1, 1], or None if it can't be read and may be skipped."""
         try:
-            return read_recording(item.path).samples.astype(np.float32) / 32768
+            found = read_recording(item.path)
         except DataError:
             if self.on_corrupt == "error":
                 raise
             self.notes.add("skipped", item.name)
             return None
+        note_remarks(self.notes, item.name, rate_remark(found) | found.remarks)
+        return found.samples.astype(np.float32) / 32768
 
 
 def _noise(items: Sequence[Item], seed: int, reader: _Reader) -> tuple[dict[str, np.ndarray], str]:

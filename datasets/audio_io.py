@@ -31,6 +31,8 @@ __all__ = [
     "Recording",
     "fit_length",
     "loudest",
+    "note_remarks",
+    "rate_remark",
     "read_clips",
     "read_recording",
     "read_wav",
@@ -109,7 +111,8 @@ def read_recording(path: Path | str, rate: int = SAMPLE_RATE) -> Recording:
         rate: samples a second wanted.
 
     Raises:
-        DataError: the file is missing, special, too large, cut short, empty, not finite, of unknown scale or no audio.
+        DataError: the file is missing, special, too large, cut short (which an MP3 does not tell), empty, not finite,
+            of unknown scale or no audio.
     """
     with open_plain(path, "recording", limit=_MOST_BYTES, error=DataError, hint=_HINT) as file:
         with READING.hold(os.fstat(file.fileno()).st_size):
@@ -309,8 +312,7 @@ def read_clips(
     def read(path: Path) -> tuple[np.ndarray, Remark]:
         found = read_recording(path)
         clip, remarks = _one_second(path, found.samples, on_long)
-        rate = {} if found.rate == SAMPLE_RATE else {"rate": float(found.rate)}
-        return clip, {**found.remarks, **rate, **remarks}
+        return clip, {**found.remarks, **rate_remark(found), **remarks}
 
     blank = np.zeros(CLIP_SAMPLES, np.int16)
     settings = f"{CLIP_SAMPLES} {on_long}"
@@ -319,8 +321,7 @@ def read_clips(
     )
     told = Notes("clips", cut=on_long) if notes is None else notes
     for name, remark in found.remarks.items():
-        for kind, value in remark.items():
-            told.add(kind, f"{name} ({UNITS[kind].format(value)})")
+        note_remarks(told, name, remark)
     told.extend("skipped", found.faults)
     return Clips(found.inputs, found.kept, (*(told.sentences() if notes is None else ()), *found.notes))
 
@@ -335,6 +336,17 @@ UNITS = {
     "unit": "up to {:.6g}",
 }
 """How the number of a remark is shown."""
+
+
+def note_remarks(notes: Notes, name: str, remarks: Remark) -> None:
+    """Note what is odd about a recording, with the number of each remark."""
+    for kind, value in remarks.items():
+        notes.add(kind, f"{name} ({UNITS[kind].format(value)})")
+
+
+def rate_remark(found: Recording) -> Remark:
+    """Return a remark if a recording had another rate than clips have."""
+    return {} if found.rate == SAMPLE_RATE else {"rate": float(found.rate)}
 
 
 def _one_second(path: Path, samples: np.ndarray, on_long: str) -> tuple[np.ndarray, Remark]:

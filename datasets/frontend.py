@@ -163,7 +163,13 @@ class MFCC(keras.layers.Layer):
         """Return |FFT| of each windowed frame up to `high_hz`: (batch, samples) -> (batch, frames, bins)."""
         audio = ops.convert_to_tensor(audio)
         self._check_shape(audio.shape)
-        scale = 1.0 / 32768.0 if keras.backend.standardize_dtype(audio.dtype) == "int16" else 1.0
+        kind = keras.backend.standardize_dtype(audio.dtype)
+        if kind != "int16" and not kind.startswith(("float", "bfloat")):
+            raise InvalidArgumentError(
+                f"MFCC takes int16 samples, or floats in [-1, 1]. Received: {kind}. Divide by the full scale, such as "
+                "audio / 2**31 for whole numbers of 32 bit."
+            )
+        scale = 1.0 / 32768.0 if kind == "int16" else 1.0
         audio = ops.cast(audio, "float32") * scale
         if self.normalize == "max":
             largest = ops.max(audio, axis=-1, keepdims=True)

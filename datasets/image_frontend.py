@@ -121,7 +121,13 @@ class Image(keras.layers.Layer):
         return 1 if self.grey else 3
 
     def call(self, inputs: Any) -> Any:
-        pictures = ops.cast(ops.convert_to_tensor(inputs), "float32")
+        pictures = ops.convert_to_tensor(inputs)
+        if keras.backend.standardize_dtype(pictures.dtype) in ("int16", "uint16", "uint32", "uint64"):
+            raise InvalidArgumentError(
+                f"Image takes uint8 pictures, or floats from 0 to 255. Received: {pictures.dtype}. Divide 16-bit "
+                "pictures by 257."
+            )
+        pictures = ops.cast(pictures, "float32")
         self._check_shape(pictures.shape)
         if self.grey and pictures.shape[-1] == 3:
             pictures = ops.image.rgb_to_grayscale(pictures, data_format="channels_last")

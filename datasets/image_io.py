@@ -267,10 +267,12 @@ def _largest(band: np.ndarray, so_far: float) -> float:
 
 
 def _converted(band: Image.Image) -> Image.Image:
+    if band.mode in _WIDE:
+        wide = np.asarray(band, np.float64)
+        grey = np.clip(wide * (255 / _WHITE), 0, 255).astype(np.uint8)
+        clear = band.info.get("transparency")
+        return Image.fromarray(grey if clear is None else np.where(wide == clear, 0, grey)).convert("RGB")
     if band.mode == "P" or "transparency" in band.info or band.mode in ("LA", "PA", "RGBA"):
         clear = band.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear).convert("RGB")
-    if band.mode in _WIDE:
-        grey = np.asarray(band, np.float64) * (255 / _WHITE)
-        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
     return band.convert("RGB")

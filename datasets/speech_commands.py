@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from analognets.core.seeds import generator
-from analognets.datasets.audio_io import Progress, read_clips, read_wav
+from analognets.datasets.audio_io import Progress, note_remarks, rate_remark, read_clips, read_recording
 from analognets.datasets.base import (
     KWS_CLASSES,
-    SAMPLE_RATE,
     DatasetInfo,
     Split,
     TaskData,
@@ -199,15 +198,14 @@ class _Reader:
         found = {}
         for path in paths:
             try:
-                samples, rate = read_wav(path)
+                read = read_recording(path)
             except DataError as error:
                 if self.on_corrupt == "error":
                     raise
                 self.notes.append(f"Skipped: {error}")
                 continue
-            found[path.stem] = samples.astype(np.float32) / 32768
-            if rate != SAMPLE_RATE:
-                self.notes.append(f"{path.name} was resampled from {rate} to {SAMPLE_RATE} Hz.")
+            found[path.stem] = read.samples.astype(np.float32) / 32768
+            note_remarks(self.found, path.name, rate_remark(read) | read.remarks)
         return found
 
 

@@ -1,4 +1,7 @@
-"""Where the samples of a RIFF/WAVE file stand: headers of streams left open, cut short, or at odds with the file."""
+"""Where the samples of a RIFF/WAVE file stand: headers of streams left open, cut short, or at odds with the file.
+
+Of AIFF, AU, W64 and RF64 files, only whether they are cut short.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ _MOST_CHUNKS = 1000
 _SPARE = 1024
 """Bytes behind the sound that are no chunk and yet no sign of a wrong size."""
 
+_WAVE_64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+"""How a file of Sony Wave64 begins."""
 _LINEAR = (1, 3, 0xFFFE)
 """Encodings of whole samples: PCM, float, and either of them in the extensible format."""
 
@@ -47,7 +52,7 @@ class WavHeader(NamedTuple):
 
 
 def read_header(data: bytes, path: Path | str, length: int | None = None) -> WavHeader | None:
-    """Return what the header of a RIFF file says, None if it is of another kind or has no sound.
+    """Return what the header of a RIFF file says, None if it is of another kind, which is not cut short, or no sound.
 
     Args:
         data: the whole file, or its beginning.
@@ -58,6 +63,7 @@ def read_header(data: bytes, path: Path | str, length: int | None = None) -> Wav
         DataError: the file is shorter than its header promises.
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        _check_whole(path, _promised(data), length or len(data))
         return None
     at, form = 12, None
     for _ in range(_MOST_CHUNKS):
@@ -73,17 +79,36 @@ def read_header(data: bytes, path: Path | str, length: int | None = None) -> Wav
     return None
 
 
+def _promised(data: bytes) -> int:
+    """Return how many bytes a file of another kind has by its header; 0 if it does not say."""
+    if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
+        return 8 + int(struct.unpack_from(">I", data, 4)[0])
+    if data[:4] == b".snd" and len(data) >= 12:
+        start, size = struct.unpack_from(">II", data, 4)
+        return 0 if size == 0xFFFF_FFFF else int(start + size)
+    if data[:16] == _WAVE_64 and len(data) >= 24:
+        return int(struct.unpack_from("<Q", data, 16)[0])
+    if data[:4] == b"RF64" and data[12:16] == b"ds64" and len(data) >= 36:
+        whole, sound = struct.unpack_from("<QQ", data, 20)
+        return 0 if sound in (0, (1 << 64) - 1) else 8 + int(whole)
+    return 0
+
+
+def _check_whole(path: Path | str, promised: int, there: int, what: str = "bytes") -> None:
+    if promised > there:
+        raise DataError(
+            f"The recording {path} is cut short: its header promises {promised} {what}. "
+            f"Received: {there} bytes. Replace it or leave it out."
+        )
+
+
 def _header(data: bytes, path: Path | str, form: tuple[int, ...], at: int, size: int, length: int) -> WavHeader:
     encoding, channels, rate, bytes_a_second, block, bits = form
     left = length - at
     is_open = size > left and size >= _OPEN_FROM or (size == 0 and not _are_chunks(data, at))
     if is_open:
         size = left - left % max(block, 1)
-    if size > left:
-        raise DataError(
-            f"The recording {path} is cut short: its header promises {size} bytes of sound. "
-            f"Received: {left} bytes. Replace it or leave it out."
-        )
+    _check_whole(path, size, left, "bytes of sound")
     is_odd = encoding in _LINEAR and (block != channels * ((bits + 7) // 8) or bytes_a_second != rate * block)
     end = at + size + size % 2
     whole = length == len(data)

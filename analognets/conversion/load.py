@@ -14,6 +14,7 @@ import keras
 from analognets.conversion.from_onnx.load import load_onnx
 from analognets.conversion.load_files import ModelFile, check_size, opened
 from analognets.conversion.load_keras2 import ALIASES, MODELS, Translator
+from analognets.conversion.load_masks import check_masks
 from analognets.conversion.load_saved_model import saved_weights
 from analognets.conversion.load_weights import check_finite, place_weights, stored_weights
 from analognets.core.drafts import temporary_folder
@@ -51,7 +52,8 @@ def load_model(
         DataError: the file is missing, broken, holds weights only, NaN or infinite ones or far fewer than its model
             has, or is no Keras model (a SavedModel without Keras layers, a .tflite).
         ConversionError: the file holds Python code (a Lambda layer), layers of a class that is not known, arguments
-            of Keras 2 that Keras 3 can't say, or operators of ONNX that can't be imported.
+            of Keras 2 that Keras 3 can't say, layers that hand on another mask than they did there, or operators
+            of ONNX that can't be imported.
 
     Examples:
         >>> model.save("net.keras")
@@ -73,6 +75,8 @@ def load_model(
         check_code(path, file.config)
         check_classes(path, file.config, custom)
         model = loaded(file, custom)
+        if file.old:
+            check_masks(path, model)
     except AnalogNetsError:
         raise
     except Exception as error:  # Keras raises many kinds for a config or weights that are not whole

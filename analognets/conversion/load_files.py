@@ -17,7 +17,7 @@ import keras
 from analognets.conversion.load_saved_model import GRAPH, keras_config, saved_bytes
 from analognets.conversion.sizes import declared_bytes
 from analognets.core.files import json_of
-from analognets.errors import AnalogNetsError, DataError, reason
+from analognets.errors import AnalogNetsError, ConversionError, DataError, reason
 
 __all__ = ["ModelFile", "check_size", "opened"]
 
@@ -171,7 +171,12 @@ def opened_h5(path: Path) -> ModelFile:
             raise DataError(
                 f"The config of the model in '{path}' must be a text of at most {MOST_CONFIG / MIB:.0f} MiB."
             )
-        version = file.attrs.get("keras_version", "")
+        version, backend = (file.attrs.get(name, "") for name in ("keras_version", "backend"))
+        if backend in ("theano", b"theano") and "Conv" in str(said):
+            raise ConversionError(
+                f"The model in '{path}' was written by Keras on Theano, which turns the kernels of convolutions by 180 "
+                "degrees. Load it there with TensorFlow as the backend, and save it again."
+            )
         sizes: list[int] = []
         file.visititems(lambda name, item: sizes.append(item.nbytes if isinstance(item, h5py.Dataset) else 0))
     check_ratio(path, sum(sizes), path.stat().st_size)

@@ -410,9 +410,9 @@ def cost(
         LayerCost(work, time, design.energy.energy(work, time, placement, widths[work.name]), widths[work.name])
         for work, time in zip(placement.workload.layers, times, strict=True)
     )
-    return Cost(
-        placement, max(widths.values()), design.digital.overlapped if overlapped is None else overlapped, layers
-    )
+    on_crossbar = [widths[work.name] for work in placement.workload.layers if work.analog]
+    width = max(on_crossbar or widths.values())
+    return Cost(placement, width, design.digital.overlapped if overlapped is None else overlapped, layers)
 
 
 def _widths(placement: Placement, bits: int | Mapping[str, int] | None) -> dict[str, int]:

@@ -207,7 +207,8 @@ def training_cost(model: keras.Model | Workload, activity: Activity, *, system: 
     """Return what learning from one example costs.
 
     Both designs do, for each layer and position, a forward product, the backward product to its inputs (not for the
-    first layer), and the update by the outer product of inputs and errors:
+    first product in order; others that see the model's inputs alone are counted, as those of a second input), and the
+    update by the outer product of inputs and errors:
 
         digital   multiply-adds x multiply_add + weight accesses x weight + numbers x activation; an update reads and
                   writes each weight

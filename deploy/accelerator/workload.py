@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from analognets import conversion
-from analognets.conversion.calls import Calls
+from analognets.conversion.calls import Calls, in_order
 from analognets.conversion.plan import ALREADY
 from analognets.conversion.support import check_model, is_cloneable
 from analognets.crossbar import Crossbar, matrix_shape
@@ -196,9 +196,18 @@ def width_of(crossbar: Crossbar) -> int | None:
 
 
 def layers_by_path(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Return the layers of a model, in the order in which they are listed, by the paths that products have."""
-    calls = Calls(model, {})
-    return {calls.path(layer): layer for layer in model._flatten_layers(include_self=False)}
+    """Return the layers of a model, in the order in which they run, by the paths that products have."""
+    calls, found, seen = Calls(model, {}), {}, set()
+
+    def visit(layer: keras.layers.Layer) -> None:
+        for inner in in_order(layer):
+            if id(inner) not in seen:
+                seen.add(id(inner))
+                found[calls.path(inner)] = inner
+                visit(inner)
+
+    visit(model)
+    return found
 
 
 def _scales_inputs(layer: AnalogLayer) -> bool:

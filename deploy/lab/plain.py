@@ -14,7 +14,7 @@ import numpy as np
 
 from analognets.core.files import read_plain
 from analognets.deploy.lab import format as form
-from analognets.devices.fitting.headers import CONDUCTANCE, RESISTANCE
+from analognets.devices.fitting.headers import CONDUCTANCE, RESISTANCE, TIME
 from analognets.errors import ChipFileError, check_choice, reason, shortened
 from analognets.units import parse_duration
 
@@ -265,7 +265,12 @@ def _roles(frame: Mapping[str, Sequence[str]], source: Path) -> dict[str, tuple[
     found: dict[str, tuple[str, str | None]] = {}
     for name in frame:
         words = [word for word in re.split(r"[\s_\[\]()/]+", name.strip()) if word]
-        unit = UNITS.get(words[-1].lower()) if len(words) > 1 else None
+        timed = len(words) > 1 and "".join(words[:-1]).lower() in ROLES["time"]
+        if timed and words[-1] not in TIME:
+            raise ChipFileError(
+                f"Column '{name}' of '{source}' must have a unit of time: {', '.join(TIME)}. Received: '{words[-1]}'."
+            )
+        unit = (words[-1] if timed else UNITS.get(words[-1].lower())) if len(words) > 1 else None
         key = "".join(words[:-1] if unit else words).lower()
         role = next((role for role, names in ROLES.items() if key in names), None)
         if role in found:
@@ -315,8 +320,10 @@ def _of_table(
         _numbers(frame, roles[role][0], source, whole=role == "chip") if role in roles else np.zeros(count)
         for role in ("chip", "time")
     )
-    if "time" in roles and not (np.isfinite(times).all() and (times >= 0).all()):
-        raise ChipFileError(f"Column '{roles['time'][0]}' of '{source}' must hold seconds since programming, from 0.")
+    if "time" in roles:
+        times = times * TIME[roles["time"][1] or "s"]
+        if not (np.isfinite(times).all() and (times >= 0).all()):
+            raise ChipFileError(f"Column '{roles['time'][0]}' of '{source}' must hold times since programming, from 0.")
     for chip, seconds in sorted({*zip(chips.tolist(), times.tolist(), strict=True)}):
         here = (chips == chip) & (times == seconds)
         made = {tile.name: _cells(frame, roles, here & (named == safe(tile.name)), tile, index, source, unit)

@@ -144,16 +144,30 @@ def _chain(model: keras.Model) -> list[dict[str, Any]]:
         elif type(layer) in (keras.layers.Conv2D, keras.layers.Dense, AnalogConv2D, AnalogDense):
             products.append(_product(layer, is_pooled))
             is_pooled = False
-        elif isinstance(layer, keras.layers.BatchNormalization) and products and layer.scale and layer.center:
+        elif _norm_fits(layer, products, is_pooled):
             products[-1]["norm"] = {"name": layer.name, "epsilon": layer.epsilon}
-        elif type(layer) is keras.layers.ReLU and products:
+        elif _is_plain_relu(layer) and products and not is_pooled:
             products[-1]["relu"] = True
         else:
             raise ConversionError(
-                "The lab page computes convolutions, dense layers, batch-norm, ReLU and a global average pool. "
-                f"Received: layer '{layer.name}' of type {type(layer).__name__}."
+                "The lab page computes convolutions and dense layers, each followed by a batch-norm, a plain ReLU and "
+                f"a global average pool, in this order. Received: layer '{layer.name}' of type {type(layer).__name__}."
             )
     return products
+
+
+def _norm_fits(layer: Any, products: list[dict[str, Any]], is_pooled: bool) -> bool:
+    """Whether a layer is a batch-norm right behind a product, where the page computes it."""
+    if not isinstance(layer, keras.layers.BatchNormalization) or not products or is_pooled:
+        return False
+    return bool(layer.scale and layer.center and products[-1]["norm"] is None and not products[-1]["relu"])
+
+
+def _is_plain_relu(layer: Any) -> bool:
+    """Whether a layer is max(x, 0)."""
+    if type(layer) is not keras.layers.ReLU:
+        return False
+    return layer.max_value is None and not layer.negative_slope and not layer.threshold
 
 
 def _product(layer: Any, is_pooled: bool) -> dict[str, Any]:

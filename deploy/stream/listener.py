@@ -220,11 +220,22 @@ def listen(
     trained = open_trained(source)
     front = stream_frontend(trained, every, frontend)
     blocks = _blocks(stream, front.frontend.sample_rate)
-    given = getattr(blocks, "rate", None) if rate is None else rate
+    given = _rate(blocks, rate)
     options: dict[str, Any] = {"at": at, "seed": seed, "chip": chip, "chips": chips, "compensation": compensation}
     names = tuple(trained.classes if classes is None else classes)
     network = network_for(trained, on, classes=names, **options)
     return Listener(network, front, names, settings, rate=given).listen(blocks)
+
+
+def _rate(blocks: Any, rate: int | None) -> int | None:
+    """Return samples a second of blocks: what they say themselves, else what is given."""
+    own = getattr(blocks, "rate", None)
+    if own is None or rate in (None, own, getattr(blocks, "found", own)):
+        return rate if own is None else int(own)
+    raise InvalidArgumentError(
+        f"The stream says its own rate, {getattr(blocks, 'found', own):,} samples a second. Received: rate={rate!r}. "
+        "Leave `rate` out."
+    )
 
 
 def _blocks(stream: Any, rate: int) -> Any:

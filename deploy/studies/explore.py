@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analognets.core.files import write_atomically
+from analognets.deploy.studies.explore_point import forget_data
 from analognets.deploy.studies.other_hardware import RANGES
-from analognets.deploy.studies.samples import check_place
+from analognets.deploy.studies.samples import check_place, on_one_data_set
 from analognets.deploy.studies.sweep import point_key, sweep
 from analognets.errors import AnalogNetsError, InvalidArgumentError, check_choice, check_integer, check_number
 from analognets.metrics import spread_interval
@@ -106,6 +107,7 @@ def explore(
     check_integer("explore", "retrain_epochs", retrain_epochs, 1, 100_000)
     settings = settings_of(data, data_options, limit, chips=chips, at=at, seed=seed, ranges=ranges)
     opened = [open_trained(source, wants=("analog", "recipe"), instead=INSTEAD) for source in sources]
+    forget_data()
     root = Path(folder)
     combined = list(itertools.product(opened, bits, arrays, clip or (None,), eta or (None,)))
     plan = [as_point(*combination, retrain_epochs) for combination in combined]
@@ -121,6 +123,7 @@ def explore(
         overwrite=overwrite,
         progress=progress,
     )
+    measured = on_one_data_set(measured, root / ACCURACY)
     by_key = dict(zip(dict.fromkeys(map(point_key, plan)), _records(measured), strict=True))
     rows = [
         {**with_ends(by_key[point_key(point)]), "at": at, "adcs": count, **costs[number, count]}

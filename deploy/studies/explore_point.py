@@ -13,12 +13,13 @@ import numpy as np
 
 from analognets.crossbar import Crossbar
 from analognets.deploy.studies.other_hardware import hardware_with, trained_on_hardware
+from analognets.deploy.studies.samples import MEASURED_ON, arrays_mark
 from analognets.deploy.studies.sweep import point_key
 from analognets.metrics import chips_bound, chips_interval
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["load_data", "measure", "retrain", "trained_on"]
+__all__ = ["forget_data", "load_data", "measure", "retrain", "trained_on"]
 
 
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         "accuracy_std": float(table["accuracy"].std(ddof=1)) if len(table) > 1 else 0.0,
         "chips": len(table),
         "samples": len(labels),
+        MEASURED_ON: arrays_mark(inputs, labels),
         "digital_accuracy": accuracy(labels, np.concatenate(pieces)),
         "weights": weights,
         "ranges": ranges,
@@ -71,6 +73,11 @@ def load_data(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Tas
     """
     wanted = json.dumps([settings["data"], settings["data_options"], settings["limit"]], sort_keys=True)
     return _load_data(str(trained.handle), trained.known_recipe().fingerprint(), wanted)
+
+
+def forget_data() -> None:
+    """Forget what `load_data` has loaded in this process: the folder may hold other data by now."""
+    _load_data.cache_clear()
 
 
 @functools.lru_cache(maxsize=2)

@@ -10,25 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analognets.core.provenance import sha256_of
 from analognets.datasets.arrays import check_labelled, read_labelled, read_npz
-from analognets.errors import DataError, InvalidArgumentError
+from analognets.errors import DataError, InvalidArgumentError, RunError
 from analognets.zoo.tasks import Task, evenly
 from analognets.zoo.trained import TrainedNetwork
 
 __all__ = [
     "Samples",
+    "MEASURED_ON",
     "array_file",
+    "arrays_mark",
     "check_classes",
     "check_pair",
     "check_place",
+    "on_one_data_set",
     "samples_of",
     "samples_of_arrays",
     "samples_of_task",
 ]
 
 GROUPS = "groups"
+MEASURED_ON = "measured_on"
+"""Column of stored rows: `arrays_mark` of the samples that a row was measured on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +73,7 @@ class Samples:
 
     def fingerprint(self) -> str:
         """Return a hash of inputs, labels and groups."""
-        arrays = [np.ascontiguousarray(one) for one in (self.inputs, self.labels)]
-        shapes = [f"{one.dtype}{one.shape}" for one in arrays]
-        return sha256_of(*shapes, *arrays, "\x1f".join(self.groups))[:20]
+        return arrays_mark(self.inputs, self.labels, "\x1f".join(self.groups))
 
     def describe(self) -> str:
         """Return how many samples of how many groups there are, and of what."""
@@ -170,6 +174,32 @@ def samples_of_task(task: Task, split: str, limit: int | None = None) -> Samples
     return Samples(
         inputs, labels, list(clips.speakers), info.name, f"{split} {task.samples}", bool(info.synthetic), **known
     )
+
+
+def arrays_mark(inputs: Any, labels: Any, *more: str) -> str:
+    """Return a hash of inputs, labels and further text."""
+    arrays = [np.ascontiguousarray(one) for one in (inputs, labels)]
+    return sha256_of(*[f"{one.dtype}{one.shape}" for one in arrays], *arrays, *more)[:20]
+
+
+def on_one_data_set(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return stored rows without the mark of their samples, if each network was measured on the same ones all along.
+
+    Args:
+        table: with a column "fingerprint" of the network; rows of earlier versions have no mark.
+        folder: they are stored in, for the message.
+
+    Raises:
+        RunError: the data were changed between two of them.
+    """
+    if MEASURED_ON not in table:
+        return table
+    if "fingerprint" in table and (table.groupby("fingerprint")[MEASURED_ON].nunique() > 1).any():
+        raise RunError(
+            f"The data were changed since the first points in '{folder}' were measured, so its rows can't be compared. "
+            "Choose another folder, or overwrite it (--overwrite)."
+        )
+    return table.drop(columns=MEASURED_ON)
 
 
 def check_place(data: Any) -> None:

@@ -341,3 +341,56 @@ def test_what_keras_3_can_not_say_is_refused_by_layer_and_argument(
 ) -> None:
     with pytest.raises((ConversionError, DataError), match=sentence):
         load_model(written(net(), tmp_path / f"net{suffix}"))
+
+
+def positions() -> Any:
+    a, b = L.Input((5,)), L.Input((5,))
+    return k2.Model([a, b], L.LSTM(4)(L.Add()([L.Embedding(30, 6, mask_zero=True)(a), L.Embedding(30, 6)(b)])))
+
+
+def two_masks() -> Any:
+    a, b = L.Input((5,)), L.Input((5,))
+    made = [L.Embedding(30, 6, mask_zero=True)(one) for one in (a, b)]
+    return k2.Model([a, b], L.GlobalAveragePooling1D()(L.Maximum()(made)))
+
+
+def scaled() -> Any:
+    return k2.Sequential([L.Input((5, 3)), L.Masking(), L.Rescaling(0.5), L.LSTM(4)])
+
+
+def by_time() -> Any:
+    words = L.TimeDistributed(L.Embedding(30, 6, mask_zero=True))(L.Input((3, 5)))
+    return k2.Model(words.node.keras_inputs[0], L.TimeDistributed(L.LSTM(4))(words))
+
+
+def nested_sum() -> Any:
+    a, b = L.Input((5, 6)), L.Input((5, 6))
+    inner = k2.Model([a, b], L.Add()([a, b]))
+    words, places = L.Input((5,)), L.Input((5,))
+    both = inner([L.Embedding(30, 6, mask_zero=True)(words), L.Embedding(30, 6)(places)])
+    return k2.Model([words, places], L.LSTM(4)(both))
+
+
+@pytest.mark.parametrize("net", [positions, two_masks, scaled, by_time, nested_sum])
+def test_networks_with_other_masks_are_refused(net: Callable[[], Any], tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="computes something else than in Keras 2: Keras 3 .* padded positions"):
+        load_model(written(net(), tmp_path / "net.h5"))
+
+
+def test_a_residual_of_one_mask_is_what_it_was(tmp_path: Path) -> None:
+    words = L.Input((5,))
+    x = L.Embedding(30, 6, mask_zero=True)(words)
+    compared(
+        k2.Model(words, L.LSTM(4)(L.Add()([x, L.Dropout(0.1)(L.LSTM(6, return_sequences=True)(x))]))),
+        tmp_path / "net.h5",
+    )
+
+
+def test_kernels_that_theano_turned_are_refused(tmp_path: Path) -> None:
+    dense, conv = (k2.Sequential([L.Input(PICTURE), *rest]) for rest in ([L.Dense(2)], [L.Conv2D(2, 3)]))
+    for net, turned in ((dense, False), (conv, True)):
+        path = written(net, tmp_path / "net.h5")
+        with h5py.File(path, "r+") as file:
+            file.attrs["backend"] = b"theano"
+        with pytest.raises(ConversionError, match="on Theano, which turns") if turned else contextlib.nullcontext():
+            load_model(path)

@@ -12,7 +12,7 @@ import pytest
 from analognets.datasets.audio_folder import load_audio_folder
 from analognets.datasets.base import TaskData, shared_speakers
 from analognets.datasets.registry import load_dataset
-from analognets.errors import DataError, InvalidArgumentError
+from analognets.errors import DataError, DataWarning, InvalidArgumentError
 
 spec = importlib.util.spec_from_file_location("own_recordings", Path(__file__).with_name("conftest.py"))
 assert spec is not None and spec.loader is not None
@@ -145,3 +145,15 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
         load(root, silence=True)
     with pytest.raises(DataError, match="one folder a word"):
         load_dataset("audio_folder")
+
+
+def test_noise_over_full_scale_is_named(tmp_path: Path) -> None:
+    import soundfile
+
+    root = build(tmp_path, {"on": 12, "off": 12})
+    (root / "_background_noise_").mkdir()
+    loud = np.random.default_rng(0).normal(0, 1.2, 16_000 * 12).astype(np.float32)
+    soundfile.write(root / "_background_noise_" / "loud.wav", loud, 16_000, subtype="FLOAT")
+    with pytest.warns(DataWarning, match="1 clips hold numbers over full scale.*loud.wav"):
+        data = load(root, silence=True)
+    assert any("over full scale" in note for note in data.info.notes)

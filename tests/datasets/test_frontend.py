@@ -230,3 +230,12 @@ def test_wrong_shapes_and_presets_are_named() -> None:
         MFCC()(np.zeros((1, 16000, 1), np.float32))
     with pytest.raises(UnknownNameError, match="Did you mean 'mlperf_tiny'"):
         MFCC.from_preset("mlperf_tini")
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8"])
+def test_whole_numbers_of_another_unit_are_refused(kind: str) -> None:
+    clip = np.ones((1, 16_000), kind)
+    with pytest.raises(InvalidArgumentError, match=f"MFCC takes int16 samples, or floats .* Received: {kind}"):
+        MFCC()(clip)
+    with pytest.raises(InvalidArgumentError, match=f"Received: {kind}"):
+        tf.function(MFCC(), autograph=False)(tf.constant(clip))

@@ -115,3 +115,8 @@ def test_wrong_inputs_are_named() -> None:
         Image()(PICTURES[..., :1])
     with pytest.raises(InvalidArgumentError, match="takes pictures"):
         Image()(np.zeros((2, 16000), np.int16))
+
+
+def test_pictures_of_16_bit_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="uint8 pictures, or floats from 0 to 255. Received: .*uint16"):
+        Image(size=(16, 24))(PICTURES.astype(np.uint16) * 257)

@@ -187,3 +187,12 @@ def test_grey_pictures_of_32_bit_hold_16_or_are_refused(tmp_path: Path, outside:
     Image.fromarray(values).save(tmp_path / "outside.tif")
     with pytest.raises(DataError, match=f"it holds {outside}, outside of 0 to 65535; store it in 8 or 16 bit"):
         read_picture(tmp_path / "outside.tif")
+
+
+def test_a_transparent_level_of_16_bit_is_black_and_changes_nothing_else(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    save(tmp_path / "plain.png", Image.fromarray(ramp))
+    Image.fromarray(ramp).save(tmp_path / "clear.png", transparency=int(ramp[4, 4]))
+    wanted = read_picture(tmp_path / "plain.png").copy()
+    wanted[4, 4] = 0
+    np.testing.assert_array_equal(read_picture(tmp_path / "clear.png"), wanted)

@@ -13,6 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analognets.datasets.audio_blocks import RecordingBlocks
 from analognets.datasets.audio_io import read_clips, read_recording
 from analognets.datasets.wav_header import read_header
 from analognets.errors import DataError
@@ -126,3 +127,16 @@ def test_a_file_of_a_million_chunks_is_given_up_at_once(before: bytes, tmp_path:
     header = read_header(data, "x.wav")
     assert time.process_time() - began < 1.0
     assert header is None or header.is_odd or header.is_open
+
+
+@pytest.mark.parametrize("kind", ["RF64", "AIFF", "AU", "W64", "FLAC", "OGG", "CAF"])
+def test_half_of_a_file_of_any_kind_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    with path.open("wb") as file:
+        soundfile.write(file, np.sin(np.arange(16_000)) / 2, 16_000, format=kind)
+    assert len(read_recording(path).samples) == 16_000
+    assert RecordingBlocks(path).seconds == 1
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for read in (read_recording, lambda path: list(RecordingBlocks(path))):
+        with pytest.raises(DataError, match="is cut short: its header promises|Can't read"):
+            read(path)

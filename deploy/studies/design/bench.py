@@ -111,7 +111,8 @@ class Bench:
             "hardware_aware.warmup_epochs": 0.0,
             "hardware_aware.hardware": section,
         }
-        key = point_key({**changes, "data": trained_on(self.trained, self.settings)})
+        mark = {"network": self.settings["network"], "data": trained_on(self.trained, self.settings)}
+        key = point_key({**changes, **mark})
         return retrain(self.trained, changes, folder / key, self.task), key
 
     def predicted(

@@ -38,9 +38,9 @@ class LayerStudy:
             the analog weights), accuracy, standard_error, normalized (A*), with much device noise in this layer alone.
         exemption: one row per network and number of exempt layers, from 0: network, exempt (their number), layer (the
             last one exempted), share (of the analog weights), accuracy, standard_error, normalized, enough (whether A*
-            has reached the level). None and all layers are always there; if all are not enough, nothing in between is.
-            Both tables end with low, high, normalized_low and normalized_high, the ends of 95 % intervals over chips,
-            the float accuracy taken as it is.
+            has reached the level), level. None and all layers are always there; if all are not enough, nothing in
+            between is. Both tables end with low, high, normalized_low and normalized_high, the ends of 95 % intervals
+            over chips, the float accuracy taken as it is.
 
     Examples:
         >>> sorted(ranked.ranking["layer"]), ranked.ranking["rank"].tolist()
@@ -143,10 +143,10 @@ class Judge:
 
 
 def layer_sizes(model: Any) -> dict[str, int]:
-    """Return the number of analog weights of each layer."""
+    """Return the number of analog weights of each layer: of its kernel, without the zeros beside it on the crossbar."""
     from analognets.layers import analog_layers
 
-    return {layer.name: int(np.prod(layer.crossbar_shape())) for layer in analog_layers(model)}
+    return {layer.name: int(np.prod(layer.kernel_variable.shape)) for layer in analog_layers(model)}
 
 
 def ranked(study: Study, sizes: dict[str, dict[str, int]], factor: float, judge: Judge) -> pd.DataFrame:
@@ -202,7 +202,7 @@ def exempted(
             share = sum(sizes[name][layer] for layer in chosen) / sum(sizes[name].values())
             result = judge(name, by_chip(table[table["network"] == name]))
             row = {"network": name, "exempt": count, "layer": chosen[-1] if chosen else None, "share": share}
-            found.append({**row, **result, "enough": result["normalized"] >= level})
+            found.append({**row, **result, "enough": result["normalized"] >= level, "level": level})
         return found
 
     none, everything = rows_of(dict.fromkeys(order, 0)), rows_of({name: len(order[name]) for name in order})

@@ -187,11 +187,13 @@ def test_data(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Any
     if settings["arrays"] is None:
         inputs, labels = load_data(trained, settings)[1]
         return np.asarray(inputs), np.asarray(labels)
-    inputs, labels = _arrays(settings["arrays"])
+    inputs, labels = _arrays(settings["arrays"], settings["data"])
     chosen = evenly(len(labels), settings["limit"])
     return (inputs, labels) if chosen is None else (inputs[chosen], labels[chosen])
 
 
 @functools.lru_cache(maxsize=1)
-def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(path: str, mark: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the arrays of a file; its hash tells them from what lay there before."""
+    del mark
     return read_labelled(path)

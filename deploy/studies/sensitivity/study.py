@@ -13,9 +13,17 @@ import numpy as np
 
 from analognets.core.files import write_atomically
 from analognets.crossbar import Crossbar
-from analognets.deploy.studies.sensitivity.networks import StudiedNetwork, gather, open_calibrated, test_data
+from analognets.deploy.studies.explore_point import forget_data
+from analognets.deploy.studies.samples import MEASURED_ON, arrays_mark, on_one_data_set
+from analognets.deploy.studies.sensitivity.networks import (
+    StudiedNetwork,
+    fingerprint,
+    gather,
+    open_calibrated,
+    test_data,
+)
 from analognets.deploy.studies.sweep import sweep
-from analognets.errors import AnalogNetsError, InvalidArgumentError, check_choice, check_integer
+from analognets.errors import AnalogNetsError, InvalidArgumentError, RunError, check_choice, check_integer
 from analognets.metrics import chance_error, normalized_accuracy
 from analognets.units import format_duration, parse_duration
 
@@ -87,6 +95,7 @@ class Bench:
         self.trained = open_calibrated(place)
         self.base = {layer.name: layer.crossbar for layer in analog_layers(self.trained.model)}
         self.inputs, self.labels = test_data(self.trained, settings)
+        self.measured_on = arrays_mark(self.inputs, self.labels)
         self.machines: list[Any] = []
 
     def machine(self, hardware: Mapping[str, Crossbar], precision: str = "float32") -> Any:
@@ -101,14 +110,17 @@ class Bench:
 
 
 @functools.lru_cache(maxsize=4)
-def _bench(place: str, settings: str) -> Bench:
-    return Bench(place, json.loads(settings))
+def _bench(place: str, mark: str, settings: str) -> Bench:
+    found = Bench(place, json.loads(settings))
+    if fingerprint(found.trained.model) != mark:
+        raise RunError(f"The network in '{place}' was changed while the study ran. Give the command again.")
+    return found
 
 
 def bench_of(settings: Mapping[str, Any], point: Mapping[str, Any]) -> Bench:
     """Return the bench of a point's network; a process makes it once."""
     wanted = {name: settings[name] for name in ("data", "data_options", "limit", "arrays")}
-    return _bench(settings["places"][point["fingerprint"]], json.dumps(wanted, sort_keys=True))
+    return _bench(settings["places"][point["fingerprint"]], point["fingerprint"], json.dumps(wanted, sort_keys=True))
 
 
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +138,7 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         drift_compensation=settings["drift_compensation"],
         labels=bench.labels,
     )
-    return {"accuracy": accuracy(bench.labels, outputs), "samples": len(bench.labels)}
+    return {"accuracy": accuracy(bench.labels, outputs), "samples": len(bench.labels), MEASURED_ON: bench.measured_on}
 
 
 def reference(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -148,6 +160,7 @@ def reference(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]
         "float_accuracy": accuracy(labels, outputs),
         "float_network": "float network of the run" if of_run else "the same weights, digital",
         "classes": 2 if units == 1 else units,
+        MEASURED_ON: bench.measured_on,
     }
 
 
@@ -211,6 +224,8 @@ class Study:
         self.folder = Path(folder)
         if os.path.isfile(self.folder):
             raise InvalidArgumentError(f"The results go into a folder. Received: '{folder}', which is a file.")
+        forget_data()
+        _bench.cache_clear()  # files and folders may hold others by now
         self.sources, named, arrays = gather(networks, self.folder, data, check)
         self.settings: dict[str, Any] = {
             "data": named,
@@ -252,7 +267,7 @@ class Study:
         if "fingerprint" in table:
             names = {source.fingerprint: source.name for source in self.sources}
             table.insert(0, "network", table["fingerprint"].map(names))
-        return table
+        return on_one_data_set(table, self.folder / where)
 
     def expect(self, points: int) -> None:
         """Say that so many more points will be measured."""

@@ -14,7 +14,7 @@ from analognets.deploy.studies.suites import table
 from analognets.deploy.studies.suites.measure import KINDS, recipe_of
 from analognets.deploy.studies.suites.suite import Member, Suite, data_folders, find_suite
 from analognets.deploy.studies.sweep import load_results, sweep
-from analognets.errors import DataError, InvalidArgumentError, check_integer
+from analognets.errors import DataError, InvalidArgumentError, RunError, check_integer
 from analognets.training.recipe import Recipe
 from analognets.training.run import Run
 from analognets.units import parse_durations
@@ -223,9 +223,16 @@ class Bench:
 
     def train(self, member: Member, bits: int, trainer: Trainer, overwrite: bool) -> None:
         """Bring a training to its end; one that is finished stays as it is."""
-        recipe, folder = self.recipe(member, bits), self.run_folder(member, bits)
+        recipe, folder, data = self.recipe(member, bits), self.run_folder(member, bits), self.data[member.key]
         if overwrite or not is_finished(folder, recipe):
-            trainer(recipe, folder, self.data[member.key], overwrite)
+            trainer(recipe, folder, data, overwrite)
+            return
+        before = (Run.open(folder).record.get("data") or {}).get("folder")
+        if before is not None and Path(before).resolve() != Path(data).resolve():
+            raise RunError(
+                f"The training in '{folder}' learned from the data in '{before}'. Received: those in '{data}'. Choose "
+                "another folder, or overwrite it (--overwrite)."
+            )
 
     def trained(self, member: Member, bits: int) -> dict[str, Any]:
         """Return the measurement of a finished training."""

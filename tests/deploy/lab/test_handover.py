@@ -435,6 +435,15 @@ def test_plain_arrays_give_the_chip_that_was_measured(
         [lab] = Chips.import_measured(source, chips.model, **options)
         for one, other in zip(lab.read(chips.layers, "1d"), wanted, strict=True):
             np.testing.assert_allclose(np.asarray(one.kernel), np.asarray(other.kernel), atol=1e-6)
+    table = (tmp_path / "table" / "cells.csv").read_text("utf-8")
+    for name, day in (("time_h", "24"), ("time [min]", "1440"), ("t_ms", "86400000"), ("time_d", "1")):
+        text = table.replace("time_s", name).replace(",86400", f",{day}")
+        (tmp_path / "table" / "other.csv").write_text(text, "utf-8")
+        [lab] = Chips.import_measured(tmp_path / "table" / "other.csv", chips.model)
+        assert [reading.seconds for reading in lab.readings] == [86_400], name
+    (tmp_path / "table" / "other.csv").write_text(table.replace("time_s", "time_weeks"), "utf-8")
+    with pytest.raises(ChipFileError, match="'time_weeks' of .* must have a unit of time: ms, s, min"):
+        Chips.import_measured(tmp_path / "table" / "other.csv", chips.model)
     for number in (2, 5):
         write_arrays(tmp_path / "several" / f"chip_{number}_1d", aged, "npy")
     several = Chips.import_measured(tmp_path / "several", chips.model, reference="first_reading")
@@ -555,7 +564,7 @@ def test_what_is_wrong_with_files_of_plain_arrays(
     said(text.replace("g_plus_nS", "g_plus_mS"), "The unit of tile .* seems to be nS, not mS")
     said(text.replace("g_plus_nS", "current_nA"), "has no column for plus. Needed: tile, row, col, g_plus_uS")
     said(text.replace("conv_1/0", "conv_9/0"), "names a tile 'conv_9_0' that does not exist")
-    said(text.replace("86400", "-1"), "must hold seconds since programming")
+    said(text.replace("86400", "-1"), "must hold times since programming")
     said(text.replace("conv_1/0,0,0,", "conv_1/0,0,x,"), "must hold numbers. Received: 'x' in row 2")
     said(lines[0], "must have 6 values. Received: no rows")
     said("1,2\n3,4", "One array is no measurement of")

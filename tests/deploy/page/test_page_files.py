@@ -95,10 +95,18 @@ def other_networks() -> list[Any]:
     forked = keras.Model(inputs, keras.layers.Add()([branch, keras.layers.Conv2D(2, 3, padding="same")(branch)]))
     strange = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, activation="tanh")])
     sequence = keras.Sequential([keras.Input((8, 2)), keras.layers.LSTM(2)])
-    return [forked, strange, sequence]
+    behind = {
+        "batch-norm behind a ReLU": [keras.layers.ReLU(), keras.layers.BatchNormalization()],
+        "two batch-norms": [keras.layers.BatchNormalization(), keras.layers.BatchNormalization()],
+        "ReLU6": [keras.layers.ReLU(max_value=6)],
+        "leaky": [keras.layers.ReLU(negative_slope=0.1)],
+        "batch-norm behind a pool": [keras.layers.GlobalAveragePooling2D(), keras.layers.BatchNormalization()],
+    }
+    odd = [keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), *rest]) for rest in behind.values()]
+    return [forked, strange, sequence, *odd]
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", range(8))
 def test_network_that_the_page_cannot_compute_is_refused(number: int) -> None:
     model = other_networks()[number]
     with pytest.raises(ConversionError, match="The lab page computes"):

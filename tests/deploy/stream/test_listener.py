@@ -171,6 +171,10 @@ def test_other_wrong_streams(toy: Any, bursts: np.ndarray, tmp_path: Path) -> No
         hear(toy, bursts, rate=5)
     with pytest.raises(InvalidArgumentError, match=r"`every` of a stream must be a number from 0.001 to 0.98 s"):
         hear(toy, bursts, every=0)
+    soundfile.write(tmp_path / "a.wav", np.repeat(bursts, 3), 48_000)
+    assert hear(toy, tmp_path / "a.wav", rate=48_000) == hear(toy, tmp_path / "a.wav"), "the file's own rate"
+    with pytest.raises(InvalidArgumentError, match="its own rate, 48,000 samples a second. Received: rate=44100"):
+        hear(toy, tmp_path / "a.wav", rate=44_100)
 
 
 def test_networks_that_can_not_listen(toy: Any, bursts: np.ndarray) -> None:

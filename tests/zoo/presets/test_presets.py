@@ -338,3 +338,14 @@ def test_golden_values_of_many_inputs_keep_their_order(tmp_path: Path) -> None:
     outputs = keras.layers.Add()([(number + 1.0) * one for number, one in enumerate(inputs)])
     preset = save_to_preset(keras.Model(inputs, keras.layers.Dense(2)(outputs)), tmp_path / "many", classes=["a", "b"])
     assert preset.check_golden().passed
+
+
+def test_kernels_that_float16_would_round_away_stay_float32(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+    for scale in (1e-3, 1e-6, 1e-8):
+        layers = [keras.layers.Dense(4, use_bias=False), keras.layers.Rescaling(1 / scale)]
+        model = keras.Sequential([keras.Input((6,)), *layers])
+        model.layers[0].kernel.assign(scale * np.random.default_rng(1).normal(size=(6, 4)))
+        save_to_preset(model, tmp_path / str(scale))
+        found, wanted = an.zoo.from_preset(tmp_path / str(scale))(inputs), model(inputs)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-3 * np.abs(wanted).max())
