@@ -371,6 +371,7 @@ def nested_sum() -> Any:
     return k2.Model([words, places], L.LSTM(4)(both))
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
 @pytest.mark.parametrize("net", [positions, two_masks, scaled, by_time, nested_sum])
 def test_networks_with_other_masks_are_refused(net: Callable[[], Any], tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="computes something else than in Keras 2: Keras 3 .* padded positions"):

@@ -64,3 +64,15 @@ def test_a_network_costs_the_same_before_and_after_its_conversion() -> None:
         plain, analog = adabs_cost(model, 50), adabs_cost(to_analog(model), 50)
         assert (plain.energy_uj, plain.seconds) == (analog.energy_uj, analog.seconds)
         assert plain.seconds > 50 * cost(model).latency_us / 1e6, "the last batch-norm needs all products"
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_nested_backbone_costs_what_its_layers_do(functional: bool) -> None:
+    flat = net()
+    inner = keras.Sequential([keras.Input((8, 8, 3)), *net().layers[:4]], name="backbone")
+    head = [keras.layers.Flatten(), keras.layers.Dense(4)]
+    nested = keras.Sequential([keras.Input((8, 8, 3)), inner, *head])
+    if functional:
+        inputs = keras.Input((8, 8, 3))
+        nested = keras.Model(inputs, head[1](head[0](inner(inputs))))
+    assert adabs_cost(nested, 50) == adabs_cost(flat, 50)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -219,3 +220,11 @@ def test_factors_on_inputs_are_digital_products() -> None:
     assert costs["input"].latency_us == costs["global"].latency_us
     assert costs["input"].statement.endswith(f"before the DACs: {fetched:,} digital products.")
     assert "digital products." not in costs["global"].statement
+
+
+def test_the_width_of_a_cost_is_that_of_the_crossbar() -> None:
+    model = keras.Sequential(
+        [keras.Input((8, 8, 4)), keras.layers.DepthwiseConv2D(3, name="dw"), keras.layers.Conv2D(4, 1, name="pw")]
+    )
+    found = cost(model, bits={"dw": 8, "pw": 4}, depthwise="digital")
+    assert found.bits == 4

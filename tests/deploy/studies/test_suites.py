@@ -23,8 +23,9 @@ from analognets.deploy.studies.suites import (
     register_suite,
 )
 from analognets.deploy.studies.suites import suite as suites
-from analognets.deploy.studies.suites.run import train_here
+from analognets.deploy.studies.suites.run import Bench, train_here
 from analognets.errors import DataError, InvalidArgumentError, RunError, UnknownNameError
+from analognets.training.run import Run
 from analognets.zoo import tasks
 
 RECIPE = """
@@ -242,3 +243,27 @@ def test_the_published_networks_of_mlperf_tiny_convert_and_cost(data_root: Path,
     record = json.loads((tmp_path / "out" / "benchmark.json").read_text("utf-8"))
     assert all(member["official_file"] for member in record["members"])
     assert set(figures(table, "ad", "finetuned")["note"]) == {find_suite("mlperf-tiny").member("ad").no_data}
+
+
+def test_a_training_of_other_data_is_not_taken(place: Path, tmp_path: Path) -> None:
+    trained = []
+
+    def trainer(recipe: Any, folder: Path, data: str, overwrite: bool) -> None:
+        trained.append(data)
+        with Run.create(folder, recipe, overwrite=overwrite).session({"name": "cifar10", "folder": data}):
+            pass
+
+    suite, how = (
+        find_suite("mini"),
+        {"suite": "mini", "times": ["1d"], "chips": 1, "limit": None, "seed": 0, "quick": True},
+    )
+    files = {"tiny.keras": place / "models" / "tiny.keras"}
+    first, second = (
+        Bench(suite, tmp_path, files, {}, {"pic": str(tmp_path / one)}, how, (8,), tmp_path) for one in "ab"
+    )
+    for bench in (first, first):
+        bench.train(suite.member("pic"), 8, trainer, False)
+    with pytest.raises(RunError, match="learned from the data in '.*/a'. Received: those in '.*/b'"):
+        second.train(suite.member("pic"), 8, trainer, False)
+    second.train(suite.member("pic"), 8, trainer, True)
+    assert [Path(data).name for data in trained] == ["a", "b"]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analognets.conversion import to_analog
 from analognets.crossbar import Crossbar, product_error
 from analognets.deploy.studies.sensitivity import (
     LayerStudy,
@@ -24,6 +25,8 @@ from analognets.deploy.studies.sensitivity import (
     relative_sensitivity,
     threshold_study,
 )
+from analognets.deploy.studies.sensitivity.layer_study import layer_sizes
+from analognets.deploy.studies.sensitivity.threshold import Search
 from analognets.errors import AnalogNetsError, InvalidArgumentError
 
 Build = Callable[..., keras.Model]
@@ -192,6 +195,10 @@ def test_pictures_hold_every_cell(
     assert len(second.axes[0].texts) == 4
     third = layer_figure(layers.study, tmp_path / "layers.png")
     assert len(third.axes[0].patches) == 4
+    assert layers.study.exemption["level"].tolist() == [0.99] * len(layers.study.exemption)
+    lower = LayerStudy(layers.study.ranking, layers.study.exemption.assign(level=0.9))
+    lines = [line.get_ydata()[0] for line in layer_figure(lower, tmp_path / "lower.png").axes[1].get_lines()]
+    assert 90.0 in lines and 99.0 not in lines
     assert isinstance(layers.study, LayerStudy)
     assert all((tmp_path / name).stat().st_size > 5_000 for name in ("one.png", "two.svg", "layers.png"))
 
@@ -199,3 +206,24 @@ def test_pictures_hold_every_cell(
 def test_there_is_nothing_to_draw_in_an_empty_table(equal: SimpleNamespace) -> None:
     with pytest.raises(InvalidArgumentError, match="nothing to draw"):
         heat_map(equal.table.reset_index().iloc[:0])
+
+
+def test_zeros_of_depthwise_layers_are_no_weights() -> None:
+    net = keras.Sequential(
+        [keras.Input((8, 8, 16)), keras.layers.DepthwiseConv2D(3, name="dw"), keras.layers.Conv2D(16, 1, name="pw")]
+    )
+    assert layer_sizes(to_analog(net, "aon_cim_8bit")) == {"dw": 9 * 16, "pw": 16 * 16}
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_error_of_a_threshold_is_that_of_a_mean_of_chips(count: int) -> None:
+    rng = np.random.default_rng(0)
+    search = object.__new__(Search)
+    search.level, search.classes, search.study = 0.95, {"n": 10}, SimpleNamespace(settings={"seed": 1})
+    after = 0.85 + rng.normal(0, 0.003, count)
+    search.accuracies = {
+        ("n", None, None): np.full(count, 0.95), ("n", "e", 1.0): np.full(count, 0.95), ("n", "e", 2.0): after,
+    }  # fmt: skip
+    _, error = search.crossing("n", ("n", "e", 1.0), 1.0, ("n", "e", 2.0), 2.0)
+    slope = 0.05 * 0.85 / 0.1**2  # of x* = 1 + 0.05 (0.95 - 0.1) / (0.95 - mean) at a mean of 0.85
+    assert error == pytest.approx(slope * after.std(ddof=1) / count**0.5, rel=0.12)

@@ -16,6 +16,7 @@ from analognets import devices
 from analognets.conversion import to_analog
 from analognets.core.files import locked
 from analognets.deploy.evaluation import accuracy
+from analognets.deploy.studies.samples import MEASURED_ON, arrays_mark, on_one_data_set
 from analognets.deploy.studies.sensitivity import (
     curve_figure,
     equal_error_study,
@@ -190,3 +191,28 @@ def test_effects_that_differ_between_layers_have_no_strength_as_it_is(
     assert not (tmp_path / "out").exists()
     found = sweep_nonideality(model, "output_noise", [0.04], tmp_path / "out", data=data, chips=1)
     assert found["standard"].tolist() == pytest.approx([0.04])
+
+
+def test_files_that_change_between_studies_are_read_anew(tmp_path: Path) -> None:
+    inputs, labels = np.eye(4, dtype="float32"), np.arange(4)
+    model, data = tmp_path / "model.keras", tmp_path / "data.npz"
+
+    def accuracy_of(shift: int, labels: np.ndarray, folder: str) -> list[float]:
+        net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False, name="d")])
+        net.set_weights([np.roll(inputs, shift, axis=1)])
+        to_analog(net, "aon_cim_8bit", calibrate_on=inputs).save(model)
+        np.savez(data, inputs=inputs, labels=labels)
+        table = sweep_nonideality(model, "output_noise", [0.0], tmp_path / folder, data=data, chips=2)
+        return [*table["accuracy"], *table["float_accuracy"]]
+
+    assert accuracy_of(0, labels, "first") == [1.0] * 4
+    assert accuracy_of(1, labels, "other network") == [0.0] * 4
+    assert accuracy_of(0, (labels + 1) % 4, "other data") == [0.0] * 4
+
+
+def test_rows_of_changed_data_are_not_compared(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"fingerprint": ["a", "a", "b"], MEASURED_ON: ["x", None, "y"]})
+    assert list(on_one_data_set(rows, tmp_path).columns) == ["fingerprint"], "rows of earlier versions have no mark"
+    with pytest.raises(RunError, match="The data were changed since the first points in .*, so its rows can't be"):
+        on_one_data_set(rows.assign(**{MEASURED_ON: ["x", "z", "y"]}), tmp_path)
+    assert arrays_mark(np.zeros(2), np.zeros(1)) != arrays_mark(np.zeros(1), np.zeros(2))
