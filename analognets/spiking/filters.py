@@ -12,9 +12,14 @@ from scipy.signal import lfilter
 from analognets.errors import InvalidArgumentError, check_number
 from analognets.spiking.trains import SpikeTrains, check_step
 
-__all__ = ["DoubleExponential", "exponential_traces", "step_weights"]
+__all__ = ["DoubleExponential", "exponential_traces", "scan_dtype", "step_weights"]
 
 TAU_FALL, TAU_RISE = 5.0, 1.25
+
+
+def scan_dtype(compute_dtype: str) -> str:
+    """Return the dtype of sums over time: a half-precision decay near 1 would be 1, and small steps would be lost."""
+    return "float64" if compute_dtype == "float64" else "float32"
 
 
 def step_weights(dt: float, tau: float, membrane: float | None) -> float:
@@ -101,7 +106,7 @@ class DoubleExponential(keras.layers.Layer):
             self.membrane = check_number("DoubleExponential", "membrane", membrane, 1e-6, 1e6, unit="ms")
 
     def call(self, spikes: Any) -> Any:
-        spikes = ops.cast(spikes, self.compute_dtype)
+        spikes = ops.cast(spikes, scan_dtype(self.compute_dtype))
         parts = [
             (float(np.exp(-self.dt / tau)), sign * step_weights(self.dt, tau, self.membrane))
             for tau, sign in ((self.tau_fall, 1.0), (self.tau_rise, -1.0))
@@ -114,7 +119,7 @@ class DoubleExponential(keras.layers.Layer):
 
         rest = ops.zeros_like(spikes[:, 0])
         _, (traces, _) = ops.scan(step, (rest, rest), ops.swapaxes(spikes, 0, 1))
-        return ops.swapaxes(traces, 0, 1)
+        return ops.cast(ops.swapaxes(traces, 0, 1), self.compute_dtype)
 
     def traces(self, trains: SpikeTrains) -> np.ndarray:
         """Return the same traces (steps, channels) of spike trains, float64, without a loop over time."""

@@ -267,11 +267,44 @@ class GraphReader:
         if said["part"] != "fall":
             return None
         membrane = float(said["membrane"])
+        self.check_trace(
+            said["of"], {one["part"]: name for name, one in self.traces.items() if one["of"] == said["of"]}
+        )
         layer = DoubleExponential(
             dt=self.dt, tau_fall=float(said["tau_fall"]), tau_rise=float(said["tau_rise"]),
             membrane=membrane or None, name=layer_name(said["of"]),
         )  # fmt: skip
         return layer(x)
+
+    def check_trace(self, of: str) -> None:
+        """Raise unless the nodes of the trace of that name compute what is said beside them."""
+        parts = {one["part"]: name for name, one in self.traces.items() if one["of"] == of}
+        said = self.traces[parts["fall"]]
+        wanted = {
+            (part, what): value
+            for part in ("fall", "rise")
+            for what, value in (
+                ("tau", float(said[f"tau_{part}"]) * PER_SECOND),
+                ("r", float(said[f"tau_{part}"]) / float(said["dt"])),
+                ("v_leak", 0.0),
+            )
+        } | {("minus", "scale"): -1.0}
+        wrong = [
+            f"`{what}` of '{parts[part]}'"
+            for (part, what), value in wanted.items()
+            if not np.isclose(self.one(parts[part], self.nodes[parts[part]], what), value, rtol=1e-5, atol=1e-12)
+        ]
+        after = {part: {other for one, other in self.edges if one == name} for part, name in parts.items()}
+        before = {part: set(self.before(name)) for part, name in parts.items()}
+        if after["minus"] != after["fall"] or after["rise"] != {parts["minus"]} or before["fall"] != before["rise"]:
+            wrong.append(f"the edges of {', '.join(repr(name) for name in parts.values())}")
+        if before["minus"] != {parts["rise"]}:
+            wrong.append(f"the edges to '{parts['minus']}'")
+        if wrong:
+            raise ConversionError(
+                f"The traces '{of}' are not what is said beside their nodes, so one of both was changed. Received: "
+                f"{', '.join(dict.fromkeys(wrong))}. Take the metadata of the nodes out, or write them anew."
+            )
 
     def width(self, name: str, node: Any) -> int:
         """Return how many channels an input has."""

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from analognets.errors import InvalidArgumentError, check_number
-from analognets.spiking.filters import TAU_FALL, TAU_RISE, step_weights
+from analognets.spiking.filters import TAU_FALL, TAU_RISE, scan_dtype, step_weights
 from analognets.spiking.trains import check_step
 
 __all__ = ["LIF"]
@@ -102,7 +102,7 @@ class LIF(keras.layers.Layer):
         return np.where(above, 1000.0 / period, 0.0)
 
     def call(self, currents: Any) -> Any:
-        currents = ops.cast(currents, self.compute_dtype)
+        currents = ops.cast(currents, scan_dtype(self.compute_dtype))
         keep = float(np.exp(-self.dt / self.membrane))
         gain = float(-np.expm1(-self.dt / self.membrane) / self.leak)
         hold = float(max(1, round(self.refractory / self.dt))) if self.refractory else 0.0
@@ -129,8 +129,10 @@ class LIF(keras.layers.Layer):
         rest = ops.zeros_like(currents[:, 0])
         start = (rest,) * (4 if self.lateral_inhibition else 2)
         _, (spikes, u, *_) = ops.scan(step, start, ops.swapaxes(currents, 0, 1))
-        spikes = ops.stop_gradient(ops.swapaxes(spikes, 0, 1))
-        return (spikes, ops.swapaxes(u, 0, 1) + self.rest) if self.return_membrane else spikes
+        spikes = ops.cast(ops.stop_gradient(ops.swapaxes(spikes, 0, 1)), self.compute_dtype)
+        if not self.return_membrane:
+            return spikes
+        return spikes, ops.cast(ops.swapaxes(u, 0, 1) + self.rest, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> Any:
         return (input_shape, input_shape) if self.return_membrane else input_shape

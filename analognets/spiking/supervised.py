@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -110,7 +111,8 @@ class SpikeTimeTrainer:
                 f"{tuple(synapses.shape)}."
             )
         dt, duration = self.neurons.dt, next(iter(shapes))[2]
-        self.rule = rule or NormAD(dt=dt, tau=self.neurons.membrane / 10)
+        # Its rate decays here, which is not to be seen where it is used again.
+        self.rule = copy.copy(rule) if rule else NormAD(dt=dt, tau=self.neurons.membrane / 10)
         if self.rule.dt != dt:
             raise InvalidArgumentError(
                 f"The learning rule must have the neurons' time step of {dt:g} ms. Received: a rule with "

@@ -221,11 +221,15 @@ class PulsedSynapses(PulsedArray, WeightSynapses):  # type: ignore[override]
 
     def conductances(self, time: Any, *, seed: Any) -> np.ndarray:
         """Return one reading of all devices in uS, (2, N, synapses)."""
-        read = super().conductances(float(time), seed=seed).numpy()
+        return super().conductances(float(time), seed=seed).numpy()
+
+    def state_at(self, time: Any) -> dict[str, Any]:
+        """Return the state of all devices as a reading finds it: what drifts otherwise than its median has done so."""
+        state = super().state_at(time)
         if self.rules.drift_spread:
             since = (time - self.cells["pulsed_at"].numpy()) / self.device.t_0
-            read = read * np.maximum(since, 1.0) ** -self._extra_exponent.numpy()
-        return read
+            state["conductance"] = state["conductance"] * np.maximum(since, 1.0) ** -self._extra_exponent.numpy()
+        return state
 
     def read(self, time: float = 0.0, *, seed: int = 0, scaled: bool = False) -> np.ndarray:
         read = self.conductances(time, seed=seed)

@@ -61,7 +61,11 @@ class DeviceLog(keras.callbacks.Callback):
                 "DeviceLog needs a model that is trained on devices. Received: the optimizer "
                 f"{type(self.model.optimizer).__name__}. Compile the model with MixedPrecision."
             )
-        self._before = self.model.optimizer.statistics()
+        self._before = {}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if not self._before:  # what another callback restores at the start of training is there by now
+            self._before = self.model.optimizer.statistics()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         now = self.model.optimizer.statistics()

@@ -22,6 +22,13 @@ from analognets.units import parse_duration
 
 __all__ = ["MixedPrecision"]
 
+LOOKS_AT_WEIGHTS = tuple(
+    getattr(keras.optimizers, name)
+    for name in ("Lamb", "Adafactor", "Ftrl", "ScheduleFreeAdamW")
+    if hasattr(keras.optimizers, name)
+)
+"""Optimizers whose step depends on the value of the variable, which on devices is chi and not the weight."""
+
 
 @keras.saving.register_keras_serializable(package="analognets")
 class MixedPrecision(keras.optimizers.Optimizer):
@@ -43,8 +50,8 @@ class MixedPrecision(keras.optimizers.Optimizer):
     bit. Weights that are set later do not reach the devices until `program`.
 
     Args:
-        base: rule of the digital step: a Keras optimizer, its name or its config. Not with `use_ema`, nor with
-            `gradient_accumulation_steps`.
+        base: rule of the digital step: a Keras optimizer, its name or its config. Not with `use_ema` or
+            `gradient_accumulation_steps`, and none whose steps depend on the weights (Lamb, Adafactor, Ftrl ...).
         device: a pulsed device, its name or its config.
         variables: which trainable variables live on devices: "kernels" (those with two or more axes called kernel,
             recurrent_kernel, ...), "all", or patterns of their paths such as ["dense*/kernel"].
@@ -86,18 +93,24 @@ class MixedPrecision(keras.optimizers.Optimizer):
                 "The base rule of MixedPrecision must be another Keras optimizer, its name or its config, such as "
                 f"'sgd'. Received: {type(base).__name__}."
             )
-        if base.use_ema:
+        rule = base.inner_optimizer if isinstance(base, keras.optimizers.LossScaleOptimizer) else base
+        if isinstance(rule, LOOKS_AT_WEIGHTS):
+            raise InvalidArgumentError(
+                "The base rule of MixedPrecision moves chi, and must go by gradients alone. Received: "
+                f"{type(rule).__name__}, whose steps depend on the weights. Take one such as 'sgd', 'adam' or 'adamw'."
+            )
+        if rule.use_ema:
             raise InvalidArgumentError(
                 "The base rule of MixedPrecision can't average weights, which devices have no place for. Received: "
                 "use_ema=True."
             )
-        if base.gradient_accumulation_steps:
+        if rule.gradient_accumulation_steps:
             raise InvalidArgumentError(
                 "The base rule of MixedPrecision takes a step with each batch, as chi gathers gradients already. "
-                f"Received: gradient_accumulation_steps={base.gradient_accumulation_steps}. Leave it out."
+                f"Received: gradient_accumulation_steps={rule.gradient_accumulation_steps}. Leave it out."
             )
         super().__init__(learning_rate=0.0, name=name)
-        self.base = base
+        self.base, self._rule = base, rule
         self.device = pulsed_device(device, "MixedPrecision")
         self.settings = MixedPrecisionRules(**settings)
         self.rules = self.settings.on(self.device)
@@ -137,8 +150,10 @@ class MixedPrecision(keras.optimizers.Optimizer):
                 for number, variable in chosen.items()
             }
             super().build(variables)
-            self._decaying = [self.base._use_weight_decay(variable) for variable in variables]
-            self.base.exclude_from_weight_decay(var_list=[array.chi for array in self._devices.arrays])
+            self._decaying = [self._rule._use_weight_decay(variable) for variable in variables]
+            spared = [variable for variable, decays in zip(variables, self._decaying, strict=True) if not decays]
+            chis = [array.chi for array in self._devices.arrays]
+            self._rule.exclude_from_weight_decay(var_list=[*chis, *spared])  # replaces what was excluded before
             self.base.build([self._digital(variable) for variable in variables])
             self.program()
 
@@ -189,11 +204,11 @@ class MixedPrecision(keras.optimizers.Optimizer):
             self._now_and_then(read_every, lambda array: array.serve(time, read=True, refresh=False))
 
     def _decay(self, arrays: list[Synapses]) -> None:
-        if self.base.weight_decay is None:
+        if self._rule.weight_decay is None:
             return
         for array in arrays:
             if self._decaying[self._get_variable_index(array.variable)]:
-                share = tf.cast(self.base.learning_rate, tf.float32) * self.base.weight_decay
+                share = tf.cast(self.base.learning_rate, tf.float32) * self._rule.weight_decay
                 array.chi.value.assign_sub(array.variable.value * share)
 
     def _now_and_then(self, steps: int | None, action: Any) -> None:
@@ -279,12 +294,15 @@ class MixedPrecision(keras.optimizers.Optimizer):
         return float(keras.ops.convert_to_numpy(self.base.iterations)) * self.rules.seconds_per_step
 
     def program(self) -> None:
-        """Write the variables' present values to the devices, with verification; chi takes the rest.
+        """Write the variables' present values to the devices, with verification, now; chi takes the rest.
 
-        For weights that were set after the optimizer was built (`load_weights`, `set_weights`).
+        For weights that were set after the optimizer was built (`load_weights`, `set_weights`). They drift from now on.
+
+        Raises:
+            InvalidArgumentError: the devices can't hold them.
         """
         for array in self._devices.arrays:
-            array.program_variable(devices.derive_seed(self.seed, "program"))
+            array.program_variable(devices.derive_seed(self.seed, "program"), self.time)
 
     def read(self, time: Any = None, *, seed: int = 0, compensate: bool = False) -> dict[str, np.ndarray]:
         """Return the weights that a reading of the devices gives, by path; the model's weights stay as they are.

@@ -146,15 +146,20 @@ class Synapses(PulsedArray):
             wanted = float(rules.weight_range)
         else:
             wanted = max(rules.weight_range_sigma * float(weights.std()), largest) or 1.0
+        self._check_reach(wanted)
+        return wanted
+
+    def _check_reach(self, wanted: float) -> None:
+        """Raise unless the pairs hold the variable's present weights at a range."""
+        largest, rules = float(np.abs(self.variable.numpy()).max(initial=0.0)), self.rules
         room = self.device.g_max - self.device.g_min - rules.initial_conductance
         reach = room / rules.conductance_range * wanted  # type: ignore[operator]
-        if largest > reach:
+        if largest > reach * (1 + 1e-6):
             raise InvalidArgumentError(
                 f"The devices can't hold '{self.path}': its weights reach {largest:.4g}, the pairs {reach:.4g}. "
                 f"Received: weight_range={wanted:.4g} at {rules.conductance_range:g} of {self.device.g_max:g} uS. "
-                f"Use weight_range of at least {largest / reach * wanted:.4g}, or 'auto'."
+                f"Use weight_range of at least {largest / reach * wanted:.4g}, or 'auto' with these weights at first."
             )
-        return wanted
 
     def weights(self, conductances: Any, scale: Any = None) -> Any:
         """Return the weights of conductances in uS, (2, N, ...) to (...); scale None: the array's own."""
@@ -162,12 +167,21 @@ class Synapses(PulsedArray):
 
     # ---- what the optimizer does
 
-    def program_variable(self, seed: int) -> None:
-        """Write the variable's present value to the devices and read it back; chi takes what the devices missed."""
+    def program_variable(self, seed: int, time: float = 0.0) -> None:
+        """Write the variable's present value to the devices and read it back; chi takes what the devices missed.
+
+        Args:
+            seed: of the writing.
+            time: now, in seconds.
+
+        Raises:
+            InvalidArgumentError: the devices can't hold it.
+        """
+        self._check_reach(self.scale * self.copies * float(self.rules.conductance_range))
         wanted = tf.identity(self.variable.value)
         difference = wanted.numpy().reshape(-1) * (1.0 / (self.scale * self.copies))
-        self.program(difference, derive_seed(seed, self.number), offset=self.rules.initial_conductance)
-        self.read_all(tf.constant(0.0))
+        self.program(difference, derive_seed(seed, self.number), offset=self.rules.initial_conductance, time=time)
+        self.read_all(tf.constant(time, tf.float32))
         self.chi.assign(wanted - self.variable.value)
 
     def transfer(self, time: Any) -> None:

@@ -61,9 +61,9 @@ class PulseCurves(Counted):
         )  # fmt: skip
 
     def pulses(self, direction: str) -> int:
-        """Return the largest number of pulses in a direction; 0 if there are none."""
+        """Return the most pulses of a curve in a direction, from its first reading to its last; 0 if there are none."""
         found = self.number[self.down == (direction == DOWN)]
-        return int(np.nanmax(found)) if found.size else 0
+        return int(np.max(np.nanmax(found, axis=1) - np.nanmin(found, axis=1))) if found.size else 0
 
 
 def read_pulse_curves(table: Any, *, units: Mapping[str, str] | None = None) -> PulseCurves:

@@ -115,6 +115,7 @@ def fit_direction(task: PulseTask, *, fixed_read: float | None = None) -> Direct
         known = {} if near is None else near.values()
         # A spread that a poorer law drove to 0 would stay there: its likelihood is flat in the logarithm.
         first = {name: max(known.get(name, 0.0), FRESH * value) for name, value in start.items()}
+        task.modes[:] = 0.0  # those of another law may be far from this one's
         one = _maximised(task, Kind(tuple(names), fixed), first)
         found.append(one)
         return one

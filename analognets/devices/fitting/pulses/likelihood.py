@@ -22,11 +22,12 @@ NAMES = ("step", "loss", "spread", "share", "read", "step_spread", "limit_spread
 STENCIL = 0.05
 """Step of the differences over the standard-normal numbers behind f and h."""
 FAR = 8.0
-NEWTON = 1
-"""Steps towards the most likely factors for each likelihood, from where the last ones were found."""
-LONGEST = 1.5
+NEWTON = 40
+"""Most trials of a step towards the most likely factors, from where the last ones were found."""
+LONGEST = 4.0
 """Longest step towards the most likely factors of a cell, in standard deviations between cells."""
-MOST_GAINED = 1.0
+NEAR = 1e-3
+"""What the logarithm may still gain, by the parabola through it, where factors count as the most likely ones."""
 MOST_READINGS = 40_000
 """Readings beyond that are thinned out evenly along the pulses."""
 
@@ -140,17 +141,37 @@ class PulseTask:
             plain = {name: value[:, 0] for name, value in values.items()}
             return self.by_cell(self.readings(plain).sum(-1))
         scales = np.stack([values[NAMES[5 + place]][:, 0] for place in own], axis=-1)[:, None, :]
-        z = np.clip(self.modes[None][..., own] / np.maximum(scales, 1e-6), -FAR, FAR)
-        for _ in range(NEWTON):
-            _, slope, bend = self._around(values, scales, z, own)
-            z = np.clip(z + np.clip(_solved(bend, slope), -LONGEST, LONGEST), -FAR, FAR)
-        value, slope, bend = self._around(values, scales, z, own)
-        move = np.clip(_solved(bend, slope), -LONGEST, LONGEST)
+        z, value, slope, bend = self._most_likely(values, scales, own)
+        move = np.clip(z + _solved(bend, slope), -FAR, FAR) - z
         if keep:
             self.modes[:, own] = (scales * (z + move))[0]
-        determinant = np.linalg.det(bend)
-        gained = np.minimum(0.5 * (slope * move).sum(-1), MOST_GAINED)  # of a parabola that starts near its top
-        return value + gained - 0.5 * np.log(determinant)
+        gained = np.clip(0.5 * (slope * move).sum(-1), 0.0, 1.0)  # of a parabola that starts near its top
+        return value + gained - 0.5 * np.log(np.linalg.det(bend))
+
+    def _most_likely(
+        self, values: dict[str, np.ndarray], scales: np.ndarray, own: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the most likely factors of each row and cell, and what `_around` says there.
+
+        Newton's steps from the last factors, halved where the logarithm does not rise.
+        """
+        last = np.clip(self.modes[None][..., own] / np.maximum(scales, 1e-6), -FAR, FAR)
+        z = np.broadcast_to(last, (len(values["step"]), *last.shape[1:])).copy()
+        found = self._around(values, scales, z, own)
+        step = _newton(found[1], found[2], z)
+        for _ in range(NEWTON):
+            gain = np.abs((found[1] * step).sum(-1))
+            if (gain < NEAR).all():
+                break
+            tried = self._around(values, scales, z + step, own)
+            better = tried[0] >= found[0]
+            z = np.where(better[..., None], z + step, z)
+            found = tuple(
+                np.where(better[(..., *[None] * (one.ndim - 2))], new, one)
+                for one, new in zip(found, tried, strict=True)
+            )
+            step = np.where(better[..., None], _newton(found[1], found[2], z), 0.5 * step)
+        return z, *found
 
     def _around(
         self, values: dict[str, np.ndarray], scales: np.ndarray, z: np.ndarray, own: Sequence[int]
@@ -176,6 +197,11 @@ class PulseTask:
             most = 0.98 * np.sqrt(own_bends.prod(-1))
             bend[..., 0, 1] = bend[..., 1, 0] = np.clip(cross, -most, most)
         return value, slope, bend
+
+
+def _newton(slope: np.ndarray, bend: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return a step towards the top of a parabola, not longer than `LONGEST` and within `FAR`."""
+    return np.clip(z + np.clip(_solved(bend, slope), -LONGEST, LONGEST), -FAR, FAR) - z
 
 
 def _solved(bend: np.ndarray, slope: np.ndarray) -> np.ndarray:
