@@ -47,6 +47,8 @@ PAPER = {
 }
 """Errors in per cent of tables 2 and 3 of arXiv 2302.08469 (600 epochs each)."""
 NETWORKS = ("direct", "trained")
+PLACES = ("folder", "float_from")
+"""What the record of a run says about the machine that it ran on."""
 
 
 def measured(
@@ -121,6 +123,11 @@ def without_pictures(found: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if not key.endswith("_wrong")} | rows
 
 
+def without_places(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a run without the folders of the machine that it ran on."""
+    return {**record, "data": {key: value for key, value in record["data"].items() if key not in PLACES}}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--data", required=True, help="folder with cifar10.npz, all 50,000 training pictures")
@@ -142,7 +149,9 @@ def main() -> None:
             print(f"'{folder}' lacks chips of {' and '.join(missing)}: the results have no seed {seed} yet.")
             continue
         stages = {"float": Run.open(given.runs / str(seed) / "float"), "hardware_aware": run}
-        made = {name: {"recipe": one.recipe.to_dict(), "record": one.record} for name, one in stages.items()}
+        made = {
+            name: {"recipe": one.recipe.to_dict(), "record": without_places(one.record)} for name, one in stages.items()
+        }
         counted = min(len({row["chip"] for row in found[name]}) for name in NETWORKS)
         seeds.append(
             {

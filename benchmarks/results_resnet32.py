@@ -18,7 +18,7 @@ def made(record: dict[str, Any]) -> str:
     epochs = {name: stages[name]["recipe"][name]["epochs"] for name in ("float", "hardware_aware")}
     return (
         f"seed {record['seed']}: {epochs['float']} float epochs and {epochs['hardware_aware']} hardware-aware ones on "
-        f"{stages['float']['record']['data']['samples']:,} training pictures; {record['chips']} chips, "
+        f"{stages['float']['record']['data']['clips']['train']:,} training pictures; {record['chips']} chips, "
         f"{record['samples']:,} test pictures"
     )
 
