@@ -267,9 +267,7 @@ class GraphReader:
         if said["part"] != "fall":
             return None
         membrane = float(said["membrane"])
-        self.check_trace(
-            said["of"], {one["part"]: name for name, one in self.traces.items() if one["of"] == said["of"]}
-        )
+        self.check_trace(said["of"])
         layer = DoubleExponential(
             dt=self.dt, tau_fall=float(said["tau_fall"]), tau_rise=float(said["tau_rise"]),
             membrane=membrane or None, name=layer_name(said["of"]),

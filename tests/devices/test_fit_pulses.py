@@ -18,6 +18,7 @@ from analognets.devices import PulsedFitted
 from analognets.devices.fitting.pulses.curves import read_pulse_curves
 from analognets.devices.fitting.pulses.fit import PulsedFit
 from analognets.devices.fitting.pulses.headers import is_pulsed, pulse_columns
+from analognets.devices.fitting.pulses.laws import fit_direction
 from analognets.devices.fitting.pulses.likelihood import Kind, PulseTask
 from analognets.errors import DataError, InvalidArgumentError
 
@@ -247,3 +248,22 @@ def test_any_names_are_columns_of_pulse_curves_or_a_sentence(names: list[str]) -
         assert "Received: " in str(error)
     else:
         assert [column.name for column in found] == names
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.1])
+def test_cells_that_hardly_differ_have_their_constants(spread: float) -> None:
+    law = {"c": 0.1, "r": 0.0, "spread": 0.0, "read": 0.02, "f": spread}
+    task = PulseTask(read_pulse_curves(long(curves(law, 12, 60, seed=4))).of("potentiation"), 1.0, 1.0)
+    found = fit_direction(task)
+    values = found.chosen.values()
+    assert values["step"] == pytest.approx(0.1, rel=0.01 + 2 * spread / 12**0.5)
+    assert values["step_spread"] == pytest.approx(spread, abs=0.6 * spread + 2e-3)
+    assert values["read"] == pytest.approx(0.02, rel=0.1)
+    assert all(excess > -2.5 for _, excess in found.others), "a simpler law is taken within 2"
+
+
+def test_pulses_may_be_counted_on() -> None:
+    table = long(UP_CURVES, DOWN_CURVES)
+    on = table.assign(pulse=table["pulse"] + np.where(table["direction"] == "LTD", PULSES, 1))
+    counted = [read_pulse_curves(one) for one in (table, on)]
+    assert {one.pulses(direction) for one in counted for direction in ("potentiation", "depression")} == {PULSES}

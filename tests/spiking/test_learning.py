@@ -253,3 +253,12 @@ def test_memristors_learn_precise_spike_times() -> None:
 def test_what_does_not_fit_is_refused(call, message) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         call()
+
+
+def test_a_rule_is_left_as_it_is() -> None:
+    rule = NormAD(dt=DT, tau=1.0, rate=2000.0)
+    curves = []
+    for _ in range(2):
+        trainer = SpikeTimeTrainer(task(), FloatSynapses((60, 4)), neurons=LIF(dt=DT), rule=rule, rate_decay=0.5)
+        curves.append([trainer.epoch(number) for number in range(3)])
+    assert rule.rate == 2000.0 and curves[0] == curves[1]

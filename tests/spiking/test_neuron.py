@@ -180,3 +180,18 @@ def test_bad_neurons_are_refused(settings_, message) -> None:
 def test_a_rise_slower_than_the_fall_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="`tau_fall` of DoubleExponential must be longer than tau_rise"):
         DoubleExponential(tau_fall=1.0, tau_rise=2.0)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(("dt", "steps", "refractory"), [(0.01, 3000, 3.0), (0.1, 6000, 300.0)])
+def test_low_precision_fires_as_often(dtype, dt, steps, refractory) -> None:
+    currents = np.full((1, steps, 1), 6000.0, "float32")
+    counts = [
+        float(np.sum(np.asarray(LIF(dt=dt, refractory=refractory, dtype=one)(currents), "float32")))
+        for one in ("float32", dtype)
+    ]
+    assert counts[0] == counts[1] >= 2
+    spikes = np.zeros((1, 400, 1), "float32")
+    spikes[0, ::7] = 1.0
+    full, low = (np.asarray(DoubleExponential(dt=0.01, dtype=one)(spikes), "float32") for one in ("float32", dtype))
+    np.testing.assert_allclose(low, full, rtol=1e-2, atol=1e-2)

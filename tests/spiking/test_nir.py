@@ -229,3 +229,20 @@ def test_a_network_without_neurons_is_compared_at_any_step(tmp_path) -> None:
     to_nir(net, tmp_path / "net.nir")
     x = spikes(channels=3)
     np.testing.assert_allclose(from_nir(tmp_path / "net.nir", dt=0.5)(x), net(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("change", [
+    lambda graph: setattr(graph.nodes["traces_fall"], "tau", 4 * graph.nodes["traces_fall"].tau),
+    lambda graph: setattr(graph.nodes["traces_rise"], "r", 2 * graph.nodes["traces_rise"].r),
+    lambda graph: setattr(graph.nodes["traces_minus"], "scale", 0 * graph.nodes["traces_minus"].scale),
+    lambda graph: graph.edges.remove(("traces_minus", "first")),
+    lambda graph: graph.edges.append(("traces_rise", "first")),
+])  # fmt: skip
+def test_traces_that_were_changed_are_refused(model, change) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        graph = to_nir(model)
+    from_nir(graph)
+    change(graph)
+    with pytest.raises(ConversionError, match="The traces 'traces' are not what is said beside their nodes"):
+        from_nir(graph)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import analognets as an
-from analognets.devices import PulsedLinear, PulsedPCM
+from analognets.devices import PulsedFitted, PulsedLinear, PulsedPCM
 from analognets.errors import InvalidArgumentError
 from analognets.spiking import SpikeTiming, SpikeTrains
 from analognets.synapses import PulsedSynapses, SynapseRules, device_figure
@@ -138,3 +138,36 @@ def test_spike_timing_is_one_rule_on_a_grid_and_from_event_to_event() -> None:
     change = rule.update(dense, None, observed)
     np.testing.assert_allclose(change[:, 1], rule.rate * dense[20], rtol=1e-5)
     assert not change[:, 0].any()
+
+
+@pytest.mark.parametrize("device", [
+    PulsedPCM(), PulsedPCM(g_max=20.0, monotonic=True), PulsedLinear(g_max=2.0, step=0.8),
+    PulsedFitted(potentiation_fit=(0.3, 0.02), potentiation_device_spreads=(0.4, 0.0), g_max=9.0),
+])  # fmt: skip
+def test_the_next_step_is_what_a_pulse_does(device) -> None:
+    synapses = PulsedSynapses((20, 15), device=device, spread=500.0, seed=0)
+    for number in range(6):
+        synapses.update(np.full((20, 15), 1500.0), time=0.0, seed=number)
+    found = synapses.statistics()
+    state = {name: tf.constant(values) for name, values in synapses.state().items()}
+    steps = np.stack([
+        device.pulse(state, 1, seed=100 + seed)["conductance"].numpy() - state["conductance"].numpy()
+        for seed in range(200)
+    ])  # fmt: skip
+    error = 4 * steps.std() / np.sqrt(30 * steps[0].size)  # of a mean over 30 draws a device
+    assert found["next_step_mean"] / synapses.scale == pytest.approx(steps.mean(), abs=error + 1e-6)
+    assert found["next_step_spread"] / synapses.scale == pytest.approx(steps.std(axis=0).mean(), rel=0.05, abs=1e-6)
+
+
+def test_spread_of_drift_leaves_the_read_noise_alone() -> None:
+    device = PulsedLinear(step=0.5, drift_exponent=0.05, read_noise_floor=0.2)
+    rules = SynapseRules(drift_spread=0.05, refresh_every=0)
+    synapses = PulsedSynapses((30, 20), device=device, rules=rules, spread=0.0, seed=0)
+    for number in range(24):  # full pulses on each of four devices in turn
+        synapses.update(np.full((30, 20), 4000.0), time=0.0, seed=number)
+    high = synapses.state()["conductance"].numpy() > 3.0  # whose noise is not cut at 0
+    for time in (1.0, 4e5):
+        readings = np.stack([synapses.conductances(time, seed=seed) for seed in range(60)])
+        spread = readings.std(axis=0, ddof=1)[high & (readings.mean(axis=0) > 1.0)]
+        assert spread.mean() == pytest.approx(0.2, rel=0.03)
+    assert readings.mean(axis=0)[high].std() > 0.1, "devices drift apart"

@@ -416,3 +416,88 @@ def test_weights_on_devices_are_not_clipped_to_a_frozen_range() -> None:
     with pytest.raises(InvalidArgumentError, match="clipped to a frozen W_max.*Received: W_max 0.*Learn on devices fi"):
         frozen.fit(inputs, np.arange(40) % 3, verbose=0)
     free.fit(inputs, np.arange(40) % 3, verbose=0)
+
+
+def test_weights_that_are_set_later_are_written_at_that_time() -> None:
+    device = devices.PulsedLinear(g_max=40.0, step=0.01, drift_exponent=0.05, t_0=30.0)
+    optimizer, kernel, bias = built(device=device, seconds_per_step=1e5)
+    for gradient in gradients(count=4):
+        optimizer.apply([tf.constant(part) for part in gradient], [kernel, bias])
+    wanted = np.random.default_rng(7).normal(0, 0.1, (30, 20)).astype("float32")
+    kernel.assign(wanted)
+    optimizer.program()
+    np.testing.assert_allclose(kernel.numpy(), wanted, atol=1e-5)
+    (now,) = optimizer.read().values()
+    np.testing.assert_allclose(now, wanted, atol=1e-5)
+    (later,) = optimizer.read(optimizer.time + 30.0 * np.e).values()
+    np.testing.assert_allclose(later, wanted * np.exp(-0.05), atol=1e-5)
+
+
+def test_weights_beyond_the_devices_are_refused_later_too() -> None:
+    optimizer, kernel, _ = built()
+    kernel.assign(np.full((30, 20), 3.0, "float32"))
+    with pytest.raises(InvalidArgumentError, match="can't hold 'kernel': its weights reach 3"):
+        optimizer.program()
+
+
+@pytest.mark.parametrize("name", sorted(
+    name for name, kind in vars(keras.optimizers).items()
+    if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
+    and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+))  # fmt: skip
+def test_every_optimizer_moves_fine_devices_as_digital_weights_or_is_refused(name) -> None:
+    def base():
+        return getattr(keras.optimizers, name)(0.02)
+
+    value = np.random.default_rng(0).normal(0, 0.1, (30, 20))
+    fine = devices.PulsedLinear(g_max=40.0, step=0.02)
+    try:
+        optimizer, kernel, bias = built(base=base(), device=fine, max_pulses=255, value=value)
+    except InvalidArgumentError as error:
+        assert "must go by gradients alone" in str(error) and name in ("Adafactor", "Ftrl", "Lamb", "ScheduleFreeAdamW")
+        return
+    digital, wanted = base(), keras.Variable(value.astype("float32"), name="kernel")
+    other = keras.Variable(np.zeros(20, "float32"), name="bias")
+    digital.build([wanted, other])
+    for gradient in gradients(count=4):
+        optimizer.apply([tf.constant(part) for part in gradient], [kernel, bias])
+        digital.apply([tf.constant(part) for part in gradient], [wanted, other])
+    moved = np.abs(wanted.numpy() - value).max()
+    np.testing.assert_allclose(kernel.numpy(), wanted.numpy(), atol=0.01 * moved + 2 * optimizer.synapses[0].epsilon)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_what_is_spared_from_weight_decay_is_spared_on_devices(scaled) -> None:
+    def base():
+        rule = keras.optimizers.AdamW(0.01, weight_decay=2.0)
+        rule.exclude_from_weight_decay(var_names=["bias"])
+        return keras.optimizers.LossScaleOptimizer(rule) if scaled else rule
+
+    optimizer, kernel, bias = built(base=base(), device=devices.PulsedLinear(g_max=40.0, step=0.02), max_pulses=255)
+    digital, wanted = base(), [keras.Variable(one.numpy(), name=one.name) for one in (kernel, bias)]
+    digital.build(wanted)
+    for gradient in gradients(count=6):
+        for rule, variables in ((optimizer, [kernel, bias]), (digital, wanted)):
+            rule.apply(
+                [tf.constant(part) * (float(digital.dynamic_scale.numpy()) if scaled else 1.0) for part in gradient],
+                variables,
+            )
+    np.testing.assert_allclose(bias.numpy(), wanted[1].numpy(), rtol=1e-5)
+    np.testing.assert_allclose(kernel.numpy(), wanted[0].numpy(), atol=5e-3)
+
+
+def test_a_log_before_the_checkpoint_counts_the_pulses_of_each_epoch(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 8)).astype("float32"), rng.normal(size=(64, 4)).astype("float32")
+
+    def trained(folder, *epochs):
+        for count in epochs:
+            keras.utils.set_random_seed(0)
+            net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="d")])
+            net.compile(MixedPrecision(keras.optimizers.SGD(0.05), device="pulsed_pcm"), "mse", jit_compile=False)
+            kept = keras.callbacks.BackupAndRestore(tmp_path / folder, delete_checkpoint=False)
+            log = DeviceLog(tmp_path / f"{folder}.csv")
+            net.fit(x, y, batch_size=8, epochs=count, shuffle=False, verbose=0, callbacks=[log, kept])
+        return [line.split(",")[2:4] for line in (tmp_path / f"{folder}.csv").read_text("utf-8").splitlines()]
+
+    assert trained("interrupted", 2, 4) == trained("whole", 4)
