@@ -229,7 +229,7 @@ class _Reader:
                 raise
             self.notes.add("skipped", item.name)
             return None
-        note_remarks(self.notes, item.name, rate_remark(found) | found.remarks)
+        note_remarks(self.notes, item.name, {**rate_remark(found), **found.remarks})
         return found.samples.astype(np.float32) / 32768
 
 

@@ -205,7 +205,7 @@ class _Reader:
                 self.notes.append(f"Skipped: {error}")
                 continue
             found[path.stem] = read.samples.astype(np.float32) / 32768
-            note_remarks(self.found, path.name, rate_remark(read) | read.remarks)
+            note_remarks(self.found, path.name, {**rate_remark(read), **read.remarks})
         return found
 
 

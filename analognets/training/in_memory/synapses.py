@@ -177,7 +177,7 @@ class Synapses(PulsedArray):
         Raises:
             InvalidArgumentError: the devices can't hold it.
         """
-        self._check_reach(self.scale * self.copies * float(self.rules.conductance_range))
+        self._check_reach(self.scale * self.copies * self.rules.conductance_range)  # type: ignore[operator]
         wanted = tf.identity(self.variable.value)
         difference = wanted.numpy().reshape(-1) * (1.0 / (self.scale * self.copies))
         self.program(difference, derive_seed(seed, self.number), offset=self.rules.initial_conductance, time=time)

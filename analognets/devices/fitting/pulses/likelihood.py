@@ -157,7 +157,7 @@ class PulseTask:
         """
         last = np.clip(self.modes[None][..., own] / np.maximum(scales, 1e-6), -FAR, FAR)
         z = np.broadcast_to(last, (len(values["step"]), *last.shape[1:])).copy()
-        found = self._around(values, scales, z, own)
+        found: tuple[np.ndarray, ...] = self._around(values, scales, z, own)
         step = _newton(found[1], found[2], z)
         for _ in range(NEWTON):
             gain = np.abs((found[1] * step).sum(-1))
@@ -171,7 +171,8 @@ class PulseTask:
                 for one, new in zip(found, tried, strict=True)
             )
             step = np.where(better[..., None], _newton(found[1], found[2], z), 0.5 * step)
-        return z, *found
+        value, slope, bend = found
+        return z, value, slope, bend
 
     def _around(
         self, values: dict[str, np.ndarray], scales: np.ndarray, z: np.ndarray, own: Sequence[int]
