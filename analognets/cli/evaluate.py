@@ -142,9 +142,11 @@ def evaluate(
     """Measure accuracy over drift time on simulated chips; write table, figure and report."""
     check_options(load_chips, (chips, seed, save_chips), batch_norm, adabs, adabs_at, workers > 1 or ray)
     check_there(load_chips)
-    from analognets.zoo.trained import open_trained
+    from analognets.zoo.trained import MODEL_FILES, open_trained
 
     reporter = _console.Reporter(json=json, quiet=quiet)
+    if Path(run).suffix in MODEL_FILES:  # opening one starts Keras
+        start_backend(reporter)
     trained = open_trained(run, wants=("chips",))
     check_arrays(trained, data, batch_norm or bool(adabs))
     defaults = trained.evaluation
