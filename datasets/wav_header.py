@@ -16,6 +16,9 @@ __all__ = ["WavHeader", "closed", "read_header"]
 _OPEN_FROM = 0x7FFF_0000
 """Sizes from here on are placeholders of programs that stream: none of them knew how long the sound would be."""
 
+_OPEN_AIFF, _OPEN_64 = 0x7F00_0000, 1 << 62
+"""The same of AIFF files, and of those with sizes of 64 bit."""
+
 _MOST_CHUNKS = 1000
 """So many chunks are looked at; a file with more is none."""
 _SPARE = 1024
@@ -81,17 +84,18 @@ def read_header(data: bytes, path: Path | str, length: int | None = None) -> Wav
 
 def _promised(data: bytes) -> int:
     """Return how many bytes a file of another kind has by its header; 0 if it does not say."""
+    promised, most = 0, _OPEN_64
     if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
-        return 8 + int(struct.unpack_from(">I", data, 4)[0])
-    if data[:4] == b".snd" and len(data) >= 12:
-        start, size = struct.unpack_from(">II", data, 4)
-        return 0 if size == 0xFFFF_FFFF else int(start + size)
-    if data[:16] == _WAVE_64 and len(data) >= 24:
-        return int(struct.unpack_from("<Q", data, 16)[0])
-    if data[:4] == b"RF64" and data[12:16] == b"ds64" and len(data) >= 36:
+        promised, most = 7 + int(struct.unpack_from(">I", data, 4)[0]), _OPEN_AIFF  # the last byte may only fill up
+    elif data[:4] in (b".snd", b"dns.") and len(data) >= 12:
+        start, size = struct.unpack_from(">II" if data[:1] == b"." else "<II", data, 4)
+        promised, most = (int(start + size), 0xFFFF_FFFF) if size != 0xFFFF_FFFF else (0, 1)
+    elif data[:16] == _WAVE_64 and len(data) >= 24:
+        promised = int(struct.unpack_from("<Q", data, 16)[0])
+    elif data[:4] == b"RF64" and data[12:16] == b"ds64" and len(data) >= 36:
         whole, sound = struct.unpack_from("<QQ", data, 20)
-        return 0 if sound in (0, (1 << 64) - 1) else 8 + int(whole)
-    return 0
+        promised = 8 + int(whole) if sound else 0
+    return promised if promised < most else 0
 
 
 def _check_whole(path: Path | str, promised: int, there: int, what: str = "bytes") -> None:

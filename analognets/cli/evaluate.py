@@ -148,7 +148,7 @@ def evaluate(
     if Path(run).suffix in MODEL_FILES:  # opening one starts Keras
         start_backend(reporter)
     trained = open_trained(run, wants=("chips",))
-    check_arrays(trained, data, batch_norm or bool(adabs))
+    check_arrays(trained, data, batch_norm or bool(adabs), split)
     defaults = trained.evaluation
     times: list[str | float] = [*(times_of(at) or defaults.times)]
     mode = defaults.drift_compensation if drift_compensation is None else COMPENSATION[drift_compensation]
@@ -224,6 +224,7 @@ def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making
     if making.workers > 1 or making.ray:
         with following(reporter, "Evaluating chips", "chip") as progress:
             spread: dict[str, Any] = {"workers": making.workers, "ray": making.ray, "progress": progress}
+            spread["mark"] = samples.fingerprint()
             on, total = (samples.labels, next(iter(outputs.values()))), making.chips if made is None else len(made)
             decided, used = decide_by_chip(trained, network, how, on, making.folder, chips=total, **spread)
     else:
@@ -241,9 +242,9 @@ def measured(reporter: _console.Reporter, trained: Any, how: Any, making: Making
 
 def samples_for(reporter: _console.Reporter, trained: Any, network: Any, how: Any) -> tuple[Any, Any]:
     """Return the data set that a network is measured on, None for a file of arrays, and the samples."""
-    from analognets.deploy.studies.samples import array_file, samples_of_arrays, samples_of_task
+    from analognets.deploy.studies.samples import arrays_for, samples_of_arrays, samples_of_task
 
-    if (file := array_file(how.data)) is not None:
+    if (file := arrays_for(trained, how.data)) is not None:
         return None, samples_of_arrays(network, file)
     task = load_task(reporter, trained, how.data, calibrate=how.batch_norm or trained.learned_on_devices)
     check_clips(task, how.adabs)
@@ -278,18 +279,21 @@ def check_options(
         raise typer.BadParameter("--batch-norm and --adabs set the same statistics: give one of them.")
 
 
-def check_arrays(trained: Any, data: str | None, trains: bool) -> None:
+def check_arrays(trained: Any, data: str | None, trains: bool, split: Split) -> None:
     """Raise unless it is known which data a network takes, and training samples are there if they are needed.
 
     Args:
         trained: the network.
         data: --data.
         trains: whether batch-norms are set anew, by --adabs or --batch-norm.
+        split: --split.
     """
-    from analognets.deploy.studies.samples import array_file
+    from analognets.deploy.studies.samples import arrays_for
 
-    if array_file(data) is None:
+    if arrays_for(trained, data) is None:
         trained.require("recipe")
+    elif split is not Split.test:
+        raise typer.BadParameter("--split is of a data set: all samples of a .npz file are taken. Leave it out.")
     elif trains or trained.learned_on_devices:
         what = "A run that learned on devices takes" if trained.learned_on_devices else "--adabs and --batch-norm take"
         raise InvalidArgumentError(

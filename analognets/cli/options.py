@@ -88,7 +88,8 @@ StudyNetworks = Annotated[
 StudyData = Annotated[
     str | None,
     typer.Option(
-        help="Folder of the real data, 'synthetic', or a .npz file of `inputs` and `labels`; as in training by default."
+        help="Folder of the real data, 'synthetic', or a .npz file of `inputs` (features, as the network takes them) "
+        "and `labels`; as in training by default."
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Most test samples, spread evenly; all by default.")]

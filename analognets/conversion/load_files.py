@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -172,7 +173,8 @@ def opened_h5(path: Path) -> ModelFile:
                 f"The config of the model in '{path}' must be a text of at most {MOST_CONFIG / MIB:.0f} MiB."
             )
         version, backend = (file.attrs.get(name, "") for name in ("keras_version", "backend"))
-        if backend in ("theano", b"theano") and "Conv" in str(said):
+        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+        if backend in ("theano", b"theano") and re.search(r'"class_name": *"[A-Za-z]*Conv', text):
             raise ConversionError(
                 f"The model in '{path}' was written by Keras on Theano, which turns the kernels of convolutions by 180 "
                 "degrees. Load it there with TensorFlow as the backend, and save it again."

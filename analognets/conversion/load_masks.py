@@ -1,67 +1,104 @@
-"""Masks of padded positions: a model of Keras 2 is refused where Keras 3 hands on another mask than Keras 2 did."""
+"""Masks of padded positions: a model of Keras 2 is refused where Keras 3 uses another mask than Keras 2 did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+from keras import layers as L
 
+from analognets.conversion.calls import graph_nodes
 from analognets.errors import ConversionError
 
 __all__ = ["check_masks"]
 
-MERGES = tuple(getattr(keras.layers, name) for name in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"))
+MERGES = (L.Add, L.Subtract, L.Multiply, L.Average, L.Maximum, L.Minimum)
 """Layers whose mask was the AND of those masks that there are; now it is the OR, and none where an input has none."""
-STOPS = (keras.layers.Rescaling, keras.layers.Normalization)
+STOPS = (L.Rescaling, L.Normalization)
 """Layers behind which there was no mask; now it is handed on."""
+USERS = (
+    L.RNN, L.Bidirectional, L.ConvLSTM1D, L.ConvLSTM2D, L.ConvLSTM3D, L.GlobalAveragePooling1D, L.Attention,
+    L.AdditiveAttention, L.MultiHeadAttention, L.Softmax, L.TimeDistributed,
+)  # fmt: skip
+"""Layers that compute something else where a position is masked."""
+ENDS = (L.Flatten, L.GlobalAveragePooling1D, L.GlobalMaxPooling1D)
+"""Layers behind which there is no mask in either."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Other:
+    """A mask that differs between Keras 2 and 3.
+
+    Args:
+        layer: that makes it.
+        why: how it differs.
+    """
+
+    layer: str
+    why: str
 
 
 def check_masks(path: Path, model: keras.Model) -> None:
-    """Raise unless all masks of a model that Keras 2 wrote are those that it had there.
+    """Raise if a layer of a model that Keras 2 wrote sees another mask than it did there.
+
+    Masks are followed through the graph by where they come from; nothing is run.
 
     Args:
         path: the file, for messages.
         model: as it was made of the file.
 
     Raises:
-        ConversionError: a layer makes another mask in Keras 3.
+        ConversionError: a layer that computes with masks sees another one in Keras 3.
 
     Source: `compute_mask` of the layers of tf_keras 2.21 and Keras 3.15; both were compared by their outputs.
     """
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.TimeDistributed) and getattr(layer.layer, "mask_zero", False):
-            raise _other_mask(path, layer, "Keras 3 makes no mask of the padded positions in it")
-        for masks in _masks(layer):
-            why = _difference(layer, masks)
-            if why:
-                raise _other_mask(path, layer, why)
-            inside = [one for one in layer._flatten_layers() if isinstance(one, (*MERGES, *STOPS))]
-            if isinstance(layer, keras.Model) and any(mask is not None for mask in masks) and inside:
-                raise _other_mask(path, inside[0], "Keras 3 may hand on another mask of padded positions from it")
+    _Walk(path).model(model, [None] * len(getattr(model, "inputs", None) or ()))
 
 
-def _masks(layer: Any) -> Iterator[list[Any]]:
-    """Yield the masks of the inputs of each call of a layer, None for an input without one."""
-    for node in layer._inbound_nodes:
-        yield [getattr(tensor, "_keras_mask", None) for tensor in node.input_tensors]
+class _Walk:
+    """One pass over a graph: which mask each tensor has, as what tells it from others; None for none."""
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
-def _difference(layer: Any, masks: list[Any]) -> str:
-    """Return how the mask behind a call differs between Keras 2 and 3; "" if it does not."""
-    if not any(mask is not None for mask in masks):
-        return ""
-    if isinstance(layer, STOPS):
-        return "Keras 3 hands the mask of padded positions on, where Keras 2 dropped it"
-    if isinstance(layer, MERGES) and any(mask is not masks[0] for mask in masks):
-        return "Keras 3 joins the masks of padded positions of its inputs by OR, Keras 2 by AND"
-    return ""
+    def model(self, model: Any, given: Sequence[Hashable]) -> list[Hashable]:
+        """Return the masks of the outputs of a model, given those of its inputs."""
+        graph = getattr(model, "_functional", None) or model  # a Sequential holds one
+        inputs, outputs = (getattr(graph, name, None) or [] for name in ("inputs", "outputs"))
+        masks: dict[int, Hashable] = {id(one): mask for one, mask in zip(inputs, given, strict=False)}
+        for node in graph_nodes(graph):
+            if not node.input_tensors:
+                continue
+            seen = [masks.get(id(one)) for one in node.input_tensors]
+            made = self.call(node.operation, seen, [id(one) for one in node.input_tensors])
+            made = made * len(node.output_tensors)
+            masks |= {id(one): mask for one, mask in zip(node.output_tensors, made, strict=False)}
+        return [masks.get(id(one)) for one in outputs]
 
-
-def _other_mask(path: Path, layer: Any, why: str) -> ConversionError:
-    return ConversionError(
-        f"Layer '{layer.name}' ({type(layer).__name__}) of the model in '{path}' computes something else than in "
-        f"Keras 2: {why}. Build the model in Python with keras.layers.Layer classes of your own that make the mask, "
-        "and load its weights."
-    )
+    def call(self, layer: Any, seen: list[Hashable], inputs: list[int]) -> list[Hashable]:
+        """Return the masks of the outputs of one call."""
+        other = next((mask for mask in seen if isinstance(mask, Other)), None)
+        if isinstance(layer, USERS) and other is not None:
+            raise ConversionError(
+                f"Layer '{other.layer}' of the model in '{self.path}' computes something else than in Keras 2: Keras 3 "
+                f"{other.why}, which '{layer.name}' ({type(layer).__name__}) computes with. Build the model in Python "
+                "with keras.layers.Layer classes of your own that make the mask, and load its weights."
+            )
+        if isinstance(layer, keras.Model):
+            return self.model(layer, seen) or [None]
+        if isinstance(layer, L.Masking) or getattr(layer, "mask_zero", False):
+            return [(type(layer).__name__, getattr(layer, "mask_value", 0), inputs[0])]
+        if isinstance(layer, L.TimeDistributed) and getattr(layer.layer, "mask_zero", False):
+            return [Other(layer.name, "makes no mask of the padded positions in it")]
+        if isinstance(layer, STOPS) and seen[0] is not None:
+            return [Other(layer.name, "hands the mask of padded positions on, which Keras 2 dropped")]
+        if isinstance(layer, MERGES) and len({*seen}) > 1:
+            return [other or Other(layer.name, "joins masks of padded positions by OR, where Keras 2 took the AND")]
+        if isinstance(layer, ENDS) or not getattr(layer, "supports_masking", True):
+            return [None]
+        if isinstance(layer, (L.RNN, L.Bidirectional)) and not getattr(layer, "return_sequences", True):
+            return [None]
+        return [other or next((mask for mask in seen if mask is not None), None)]

@@ -158,7 +158,7 @@ class PulsedArray:
     def _next_step(self) -> tuple[float, float]:
         """Return mean and standard deviation in uS of the step of a SET pulse, over devices, from simulated pulses."""
         count = min(self.device_count, SAMPLED)
-        state = self.gather(tf.cast(tf.linspace(0.0, self.device_count - 1.0, count), tf.int64))
+        state = self.gather(np.linspace(0, self.device_count - 1, count).astype(np.int64))
         fresh = [self.device.pulse(state, 1, seed=seed)["conductance"] for seed in range(DRAWS)]
         steps = np.stack([one.numpy() for one in fresh]) - state["conductance"].numpy()
         return float(steps.mean()), float(steps.std(axis=0, ddof=1).mean())

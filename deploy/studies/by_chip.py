@@ -22,7 +22,7 @@ from analognets.deploy.chips.decisions import READING, Decisions
 from analognets.deploy.chips.files import INDEX
 from analognets.deploy.evaluation import decisions, samples_in
 from analognets.deploy.studies.evaluate import network_on_chips
-from analognets.deploy.studies.samples import array_file, samples_of_arrays, samples_of_task
+from analognets.deploy.studies.samples import arrays_for, samples_of_arrays, samples_of_task
 from analognets.deploy.studies.sensitivity.networks import fingerprint
 from analognets.deploy.studies.sweep import sweep
 from analognets.errors import AnalogNetsError, ConversionError
@@ -81,7 +81,7 @@ class Bench:
         self.network = network_on_chips(self.trained, how.compensation, how.device, how.hardware)
         self.stored = None if how.chips is None else Chips.load(how.chips, self.network)
         self.task = None
-        if (file := array_file(how.data)) is not None:
+        if (file := arrays_for(self.trained, how.data)) is not None:
             self.samples = samples_of_arrays(self.network, file)
         else:
             self.task = self.trained.task(how.data, calibrate=how.batch_norm)
@@ -139,6 +139,7 @@ def decide_by_chip(
     chips: int,
     workers: int = 1,
     ray: bool = False,
+    mark: str = "",
     progress: Done | None = None,
 ) -> tuple[Decisions, pd.DataFrame | None]:
     """Evaluate chips in other processes; the same decisions as `Chips.decide`, up to the rounding of sums.
@@ -155,6 +156,7 @@ def decide_by_chip(
         chips: how many.
         workers: processes on this machine, or of a cluster that is started here.
         ray: run on a Ray cluster.
+        mark: tells the samples from others, so that chips that were measured on others are not taken.
         progress: called with (done, total, row) after each chip.
 
     Returns:
@@ -173,9 +175,7 @@ def decide_by_chip(
             f"{what}. Leave workers and Ray out."
         )
     stored = None if how.chips is None else file_sha256(Path(how.chips) / INDEX)
-    arrays = array_file(how.data)
-    content = {} if arrays is None else {"arrays": file_sha256(arrays)}
-    settings = {**dataclasses.asdict(how), "fingerprint": fingerprint(network), "stored": stored, **content}
+    settings = {**dataclasses.asdict(how), "fingerprint": fingerprint(network), "stored": stored, "samples": mark}
     root = Path(folder) / FOLDER / json_sha256({**settings, "network": trained.handle})[:12]
     points = [{"chip": number} for number in range(chips)]
     own: dict[str, Any] = {"settings": settings, "context": {"network": trained.handle}}

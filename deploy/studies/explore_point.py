@@ -19,7 +19,7 @@ from analognets.metrics import chips_bound, chips_interval
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["forget_data", "load_data", "measure", "retrain", "trained_on"]
+__all__ = ["data_mark", "forget_data", "load_data", "measure", "retrain", "trained_on"]
 
 
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         "accuracy_std": float(table["accuracy"].std(ddof=1)) if len(table) > 1 else 0.0,
         "chips": len(table),
         "samples": len(labels),
-        MEASURED_ON: arrays_mark(inputs, labels),
+        MEASURED_ON: data_mark(task, settings),
         "digital_accuracy": accuracy(labels, np.concatenate(pieces)),
         "weights": weights,
         "ranges": ranges,
@@ -73,6 +73,12 @@ def load_data(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Tas
     """
     wanted = json.dumps([settings["data"], settings["data_options"], settings["limit"]], sort_keys=True)
     return _load_data(str(trained.handle), trained.known_recipe().fingerprint(), wanted)
+
+
+def data_mark(task: Task, settings: Mapping[str, Any]) -> str:
+    """Return a hash of the raw samples to test on, which is the same on every machine."""
+    split = task.data.splits["test"]
+    return arrays_mark(split.inputs, split.labels, json.dumps([list(split.names), settings["limit"]]))
 
 
 def forget_data() -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Samples",
     "MEASURED_ON",
     "array_file",
+    "arrays_for",
     "arrays_mark",
     "check_classes",
     "check_pair",
@@ -182,19 +183,22 @@ def arrays_mark(inputs: Any, labels: Any, *more: str) -> str:
     return sha256_of(*[f"{one.dtype}{one.shape}" for one in arrays], *arrays, *more)[:20]
 
 
-def on_one_data_set(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def on_one_data_set(table: pd.DataFrame, folder: Path, known: dict[str, str] | None = None) -> pd.DataFrame:
     """Return stored rows without the mark of their samples, if each network was measured on the same ones all along.
 
     Args:
         table: with a column "fingerprint" of the network; rows of earlier versions have no mark.
         folder: they are stored in, for the message.
+        known: marks by the network's fingerprint, of other tables; those of this one are added.
 
     Raises:
         RunError: the data were changed between two of them.
     """
     if MEASURED_ON not in table:
         return table
-    if "fingerprint" in table and (table.groupby("fingerprint")[MEASURED_ON].nunique() > 1).any():
+    known = {} if known is None else known
+    pairs = table[["fingerprint", MEASURED_ON]].dropna() if "fingerprint" in table else table[:0]
+    if any(known.setdefault(network, mark) != mark for network, mark in pairs.itertuples(index=False)):
         raise RunError(
             f"The data were changed since the first points in '{folder}' were measured, so its rows can't be compared. "
             "Choose another folder, or overwrite it (--overwrite)."
@@ -218,6 +222,15 @@ def array_file(data: Any) -> Path | None:
     return Path(data) if isinstance(data, (str, Path)) and Path(data).suffix == ".npz" else None
 
 
+def arrays_for(trained: TrainedNetwork, data: Any) -> Path | None:
+    """Return the path if data names a .npz file of `inputs`; others are of data sets that are read by a recipe."""
+    file = array_file(data)
+    if file is None or trained.recipe is None or not zipfile.is_zipfile(file):
+        return file
+    with zipfile.ZipFile(file) as archive:
+        return file if "inputs.npy" in archive.namelist() else None
+
+
 def check_pair(data: tuple[Any, ...]) -> None:
     """Raise unless data is a pair of arrays with as many labels as inputs."""
     if len(data) != 2 or not all(hasattr(part, "shape") for part in data) or len(data[0]) != len(data[1]):
@@ -233,3 +246,10 @@ def check_classes(pair: tuple[Any, Any], model: Any, where: str) -> None:
     units = outputs[0].shape[-1] if len(outputs) == 1 else None
     inputs, labels = (np.asarray(part) for part in pair)
     check_labelled(inputs, labels, where, classes=max(2, units) if units else None)
+    wanted = [tuple(one.shape) for one in getattr(model, "inputs", None) or []]
+    fits = len(wanted) == 1 and len(wanted[0]) == inputs.ndim
+    if wanted and not (fits and all(one in (None, other) for one, other in zip(wanted[0], inputs.shape, strict=True))):
+        raise DataError(
+            f"{where} must hold what the one input of the model takes, features and not raw data. Received: inputs "
+            f"{inputs.shape} for {', '.join(map(str, wanted))}."
+        )

@@ -462,5 +462,9 @@ def test_models_of_ones_own_that_can_not_be_evaluated(own: Any, call: Call, tmp_
     np.savez(tmp_path / "bad.npz", inputs=np.zeros((4, 6)), labels=np.full(4, 3))
     bad = call("evaluate", model, "--data", tmp_path / "bad.npz", "--out", tmp_path / "results").error
     assert "labels from 0 to 2. Received: 3 to 3" in bad
+    np.savez(tmp_path / "wide.npz", inputs=np.zeros((4, 7)), labels=np.zeros(4))
+    wide = call("evaluate", model, "--data", tmp_path / "wide.npz", "--out", tmp_path / "results").error
+    assert "features and not raw data. Received: inputs (4, 7) for (None, 6)" in wide
+    assert "--split is of a data set" in call("evaluate", model, "--data", data, "--split", "validation").err
     missing = call("evaluate", model, "--data", tmp_path / "none.npz", "--out", tmp_path / "results").error
     assert "No such file or directory. It must be a .npz file with the arrays `inputs`, `labels`" in missing

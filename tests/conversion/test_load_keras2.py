@@ -365,10 +365,9 @@ def by_time() -> Any:
 
 def nested_sum() -> Any:
     a, b = L.Input((5, 6)), L.Input((5, 6))
-    inner = k2.Model([a, b], L.Add()([a, b]))
+    inner = k2.Model([a, b], L.LSTM(3)(L.Add()([a, b])))
     words, places = L.Input((5,)), L.Input((5,))
-    both = inner([L.Embedding(30, 6, mask_zero=True)(words), L.Embedding(30, 6)(places)])
-    return k2.Model([words, places], L.LSTM(4)(both))
+    return k2.Model([words, places], inner([L.Embedding(30, 6, mask_zero=True)(words), L.Embedding(30, 6)(places)]))
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
@@ -376,6 +375,30 @@ def nested_sum() -> Any:
 def test_networks_with_other_masks_are_refused(net: Callable[[], Any], tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="computes something else than in Keras 2: Keras 3 .* padded positions"):
         load_model(written(net(), tmp_path / "net.h5"))
+
+
+def unused() -> Any:
+    a, b = L.Input((5,)), L.Input((5,))
+    return k2.Model([a, b], L.Flatten()(L.Add()([L.Embedding(30, 6, mask_zero=True)(a), L.Embedding(30, 6)(b)])))
+
+
+def same_words() -> Any:
+    words = L.Input((5,))
+    made = [L.Embedding(30, 6, mask_zero=True)(words) for _ in range(2)]
+    return k2.Model(words, L.LSTM(4)(L.Add()(made)))
+
+
+def nested_residual() -> Any:
+    inner_input = L.Input((5, 6))
+    inner = k2.Model(inner_input, L.Add()([inner_input, L.Dense(6)(inner_input)]))
+    words = L.Input((5,))
+    return k2.Model(words, L.Dense(2)(inner(L.Embedding(30, 6, mask_zero=True)(words))))
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+@pytest.mark.parametrize("net", [unused, same_words, nested_residual])
+def test_masks_that_are_the_same_or_without_use_are_taken(net: Callable[[], Any], tmp_path: Path) -> None:
+    compared(net(), tmp_path / "net.h5")
 
 
 def test_a_residual_of_one_mask_is_what_it_was(tmp_path: Path) -> None:

@@ -129,14 +129,29 @@ def test_a_file_of_a_million_chunks_is_given_up_at_once(before: bytes, tmp_path:
     assert header is None or header.is_odd or header.is_open
 
 
-@pytest.mark.parametrize("kind", ["RF64", "AIFF", "AU", "W64", "FLAC", "OGG", "CAF"])
+@pytest.mark.parametrize("kind", ["RF64", "AIFF", "AU", "AU-", "W64", "FLAC", "OGG", "CAF"])
 def test_half_of_a_file_of_any_kind_is_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     with path.open("wb") as file:
-        soundfile.write(file, np.sin(np.arange(16_000)) / 2, 16_000, format=kind)
+        order = {"endian": "LITTLE"} if kind.endswith("-") else {}
+        soundfile.write(file, np.sin(np.arange(16_000)) / 2, 16_000, format=kind.rstrip("-"), **order)
     assert len(read_recording(path).samples) == 16_000
     assert RecordingBlocks(path).seconds == 1
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for read in (read_recording, lambda path: list(RecordingBlocks(path))):
         with pytest.raises(DataError, match="is cut short: its header promises|Can't read"):
             read(path)
+
+
+@pytest.mark.parametrize(("kind", "places"), [
+    ("AIFF", {4: struct.pack(">I", 0x7F00_0008)}), ("W64", {16: struct.pack("<Q", (1 << 63) - 1)}),
+    ("AU", {8: struct.pack(">I", 0xFFFF_FFFF)}), ("RF64", {20: struct.pack("<Q", (1 << 64) - 1)}),
+])  # fmt: skip
+def test_sizes_that_a_stream_left_open_are_no_promise(kind: str, places: dict[int, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    with path.open("wb") as file:
+        soundfile.write(file, np.sin(np.arange(16_000)) / 2, 16_000, format=kind)
+    data = bytearray(path.read_bytes())
+    for place, size in places.items():
+        data[place : place + len(size)] = size
+    assert read_header(bytes(data), path) is None

@@ -267,3 +267,12 @@ def test_pulses_may_be_counted_on() -> None:
     on = table.assign(pulse=table["pulse"] + np.where(table["direction"] == "LTD", PULSES, 1))
     counted = [read_pulse_curves(one) for one in (table, on)]
     assert {one.pulses(direction) for one in counted for direction in ("potentiation", "depression")} == {PULSES}
+
+
+def test_curves_that_are_counted_on_are_drawn(fitted: PulsedFit) -> None:
+    on = long(UP_CURVES, DOWN_CURVES).assign(
+        pulse=lambda one: one["pulse"] + np.where(one["direction"] == "LTD", 30, 0)
+    )
+    figure, _ = dataclasses.replace(fitted, measurements=read_pulse_curves(on)).drawings()["laws"]
+    lines = [line.get_xdata() for line in figure.axes[1].get_lines() if len(line.get_xdata()) > 2]
+    assert all((min(x), max(x)) == (30, 30 + PULSES) for x in lines)

@@ -173,12 +173,18 @@ def variables_of(model: keras.Model, precision: str) -> dict[str, np.ndarray]:
 
 
 def _fits_float16(value: np.ndarray) -> bool:
-    """Whether float16 rounds each column (last axis) to 2^-10 of its largest number; 2^-11 is usual."""
-    columns = np.abs(value.reshape(-1, value.shape[-1]))
-    if not columns.size or columns.max() > np.finfo(np.float16).max:
-        return not columns.size
-    rounded = np.abs(columns - columns.astype(np.float16).astype(np.float32))
-    return bool((rounded.max(axis=0) <= columns.max(axis=0) * 2.0**-10).all())
+    """Whether float16 rounds the weights of each output to 2^-10 of the largest of them; 2^-11 is usual.
+
+    Outputs are along the last axis; in depthwise and transposed kernels, which have three axes and more, along the one
+    before it.
+    """
+    size = np.abs(value)
+    if not size.size or size.max() > np.finfo(np.float16).max:
+        return not size.size
+    rounded = np.abs(value - value.astype(np.float16).astype(np.float32))
+    outputs = (-1,) if value.ndim == 2 else (-1, -2)
+    rest = [tuple(axis for axis in range(value.ndim) if axis != value.ndim + one) for one in outputs]
+    return all(bool((rounded.max(axis=axes) <= size.max(axis=axes) * 2.0**-10).all()) for axes in rest)
 
 
 def set_variables(model: keras.Model, arrays: Mapping[str, np.ndarray], *, where: str) -> None:

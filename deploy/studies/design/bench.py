@@ -31,7 +31,19 @@ from analognets.training.recipe import HardwareAware
 from analognets.zoo.tasks import Task
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
-__all__ = ["CHECKS", "CHOSEN", "PREDICTED", "SIMULATED", "TASK", "Bench", "bench_of", "layers_of", "measure", "rights"]
+__all__ = [
+    "CHECKS",
+    "CHOSEN",
+    "PREDICTED",
+    "SIMULATED",
+    "TASK",
+    "Bench",
+    "bench_of",
+    "forget",
+    "layers_of",
+    "measure",
+    "rights",
+]
 
 TASK = "analognets.deploy.studies.design.bench:measure"
 PREDICTED, SIMULATED = "predicted", "chips"
@@ -196,6 +208,12 @@ def _task(place: str, data: str | None, options: str) -> Task:
 @functools.lru_cache(maxsize=3)  # to search, to confirm and to report
 def _bench(place: str, settings: str, arrays: str | None) -> Bench:
     return Bench(place, json.loads(settings), arrays)
+
+
+def forget() -> None:
+    """Forget the benches of this process: files and folders may hold others by now."""
+    _task.cache_clear()
+    _bench.cache_clear()
 
 
 def bench_of(settings: Mapping[str, Any]) -> Bench:

@@ -25,6 +25,7 @@ from analognets.deploy.studies.design.bench import (
     TASK,
     Bench,
     bench_of,
+    forget,
     layers_of,
 )
 from analognets.deploy.studies.design.budgets import COLUMNS, budgets_of, objectives_of, text_of
@@ -311,6 +312,7 @@ class _Study:
             made.append((Space(start, [*knobs_of(start, **values), *knobs]), Prices(model)))
             check_reachable(*made[0], budgets)
 
+        forget()
         [self.source], place, arrays = gather(network, root, data, check)
         [(self.space, self.prices)] = made
         self.start: Mapping[str, Crossbar | None] = self.space.start.layers

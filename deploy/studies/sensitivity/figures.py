@@ -224,7 +224,8 @@ def layer_figure(study: LayerStudy, path: Any = None, *, title: str = "") -> Any
         exemption = study.exemption[study.exemption["network"] == network].sort_values("exempt")
         x, y = 100 * exemption["share"], 100 * exemption["normalized"]
         curve.errorbar(x, y, yerr=half_stars(exemption), marker="o", ms=4, color=colour, capsize=2)
-        curve.axhline(100 * float(exemption["level"].iloc[0]), color="#555555", ls=":", lw=1)
+        level = float(exemption["level"].iloc[0]) if "level" in exemption else 0.99  # of earlier versions
+        curve.axhline(100 * level, color="#555555", ls=":", lw=1)
         for share, value, count in zip(x, y, exemption["exempt"], strict=True):
             curve.annotate(f"{count}", (share, value), xytext=(0, 5), textcoords="offset points", fontsize="x-small")
         curve.grid(alpha=0.3)

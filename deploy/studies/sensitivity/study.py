@@ -13,8 +13,8 @@ import numpy as np
 
 from analognets.core.files import write_atomically
 from analognets.crossbar import Crossbar
-from analognets.deploy.studies.explore_point import forget_data
-from analognets.deploy.studies.samples import MEASURED_ON, arrays_mark, on_one_data_set
+from analognets.deploy.studies.explore_point import data_mark, forget_data, load_data
+from analognets.deploy.studies.samples import MEASURED_ON, on_one_data_set
 from analognets.deploy.studies.sensitivity.networks import (
     StudiedNetwork,
     fingerprint,
@@ -95,7 +95,8 @@ class Bench:
         self.trained = open_calibrated(place)
         self.base = {layer.name: layer.crossbar for layer in analog_layers(self.trained.model)}
         self.inputs, self.labels = test_data(self.trained, settings)
-        self.measured_on = arrays_mark(self.inputs, self.labels)
+        raw = settings["arrays"] is None
+        self.measured_on = data_mark(load_data(self.trained, settings)[0], settings) if raw else settings["data"]
         self.machines: list[Any] = []
 
     def machine(self, hardware: Mapping[str, Crossbar], precision: str = "float32") -> Any:
@@ -243,6 +244,7 @@ class Study:
         self.overwrite = {"chips", "reference", "strengths"} if overwrite else set()
         self.progress = progress
         self.done, self.total = 0, 0
+        self.marks: dict[str, str] = {}
 
     def run(
         self,
@@ -267,7 +269,7 @@ class Study:
         if "fingerprint" in table:
             names = {source.fingerprint: source.name for source in self.sources}
             table.insert(0, "network", table["fingerprint"].map(names))
-        return on_one_data_set(table, self.folder / where)
+        return on_one_data_set(table, self.folder / where, self.marks)
 
     def expect(self, points: int) -> None:
         """Say that so many more points will be measured."""

@@ -118,6 +118,12 @@ def loaded(suite: str, key: str, folder: str, limit: int | None, seed: int) -> L
     return Loaded(task, inputs, labels, speakers if chosen is None else tuple(speakers[i] for i in chosen))
 
 
+def forget() -> None:
+    """Forget the data and outputs of this process: files and folders may hold others by now."""
+    loaded.cache_clear()
+    float_outputs.cache_clear()
+
+
 def measure(settings: dict[str, Any], point: dict[str, Any]) -> Row:
     """Measure one point of a suite; a task of `sweep`.
 

@@ -11,7 +11,7 @@ from typing import Any
 from analognets.core.files import file_sha256, make_folder
 from analognets.core.provenance import json_sha256
 from analognets.deploy.studies.suites import table
-from analognets.deploy.studies.suites.measure import KINDS, recipe_of
+from analognets.deploy.studies.suites.measure import KINDS, forget, recipe_of
 from analognets.deploy.studies.suites.suite import Member, Suite, data_folders, find_suite
 from analognets.deploy.studies.sweep import load_results, sweep
 from analognets.errors import DataError, InvalidArgumentError, RunError, check_integer
@@ -98,6 +98,7 @@ def benchmark(
     if limit is not None:
         check_integer("benchmark", "limit", limit, 1, 1 << 40)
     parse_durations(list(at))
+    forget()
     place = {key: str(path.resolve()) for key, path in data_folders(found, data).items()}
     files, missing = find_files(found, members, models)
     settings = {
@@ -228,7 +229,7 @@ class Bench:
             trainer(recipe, folder, data, overwrite)
             return
         before = (Run.open(folder).record.get("data") or {}).get("folder")
-        if before is not None and Path(before).resolve() != Path(data).resolve():
+        if before is not None and os.path.isdir(before) and Path(before).resolve() != Path(data).resolve():
             raise RunError(
                 f"The training in '{folder}' learned from the data in '{before}'. Received: those in '{data}'. Choose "
                 "another folder, or overwrite it (--overwrite)."

@@ -436,11 +436,15 @@ def test_plain_arrays_give_the_chip_that_was_measured(
         for one, other in zip(lab.read(chips.layers, "1d"), wanted, strict=True):
             np.testing.assert_allclose(np.asarray(one.kernel), np.asarray(other.kernel), atol=1e-6)
     table = (tmp_path / "table" / "cells.csv").read_text("utf-8")
-    for name, day in (("time_h", "24"), ("time [min]", "1440"), ("t_ms", "86400000"), ("time_d", "1")):
+    days = {"time_h": "24", "time [min]": "1440", "t_ms": "86400000", "time_d": "1", "Time_S": "86400"}
+    for name, day in (days | {"time since programming (s)": "86400"}).items():
         text = table.replace("time_s", name).replace(",86400", f",{day}")
         (tmp_path / "table" / "other.csv").write_text(text, "utf-8")
         [lab] = Chips.import_measured(tmp_path / "table" / "other.csv", chips.model)
         assert [reading.seconds for reading in lab.readings] == [86_400], name
+    (tmp_path / "table" / "other.csv").write_text(table.replace("time_s", "T_C"), "utf-8")
+    [lab] = Chips.import_measured(tmp_path / "table" / "other.csv", chips.model, seconds="1d")
+    assert [reading.seconds for reading in lab.readings] == [86_400], "a temperature is no time"
     (tmp_path / "table" / "other.csv").write_text(table.replace("time_s", "time_weeks"), "utf-8")
     with pytest.raises(ChipFileError, match="'time_weeks' of .* must have a unit of time: ms, s, min"):
         Chips.import_measured(tmp_path / "table" / "other.csv", chips.model)

@@ -349,3 +349,15 @@ def test_kernels_that_float16_would_round_away_stay_float32(tmp_path: Path) -> N
         save_to_preset(model, tmp_path / str(scale))
         found, wanted = an.zoo.from_preset(tmp_path / str(scale))(inputs), model(inputs)
         np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-3 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(
+    "kind", [keras.layers.DepthwiseConv2D, lambda size, **_: keras.layers.Conv2DTranspose(4, size)]
+)
+def test_small_channels_of_depthwise_and_transposed_kernels_stay(kind: Any, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((6, 6, 4)), kind(3, use_bias=False)])
+    kernel = model.layers[0].kernel
+    scale = np.array([1.0, 1e-6, 1e-8, 1.0])[:, None]  # of outputs, along the axis before the last
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) * scale)
+    save_to_preset(model, tmp_path / "small")
+    np.testing.assert_array_equal(an.zoo.from_preset(tmp_path / "small").layers[0].kernel, kernel)

@@ -50,7 +50,7 @@ def _draw_curves(axis: Any, fit: PulsedFit, direction: str) -> None:
     for number, values in zip(curves.number[:SHOWN], curves.conductance[:SHOWN], strict=True):
         axis.plot(number, values, color=COLOURS[1], lw=0.6, alpha=0.4)
     begin = int(np.nanmin(curves.number))
-    numbers = np.unique(np.linspace(0, fit.measurements.pulses(direction) - begin, POINTS).round().astype(int))
+    numbers = np.unique(np.linspace(0, fit.measurements.pulses(direction), POINTS).round().astype(int))
     first = curves.conductance[:SHOWN, 0]
     copies = -(-COPIES // len(first))
     band = predicted_curves(fit.device, first, direction == DOWN, numbers, copies=copies, seed=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from analognets.deploy.studies.sensitivity import (
     sweep_nonideality,
     threshold_study,
 )
+from analognets.deploy.studies.sensitivity import study as studies
 from analognets.devices import derive_seed
 from analognets.errors import InvalidArgumentError, NotCalibratedError, RunError, UnknownNameError
 from analognets.metrics import chips_interval
@@ -216,3 +218,28 @@ def test_rows_of_changed_data_are_not_compared(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="The data were changed since the first points in .*, so its rows can't be"):
         on_one_data_set(rows.assign(**{MEASURED_ON: ["x", "z", "y"]}), tmp_path)
     assert arrays_mark(np.zeros(2), np.zeros(1)) != arrays_mark(np.zeros(1), np.zeros(2))
+
+
+class Changing:
+    """Makes benches that each say that they measure on other samples."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def cache_clear(self) -> None:
+        """Nothing is kept."""
+
+    def __call__(self, place: str, mark: str, settings: str) -> Any:
+        self.made += 1
+        bench = studies.Bench(place, json.loads(settings))
+        bench.measured_on = f"data {self.made}"
+        return bench
+
+
+def test_a_reference_of_other_data_is_not_compared_with_chips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, labels = np.eye(4, dtype="float32"), np.arange(4)
+    net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False, name="d")])
+    analog = to_analog(net, "aon_cim_8bit", calibrate_on=inputs)
+    monkeypatch.setattr(studies, "_bench", Changing())
+    with pytest.raises(RunError, match="The data were changed since the first points"):
+        sweep_nonideality(analog, "output_noise", [0.0], tmp_path / "sweep", data=(inputs, labels), chips=1)
