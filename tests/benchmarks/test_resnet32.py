@@ -38,7 +38,7 @@ def measured() -> dict[str, Any]:
     return found
 
 
-RUN = {"seed": 0, "data": {"clips": {"train": 45000}, "folder": "/home/me/data", "float_from": "/home/me/run"}}
+RUN = {"seed": 0, "data": {"clips": {"train": 45000}, "folder": "/mnt/me/data", "float_from": "/mnt/me/run"}}
 
 
 def test_our_rows_stand_beside_the_papers(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_our_rows_stand_beside_the_papers(tmp_path: Path) -> None:
     seed = {"seed": 0, "chips": 2, **without_pictures(found), "summary": shown, "made": stages}
     assert (
         "wrong" not in json.dumps(seed)
-        and "/home/me" not in json.dumps(seed)
+        and "/mnt/me" not in json.dumps(seed)
         and len(seed["direct"]) == len(found["direct"])
     )
     (tmp_path / "resnet32_cifar10.json").write_text(json.dumps({"paper": PAPER, "seeds": [seed]}), "utf-8")

@@ -261,6 +261,7 @@ def test_a_training_of_other_data_is_not_taken(place: Path, tmp_path: Path) -> N
     first, second = (
         Bench(suite, tmp_path, files, {}, {"pic": str(tmp_path / one)}, how, (8,), tmp_path) for one in "ab"
     )
+    (tmp_path / "a").mkdir()  # data that are gone may have been moved
     for bench in (first, first):
         bench.train(suite.member("pic"), 8, trainer, False)
     with pytest.raises(RunError, match="learned from the data in '.*/a'. Received: those in '.*/b'"):
