@@ -54,7 +54,8 @@ def test_a_spiking_layer_learns_on_pulsed_devices_by_a_rule_from_outside() -> No
     assert curve[0]["tolerance_25"] < 0.3
     assert np.mean([row["tolerance_25"] for row in curve[-5:]]) > 0.7
     assert synapses.pulses > 0
-    assert rule.rate == pytest.approx(200.0 * 0.98**59)
+    assert trainer.rule.rate == pytest.approx(200.0 * 0.98**59)
+    assert rule.rate == 200.0, "the caller's own rule is left as it is"
 
 
 def test_a_rule_of_another_time_step_is_refused() -> None:
