@@ -89,7 +89,7 @@ def _promised(data: bytes) -> int:
         promised, most = 7 + int(struct.unpack_from(">I", data, 4)[0]), _OPEN_AIFF  # the last byte may only fill up
     elif data[:4] in (b".snd", b"dns.") and len(data) >= 12:
         start, size = struct.unpack_from(">II" if data[:1] == b"." else "<II", data, 4)
-        promised, most = (int(start + size), 0xFFFF_FFFF) if size != 0xFFFF_FFFF else (0, 1)
+        promised, most = int(start + size), 0xFFFF_FFFF
     elif data[:16] == _WAVE_64 and len(data) >= 24:
         promised = int(struct.unpack_from("<Q", data, 16)[0])
     elif data[:4] == b"RF64" and data[12:16] == b"ds64" and len(data) >= 36:

@@ -52,8 +52,8 @@ def load_model(
         DataError: the file is missing, broken, holds weights only, NaN or infinite ones or far fewer than its model
             has, or is no Keras model (a SavedModel without Keras layers, a .tflite).
         ConversionError: the file holds Python code (a Lambda layer), layers of a class that is not known, arguments
-            of Keras 2 that Keras 3 can't say, layers that hand on another mask than they did there, or operators
-            of ONNX that can't be imported.
+            of Keras 2 that Keras 3 can't say, layers that compute with another mask than they did there, or
+            operators of ONNX that can't be imported.
 
     Examples:
         >>> model.save("net.keras")

@@ -40,7 +40,6 @@ UPPER, NEAR = 0.95, 0.8
 """Quantile whose size tells the unit, and by how many decades it may be off: drift takes up to 0.6 in a year."""
 NEEDED = "Needed: tile, row, col, g_plus_uS, g_minus_uS (also: device, chip, time_s)"
 UNITS = {unit.lower(): unit for unit in CONDUCTANCE}
-TIMES = {unit: unit for unit in TIME}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,15 +265,15 @@ def _roles(frame: Mapping[str, Sequence[str]], source: Path) -> dict[str, tuple[
     found: dict[str, tuple[str, str | None]] = {}
     for name in frame:
         words = [word for word in re.split(r"[\s_\[\]()/]+", name.strip()) if word]
-        before = "".join(words[:-1]).lower()
-        if before in ROLES["time"] and words[-1].lower() not in TIME:
+        before, last = "".join(words[:-1]).lower(), words[-1].lower() if words else ""
+        timed = before in ROLES["time"]
+        if timed and last not in TIME:
             if before == "t":
                 continue  # a temperature, a number ...
             raise ChipFileError(
                 f"Column '{name}' of '{source}' must have a unit of time: {', '.join(TIME)}. Received: '{words[-1]}'."
             )
-        units = TIMES if before in ROLES["time"] else UNITS
-        unit = units.get(words[-1].lower()) if len(words) > 1 else None
+        unit = last if timed else UNITS.get(last) if len(words) > 1 else None
         key = "".join(words[:-1] if unit else words).lower()
         role = next((role for role, names in ROLES.items() if key in names), None)
         if role in found:

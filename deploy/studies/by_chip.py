@@ -25,7 +25,7 @@ from analognets.deploy.studies.evaluate import network_on_chips
 from analognets.deploy.studies.samples import arrays_for, samples_of_arrays, samples_of_task
 from analognets.deploy.studies.sensitivity.networks import fingerprint
 from analognets.deploy.studies.sweep import sweep
-from analognets.errors import AnalogNetsError, ConversionError
+from analognets.errors import AnalogNetsError, ConversionError, InvalidArgumentError
 from analognets.zoo.trained import TrainedNetwork, open_trained
 
 __all__ = ["How", "decide_by_chip", "measure"]
@@ -82,6 +82,11 @@ class Bench:
         self.stored = None if how.chips is None else Chips.load(how.chips, self.network)
         self.task = None
         if (file := arrays_for(self.trained, how.data)) is not None:
+            if how.adabs or how.batch_norm:
+                raise InvalidArgumentError(
+                    f"Batch-norms are set on training samples, which a .npz file has none of. Received: {how.data}. "
+                    "Name the folder of a data set, or leave adabs and batch_norm out."
+                )
             self.samples = samples_of_arrays(self.network, file)
         else:
             self.task = self.trained.task(how.data, calibrate=how.batch_norm)

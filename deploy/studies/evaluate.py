@@ -113,8 +113,13 @@ def chips_of(
     Raises:
         ConversionError: the devices can't be taken over.
     """
-    if not trained.learned_on_devices or task is None:
+    if not trained.learned_on_devices:
         return program(network, chips=chips, seed=seed, progress=progress)
+    if task is None:
+        raise ConversionError(
+            f"The devices that '{trained.name}' learned on are taken over with training samples of its data set. "
+            "Received: no data set. Name its folder."
+        )
     hardware = hardware_of(trained).crossbar()
     return from_devices(network, task.training.calibration, hardware=hardware, seed=seed)
 
@@ -206,8 +211,7 @@ class Measured:
         known: dict[str, Any] = {"name": self.samples.names or range(count), "speaker": self.samples.groups}
         if len(truth) == count:  # else a sample has a class at each of its positions
             known["class"] = [classes[label] for label in truth] if classes else truth
-        right = {name: one.reshape(count, -1) for name, one in self.references.items()}
-        shares = {name: one.astype(int)[:, 0] if one.shape[1] == 1 else one.mean(1) for name, one in right.items()}
+        shares = {name: right.reshape(count, -1).mean(1) for name, right in self.references.items()}
         return pd.concat([pd.DataFrame({**known, **shares}), self.decisions.by_sample()], axis=1)
 
 

@@ -49,7 +49,7 @@ def measure(settings: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         "accuracy_std": float(table["accuracy"].std(ddof=1)) if len(table) > 1 else 0.0,
         "chips": len(table),
         "samples": len(labels),
-        MEASURED_ON: data_mark(task, settings),
+        MEASURED_ON: data_mark(trained, settings),
         "digital_accuracy": accuracy(labels, np.concatenate(pieces)),
         "weights": weights,
         "ranges": ranges,
@@ -71,14 +71,12 @@ def load_data(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Tas
         trained: with a recipe.
         settings: "data" and "data_options", as of `TrainedNetwork.task`, and "limit", the most samples.
     """
-    wanted = json.dumps([settings["data"], settings["data_options"], settings["limit"]], sort_keys=True)
-    return _load_data(str(trained.handle), trained.known_recipe().fingerprint(), wanted)
+    return _loaded(trained, settings)[:2]
 
 
-def data_mark(task: Task, settings: Mapping[str, Any]) -> str:
-    """Return a hash of the raw samples to test on, which is the same on every machine."""
-    split = task.data.splits["test"]
-    return arrays_mark(split.inputs, split.labels, json.dumps([list(split.names), settings["limit"]]))
+def data_mark(trained: TrainedNetwork, settings: Mapping[str, Any]) -> str:
+    """Return a hash of the raw samples of `load_data`, which is the same on every machine."""
+    return _loaded(trained, settings)[2]
 
 
 def forget_data() -> None:
@@ -86,11 +84,18 @@ def forget_data() -> None:
     _load_data.cache_clear()
 
 
+def _loaded(trained: TrainedNetwork, settings: Mapping[str, Any]) -> tuple[Task, tuple[Any, Any], str]:
+    wanted = json.dumps([settings["data"], settings["data_options"], settings["limit"]], sort_keys=True)
+    return _load_data(str(trained.handle), trained.known_recipe().fingerprint(), wanted)
+
+
 @functools.lru_cache(maxsize=2)
-def _load_data(handle: str, fingerprint: str, wanted: str) -> tuple[Task, tuple[Any, Any]]:
+def _load_data(handle: str, fingerprint: str, wanted: str) -> tuple[Task, tuple[Any, Any], str]:
     data, options, limit = json.loads(wanted)
     task = open_trained(handle, wants=("recipe",)).task(data, options=options)
-    return task, task.features("test", limit)
+    split = task.data.splits["test"]
+    mark = arrays_mark(split.inputs, split.labels, json.dumps([list(split.names), limit]))
+    return task, task.features("test", limit), mark
 
 
 def retrained(

@@ -13,7 +13,7 @@ import numpy as np
 
 from analognets.core.files import write_atomically
 from analognets.crossbar import Crossbar
-from analognets.deploy.studies.explore_point import data_mark, forget_data, load_data
+from analognets.deploy.studies.explore_point import data_mark, forget_data
 from analognets.deploy.studies.samples import MEASURED_ON, on_one_data_set
 from analognets.deploy.studies.sensitivity.networks import (
     StudiedNetwork,
@@ -96,7 +96,7 @@ class Bench:
         self.base = {layer.name: layer.crossbar for layer in analog_layers(self.trained.model)}
         self.inputs, self.labels = test_data(self.trained, settings)
         raw = settings["arrays"] is None
-        self.measured_on = data_mark(load_data(self.trained, settings)[0], settings) if raw else settings["data"]
+        self.measured_on = data_mark(self.trained, settings) if raw else settings["data"]
         self.machines: list[Any] = []
 
     def machine(self, hardware: Mapping[str, Crossbar], precision: str = "float32") -> Any:

@@ -13,7 +13,6 @@ import keras
 
 from analognets import crossbar
 from analognets.conversion import load_model, plan, to_analog
-from analognets.core.files import file_sha256
 from analognets.deploy.accelerator.costs import cost
 from analognets.deploy.chips.chips import program
 from analognets.deploy.evaluation import decisions
@@ -143,9 +142,8 @@ def data_of(settings: dict[str, Any], member: Member, point: dict[str, Any]) -> 
 
 
 @functools.lru_cache(maxsize=1)
-def float_outputs(path: str, sha256: str, data: Loaded) -> Any:
-    """Return the outputs of a published float network on a member's test samples; the hash is that of its file."""
-    del sha256
+def float_outputs(path: str, data: Loaded) -> Any:
+    """Return the outputs of a published float network on a member's test samples."""
     return load_model(path).predict(data.inputs, batch_size=250, verbose=0)
 
 
@@ -183,8 +181,7 @@ def published(settings: dict[str, Any], suite: Suite, member: Member, point: dic
     data = data_of(settings, member, point)
     if data is None:
         return {**row, "accuracy": None}
-    path = settings["files"][member.model]
-    outputs = float_outputs(path, file_sha256(Path(path)), data)
+    outputs = float_outputs(settings["files"][member.model], data)
     return {**row, **data.accuracy(outputs), **data.facts(member.stand_in)}
 
 
@@ -248,8 +245,7 @@ def aged(settings: dict[str, Any], member: Member, analog: keras.Model, data: Lo
     Losses are those to the published float network.
     """
     chips = program(analog, chips=settings["chips"], seed=settings["seed"])
-    path = settings["files"][member.model]
-    outputs = float_outputs(path, file_sha256(Path(path)), data)
+    outputs = float_outputs(settings["files"][member.model], data)
     row: Row = {"chips": settings["chips"]}
     for name, calibration in (("", None), ("adabs_", data.calibration)):
         if calibration is not None and not has_batch_norm(analog):
