@@ -9,7 +9,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,14 +120,15 @@ def sweep(
         left = [(key, point) for key, point in plan.items() if key not in rows]
         whole = {**(settings or {}), **(context or {})}
         found_now = _rows(task, whole, left, workers=workers, ray=ray, processes=processes, log=root / LOG)
-        try:
-            for key, row in found_now:
-                rows[key] = row
-                _store(root, key, row)
-                report(len(rows), len(plan), row)
-        finally:
-            table = _table([rows[key] for key in plan if key in rows])
-            write_atomically(root / RESULTS, lambda part: table.to_parquet(part, index=False))
+        with contextlib.closing(found_now):  # else an error here, as Ctrl-C, would leave the processes running
+            try:
+                for key, row in found_now:
+                    rows[key] = row
+                    _store(root, key, row)
+                    report(len(rows), len(plan), row)
+            finally:
+                table = _table([rows[key] for key in plan if key in rows])
+                write_atomically(root / RESULTS, lambda part: table.to_parquet(part, index=False))
     return table
 
 
@@ -328,7 +329,7 @@ def _rows(
     ray: bool,
     processes: Processes | None,
     log: Path,
-) -> Iterator[tuple[str, Row]]:
+) -> Generator[tuple[str, Row], None, None]:
     """Yield the rows of points as they finish: of this process, of several or of a Ray cluster."""
     if not (ray or processes or workers > 1):
         yield from ((key, run_point(task, settings, point)) for key, point in left)

@@ -157,6 +157,20 @@ def test_ctrl_c_loses_nothing(task: str, tmp_path: Path, workers: int) -> None:
     assert list(again["square"]) == [1, 4, 9] and "1" not in calls(tmp_path)
 
 
+def test_ctrl_c_while_a_row_is_stored_ends_the_processes(task: str, tmp_path: Path) -> None:
+    code = (
+        "from analognets.deploy.studies.sweep import sweep\n"
+        "def stop(*_):\n"
+        "    raise KeyboardInterrupt\n"
+        "if __name__ == '__main__':\n"
+        f"    sweep({task!r}, [{{'x': 5}}, {{'x': 1}}], {str(tmp_path / 'out')!r}, "
+        f"settings={settings(tmp_path, waits=5)!r}, workers=2, progress=stop)\n"
+    )
+    (tmp_path / "script.py").write_text(code, "utf-8")
+    done = subprocess.run([sys.executable, str(tmp_path / "script.py")], capture_output=True, timeout=120)
+    assert b"KeyboardInterrupt" in done.stderr and set(load_results(tmp_path / "out")["x"]) == {1}
+
+
 def test_other_settings_and_other_folders_are_refused(task: str, tmp_path: Path) -> None:
     sweep(task, points(1), tmp_path / "out", settings=settings(tmp_path))
     with pytest.raises(RunError, match=r"begun with other settings: `fails` differs\. .*--overwrite"):
