@@ -24,7 +24,6 @@ AIHWKIT_LAW = {
 }
 """Constants of a bundle's law that PCMLikeNoiseModel has fixed."""
 NO_LAW = "it has no programming noise, drift and read noise of this law"
-NO_RANGES = "this script does not set its converters to the ranges of the bundle"
 
 
 def aihwkit(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -93,35 +92,59 @@ def lightning(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[dict
     from aihwkit_lightning.nn import AnalogLinear
     from aihwkit_lightning.simulator.configs import TorchInferenceRPUConfig
 
-    config = TorchInferenceRPUConfig()
-    config.forward.out_noise = 0.0
-    config.forward.inp_res = config.forward.out_res = config.forward.out_bound = -1
-    config.pre_post.input_range.enable = False
+    quantiser = case["quantiser"]
     rows, cols = arrays["weights"].shape
-    made = AnalogLinear(rows, cols, bias=False, rpu_config=config)
-    with torch.no_grad():
-        made.weight.copy_(torch.tensor(arrays["weights"].T.copy()))
-        found = {"product_ideal": np.asarray(made.eval()(torch.tensor(arrays["inputs"])).numpy())}
-    skipped = dict.fromkeys(law_names(case), NO_LAW)
-    skipped["product_quantised"] = NO_RANGES
-    return found, skipped
+
+    def product(converters: bool) -> np.ndarray:
+        config = TorchInferenceRPUConfig()
+        config.forward.out_noise = 0.0
+        config.forward.inp_res = config.forward.out_res = config.forward.out_bound = -1
+        config.pre_post.input_range.enable = converters
+        if converters:
+            config.forward.inp_res = 1.0 / (2 ** quantiser["dac_bits"] - 2)
+            config.forward.out_res = 1.0 / (2 ** quantiser["adc_bits"] - 2)
+            config.forward.out_bound = quantiser["adc_range"] / quantiser["dac_range"]  # in input ranges, weights of 1
+        made = AnalogLinear(rows, cols, bias=False, rpu_config=config)
+        with torch.no_grad():
+            made.weight.copy_(torch.tensor(arrays["weights"].T.copy()))
+            if converters:
+                made.input_range.fill_(quantiser["dac_range"])
+            return np.asarray(made.eval()(torch.tensor(arrays["inputs"])).numpy())
+
+    found = {"product_ideal": product(False), "product_quantised": product(True)}
+    return found, dict.fromkeys(law_names(case), NO_LAW)
 
 
 def crosssim(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Run CrossSim, whose PCM device programmes by another law and does not drift."""
     from simulator import AnalogCore, CrossSimParameters
 
-    core = AnalogCore(arrays["weights"].T.astype(np.float64), params=CrossSimParameters())
-    ideal = np.stack([core.matvec(row) for row in arrays["inputs"].astype(np.float64)])
-    skipped = dict.fromkeys(law_names(case), NO_LAW)
-    skipped["product_quantised"] = NO_RANGES
-    return {"product_ideal": ideal}, skipped
+    quantiser = case["quantiser"]
+    weights, inputs = arrays["weights"].T.astype(np.float64), arrays["inputs"].astype(np.float64)
+
+    def product(converters: bool) -> np.ndarray:
+        params = CrossSimParameters()
+        params.xbar.device.infinite_on_off_ratio = True  # the device that is not used has no conductance
+        if converters:
+            params.core.mapping.weights.min, params.core.mapping.weights.max = -1.0, 1.0
+            params.xbar.adc.mvm.model = "SignMagnitudeADC"  # makes a new `mvm`
+            limits, dac, adc = params.core.mapping.inputs.mvm, params.xbar.dac.mvm, params.xbar.adc.mvm
+            limits.min, limits.max = -quantiser["dac_range"], quantiser["dac_range"]
+            dac.model, dac.bits, dac.signed = "SignMagnitudeDAC", quantiser["dac_bits"], True
+            adc.bits, adc.signed = quantiser["adc_bits"], True
+            full_scale = quantiser["adc_range"] / quantiser["dac_range"]  # in input ranges, weights of 1
+            adc.adc_range_option, adc.calibrated_range = "CALIBRATED", [-full_scale, full_scale]
+        core = AnalogCore(weights, params=params)
+        return np.stack([core.matvec(row) for row in inputs])
+
+    found = {"product_ideal": product(False), "product_quantised": product(True)}
+    return found, dict.fromkeys(law_names(case), NO_LAW)
 
 
 PEERS = {
     "aihwkit": ("aihwkit", "aihwkit", aihwkit),
     "lightning": ("aihwkit_lightning", "aihwkit-lightning", lightning),
-    "crosssim": ("simulator", "cross-sim", crosssim),
+    "crosssim": ("simulator", "CrossSim", crosssim),
 }
 """Module to look for, distribution whose version is told, and what runs it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from analognets.deploy.conformance import Bundle, Law, ReferenceRunner, Rules, judge, observe, open_bundle, write_bundle
 from analognets.deploy.conformance.law import RULES, draw_weights, weight_moments
-from analognets.deploy.conformance.run_peer import law_names
+from analognets.deploy.conformance.run_peer import PEERS, law_names
 from analognets.deploy.conformance.runners import Observations
 from analognets.errors import AnalogNetsError, ChipFileError, InvalidArgumentError, UnknownNameError
 
@@ -106,7 +107,10 @@ def test_moments_are_those_of_draws(pair: str) -> None:
         assert drawn.std() == pytest.approx(std, rel=0.03)
 
 
-def test_results_of_another_simulator(bundle: Bundle, tmp_path: Path, write_results: Callable[..., Bundle]) -> None:
+def test_results_of_another_simulator(
+    bundle: Bundle, tmp_path: Path, write_results: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aihwkit_lightning", None)  # as where it is not installed
     theirs = write_results(bundle, tmp_path / "own", "other", Rules(pair="collapsed"))
     verdict = judge(theirs, observe(theirs, "other"))
     assert (verdict.tool, verdict.version) == ("other", "2.0")
@@ -121,6 +125,18 @@ def test_results_of_another_simulator(bundle: Bundle, tmp_path: Path, write_resu
     np.savez(theirs.folder / "results" / "old.npz", bundle=np.array("0" * 64))
     with pytest.raises(ChipFileError, match="holds results of another bundle than .* Run old again"):
         observe(theirs, "old")
+
+
+@pytest.mark.parametrize("tool", PEERS)
+def test_converters_of_other_simulators_are_ours(bundle: Bundle, tmp_path: Path, tool: str) -> None:
+    pytest.importorskip(PEERS[tool][0], reason=f"needs {PEERS[tool][1]}", exc_type=ImportError)
+    shutil.copytree(bundle.folder, tmp_path / "own")
+    own = open_bundle(tmp_path / "own")
+    found = observe(own, tool)
+    assert found.version != "unknown"
+    verdict = judge(own, found)
+    assert {"product_ideal", "product_quantised"} <= found.arrays.keys()
+    assert not [one for one in verdict.differences if one.what.startswith("product") or one.rule == "unexplained"]
 
 
 @pytest.fixture
