@@ -24,9 +24,7 @@ and limits vary between devices, ours do not; its pulses are drawn, ours counted
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -42,6 +40,7 @@ from analognets.training.in_memory import MixedPrecision
 from analognets.training.optimizers import HalfSquares
 from analognets.zoo.networks.digits import mnist_mlp
 from analognets.zoo.tasks import find_recipe
+from benchmarks._aihwkit import find_peer, set_threads
 from benchmarks._measure import facts, interleave, ratios, untuned
 from benchmarks.mnist_on_device import accuracy, load
 
@@ -60,12 +59,7 @@ THEIRS: dict[str, dict[str, Any] | None] = {
     "aihwkit_own_granularity": {"granularity": 0.0, "refresh_every": 100},
 }
 PLAIN = {**dict.fromkeys(OURS, "keras"), **dict.fromkeys(THEIRS, "torch")}
-NEEDED = (
-    "This benchmark needs aihwkit and torch beside analognets. Install both in this environment (aihwkit's wheel "
-    "also needs the library OpenBLAS), or measure analognets alone with python -m benchmarks.on_device_step. "
-    "Received: {}."
-)
-
+OTHERWISE = ", or measure analognets alone with python -m benchmarks.on_device_step"
 SLOW = ("aihwkit",)  # its refresh in every step; learns as an option
 Data = tuple[np.ndarray, ...]  # pictures and labels for training, pictures and labels for the test
 Batches = tuple[np.ndarray, np.ndarray]  # pictures (steps, batch, 28, 28, 1), labels (steps, batch)
@@ -259,16 +253,6 @@ def learning(options: argparse.Namespace, rate: float, data: Data, names: Sequen
     }
 
 
-def find_peer(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """Return the versions of aihwkit and torch, or end with one sentence and status 2."""
-    try:
-        import aihwkit.simulator.rpu_base  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        parser.error(NEEDED.format(error))
-    return {name: importlib.metadata.version(name) for name in ("aihwkit", "torch")}
-
-
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="on_device_peer", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--batch", type=int, nargs="+", default=[100, 10], help="sizes whose speed is measured")
@@ -311,20 +295,12 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         )
 
 
-def set_threads(threads: int) -> None:
-    """Give every library the same number of threads; those of torch and aihwkit read it when they are loaded."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-
-
 def main() -> None:
     parser = arguments()
     options = parser.parse_args()
     check(parser, options)
     set_threads(options.threads)
-    versions = find_peer(parser)
+    versions = find_peer(parser, OTHERWISE)
     import torch
 
     torch.set_num_threads(options.threads)

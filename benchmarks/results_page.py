@@ -19,6 +19,7 @@ import pandas as pd
 from benchmarks import (
     results_adabs,
     results_ageing,
+    results_aihwkit,
     results_choices,
     results_design,
     results_device,
@@ -403,6 +404,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[], list[str]]], ...] = (
     ("The accelerator", ("accelerator_paper.json",), accelerator),
     ("MLPerf Tiny on an analog chip", ("mlperf_tiny.csv", "mlperf_tiny.json"), mlperf_tiny),
     ("Simulators of the same devices", ("conformance.json",), conformance),
+    ("Beside aihwkit", results_aihwkit.FILES, lambda: results_aihwkit.parts(RESULTS)),
     ("Accuracy against efficiency", ("explore_kws.csv",), exploration),
     ("Hardware designed by layer", results_design.FILES, lambda: results_design.parts(RESULTS)),
     ("The standard crossbar", (), lambda: results_topologies.parts(RESULTS)),
@@ -510,6 +512,7 @@ HEADLINES: tuple[tuple[str, Callable[[], list[str]]], ...] = (
     ("mnist_on_device.json", devices_headline),
     ("stdp_mnist.json", memristor_headline),
     ("spoken_letters.json", spikes_headline),
+    (results_aihwkit.FILES[0], lambda: results_aihwkit.headline(RESULTS)),
 )
 """A results file, and what writes the row that it gives to the README."""
 

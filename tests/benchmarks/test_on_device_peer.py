@@ -47,7 +47,7 @@ def test_a_missing_peer_is_told(monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setitem(sys.modules, "aihwkit", None)
     with pytest.raises(SystemExit) as end:
-        benchmark.find_peer(benchmark.arguments())
+        benchmark.find_peer(benchmark.arguments(), benchmark.OTHERWISE)
     assert end.value.code == 2
     message = capsys.readouterr().err
     assert "needs aihwkit and torch" in message
