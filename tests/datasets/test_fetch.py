@@ -223,6 +223,7 @@ def test_a_pipe_or_a_read_only_place_is_refused(tmp_path: Path) -> None:
         install([Archive("http://127.0.0.1:1/a.zip", "0" * 64, 1, "a")], tmp_path / "file" / "cache")
 
 
+@pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")  # of Pythons that have the filter
 def test_a_python_without_the_data_filter_unpacks_files_and_folders_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
