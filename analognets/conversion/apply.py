@@ -17,7 +17,7 @@ from analognets.errors import ConversionError
 from analognets.layers import AnalogBlock, AnalogLayer
 from analognets.layers.adapters import ADAPTERS
 from analognets.layers.adc_gain import copying
-from analognets.layers.block import exchange, exchanging, held_layers, is_internal
+from analognets.layers.block import exchange, exchanging, held_layers, is_internal, layers_in
 from analognets.layers.composite import assign_arrays, freeze_alike, kernel_of, to_array
 
 __all__ = ["ModelCopy", "check_copyable"]
@@ -125,19 +125,19 @@ class ModelCopy:
         becomes: dict[int, keras.layers.Layer] = {}
         changed = {}
         for name, value in list(vars(new).items()):
-            if is_internal(name) or not any(isinstance(item, keras.layers.Layer) for item in held(value)):
+            items = [] if is_internal(name) else [layer for _, layer in layers_in(value)]
+            if not items:
                 continue
             changed[name] = self.replaced(getattr(old, name), within)
-            items = [item for item in held(value) if isinstance(item, keras.layers.Layer)]
-            made = [item for item in held(changed[name]) if isinstance(item, keras.layers.Layer)]
+            made = [layer for _, layer in layers_in(changed[name])]
             becomes |= {id(item): fresh for item, fresh in zip(items, made, strict=False)}
             for item, fresh in zip(items, made, strict=False):
                 if new.built and item.built and not fresh.built:
                     fresh.build_from_config(item.get_build_config() or {})
         with exchanging(new, becomes):
             for name in changed:
-                for item in held(vars(new)[name]):
-                    new._tracker.untrack(item)
+                for _, layer in layers_in(vars(new)[name]):
+                    new._tracker.untrack(layer)
             for name, value in changed.items():
                 setattr(new, name, value)
 
@@ -202,6 +202,8 @@ class ModelCopy:
         with not_compiled(model):
             if is_cloneable(model):
                 new = self.graph(model)
+                if has_constructor(model):  # it may have variables of its own
+                    self.pairs.append((model, new))
             else:
                 new = self.layer(model)
                 new.build_from_config(model.get_build_config() or {})
@@ -238,15 +240,6 @@ def check_copyable(model: keras.Model) -> None:
                 inspect.signature(kind).bind(**config)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise no_config(model, error) from error
-
-
-def held(value: Any) -> list[Any]:
-    """Return what a list, tuple or dict holds, nested ones included, or the value itself."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [inner for item in value for inner in held(item)]
-    return [value]
 
 
 def same_attributes(old: keras.layers.Layer, new: keras.layers.Layer) -> list[tuple[Any, Any]]:

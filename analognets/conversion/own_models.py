@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,21 @@ from typing import Any
 import keras
 
 from analognets.errors import reason
-from analognets.layers.block import is_internal
+from analognets.layers.block import layers_in
 
 __all__ = ["has_constructor", "in_class"]
+
+KEPT = ("_auto_config", "supports_jit")
+"""Attributes of Keras that a constructor decides."""
+
+
+@functools.cache
+def _names_of_keras() -> frozenset[str]:
+    """Return the attributes that Keras sets for itself, and what `compile` adds, which a constructor may call."""
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    model.compile()
+    return frozenset(vars(model))
 
 
 def has_constructor(model: Any) -> bool:
@@ -35,7 +48,7 @@ def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
     """
     kind = type(model)
     try:
-        new = kind.from_config(model.get_config())
+        made = kind.from_config(model.get_config())
     except Exception as error:  # whatever a class of others raises
         warnings.warn(
             f"The copy of model '{model.name}' ({kind.__name__}) is a plain functional model without the methods of "
@@ -44,17 +57,17 @@ def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
             stacklevel=2,
         )
         return graph
-    if type(new) is not kind:
+    if type(made) is not kind:
         return graph
-    own = {name: value for name, value in vars(new).items() if not is_internal(name)}
+    new = kind.__new__(kind)  # not `made`, which goes on holding the layers of its own graph
     type(graph).__init__(new, graph._inputs_struct, graph._outputs_struct, name=model.name)
+    own = {name: value for name, value in vars(made).items() if name in KEPT or name not in _names_of_keras()}
     for name, value in own.items():
         before = vars(model).get(name)
-        held = keras.tree.flatten(before) if isinstance(before, (dict, list, tuple)) else [before]
-        layers = [layer for layer in held if isinstance(layer, keras.layers.Layer)]
+        layers = list(layers_in(before))
         setattr(new, name, replaced(before) if layers else value)
-        fresh = keras.tree.flatten(vars(new)[name]) if layers else []
-        for layer, made in zip(layers, [one for one in fresh if isinstance(one, keras.layers.Layer)], strict=False):
-            if layer.built and not made.built:  # it is in no graph
-                made.build_from_config(layer.get_build_config() or {})
+        fresh = layers_in(vars(new)[name]) if layers else ()
+        for (_, layer), (_, copied) in zip(layers, fresh, strict=False):
+            if layer.built and not copied.built:  # it is in no graph
+                copied.build_from_config(layer.get_build_config() or {})
     return new

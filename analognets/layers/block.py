@@ -15,7 +15,7 @@ from analognets.layers.base import AnalogLayer
 from analognets.layers.composite import AnalogComposite
 from analognets.layers.recurrent import AnalogRecurrent
 
-__all__ = ["AnalogBlock", "exchange", "held_layers", "is_internal"]
+__all__ = ["AnalogBlock", "exchange", "held_layers", "is_internal", "layers_in"]
 
 ANALOG = (AnalogLayer, AnalogComposite, AnalogRecurrent)
 CALL = (
@@ -39,20 +39,21 @@ def is_internal(name: str) -> bool:
     return name in _internal_names()
 
 
+def layers_in(value: Any, place: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield a layer, or the layers in lists, tuples and dicts, with their places such as "_heads/0"."""
+    if isinstance(value, keras.layers.Layer):
+        yield place, value
+    elif isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from layers_in(item, f"{place}/{key}")
+
+
 def held_layers(block: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yield the layers in a block's attributes, lists and dicts, with their places such as "_heads/0"."""
-
-    def inside(value: Any, place: str) -> Iterator[tuple[str, keras.layers.Layer]]:
-        if isinstance(value, keras.layers.Layer):
-            yield place, value
-        elif isinstance(value, (dict, list, tuple)):
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            for key, item in items:
-                yield from inside(item, f"{place}/{key}")
-
     for name, value in list(vars(block).items()):
         if not is_internal(name):
-            yield from inside(value, name)
+            yield from layers_in(value, name)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,95 @@
+"""Functional models with a constructor of their own: their copies keep class, methods, attributes and variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import analognets as an
+from analognets.conversion import to_analog, to_digital
+from analognets.crossbar import Crossbar
+
+IDEAL = Crossbar(device="ideal", dac_bits=None, adc_bits=None)
+DATA = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+
+
+class Own(keras.Model):
+    """Two layers in a graph."""
+
+    def __init__(self, units: int = 3, **kwargs: Any) -> None:
+        inputs = keras.Input((4,))
+        super().__init__(inputs, keras.layers.Dense(units)(keras.layers.Dense(5)(inputs)), **kwargs)
+        self.units = units
+
+    def get_config(self) -> dict[str, Any]:
+        return {"units": self.units}
+
+    def doubled(self, x: Any) -> Any:
+        return 2 * self(x)
+
+
+class Compiling(Own):
+    """It compiles itself, as those of KerasHub do."""
+
+    def __init__(self, units: int = 3, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.compile("adam", "mse")
+
+
+class Extended(Own):
+    """It has layers and variables beside its graph, and computes with them."""
+
+    def __init__(self, units: int = 3, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.supports_jit = False
+        self.scale = self.add_weight(shape=(units,), initializer="random_normal", name="scale")
+        self.heads = {"last": [keras.layers.Dense(units)], 7: keras.layers.Dropout(0.1)}
+        self.heads["last"][0].build((None, units))
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return self.heads["last"][0](super().call(inputs, training=training) * self.scale)
+
+
+@pytest.mark.parametrize("kind", [Own, Compiling, Extended])
+def test_a_copy_computes_the_same_and_holds_nothing_else(kind: Any) -> None:
+    model = kind(units=3)
+    model.set_weights([np.random.default_rng(1).normal(size=value.shape) for value in model.get_weights()])
+    analog = to_analog(model)
+    assert type(analog) is kind
+    np.testing.assert_allclose(analog(DATA), model(DATA), atol=1e-6)
+    np.testing.assert_allclose(analog.doubled(DATA), 2 * model(DATA), atol=1e-6)
+    assert len(analog.conversion_report.converted) == len(analog.conversion_report.products)
+    assert not analog.compiled and analog.supports_jit == model.supports_jit
+    found = {variable.path for layer in analog._flatten_layers() for variable in layer.weights}
+    assert sum(path.endswith("/kernel") for path in found) == sum(v.path.endswith("/kernel") for v in model.weights)
+    digital = to_digital(analog)
+    assert type(digital) is kind
+    np.testing.assert_allclose(digital(DATA), model(DATA), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Own, Compiling, Extended])
+def test_chips_read_the_analog_layers_of_a_copy(kind: Any) -> None:
+    model = kind(units=3)
+    analog = to_analog(model, IDEAL, calibrate_on=DATA)
+    assert analog.compiled == model.compiled
+    found = an.deploy.program(analog, chips=1).predict(DATA, at="1h")
+    np.testing.assert_allclose(found, analog(DATA), atol=1e-5)
+    noisy = to_analog(model, calibrate_on=DATA)
+    assert np.abs(an.deploy.program(noisy, chips=1).predict(DATA, at="1h") - noisy(DATA)).max() > 1e-4
+    noisy.compile("sgd", "mse", jit_compile=False)
+    before = [np.array(value) for value in noisy.get_weights()]
+    noisy.fit(DATA, np.zeros_like(noisy(DATA)), verbose=0)
+    assert all(layer.kernel.trainable for layer in an.layers.analog_layers(noisy))
+    assert any((value != old).any() for value, old in zip(noisy.get_weights(), before, strict=True))
+
+
+def test_inside_of_another_model() -> None:
+    inner = Extended(units=3)
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inner(inputs)))
+    analog = to_analog(model)
+    np.testing.assert_allclose(analog(DATA), model(DATA), atol=1e-6)
+    assert len(analog.conversion_report.converted) == 4
