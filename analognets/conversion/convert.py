@@ -15,6 +15,7 @@ from analognets.conversion.apply import ModelCopy
 from analognets.conversion.identity import remade
 from analognets.conversion.plan import Planner, left, why_hidden
 from analognets.conversion.report import ConversionReport, LayerConversion, PlannedLayer, check_any
+from analognets.conversion.same_answers import refuse_other_copy
 from analognets.conversion.sizes import bytes_by_layer
 from analognets.conversion.support import (
     ANALOG_CLASS,
@@ -193,7 +194,8 @@ def to_analog(
         The analog model, not compiled without `calibrate_on`, with the attribute `conversion_report`.
 
     Raises:
-        ConversionError: the model is not built, can't be rebuilt, or has no layer to convert.
+        ConversionError: the model is not built, can't be rebuilt, or has no layer to convert; or it has classes of its
+            own, and the copy answers random inputs otherwise.
         InvalidArgumentError: a setting of the training noise is out of range, or `calibrate_on` holds
             no batch or leads to NaN or infinity.
         UnknownNameError: a name in `exempt` or in the hardware does not exist.
@@ -223,6 +225,7 @@ def to_analog(
     }
     with enough_memory(f"converting model '{model.name}'", bytes_by_layer(model), together=True):
         analog = ToAnalog(Planner(model, hardware, exempt), settings).model(model)
+    refuse_other_copy(model, analog)
     return analog if calibrate_on is None else made_ready(analog, model, calibrate_on)
 
 

@@ -46,7 +46,7 @@ def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
         graph: a plain functional model with the copied layers.
         replaced: returns what stands for a layer of the model, or for a list, tuple or dict of them.
     """
-    kind = type(model)
+    kind: Any = type(model)
     try:
         made = kind.from_config(model.get_config())
     except Exception as error:  # whatever a class of others raises

@@ -11,6 +11,7 @@ import pytest
 import analognets as an
 from analognets.conversion import to_analog, to_digital
 from analognets.crossbar import Crossbar
+from analognets.errors import ConversionError
 
 IDEAL = Crossbar(device="ideal", dac_bits=None, adc_bits=None)
 DATA = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
@@ -93,3 +94,49 @@ def test_inside_of_another_model() -> None:
     analog = to_analog(model)
     np.testing.assert_allclose(analog(DATA), model(DATA), atol=1e-6)
     assert len(analog.conversion_report.converted) == 4
+
+
+class Forgetful(keras.layers.Layer):
+    """Its config lacks an argument."""
+
+    def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config()}
+
+    def call(self, x: Any) -> Any:
+        return self.factor * x
+
+
+class Noisy(keras.layers.Layer):
+    """It draws numbers in inference, too."""
+
+    def call(self, x: Any) -> Any:
+        return x + keras.random.normal(keras.ops.shape(x))
+
+
+class Counting(Forgetful):
+    """It changes a state in each call."""
+
+    def build(self, input_shape: Any) -> None:
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x: Any) -> Any:
+        self.calls.assign_add(1.0)
+        return x * self.calls
+
+
+def test_a_copy_that_computes_something_else_is_refused() -> None:
+    def model(layer: Any) -> keras.Model:
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="head"), layer])
+
+    with pytest.raises(ConversionError, match="something else before any hardware is on: .* Convert its parts"):
+        to_analog(model(Forgetful(2.0)))
+    to_analog(model(Forgetful(1.0)))
+    for layer in (Noisy(), Counting()):  # can't be compared
+        given = model(layer)
+        before = [np.array(value) for value in given.get_weights()]
+        to_analog(given)
+        assert all((value == old).all() for value, old in zip(given.get_weights(), before, strict=True))
