@@ -46,7 +46,7 @@ def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
         graph: a plain functional model with the copied layers.
         replaced: returns what stands for a layer of the model, or for a list, tuple or dict of them.
     """
-    kind: Any = type(model)
+    kind = type(model)
     try:
         made = kind.from_config(model.get_config())
     except Exception as error:  # whatever a class of others raises
@@ -59,7 +59,8 @@ def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
         return graph
     if type(made) is not kind:
         return graph
-    new = kind.__new__(kind)  # not `made`, which goes on holding the layers of its own graph
+    # Not `made`, which goes on holding the layers of its own graph.
+    new = kind.__new__(kind)  # type: ignore[call-overload]
     type(graph).__init__(new, graph._inputs_struct, graph._outputs_struct, name=model.name)
     own = {name: value for name, value in vars(made).items() if name in KEPT or name not in _names_of_keras()}
     for name, value in own.items():
