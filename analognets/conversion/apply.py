@@ -23,6 +23,8 @@ from analognets.layers.composite import assign_arrays, freeze_alike, kernel_of, 
 __all__ = ["ModelCopy", "check_copyable"]
 
 
+REFUSALS = (TypeError, ValueError, NotImplementedError, AttributeError, LookupError)
+"""What classes of others raise where they can't be made from their config."""
 USUAL_FROM_CONFIG = tuple(kind.from_config.__func__ for kind in (keras.layers.Layer, keras.Model))
 
 
@@ -75,7 +77,7 @@ class ModelCopy:
         """Return a copy of an operation such as the + of two tensors."""
         try:
             return remade(type(operation), operation)
-        except (TypeError, ValueError, NotImplementedError) as error:
+        except REFUSALS as error:
             raise no_config(operation, error) from error
 
     def node(self, layer: Any) -> Any:
@@ -103,7 +105,7 @@ class ModelCopy:
         within = self.layer if is_own(layer) or isinstance(layer, keras.Model) else self.node
         try:
             new = remade(self.recast(layer), layer, inner=None if isinstance(layer, keras.Model) else within)
-        except (TypeError, ValueError, NotImplementedError) as error:
+        except REFUSALS as error:
             raise no_config(layer, error) from error
         self.swap_attributes(layer, new, within)
         return new
@@ -238,7 +240,7 @@ def check_copyable(model: keras.Model) -> None:
             config = model.get_config()
             if usual:
                 inspect.signature(kind).bind(**config)
-        except (TypeError, ValueError, NotImplementedError) as error:
+        except REFUSALS as error:
             raise no_config(model, error) from error
 
 

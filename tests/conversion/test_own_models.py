@@ -140,3 +140,13 @@ def test_a_copy_that_computes_something_else_is_refused() -> None:
         before = [np.array(value) for value in given.get_weights()]
         to_analog(given)
         assert all((value == old).all() for value, old in zip(given.get_weights(), before, strict=True))
+
+
+def test_a_config_that_names_what_is_not_there_is_told() -> None:
+    class Broken(keras.layers.Layer):
+        def get_config(self) -> dict[str, Any]:
+            return {"factor": self.factor}
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), Broken(name="odd")])
+    with pytest.raises(ConversionError, match=r"'odd' \(Broken\) can't be rebuilt from its config"):
+        to_analog(model)
