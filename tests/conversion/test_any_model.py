@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -335,18 +334,3 @@ def test_a_saved_model_inside_is_one_sentence(tmp_path: Path) -> None:
         ConversionError, match=r"Layer 'served' \(TFSMLayer\) is a TensorFlow SavedModel, a graph without"
     ):
         to_analog(keras.Model(inputs, L.Dense(2)(served(inputs))))
-
-
-@pytest.mark.skipif(importlib.util.find_spec("keras_hub") is None, reason="needs keras-hub")
-def test_a_keras_hub_classifier() -> None:
-    import keras_hub
-
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64], stackwise_num_blocks=[1],
-        stackwise_num_strides=[1], block_type="basic_block", image_shape=(16, 16, 3),
-    )  # fmt: skip
-    model = keras_hub.models.ResNetImageClassifier(backbone=backbone, num_classes=3)
-    data = np.random.default_rng(0).uniform(0, 1, (2, 16, 16, 3)).astype("float32")
-    analog = to_analog(model)
-    assert len(analog.conversion_report.converted) == len(analog.conversion_report.products)
-    np.testing.assert_allclose(analog(data), model(data), rtol=1e-4)

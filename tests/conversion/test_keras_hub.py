@@ -1,0 +1,48 @@
+"""Models of KerasHub: functional ones with constructors of their own, which compile themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import analognets as an
+from analognets.conversion import to_analog
+
+hub = pytest.importorskip("keras_hub", reason="needs keras-hub")
+RNG = np.random.default_rng(0)
+TOKENS = {"token_ids": RNG.integers(1, 50, (4, 8)), "padding_mask": np.ones((4, 8), "int32")}
+SMALL = {"vocabulary_size": 50, "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
+
+
+def pictures() -> Any:
+    backbone = hub.models.ResNetBackbone(
+        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64], stackwise_num_blocks=[1],
+        stackwise_num_strides=[1], block_type="basic_block", image_shape=(16, 16, 3),
+    )  # fmt: skip
+    return hub.models.ResNetImageClassifier(backbone=backbone, num_classes=3), RNG.uniform(size=(4, 16, 16, 3))
+
+
+def sentences() -> Any:
+    model = hub.models.BertTextClassifier(hub.models.BertBackbone(**SMALL, max_sequence_length=8), num_classes=2)
+    return model, {**TOKENS, "segment_ids": np.zeros((4, 8), "int32")}
+
+
+def words() -> Any:
+    return hub.models.GPT2CausalLM(backbone=hub.models.GPT2Backbone(**SMALL, max_sequence_length=8)), TOKENS
+
+
+@pytest.mark.parametrize("make", [pictures, sentences, words])
+def test_a_task_is_converted_programmed_and_read(make: Callable[[], Any]) -> None:
+    keras.utils.set_random_seed(0)
+    model, inputs = make()
+    wanted = np.asarray(model(inputs))
+    analog = to_analog(model, calibrate_on=inputs)
+    assert type(analog) is type(model)
+    assert [row.layer for row in analog.conversion_report.converted]
+    np.testing.assert_allclose(to_analog(model)(inputs), wanted, atol=1e-5)
+    on_chip = an.deploy.program(analog, chips=1, seed=0).predict(inputs, at="1d")
+    assert 1e-6 < np.abs(on_chip - wanted).max() / np.abs(wanted).max() < 0.9
