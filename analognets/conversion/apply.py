@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from analognets.conversion.identity import remade
-from analognets.conversion.own_models import has_constructor, in_class
+from analognets.conversion.own_models import has_constructor, in_class, is_its_graph
 from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.core.drafts import temporary_folder
 from analognets.errors import ConversionError
@@ -94,7 +94,7 @@ class ModelCopy:
     def copy(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         """Copy a layer that is not converted itself; its inner layers may be."""
         if isinstance(layer, keras.Model) and is_cloneable(layer):
-            return self.graph(layer)
+            return self.graph(layer, inside=True)
         if isinstance(layer, keras.layers.TFSMLayer):
             raise ConversionError(
                 f"Layer '{layer.name}' (TFSMLayer) is a TensorFlow SavedModel, a graph without Keras layers, which "
@@ -110,11 +110,15 @@ class ModelCopy:
         self.swap_attributes(layer, new, within)
         return new
 
-    def graph(self, model: keras.Model) -> keras.Model:
-        """Copy a model with a graph; one with a constructor of its own keeps its class, as does one inside of it."""
+    def graph(self, model: keras.Model, *, inside: bool = False) -> keras.Model:
+        """Copy a model with a graph; one with a constructor of its own keeps its class.
+
+        Inside of another one that is to be saved, it does so only if it is more than its graph: a file with the class
+        in it is read by the constructor, which knows nothing of exchanged layers.
+        """
         own = any(has_constructor(layer) for layer in model._flatten_layers())
         new = keras.models.clone_model(model, clone_function=self.node, recursive=not own)
-        if has_constructor(model):
+        if has_constructor(model) and not (inside and self.wraps and is_its_graph(model, new)):
             new = in_class(model, new, lambda value: self.replaced(value, self.node))
         if own:
             self.done[id(model)] = self.wrapped[id(model)] = new

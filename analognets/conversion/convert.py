@@ -172,8 +172,9 @@ def to_analog(
     compiled as the model given is, with an optimizer of its own. Works on Sequential, functional, nested and subclassed
     models (those that can be rebuilt from their config). The model given is not changed.
 
-    A converted subclassed model can't be read back from a `.keras` file, since its class makes plain layers: keep the
-    plain model and `save_weights`, and convert again.
+    A converted model of a class of its own can't be read back from a `.keras` file, since its class makes plain layers:
+    keep the plain model and `save_weights`, and convert again. One that is a layer of a functional model and computes
+    its graph becomes a plain functional model there, which can.
 
     Args:
         model: a built Keras model.

@@ -12,7 +12,7 @@ import keras
 from analognets.errors import reason
 from analognets.layers.block import layers_in
 
-__all__ = ["has_constructor", "in_class"]
+__all__ = ["has_constructor", "in_class", "is_its_graph"]
 
 KEPT = ("_auto_config", "supports_jit")
 """Attributes of Keras that a constructor decides."""
@@ -33,6 +33,17 @@ def has_constructor(model: Any) -> bool:
         return False
     makes = next(kind for kind in type(model).__mro__ if "__init__" in vars(kind))
     return not makes.__module__.startswith("keras.src.models")
+
+
+def is_its_graph(model: Any, graph: Any) -> bool:
+    """Whether a model computes what its graph says, with no variables beside those of its layers.
+
+    Args:
+        model: the model.
+        graph: a plain functional model.
+    """
+    own = [*model._trainable_variables, *model._non_trainable_variables]
+    return type(model).call is type(graph).call and not own
 
 
 def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:

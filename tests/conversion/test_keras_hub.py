@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -46,3 +47,13 @@ def test_a_task_is_converted_programmed_and_read(make: Callable[[], Any]) -> Non
     np.testing.assert_allclose(to_analog(model)(inputs), wanted, atol=1e-5)
     on_chip = an.deploy.program(analog, chips=1, seed=0).predict(inputs, at="1d")
     assert 1e-6 < np.abs(on_chip - wanted).max() / np.abs(wanted).max() < 0.9
+
+
+def test_a_backbone_under_a_head_of_ones_own_is_saved_and_read(tmp_path: Path) -> None:
+    model, tokens = sentences()
+    inputs = {name: keras.Input((8,), dtype="int32", name=name) for name in tokens}
+    model = keras.Model(inputs, keras.layers.Dense(2)(model.backbone(inputs)["pooled_output"]))
+    analog = to_analog(model, calibrate_on=tokens)
+    assert len(analog.conversion_report.converted) > 5
+    analog.save(tmp_path / "a.keras")
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "a.keras")(tokens), analog(tokens), atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -87,13 +88,18 @@ def test_chips_read_the_analog_layers_of_a_copy(kind: Any) -> None:
     assert any((value != old).any() for value, old in zip(noisy.get_weights(), before, strict=True))
 
 
-def test_inside_of_another_model() -> None:
-    inner = Extended(units=3)
+@pytest.mark.parametrize(("kind", "kept"), [(Own, False), (Compiling, False), (Extended, True)])
+def test_inside_of_another_model(kind: Any, kept: bool, tmp_path: Path) -> None:
+    inner = kind(units=3)
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inner(inputs)))
     analog = to_analog(model)
     np.testing.assert_allclose(analog(DATA), model(DATA), atol=1e-6)
-    assert len(analog.conversion_report.converted) == 4
+    assert len(analog.conversion_report.converted) == len(analog.conversion_report.products)
+    assert (type(analog.layers[1]) is kind) == kept  # else a file could not be read
+    if not kept:
+        analog.save(tmp_path / "a.keras")
+        np.testing.assert_allclose(keras.models.load_model(tmp_path / "a.keras")(DATA), analog(DATA), atol=1e-6)
 
 
 class Forgetful(keras.layers.Layer):
