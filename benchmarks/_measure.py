@@ -9,11 +9,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from analognets.core.files import write_json
 from analognets.core.provenance import git_commit
 
 
@@ -56,11 +58,19 @@ def facts() -> dict[str, Any]:
     }
 
 
-def report(result: dict[str, Any]) -> None:
-    """Print a result as JSON, with what it was measured on."""
-    result["machine"] = facts()
+def report(result: dict[str, Any], path: Path | None = None, **versions: str) -> None:
+    """Print a result as JSON, with what it was measured on, and write it to a file if one is named.
+
+    Args:
+        result: what was measured.
+        path: of the file.
+        versions: of other packages.
+    """
+    result["machine"] = {**facts(), **versions}
     json.dump(result, sys.stdout, indent=2)
     print()
+    if path:
+        write_json(path, result)
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,6 @@ import keras
 import numpy as np
 
 from analognets.conversion import to_analog, to_digital
-from analognets.core.files import write_json
 from analognets.crossbar import Crossbar
 from analognets.deploy import program, to_aihwkit
 from analognets.deploy.studies.other_hardware import on_hardware
@@ -42,7 +40,7 @@ from analognets.units import parse_duration
 from analognets.zoo import load_preset
 from analognets.zoo.tasks import prepare
 from benchmarks import _aihwkit
-from benchmarks._measure import facts, interleave, ratios
+from benchmarks._measure import interleave, ratios, report
 
 NETWORKS = ("resnet8_kws.hwa_standard", "analognet_kws.hwa_8bit")
 WEIGHT_NOISE = 0.05
@@ -259,11 +257,8 @@ def main() -> None:
         **settings,
         "weight_noise": WEIGHT_NOISE,
         "networks": {name: measured(name, options) for name in options.networks},
-        "machine": {**facts(), **versions},
     }
-    print(json.dumps(result, indent=2))
-    if options.result:
-        write_json(options.result, result)
+    report(result, options.result, **versions)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ and limits vary between devices, ours do not; its pulses are drawn, ours counted
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -35,13 +34,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from analognets.core.files import write_json
 from analognets.training.in_memory import MixedPrecision
 from analognets.training.optimizers import HalfSquares
 from analognets.zoo.networks.digits import mnist_mlp
 from analognets.zoo.tasks import find_recipe
 from benchmarks._aihwkit import find_peer, set_threads
-from benchmarks._measure import facts, interleave, ratios, untuned
+from benchmarks._measure import interleave, ratios, report, untuned
 from benchmarks.mnist_on_device import accuracy, load
 
 RECIPE = find_recipe("mnist_mlp")
@@ -318,11 +316,8 @@ def main() -> None:
             f"rate {rate:g}": learning(options, rate, data, options.learning_variants)
             for rate in (options.learning_rates if options.epochs else [])
         },
-        "machine": {**facts(), **versions},
     }
-    print(json.dumps(result, indent=2))
-    if options.result:
-        write_json(options.result, result)
+    report(result, options.result, **versions)
 
 
 if __name__ == "__main__":
