@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from analognets.conversion.identity import remade
+from analognets.conversion.identity import of_others, remade
 from analognets.conversion.own_models import has_constructor, in_class, is_its_graph
 from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.core.drafts import temporary_folder
@@ -258,7 +258,7 @@ def is_own(layer: Any) -> bool:
     """Whether a layer is of a class of the user's, which knows nothing of analog layers, and no model."""
     if isinstance(layer, keras.Model) or not isinstance(layer, keras.layers.Layer):
         return False
-    return type(layer).__module__.split(".")[0] not in ("keras", "analognets")
+    return of_others(type(layer))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import keras
 
 from analognets.layers import ADCGain
 
-__all__ = ["remade"]
+__all__ = ["of_others", "remade"]
 
 NEVER = (
     keras.layers.Layer, keras.metrics.Metric, keras.optimizers.Optimizer, keras.Variable, keras.random.SeedGenerator,
@@ -63,13 +63,17 @@ def plain_attributes() -> frozenset[str]:
     return frozenset(vars(model)) - {"held"}
 
 
+def of_others(thing: Any) -> bool:
+    """Whether a class or function is neither Keras' nor this package's."""
+    return (thing.__module__ or "").split(".")[0] not in HOUSES
+
+
 def is_kept(value: Any) -> bool:
     """Whether a value is a function or a callable object of the user's, such as an initializer or a constraint."""
     if not callable(value) or isinstance(value, NEVER):
         return False
     kinds = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
-    module = value.__module__ if isinstance(value, kinds) else type(value).__module__
-    return (module or "").split(".")[0] not in HOUSES
+    return of_others(value if isinstance(value, kinds) else type(value))
 
 
 class Stand:
@@ -104,7 +108,7 @@ class Stand:
         if id(source) in self.made:
             return self.made[id(source)]
         kind = type(source)
-        if kind.__module__.split(".")[0] not in HOUSES:
+        if of_others(kind):
             self.known.setdefault(keras.saving.get_registered_name(kind), kind)
         else:
             neutral = neutral or isinstance(source, keras.layers.Bidirectional)
@@ -115,7 +119,7 @@ class Stand:
         held.update(vars(source))
         for name, value in list(held.items()):
             if not (layer and name in plain_attributes()):
-                held[name] = self.inside(name, value, neutral=neutral and kind.__module__.split(".")[0] in HOUSES)
+                held[name] = self.inside(name, value, neutral=neutral and not of_others(kind))
         return stand
 
     def inside(self, name: str, value: Any, *, neutral: bool) -> Any:
@@ -157,7 +161,7 @@ def holds_kept(source: Any) -> bool:
     """Whether an object, or a layer inside of it, has functions or objects of the user's in its attributes."""
     layers = source._flatten_layers() if isinstance(source, keras.layers.Layer) else [source]
     for one in layers:
-        if isinstance(one, keras.layers.Layer) and type(one).__module__.split(".")[0] not in HOUSES:
+        if isinstance(one, keras.layers.Layer) and of_others(type(one)):
             return True
         skipped = plain_attributes() if isinstance(one, keras.layers.Layer) else ()
         values = [value for name, value in vars(one).items() if name not in skipped]

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from analognets.conversion.own_models import has_constructor
+from analognets.conversion.identity import of_others
 from analognets.conversion.support import is_analog, is_cloneable
 from analognets.core.agreement import largest_difference
 from analognets.errors import ConversionError
@@ -32,7 +32,7 @@ def refuse_other_copy(model: keras.Model, copy: keras.Model) -> None:
         copy: with its weights.
     """
     layers = model._flatten_layers()
-    if not any(_is_of_others(layer) for layer in layers) or any(
+    if not any(of_others(type(layer)) for layer in layers) or any(
         is_analog(layer) or layer.compute_dtype != "float32" for layer in layers
     ):
         return
@@ -52,12 +52,6 @@ def refuse_other_copy(model: keras.Model, copy: keras.Model) -> None:
             "faithfully, such as one whose config lacks an argument, or with layers in other places than attributes, "
             "lists and dicts. Convert its parts one by one to find it."
         )
-
-
-def _is_of_others(layer: keras.layers.Layer) -> bool:
-    """Whether a layer or model is of a class that is not Keras'."""
-    known = type(layer).__module__.split(".")[0] in ("keras", "analognets")
-    return has_constructor(layer) if isinstance(layer, keras.Model) and is_cloneable(layer) else not known
 
 
 def _random_inputs(model: keras.Model) -> Any:

@@ -141,6 +141,13 @@ def test_a_copy_that_computes_something_else_is_refused() -> None:
     with pytest.raises(ConversionError, match="something else before any hardware is on: .* Convert its parts"):
         to_analog(model(Forgetful(2.0)))
     to_analog(model(Forgetful(1.0)))
+
+    class Tripled(keras.Sequential):
+        def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            return 3 * super().call(inputs, training=training)
+
+    with pytest.raises(ConversionError, match=r"model 'three' \(Tripled\) computes something else"):
+        to_analog(Tripled([keras.Input((4,)), keras.layers.Dense(3)], name="three"))
     for layer in (Noisy(), Counting()):  # can't be compared
         given = model(layer)
         before = [np.array(value) for value in given.get_weights()]
