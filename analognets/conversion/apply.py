@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from analognets.conversion.identity import of_others, remade
-from analognets.conversion.own_models import has_constructor, in_class, is_its_graph
+from analognets.conversion.own_models import constructed, has_constructor, in_class, is_its_graph, spares
 from analognets.conversion.support import is_analog, is_cloneable, is_composite
 from analognets.core.drafts import temporary_folder
 from analognets.errors import ConversionError
@@ -56,6 +56,7 @@ class ModelCopy:
         self.recast = recast
         self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self.done: dict[int, keras.layers.Layer] = {}
+        self.spare: dict[int, keras.layers.Layer] = {}
         self.inside: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
     def layer(self, layer: Any) -> Any:
@@ -106,7 +107,9 @@ class ModelCopy:
         try:
             new = remade(self.recast(layer), layer, inner=None if isinstance(layer, keras.Model) else within)
         except REFUSALS as error:
-            raise no_config(layer, error) from error
+            if id(layer) not in self.spare:
+                raise no_config(layer, error) from error
+            new = self.spare[id(layer)]
         self.swap_attributes(layer, new, within)
         return new
 
@@ -117,9 +120,11 @@ class ModelCopy:
         in it is read by the constructor, which knows nothing of exchanged layers.
         """
         own = any(has_constructor(layer) for layer in model._flatten_layers())
+        made = constructed(model) if has_constructor(model) else None
+        self.spare |= spares(model, made)
         new = keras.models.clone_model(model, clone_function=self.node, recursive=not own)
         if has_constructor(model) and not (inside and self.wraps and is_its_graph(model, new)):
-            new = in_class(model, new, lambda value: self.replaced(value, self.node))
+            new = in_class(model, made, new, lambda value: self.replaced(value, self.node))
         if own:
             self.done[id(model)] = self.wrapped[id(model)] = new
         return new
@@ -134,6 +139,8 @@ class ModelCopy:
             items = [] if is_internal(name) else [layer for _, layer in layers_in(value)]
             if not items:
                 continue
+            before = [layer for _, layer in layers_in(getattr(old, name))]
+            self.spare |= {id(one): own for one, own in zip(before, items, strict=False) if type(one) is type(own)}
             changed[name] = self.replaced(getattr(old, name), within)
             made = [layer for _, layer in layers_in(changed[name])]
             becomes |= {id(item): fresh for item, fresh in zip(items, made, strict=False)}

@@ -12,7 +12,7 @@ import keras
 from analognets.errors import reason
 from analognets.layers.block import layers_in
 
-__all__ = ["has_constructor", "in_class", "is_its_graph"]
+__all__ = ["constructed", "has_constructor", "in_class", "is_its_graph", "spares"]
 
 KEPT = ("_auto_config", "supports_jit")
 """Attributes of Keras that a constructor decides."""
@@ -46,7 +46,32 @@ def is_its_graph(model: Any, graph: Any) -> bool:
     return type(model).call is type(graph).call and not own
 
 
-def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
+def constructed(model: Any) -> Any:
+    """Return a new instance of a model's class, made by its constructor; or the error, if that can't be done."""
+    try:
+        return type(model).from_config(model.get_config())
+    except Exception as error:  # whatever a class of others raises
+        return error
+
+
+def spares(model: Any, made: Any) -> dict[int, keras.layers.Layer]:
+    """Return the layers that a constructor made, by the id of the model's layer of the same name and class.
+
+    They stand for layers that can't be made from their own config. The constructor gave them what the config lacks.
+
+    Args:
+        model: the model.
+        made: of `constructed`.
+    """
+    if type(made) is not type(model):
+        return {}
+    pairs = list(zip(model.layers, made.layers, strict=False))
+    if len(model.layers) != len(made.layers) or any(type(one) is not type(other) for one, other in pairs):
+        return {}
+    return {id(one): other for one, other in pairs}
+
+
+def in_class(model: Any, made: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
     """Return a copy of a model as an instance of its class; a plain model, with a warning, if that can't be made.
 
     The constructor runs, so that the instance has its own attributes; then the graph and the layers in its attributes
@@ -54,20 +79,18 @@ def in_class(model: Any, graph: Any, replaced: Callable[[Any], Any]) -> Any:
 
     Args:
         model: the model.
+        made: of `constructed`.
         graph: a plain functional model with the copied layers.
         replaced: returns what stands for a layer of the model, or for a list, tuple or dict of them.
     """
     kind = type(model)
-    try:
-        made = kind.from_config(model.get_config())
-    except Exception as error:  # whatever a class of others raises
+    if isinstance(made, Exception):
         warnings.warn(
             f"The copy of model '{model.name}' ({kind.__name__}) is a plain functional model without the methods of "
-            f"its class, which can't be made from its config: {reason(error)}. Give the class a get_config that holds "
+            f"its class, which can't be made from its config: {reason(made)}. Give the class a get_config that holds "
             "all its arguments.",
             stacklevel=2,
         )
-        return graph
     if type(made) is not kind:
         return graph
     # Not `made`, which goes on holding the layers of its own graph.

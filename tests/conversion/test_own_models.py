@@ -163,3 +163,64 @@ def test_a_config_that_names_what_is_not_there_is_told() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), Broken(name="odd")])
     with pytest.raises(ConversionError, match=r"'odd' \(Broken\) can't be rebuilt from its config"):
         to_analog(model)
+
+
+class Derived(keras.layers.Layer):
+    """Its config names what its constructor does not take; a block or model that makes it needs no config of it."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.inner = keras.layers.Dense(units)
+
+    def build(self, input_shape: Any) -> None:
+        self.inner.build(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units, "doubled": 2 * self.units}
+
+    def call(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+class Block(keras.layers.Layer):
+    """It makes its layers itself."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.parts = [Derived(units), keras.layers.Dense(2)]
+
+    def build(self, input_shape: Any) -> None:
+        self.parts[0].build(input_shape)
+        self.parts[1].build((None, self.units))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+    def call(self, x: Any) -> Any:
+        return self.parts[1](self.parts[0](x))
+
+
+class Tower(keras.Model):
+    """A model that makes such a layer."""
+
+    def __init__(self, units: int = 3, **kwargs: Any) -> None:
+        inputs = keras.Input((4,))
+        super().__init__(inputs, keras.layers.Dense(2)(Derived(units)(inputs)), **kwargs)
+        self.units = units
+
+    def get_config(self) -> dict[str, Any]:
+        return {"units": self.units}
+
+
+@pytest.mark.parametrize("model", [Tower(6), keras.Sequential([keras.Input((4,)), Block(6)])], ids=["model", "block"])
+def test_layers_without_a_config_are_those_that_their_owner_makes(model: keras.Model) -> None:
+    analog = to_analog(model)
+    np.testing.assert_allclose(analog(DATA), model(DATA), atol=1e-6)
+    assert len(analog.conversion_report.converted) == 2
+    ready = to_analog(model, calibrate_on=DATA)
+    assert np.abs(an.deploy.program(ready, chips=1).predict(DATA, at="1h") - ready(DATA)).max() > 1e-4
+    assert len(ready.trainable_variables) == len(model.trainable_variables) + 3  # input ranges and the gain
+    with pytest.raises(ConversionError, match="can't be rebuilt from its config"):
+        to_analog(keras.Sequential([keras.Input((4,)), Derived(3)]))
