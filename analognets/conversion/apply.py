@@ -23,6 +23,8 @@ from analognets.layers.composite import assign_arrays, freeze_alike, kernel_of, 
 __all__ = ["ModelCopy", "check_copyable"]
 
 
+STATES = (keras.Variable, keras.metrics.Metric, keras.random.SeedGenerator)
+"""What holds a state of its own, which a copy must not share."""
 REFUSALS = (TypeError, ValueError, NotImplementedError, AttributeError, LookupError)
 """What classes of others raise where they can't be made from their config."""
 USUAL_FROM_CONFIG = tuple(kind.from_config.__func__ for kind in (keras.layers.Layer, keras.Model))
@@ -56,6 +58,7 @@ class ModelCopy:
         self.recast = recast
         self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self.done: dict[int, keras.layers.Layer] = {}
+        self.owners = 0
         self.spare: dict[int, keras.layers.Layer] = {}
         self.inside: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
@@ -110,21 +113,33 @@ class ModelCopy:
             if id(layer) not in self.spare:
                 raise no_config(layer, error) from error
             new = self.spare[id(layer)]
-        self.swap_attributes(layer, new, within)
+        with self.owned(within == self.layer):
+            self.swap_attributes(layer, new, within)
         return new
+
+    @contextlib.contextmanager
+    def owned(self, keeps: bool) -> Iterator[None]:
+        """While active, models inside keep their classes, whose attributes a class of others around them may use."""
+        self.owners += keeps
+        try:
+            yield
+        finally:
+            self.owners -= keeps
 
     def graph(self, model: keras.Model, *, inside: bool = False) -> keras.Model:
         """Copy a model with a graph; one with a constructor of its own keeps its class.
 
-        Inside of another one that is to be saved, it does so only if it is more than its graph: a file with the class
+        Inside of a plain one that is to be saved, it does so only if it is more than its graph: a file with the class
         in it is read by the constructor, which knows nothing of exchanged layers.
         """
         own = any(has_constructor(layer) for layer in model._flatten_layers())
         made = constructed(model) if has_constructor(model) else None
-        self.spare |= spares(model, made)
-        new = keras.models.clone_model(model, clone_function=self.node, recursive=not own)
-        if has_constructor(model) and not (inside and self.wraps and is_its_graph(model, new)):
-            new = in_class(model, made, new, lambda value: self.replaced(value, self.node))
+        self.spare |= spares(model.layers, getattr(made, "layers", ()))
+        keeps = made is not None and not (inside and self.wraps and not self.owners and is_its_graph(model))
+        with self.owned(keeps):
+            new = keras.models.clone_model(model, clone_function=self.node, recursive=not own)
+            if keeps:
+                new = in_class(model, made, new, lambda value, its: self.replaced(value, self.node, its))
         if own:
             self.done[id(model)] = self.wrapped[id(model)] = new
         return new
@@ -140,8 +155,8 @@ class ModelCopy:
             if not items:
                 continue
             before = [layer for _, layer in layers_in(getattr(old, name))]
-            self.spare |= {id(one): own for one, own in zip(before, items, strict=False) if type(one) is type(own)}
-            changed[name] = self.replaced(getattr(old, name), within)
+            self.spare |= spares(before, items)
+            changed[name] = self.replaced(getattr(old, name), within, value)
             made = [layer for _, layer in layers_in(changed[name])]
             becomes |= {id(item): fresh for item, fresh in zip(items, made, strict=False)}
             for item, fresh in zip(items, made, strict=False):
@@ -154,22 +169,31 @@ class ModelCopy:
             for name, value in changed.items():
                 setattr(new, name, value)
 
-    def replaced(self, value: Any, within: Callable[[Any], Any]) -> Any:
-        """Return the replacement of a layer, or a list, tuple or dict with its layers replaced."""
+    def replaced(self, value: Any, within: Callable[[Any], Any], its: Any = None) -> Any:
+        """Return the replacement of a layer, or a list, tuple or dict with its layers replaced.
+
+        Args:
+            value: of the model or block.
+            within: returns the replacement of a layer.
+            its: what the copy has in this place, from which variables, seeds and metrics are taken.
+        """
         if isinstance(value, keras.layers.Layer):
             return within(value)
         if isinstance(value, dict):
-            return {key: self.replaced(item, within) for key, item in value.items()}
+            held = its if isinstance(its, dict) else {}
+            return {key: self.replaced(item, within, held.get(key)) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            items = [self.replaced(item, within) for item in value]
+            own = its if isinstance(its, (list, tuple)) and len(its) == len(value) else [None] * len(value)
+            items = [self.replaced(item, within, mine) for item, mine in zip(value, own, strict=True)]
             return tuple(items) if isinstance(value, tuple) else items
-        return value
+        return its if isinstance(value, STATES) and type(its) is type(value) else value
 
     def pair_inside(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
         """Pair the layers that a block has made for itself while it was built, and exchange those to be replaced."""
         by_attribute = same_attributes(old, new)
         known = {id(layer) for layer in self.done.values()}
-        for before, after in [*by_attribute, *self.by_order(old, new, by_attribute)]:
+        others = [] if is_cloneable(old) else self.by_order(old, new, by_attribute)  # a graph's layers are all done
+        for before, after in [*by_attribute, *others]:
             if id(before) in self.done:
                 if id(after) not in known and self.done[id(before)] is not after:
                     exchange(new, after, self.done[id(before)])

@@ -9,8 +9,8 @@ import numpy as np
 
 from analognets.conversion.identity import of_others
 from analognets.conversion.support import is_analog, is_cloneable
-from analognets.core.agreement import largest_difference
-from analognets.errors import ConversionError
+from analognets.core.agreement import largest_difference, refuse_difference
+from analognets.errors import ConversionError, reason
 
 __all__ = ["refuse_other_copy"]
 
@@ -25,7 +25,7 @@ def refuse_other_copy(model: keras.Model, copy: keras.Model) -> None:
 
     Models of Keras' own classes are not tried: their layers are made anew one by one. Nothing is said of models that
     can't be tried: which do not say what they take, compute in half precision, draw random numbers, keep states, have
-    calibrated analog layers, or end otherwise than with numbers.
+    analog layers already, or end otherwise than with numbers.
 
     Args:
         model: the model; its variables stay as they are.
@@ -43,15 +43,16 @@ def refuse_other_copy(model: keras.Model, copy: keras.Model) -> None:
             return
     except Exception:  # foreign layers raise anything for inputs that they don't like
         return
-    found = _answers(copy, inputs)
-    difference = float("inf") if found is None else largest_difference(found, expected)
-    if not difference <= LIMIT:
-        raise ConversionError(
-            f"The analog copy of model '{model.name}' ({type(model).__name__}) computes something else before any "
-            f"hardware is on: a relative difference of {difference:.2g}. One of its own classes can't be copied "
-            "faithfully, such as one whose config lacks an argument, or with layers in other places than attributes, "
-            "lists and dicts. Convert its parts one by one to find it."
-        )
+    what = f"The analog copy of model '{model.name}' ({type(model).__name__}), before any hardware is on,"
+    hint = (
+        "A class in it can't be copied faithfully: its config lacks an argument, it was changed after construction, or "
+        "it holds layers in other places than attributes, lists and dicts. Convert its parts one by one to find it."
+    )
+    try:
+        found = _answers(copy, inputs)
+    except Exception as error:
+        raise ConversionError(f"{what} can't be called: {reason(error)}. {hint}") from error
+    refuse_difference(found or [], expected, what, hint, LIMIT)
 
 
 def _random_inputs(model: keras.Model) -> Any:

@@ -15,7 +15,7 @@ from analognets.layers.base import AnalogLayer
 from analognets.layers.composite import AnalogComposite
 from analognets.layers.recurrent import AnalogRecurrent
 
-__all__ = ["AnalogBlock", "exchange", "held_layers", "is_internal", "layers_in"]
+__all__ = ["AnalogBlock", "exchange", "held_layers", "is_internal", "layers_in", "names_of_keras"]
 
 ANALOG = (AnalogLayer, AnalogComposite, AnalogRecurrent)
 CALL = (
@@ -39,6 +39,15 @@ def is_internal(name: str) -> bool:
     return name in _internal_names()
 
 
+@functools.cache
+def names_of_keras() -> frozenset[str]:
+    """Return all attributes that Keras sets for itself in a functional model, one that is compiled, too."""
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    model.compile()
+    return frozenset(vars(model))
+
+
 def layers_in(value: Any, place: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yield a layer, or the layers in lists, tuples and dicts, with their places such as "_heads/0"."""
     if isinstance(value, keras.layers.Layer):
@@ -51,8 +60,9 @@ def layers_in(value: Any, place: str = "") -> Iterator[tuple[str, keras.layers.L
 
 def held_layers(block: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yield the layers in a block's attributes, lists and dicts, with their places such as "_heads/0"."""
+    kept = names_of_keras() if hasattr(type(block), "operations") else _internal_names()
     for name, value in list(vars(block).items()):
-        if not is_internal(name):
+        if name not in kept:
             yield from layers_in(value, name)
 
 

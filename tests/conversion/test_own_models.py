@@ -138,7 +138,7 @@ def test_a_copy_that_computes_something_else_is_refused() -> None:
     def model(layer: Any) -> keras.Model:
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="head"), layer])
 
-    with pytest.raises(ConversionError, match="something else before any hardware is on: .* Convert its parts"):
+    with pytest.raises(ConversionError, match="on, computes something else: .* Convert its parts"):
         to_analog(model(Forgetful(2.0)))
     to_analog(model(Forgetful(1.0)))
 
@@ -146,7 +146,7 @@ def test_a_copy_that_computes_something_else_is_refused() -> None:
         def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
             return 3 * super().call(inputs, training=training)
 
-    with pytest.raises(ConversionError, match=r"model 'three' \(Tripled\) computes something else"):
+    with pytest.raises(ConversionError, match=r"model 'three' \(Tripled\), before any hardware is on, computes"):
         to_analog(Tripled([keras.Input((4,)), keras.layers.Dense(3)], name="three"))
     for layer in (Noisy(), Counting()):  # can't be compared
         given = model(layer)
@@ -224,3 +224,109 @@ def test_layers_without_a_config_are_those_that_their_owner_makes(model: keras.M
     assert len(ready.trainable_variables) == len(model.trainable_variables) + 3  # input ranges and the gain
     with pytest.raises(ConversionError, match="can't be rebuilt from its config"):
         to_analog(keras.Sequential([keras.Input((4,)), Derived(3)]))
+
+
+class Keeper(Own):
+    """It holds states beside layers, a method of its own, and what is changed later."""
+
+    def __init__(self, units: int = 3, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.temperature = 1.0
+        self.parts = {"head": keras.layers.Dense(units), "scale": self.add_weight(shape=(), initializer="ones")}
+        self.parts["head"].build((None, units))
+        self.seen = [keras.layers.Dropout(0.1), keras.metrics.Sum()]
+        self.helper = self.tempered
+
+    def tempered(self, x: Any) -> Any:
+        return self.parts["head"](x) * self.parts["scale"] / self.temperature
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return self.helper(super().call(inputs, training=training))
+
+
+def test_states_methods_and_later_changes_are_those_of_the_copy() -> None:
+    model = Keeper(units=3)
+    model.temperature, model.note = 2.0, "later"
+    model.parts["scale"].assign(3.0)
+    wanted = np.asarray(model(DATA))
+    analog = to_analog(model, calibrate_on=DATA)
+    np.testing.assert_allclose(to_analog(model)(DATA), wanted, atol=1e-6)
+    assert (analog.temperature, analog.note) == (2.0, "later")
+    assert analog.parts["scale"] is not model.parts["scale"] and analog.helper.__self__ is analog
+    assert analog.seen[1] is not model.seen[1]
+    analog.compile("sgd", "mse", jit_compile=False)
+    analog.fit(DATA, 0 * wanted, verbose=0)
+    np.testing.assert_allclose(model(DATA), wanted)
+    assert float(analog.parts["scale"].value) != 3.0
+
+
+def test_policy_and_frozen_flag_are_kept() -> None:
+    model = Own(units=3, dtype="mixed_bfloat16")
+    model.dtype_policy = "mixed_bfloat16"
+    model.trainable = False
+    analog = to_analog(model)
+    assert analog.dtype_policy == model.dtype_policy and not analog.trainable
+    assert not analog.trainable_variables and not any(layer.trainable for layer in an.layers.analog_layers(analog))
+
+
+class Outer(keras.Model):
+    """Its call asks a model inside of it for an attribute."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        inner, inputs = Own(units=3), keras.Input((4,))
+        super().__init__(inputs, keras.layers.Dense(2)(inner(inputs)), **kwargs)
+        self.inner = inner
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return super().call(inputs, training=training) * self.inner.units
+
+
+class Around(keras.Model):
+    """The same without a graph."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inner = Own(units=3)
+
+    def call(self, inputs: Any) -> Any:
+        return self.inner(inputs) * self.inner.units
+
+
+@pytest.mark.parametrize("kind", [Outer, Around])
+def test_models_inside_of_one_of_its_own_class_keep_theirs(kind: Any) -> None:
+    model = kind()
+    wanted = np.asarray(model(DATA))
+    analog = to_analog(model)
+    np.testing.assert_allclose(analog(DATA), wanted, atol=1e-6)
+    assert type(analog.inner) is Own
+    back = to_digital(analog)
+    assert type(back.inner) is Own
+    np.testing.assert_allclose(back(DATA), wanted, atol=1e-6)
+
+
+def test_layers_without_a_config_are_found_again() -> None:
+    model = Tower(6)
+    analog = to_analog(model)
+    np.testing.assert_allclose(to_digital(analog)(DATA), model(DATA), atol=1e-6)
+    part = to_analog(model, exempt=model.layers[-1].name)
+    np.testing.assert_allclose(to_analog(part)(DATA), model(DATA), atol=1e-6)
+
+
+def test_a_graph_keeps_its_nodes_when_an_attribute_holds_a_block() -> None:
+    class Held(keras.Model):
+        def __init__(self, **kwargs: Any) -> None:
+            block, inputs = Block(5, name="b"), keras.Input((4,))
+            super().__init__(inputs, keras.layers.Dense(2)(block(inputs)), **kwargs)
+            self.blk = block
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    model = Held()
+    analog = to_analog(model)
+    np.testing.assert_allclose(analog(DATA), model(DATA), atol=1e-6)
+    assert analog.get_layer("b").output.shape == (None, 2)
+    assert analog.blk.units == 5
