@@ -57,3 +57,15 @@ def test_a_backbone_under_a_head_of_ones_own_is_saved_and_read(tmp_path: Path) -
     assert len(analog.conversion_report.converted) > 5
     analog.save(tmp_path / "a.keras")
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "a.keras")(tokens), analog(tokens), atol=1e-5)
+
+
+def test_a_language_model_generates_on_analog_layers() -> None:
+    model, tokens = words()
+    given = {**tokens, "padding_mask": np.repeat([[1, 1, 1, 1, 0, 0, 0, 0]], 4, axis=0)}
+    found = []
+    for one in (model, analog := to_analog(model), an.conversion.to_digital(analog)):
+        assert type(one.backbone) is hub.models.GPT2Backbone
+        one.compile(sampler="greedy")
+        found.append(one.generate(given, stop_token_ids=None)["token_ids"])
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
